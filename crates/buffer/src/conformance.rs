@@ -1,0 +1,200 @@
+//! The conformance suite: what every backend must do, one file for each guarantee.
+//!
+//! A backend's test file says how to make a [`Subject`] and calls [`conformance!`](crate::conformance!),
+//! which turns each guarantee into a test of its own:
+//!
+//! ```text
+//! buffer::conformance!(MySubject::new());          // a backend that survives nothing
+//! buffer::conformance!(durable MySubject::new());  // one that survives this process
+//! ```
+//!
+//! What it deliberately does not do: it never looks inside a backend, and it injects no faults. What
+//! a backend does when its medium fails is for that backend's own tests.
+//!
+//! The functions here panic when a guarantee is broken: they are tests.
+
+pub mod accepting;
+pub mod batches;
+pub mod burying;
+pub mod closing;
+pub mod concurrency;
+pub mod dead_letters;
+pub mod depth;
+pub mod durability;
+pub mod expiry;
+pub mod extending;
+pub mod leasing;
+pub mod order;
+pub mod payloads;
+pub mod releasing;
+mod steps;
+pub mod waiting;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::Buffer;
+
+/// The bounds a subject was opened with. Small ones keep the suite quick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Most events held at once: at least 200, so that concurrent producers have room.
+    pub events_max: usize,
+    /// How long a lease lasts, in milliseconds.
+    pub lease_ms: u64,
+    /// Most dead letters held at once: at least 10.
+    pub dead_max: usize,
+}
+
+/// A backend under test, on a medium of its own.
+#[async_trait]
+pub trait Subject: Send + Sync {
+    /// Opens the buffer on this subject's medium: empty the first time, as it was left afterwards.
+    /// The suite closes and drops the buffer it has before it opens another.
+    async fn open(&self) -> Arc<dyn Buffer>;
+
+    /// Lets this much time pass on the buffer's clock: steps a manual one, or sleeps.
+    async fn advance(&self, by_ms: u64);
+
+    /// What the buffer is opened with.
+    fn limits(&self) -> Limits;
+}
+
+/// Runs one guarantee on a runtime with two threads, as [`conformance!`](crate::conformance!) does.
+///
+/// # Panics
+/// If the guarantee is broken, or no runtime can be made.
+pub fn check(guarantee: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("the suite needs a runtime")
+        .block_on(guarantee);
+}
+
+/// Makes one `#[test]` of each guarantee. The expression makes a new [`Subject`], on a medium that
+/// nothing else uses, each time it is evaluated; it is evaluated inside a tokio runtime.
+#[macro_export]
+macro_rules! conformance {
+    (durable $subject:expr) => {
+        $crate::conformance!($subject);
+        $crate::conformance!(@each $subject;
+            durability {
+                a_durable_backend_says_so
+                what_was_accepted_is_there_after_reopening
+                what_was_acked_does_not_come_back
+                what_was_leased_comes_back_in_order
+                order_and_identity_go_on_where_they_stopped
+                dead_letters_survive_and_their_numbers_are_not_reused
+                dead_letters_dropped_or_replayed_stay_gone
+            }
+        );
+    };
+    (@each $subject:expr; $($guarantee:ident { $($name:ident)* })*) => {
+        $(
+            mod $guarantee {
+                #[allow(unused_imports)]
+                use super::*;
+                $(
+                    #[test]
+                    fn $name() {
+                        $crate::conformance::check(async {
+                            let subject = $subject;
+                            $crate::conformance::$guarantee::$name(&subject).await;
+                        });
+                    }
+                )*
+            }
+        )*
+    };
+    ($subject:expr) => {
+        $crate::conformance!(@each $subject;
+            accepting {
+                a_full_buffer_refuses_and_names_the_bound
+                a_batch_that_does_not_fit_is_refused_whole
+                a_batch_larger_than_the_buffer_is_too_many
+                leasing_frees_no_room_and_acking_does
+                an_id_offered_twice_is_held_twice
+            }
+            order {
+                events_come_out_in_the_order_they_went_in
+                a_batch_keeps_its_inner_order
+                events_that_come_again_go_before_fresh_ones_lowest_first
+            }
+            leasing {
+                a_leased_event_is_leased_to_nobody_else
+                an_acked_event_never_comes_again
+                acks_may_come_in_any_order
+                a_receipt_acked_twice_counts_once
+                an_unknown_receipt_is_passed_over
+            }
+            releasing {
+                a_released_event_comes_again_at_once
+                a_delayed_event_comes_when_its_delay_is_over_and_not_before
+                a_receipt_is_spent_once_released
+            }
+            expiry {
+                an_expired_lease_comes_again_with_the_next_attempt
+                a_lease_is_held_until_its_deadline
+                a_stale_receipt_is_passed_over_by_everything
+                an_expired_lease_nobody_took_can_still_be_acked
+                an_expired_lease_nobody_took_can_still_be_extended
+            }
+            extending {
+                an_extended_lease_outlives_its_first_deadline
+                an_extended_lease_expires_at_its_new_deadline
+                a_lease_can_be_cut_short
+                a_spent_receipt_cannot_be_extended
+            }
+            burying {
+                a_buried_event_is_a_dead_letter_and_never_comes_again
+                a_stale_receipt_is_not_buried
+                full_dead_letters_refuse_and_the_event_stays_leased
+            }
+            dead_letters {
+                letters_are_listed_in_order_and_in_pages
+                a_replayed_letter_is_a_new_event
+                a_dropped_letter_is_gone
+                numbers_are_never_used_twice
+                letters_that_find_no_room_stay_dead
+            }
+            depth {
+                every_step_of_an_event_is_counted
+                an_expired_lease_counts_as_ready
+                the_oldest_is_the_first_not_yet_done
+            }
+            closing {
+                a_closed_buffer_refuses_offers
+                closing_ends_waiting_leases
+                a_closed_buffer_leases_nothing
+                what_is_held_can_be_acked_after_closing
+                closing_twice_is_closing_once
+            }
+            concurrency {
+                every_event_is_acked_exactly_once_by_many
+                each_producers_order_is_kept_among_many
+            }
+            batches {
+                an_empty_offer_is_nothing
+                max_is_respected
+                a_max_of_none_leases_none
+                empty_steps_count_none
+            }
+            payloads {
+                bytes_come_back_exactly
+                the_smallest_and_the_largest_event_pass
+            }
+            waiting {
+                an_empty_buffer_keeps_a_lease_waiting_as_long_as_asked
+                an_offer_wakes_a_waiting_lease
+                one_offer_wakes_as_many_as_it_feeds
+                a_release_wakes_a_waiting_lease
+                a_delay_that_ends_wakes_a_waiting_lease
+                an_expiry_wakes_a_waiting_lease
+            }
+        );
+    };
+}

@@ -1,0 +1,130 @@
+//! What was accepted is there after the buffer is closed and opened again.
+
+use std::sync::Arc;
+
+use super::Subject;
+use super::steps::{ack, event, names, names_of, nothing_ready, offer, take};
+use crate::{Buffer, DeadLetter};
+
+async fn reopen(subject: &dyn Subject, buffer: Arc<dyn Buffer>) -> Arc<dyn Buffer> {
+    buffer.close().await.expect("it can be closed");
+    drop(buffer);
+    subject.open().await
+}
+
+async fn bury(buffer: &dyn Buffer, n: usize) {
+    offer(buffer, n..n + 1).await;
+    let burial = [(take(buffer, 1).await[0].receipt, format!("reason {n}"))];
+    assert_eq!(buffer.bury(&burial).await.expect("it can be buried"), 1);
+}
+
+async fn list(buffer: &dyn Buffer) -> Vec<DeadLetter> {
+    buffer.dead_letters().list(0, usize::MAX).await.expect("they can be listed")
+}
+
+/// And says what it survives.
+pub async fn a_durable_backend_says_so(subject: &dyn Subject) {
+    let kind = subject.open().await.kind();
+    assert!(kind.durable && !kind.survives.is_empty(), "{kind:?}");
+}
+
+/// In order, byte for byte, with the time it was accepted.
+pub async fn what_was_accepted_is_there_after_reopening(subject: &dyn Subject) {
+    let buffer = subject.open().await;
+    offer(&*buffer, 0..50).await;
+    subject.advance(5).await;
+    offer(&*buffer, 50..100).await;
+    let oldest = buffer.depth().await.expect("it can be read").oldest_accepted_ms;
+    subject.advance(5).await;
+
+    let buffer = reopen(subject, buffer).await;
+    let depth = buffer.depth().await.expect("it can be read");
+    assert_eq!((depth.ready, depth.leased, depth.dead), (100, 0, 0));
+    assert_eq!(depth.oldest_accepted_ms, oldest);
+    let leased = take(&*buffer, 100).await;
+    assert_eq!(names(&leased), names_of(0..100));
+    assert_eq!(leased[99].event, event(99));
+    assert_eq!(Some(leased[0].accepted_at_ms), oldest);
+    assert!(leased[50].accepted_at_ms > leased[49].accepted_at_ms);
+}
+
+/// Holes and all.
+pub async fn what_was_acked_does_not_come_back(subject: &dyn Subject) {
+    let buffer = subject.open().await;
+    offer(&*buffer, 0..20).await;
+    let leased = take(&*buffer, 20).await;
+    ack(&*buffer, &leased[..5]).await;
+    ack(&*buffer, &leased[8..12]).await;
+    ack(&*buffer, &leased[19..]).await;
+
+    let buffer = reopen(subject, buffer).await;
+    let left: Vec<usize> = (5..8).chain(12..19).collect();
+    assert_eq!(buffer.depth().await.expect("it can be read").ready, left.len() as u64);
+    let leased = take(&*buffer, left.len()).await;
+    assert_eq!(names(&leased), names_of(left));
+    ack(&*buffer, &leased).await;
+
+    let buffer = reopen(subject, buffer).await;
+    nothing_ready(&*buffer).await;
+    assert_eq!(buffer.depth().await.expect("it can be read").oldest_accepted_ms, None);
+}
+
+/// Nobody is left who holds it.
+pub async fn what_was_leased_comes_back_in_order(subject: &dyn Subject) {
+    let buffer = subject.open().await;
+    offer(&*buffer, 0..10).await;
+    take(&*buffer, 4).await;
+
+    let buffer = reopen(subject, buffer).await;
+    assert_eq!(names(&take(&*buffer, 10).await), names_of(0..10));
+}
+
+/// New events go behind old ones, and numbers go on.
+pub async fn order_and_identity_go_on_where_they_stopped(subject: &dyn Subject) {
+    let mut buffer = subject.open().await;
+    let mut last_seq = None;
+    for round in 0..4 {
+        offer(&*buffer, round * 10..round * 10 + 10).await;
+        let leased = take(&*buffer, 10).await;
+        assert_eq!(names(&leased), names_of(round * 10..round * 10 + 10));
+        assert!(Some(leased[0].receipt.seq) > last_seq, "numbers must go on");
+        last_seq = Some(leased[9].receipt.seq);
+        ack(&*buffer, &leased).await;
+        buffer = reopen(subject, buffer).await;
+    }
+}
+
+/// With their reasons, and not as events.
+pub async fn dead_letters_survive_and_their_numbers_are_not_reused(subject: &dyn Subject) {
+    let buffer = subject.open().await;
+    bury(&*buffer, 0).await;
+    bury(&*buffer, 1).await;
+    let before = list(&*buffer).await;
+
+    let buffer = reopen(subject, buffer).await;
+    assert_eq!(list(&*buffer).await, before);
+    nothing_ready(&*buffer).await;
+    buffer.dead_letters().drop_letters(&[before[1].seq]).await.expect("it can be dropped");
+
+    let buffer = reopen(subject, buffer).await;
+    bury(&*buffer, 2).await;
+    let after = list(&*buffer).await;
+    assert_eq!(after[0], before[0]);
+    assert!(after[1].seq > before[1].seq, "{} must be past {}", after[1].seq, before[1].seq);
+}
+
+/// And what was replayed is an event.
+pub async fn dead_letters_dropped_or_replayed_stay_gone(subject: &dyn Subject) {
+    let buffer = subject.open().await;
+    bury(&*buffer, 0).await;
+    bury(&*buffer, 1).await;
+    bury(&*buffer, 2).await;
+    let letters = list(&*buffer).await;
+    buffer.dead_letters().drop_letters(&[letters[0].seq]).await.expect("it can be dropped");
+    buffer.dead_letters().replay(&[letters[2].seq]).await.expect("it can be replayed");
+
+    let buffer = reopen(subject, buffer).await;
+    assert_eq!(list(&*buffer).await, letters[1..2]);
+    assert_eq!(names(&take(&*buffer, 1).await), names_of(2..3));
+    nothing_ready(&*buffer).await;
+}

@@ -1,0 +1,82 @@
+//! Steps the guarantees share.
+
+use std::time::Duration;
+
+use model::Event;
+use tokio::time::{Instant, timeout};
+
+use super::{Limits, Subject};
+use crate::{Buffer, Envelope, Receipt};
+
+/// How long anything that must come is waited for. Far past what a healthy backend needs, so that
+/// only a broken one meets it.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a lease that must come back empty is given.
+const GLANCE: Duration = Duration::from_millis(30);
+
+pub(super) fn event(n: usize) -> Event {
+    let (id, key) = (format!("id-{n}"), format!("key-{}", n % 7));
+    let payload = format!("{{\"n\":{n}}}");
+    Event::new(id.as_bytes(), key.as_bytes(), payload.as_bytes()).expect("within bounds")
+}
+
+pub(super) fn events(range: std::ops::Range<usize>) -> Vec<Event> {
+    range.map(event).collect()
+}
+
+pub(super) async fn offer(buffer: &dyn Buffer, range: std::ops::Range<usize>) {
+    buffer.offer(&events(range)).await.expect("there is room");
+}
+
+/// Leases exactly `count` events, however many leases that takes.
+pub(super) async fn take(buffer: &dyn Buffer, count: usize) -> Vec<Envelope> {
+    let mut taken = Vec::new();
+    let deadline = Instant::now() + PATIENCE;
+    while taken.len() < count {
+        let left = deadline.saturating_duration_since(Instant::now());
+        assert!(!left.is_zero(), "only {} of {count} events came", taken.len());
+        taken.extend(buffer.lease(count - taken.len(), left).await.expect("it can be leased"));
+    }
+    assert_eq!(taken.len(), count, "a lease gave more than was asked for");
+    taken
+}
+
+pub(super) async fn take_one(buffer: &dyn Buffer) -> Envelope {
+    take(buffer, 1).await.remove(0)
+}
+
+/// Asserts that nothing can be leased just now.
+pub(super) async fn nothing_ready(buffer: &dyn Buffer) {
+    let leased = buffer.lease(1000, GLANCE).await.expect("it can be leased");
+    assert!(leased.is_empty(), "nothing should be ready, but {} came", names(&leased).join(" "));
+}
+
+pub(super) async fn ack(buffer: &dyn Buffer, envelopes: &[Envelope]) {
+    let acked = buffer.ack(&receipts(envelopes)).await.expect("it can be acked");
+    assert_eq!(acked, envelopes.len(), "every lease held should be acked");
+}
+
+/// Lets every lease given until now expire.
+pub(super) async fn let_leases_expire(subject: &dyn Subject) {
+    let Limits { lease_ms, .. } = subject.limits();
+    subject.advance(lease_ms + 1).await;
+}
+
+pub(super) fn receipts(envelopes: &[Envelope]) -> Vec<Receipt> {
+    envelopes.iter().map(|envelope| envelope.receipt).collect()
+}
+
+pub(super) fn names(envelopes: &[Envelope]) -> Vec<String> {
+    let name = |e: &Envelope| String::from_utf8_lossy(e.event.id()).into_owned();
+    envelopes.iter().map(name).collect()
+}
+
+/// The names that [`events`] of this range have.
+pub(super) fn names_of(range: impl IntoIterator<Item = usize>) -> Vec<String> {
+    range.into_iter().map(|n| format!("id-{n}")).collect()
+}
+
+/// Waits for a task that must end by itself.
+pub(super) async fn end<T>(task: tokio::task::JoinHandle<T>) -> T {
+    timeout(PATIENCE, task).await.expect("it should have ended by now").expect("it did not panic")
+}

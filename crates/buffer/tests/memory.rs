@@ -1,0 +1,33 @@
+//! The memory backend against the conformance suite.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use buffer::Buffer;
+use buffer::conformance::{Limits, Subject};
+use buffer::memory::{Memory, Options};
+use model::clock::Manual;
+
+const LIMITS: Limits = Limits { events_max: 500, lease_ms: 1000, dead_max: 10 };
+
+struct InMemory(Manual);
+
+#[async_trait]
+impl Subject for InMemory {
+    async fn open(&self) -> Arc<dyn Buffer> {
+        let Limits { events_max, lease_ms, dead_max } = LIMITS;
+        let lease_ms = i64::try_from(lease_ms).unwrap();
+        let options = Options { events_max, lease_ms, dead_max, ..Options::default() };
+        Arc::new(Memory::new(options, Arc::new(self.0.clone())))
+    }
+
+    async fn advance(&self, by_ms: u64) {
+        self.0.advance(i64::try_from(by_ms).unwrap());
+    }
+
+    fn limits(&self) -> Limits {
+        LIMITS
+    }
+}
+
+buffer::conformance!(InMemory(Manual::at(1_700_000_000_000)));

@@ -1,0 +1,225 @@
+//! Group commit: callers encode into one pending group; one thread writes and syncs it.
+//!
+//! While a group is being synced the next one fills. No timer is involved: a lone caller waits for
+//! one sync, and a crowd shares one.
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use crate::fs::{self, File};
+use crate::log::{Segment, Shared};
+use crate::segment::{self, SEGMENT_HEADER_BYTES};
+use crate::{Error, Sync};
+
+/// The group that is filling.
+#[derive(Default)]
+pub(crate) struct Queue {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) first_seq: u64,
+    pub(crate) next_seq: u64,
+    pub(crate) waiters: Vec<oneshot::Sender<Result<(), Error>>>,
+    pub(crate) closed: bool,
+    /// Why nothing more is appended.
+    pub(crate) failed: Option<Error>,
+}
+
+/// The thread that owns the end of the log.
+pub(crate) struct Committer {
+    shared: Arc<Shared>,
+    active: Option<Active>,
+    /// Emptied groups, for their capacity.
+    spare: Vec<u8>,
+}
+
+struct Active {
+    base: u64,
+    file: Arc<dyn File>,
+    end: u64,
+    /// The directory entry is not durable yet.
+    entry_unsynced: bool,
+}
+
+struct Group {
+    bytes: Vec<u8>,
+    first_seq: u64,
+    next_seq: u64,
+    waiters: Vec<oneshot::Sender<Result<(), Error>>>,
+}
+
+impl Committer {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, active: None, spare: Vec::new() }
+    }
+
+    /// Runs until the log is closed and everything pending is written.
+    pub(crate) fn run(mut self) {
+        while let Some(group) = self.next_group() {
+            let started = Instant::now();
+            let result = self.write(&group);
+            match &result {
+                Ok(()) => {
+                    metrics::histogram!("journal_commit_seconds")
+                        .record(started.elapsed().as_secs_f64());
+                    self.shared.pending.fetch_sub(group.bytes.len(), Ordering::AcqRel);
+                    self.publish(&group);
+                }
+                Err(error) => self.fail(&group, error),
+            }
+            self.shared.space.notify_waiters();
+            for waiter in group.waiters {
+                // A caller that went away has its records all the same.
+                let _ = waiter.send(result.clone());
+            }
+            self.spare = group.bytes;
+            self.spare.clear();
+        }
+        if let Some(active) = &self.active {
+            // The exact length spares the next opening a search through the preallocated rest.
+            let cut = active.file.set_len(active.end).and_then(|()| active.file.sync_data());
+            if let Err(e) = cut {
+                tracing::warn!(error = %e, "the last segment could not be cut to its length");
+            }
+        }
+    }
+
+    fn next_group(&mut self) -> Option<Group> {
+        let spare = std::mem::take(&mut self.spare);
+        let mut queue = self.queue();
+        while queue.bytes.is_empty() {
+            if queue.closed {
+                return None;
+            }
+            queue = self.shared.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        let queue = &mut *queue;
+        let group = Group {
+            bytes: std::mem::replace(&mut queue.bytes, spare),
+            first_seq: queue.first_seq,
+            next_seq: queue.next_seq,
+            waiters: std::mem::take(&mut queue.waiters),
+        };
+        queue.first_seq = queue.next_seq;
+        Some(group)
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes and syncs one group. After `Full` nothing of it is held.
+    fn write(&mut self, group: &Group) -> Result<(), Error> {
+        let segment_bytes = self.shared.options.segment_bytes;
+        let room = self.active.as_ref().map_or(0, |a| segment_bytes.saturating_sub(a.end));
+        if room < group.bytes.len() as u64 {
+            self.rotate(group.first_seq)?;
+        }
+        let options = &self.shared.options;
+        let active = self.active.as_mut().expect("rotate made one");
+        if let Err(e) = fs::write_all_at(&*active.file, &group.bytes, active.end) {
+            return Err(undo(active, &e));
+        }
+        if options.sync == Sync::Always {
+            let started = Instant::now();
+            active.file.sync_data().map_err(|e| poisoned("fdatasync", &e))?;
+            if active.entry_unsynced {
+                let dir = &options.dir;
+                self.shared.fs.sync_dir(dir).map_err(|e| poisoned("fsync of the directory", &e))?;
+            }
+            metrics::histogram!("journal_fsync_seconds").record(started.elapsed().as_secs_f64());
+        }
+        active.entry_unsynced = false;
+        active.end += group.bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Closes the active segment and begins the one that starts with `base`.
+    fn rotate(&mut self, base: u64) -> Result<(), Error> {
+        if let Some(full) = self.active.take()
+            && let Err(e) = full.file.set_len(full.end)
+        {
+            tracing::warn!(segment = full.base, error = %e, "a full segment could not be cut to its length");
+        }
+        let path = segment::path(&self.shared.options.dir, base);
+        let file = self.begin(&path, base).map_err(|e| {
+            // An empty segment would be in the way of nothing, but it would hold space.
+            let _ = self.shared.fs.remove(&path);
+            refused("begin a segment", &e)
+        })?;
+        let end = SEGMENT_HEADER_BYTES;
+        let mut catalog = self.shared.catalog();
+        catalog.segments.insert(base, Segment { file: file.clone(), end, next_seq: base });
+        self.active = Some(Active { base, file, end, entry_unsynced: true });
+        Ok(())
+    }
+
+    fn begin(&self, path: &Path, base: u64) -> io::Result<Arc<dyn File>> {
+        let file = self.shared.fs.open(path, true)?;
+        file.set_len(0)?;
+        file.allocate(self.shared.options.segment_bytes)?;
+        fs::write_all_at(&*file, &segment::header(base), 0)?;
+        Ok(file)
+    }
+
+    /// Shows the group to readers. Only now may anybody see it.
+    fn publish(&self, group: &Group) {
+        let active = self.active.as_ref().expect("a group was written to it");
+        {
+            let mut catalog = self.shared.catalog();
+            let segment = catalog.segments.get_mut(&active.base).expect("made by rotate");
+            segment.end = active.end;
+            segment.next_seq = group.next_seq;
+            catalog.next_seq = group.next_seq;
+        }
+        self.shared.bytes.fetch_add(group.bytes.len() as u64, Ordering::AcqRel);
+        self.shared.appended.notify_waiters();
+    }
+
+    /// Gives the group's numbers back and fails whatever was numbered behind it.
+    fn fail(&mut self, group: &Group, error: &Error) {
+        let mut queue = self.queue();
+        let queue = &mut *queue;
+        self.shared.pending.fetch_sub(group.bytes.len() + queue.bytes.len(), Ordering::AcqRel);
+        queue.bytes.clear();
+        queue.first_seq = group.first_seq;
+        queue.next_seq = group.first_seq;
+        if let Error::Poisoned(_) = error {
+            tracing::error!(error = %error, "the journal takes no more events");
+            queue.failed = Some(error.clone());
+        }
+        for waiter in queue.waiters.drain(..) {
+            let _ = waiter.send(Err(error.clone()));
+        }
+    }
+}
+
+/// Takes back what a failed write left. The log goes on if that works, and only then.
+fn undo(active: &mut Active, cause: &io::Error) -> Error {
+    if !out_of_space(cause) {
+        return poisoned("write", cause);
+    }
+    match active.file.set_len(active.end) {
+        Ok(()) => refused("write", cause),
+        Err(e) => poisoned("taking back a partial write", &e),
+    }
+}
+
+fn refused(what: &str, cause: &io::Error) -> Error {
+    if out_of_space(cause) {
+        Error::Full(format!("no space left on the disk ({what})"))
+    } else {
+        poisoned(what, cause)
+    }
+}
+
+fn poisoned(what: &str, cause: &io::Error) -> Error {
+    Error::Poisoned(format!("{what} failed: {cause}"))
+}
+
+fn out_of_space(cause: &io::Error) -> bool {
+    matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

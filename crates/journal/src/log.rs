@@ -1,0 +1,368 @@
+//! The log as its callers see it, and what opening one finds.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use tokio::sync::{Notify, oneshot};
+
+use crate::checkpoint::Checkpoint;
+use crate::commit::{Committer, Queue};
+use crate::fs::{File, Fs, read_full_at};
+use crate::record::{self, BODY_BYTES_MAX, Decoded, Entry, FIRST, HEADER_BYTES, Record};
+use crate::segment::{self, SEGMENT_HEADER_BYTES};
+use crate::{Error, Options, Reader, quarantine};
+
+/// A log, open for appending. Dropping it closes it.
+pub struct Log {
+    shared: Arc<Shared>,
+    committer: Mutex<Option<JoinHandle<()>>>,
+    _lock: Box<dyn Send + std::marker::Sync>,
+}
+
+/// What readers, appenders and the committer share.
+pub(crate) struct Shared {
+    pub(crate) fs: Arc<dyn Fs>,
+    pub(crate) options: Options,
+    pub(crate) queue: Mutex<Queue>,
+    /// Something is pending, or the log closes.
+    pub(crate) filled: Condvar,
+    /// Bytes pending or being written.
+    pub(crate) pending: AtomicUsize,
+    /// Pending bytes were written.
+    pub(crate) space: Notify,
+    /// Records became durable.
+    pub(crate) appended: Notify,
+    catalog: Mutex<Catalog>,
+    /// Bytes of all segments.
+    pub(crate) bytes: AtomicU64,
+}
+
+/// The segments, as far as they may be read.
+pub(crate) struct Catalog {
+    pub(crate) segments: BTreeMap<u64, Segment>,
+    /// One past the last durable record.
+    pub(crate) next_seq: u64,
+}
+
+pub(crate) struct Segment {
+    pub(crate) file: Arc<dyn File>,
+    /// One past the last readable byte.
+    pub(crate) end: u64,
+    pub(crate) next_seq: u64,
+}
+
+/// How much there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of all segments.
+    pub bytes: u64,
+    /// Segments.
+    pub segments: usize,
+    /// One past the last durable record's number.
+    pub next_seq: u64,
+}
+
+/// What opening found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// The checkpoint that was found, or an empty one.
+    pub checkpoint: Checkpoint,
+    /// Valid records that are not below the checkpoint's floor.
+    pub records: u64,
+    /// Bytes cut off the end: a group that was being written when the process died, and that
+    /// nobody was told of.
+    pub torn_bytes: u64,
+    /// Bytes quarantined: damage to what had been acknowledged.
+    pub damaged_bytes: u64,
+    /// Acknowledged records, not marked done, that are gone.
+    pub missing: u64,
+}
+
+impl Log {
+    /// Opens the log in `options.dir`, taking its lock, and recovers it: cuts off a torn tail,
+    /// quarantines damage, and starts whatever it finds.
+    ///
+    /// # Errors
+    /// [`Error::Held`] when another process has it, [`Error::Io`] when the medium can't be read.
+    pub fn open(fs: Arc<dyn Fs>, options: Options) -> Result<(Self, Recovery), Error> {
+        let dir = options.dir.clone();
+        let failed = |what: &str, e| Error::io(format!("{what} {}", dir.display()), &e);
+        fs.create_dir(&dir).map_err(|e| failed("create", e))?;
+        let lock_path = dir.join("LOCK");
+        let Some(lock) = fs.lock(&lock_path).map_err(|e| failed("lock", e))? else {
+            let holder = std::fs::read_to_string(&lock_path).unwrap_or_default();
+            return Err(Error::Held { dir: dir.display().to_string(), holder });
+        };
+        let (catalog, recovery) = recover(&*fs, &dir).map_err(|e| failed("recover", e))??;
+        let shared = Arc::new(Shared {
+            fs,
+            options,
+            queue: Mutex::new(Queue {
+                first_seq: catalog.next_seq,
+                next_seq: catalog.next_seq,
+                ..Queue::default()
+            }),
+            filled: Condvar::new(),
+            pending: AtomicUsize::new(0),
+            space: Notify::new(),
+            appended: Notify::new(),
+            bytes: AtomicU64::new(catalog.segments.values().map(|s| s.end).sum()),
+            catalog: Mutex::new(catalog),
+        });
+        let committer = Committer::new(shared.clone());
+        let thread = std::thread::Builder::new()
+            .name("journal-commit".into())
+            .spawn(move || committer.run())
+            .map_err(|e| failed("start the commit thread of", e))?;
+        Ok((Self { shared, committer: Mutex::new(Some(thread)), _lock: lock }, recovery))
+    }
+
+    /// Appends all entries, in order and without others in between, and returns the number of the
+    /// first once they are durable. Waits while too much is pending.
+    ///
+    /// # Errors
+    /// [`Error::Full`]: nothing is held. [`Error::Poisoned`]: unknown, and nothing more will be.
+    pub async fn append(&self, entries: &[Entry<'_>]) -> Result<u64, Error> {
+        let shared = &*self.shared;
+        let total = entries.iter().map(|e| HEADER_BYTES + e.body.len()).sum::<usize>();
+        shared.check(total, entries)?;
+        loop {
+            let notified = shared.space.notified();
+            if shared.pending.load(Ordering::Acquire) < shared.options.pending_bytes_max {
+                break;
+            }
+            notified.await;
+        }
+        let (first_seq, written) = shared.enqueue(total, entries)?;
+        written.await.unwrap_or(Err(Error::Closed))?;
+        Ok(first_seq)
+    }
+
+    /// A reader that begins with the first record numbered `seq` or later.
+    #[must_use]
+    pub fn reader(&self, seq: u64) -> Reader {
+        Reader::new(self.shared.clone(), seq)
+    }
+
+    /// Reads one record again, by the number and offset it had.
+    ///
+    /// # Errors
+    /// If it can't be read, or is damaged by now.
+    pub fn read_one(&self, seq: u64, offset: u32, bytes: u32) -> Result<Record, Error> {
+        let file = {
+            let catalog = self.shared.catalog();
+            catalog.segments.range(..=seq).next_back().map(|(_, segment)| segment.file.clone())
+        };
+        let gone = || Error::Io { what: format!("read record {seq}"), cause: "damaged".into() };
+        let file = file.ok_or_else(gone)?;
+        let mut raw = Vec::new();
+        read_full_at(&*file, &mut raw, bytes as usize, u64::from(offset))
+            .map_err(|e| Error::io(format!("read record {seq}"), &e))?;
+        match record::decode(&raw) {
+            Decoded::Record(header) if header.seq == seq => {
+                let raw = bytes::Bytes::from(raw);
+                Ok(Record::new(&header, offset, raw.slice(HEADER_BYTES..header.total())))
+            }
+            _ => Err(gone()),
+        }
+    }
+
+    /// Writes how far the readers are, durably.
+    ///
+    /// # Errors
+    /// If it can't be written; the last checkpoint then stands.
+    pub fn write_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
+        checkpoint.write(&*self.shared.fs, &self.shared.options.dir)
+    }
+
+    /// Removes the segments that hold only records numbered below `seq`. To be called only with a
+    /// floor that a checkpoint has made durable. Returns how many bytes were freed.
+    ///
+    /// # Errors
+    /// If a file can't be removed; the next call tries again.
+    pub fn remove_below(&self, seq: u64) -> Result<u64, Error> {
+        let mut freed = 0;
+        loop {
+            let base = {
+                let catalog = self.shared.catalog();
+                let mut bases = catalog.segments.iter();
+                match (bases.next(), bases.next()) {
+                    // The last segment is being written to.
+                    (Some((base, segment)), Some(_)) if segment.next_seq <= seq => *base,
+                    _ => return Ok(freed),
+                }
+            };
+            let path = segment::path(&self.shared.options.dir, base);
+            let removed = self.shared.fs.remove(&path);
+            removed.map_err(|e| Error::io(format!("remove {}", path.display()), &e))?;
+            if let Some(segment) = self.shared.catalog().segments.remove(&base) {
+                self.shared.bytes.fetch_sub(segment.end, Ordering::AcqRel);
+                freed += segment.end;
+            }
+        }
+    }
+
+    /// How much there is.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let catalog = self.shared.catalog();
+        Usage {
+            bytes: self.shared.bytes.load(Ordering::Acquire),
+            segments: catalog.segments.len(),
+            next_seq: catalog.next_seq,
+        }
+    }
+
+    /// Tells when records became durable. Ask for it before looking, so as not to miss one.
+    #[must_use]
+    pub fn appended(&self) -> &Notify {
+        &self.shared.appended
+    }
+
+    /// Why nothing more can be appended, if so.
+    #[must_use]
+    pub fn failure(&self) -> Option<Error> {
+        self.shared.queue().failed.clone()
+    }
+
+    /// Refuses further appends and waits for those pending. May be called twice.
+    pub fn close(&self) {
+        self.shared.queue().closed = true;
+        self.shared.filled.notify_all();
+        self.shared.appended.notify_waiters();
+        let thread = self.committer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the journal's commit thread panicked");
+        }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Shared {
+    pub(crate) fn catalog(&self) -> MutexGuard<'_, Catalog> {
+        self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check(&self, total: usize, entries: &[Entry<'_>]) -> Result<(), Error> {
+        let segment_room = self.options.segment_bytes.saturating_sub(SEGMENT_HEADER_BYTES);
+        let max = usize::try_from(segment_room.min(self.options.bytes_max)).unwrap_or(usize::MAX);
+        let longest = entries.iter().map(|e| e.body.len()).max().unwrap_or(0);
+        if total > max || longest > BODY_BYTES_MAX {
+            let (got, max) = if total > max { (total, max) } else { (longest, BODY_BYTES_MAX) };
+            return Err(Error::TooLarge { got, max });
+        }
+        let held = self.bytes.load(Ordering::Acquire);
+        if held + (self.pending.load(Ordering::Acquire) + total) as u64 > self.options.bytes_max {
+            return Err(Error::Full(format!("bytes_max of {} bytes", self.options.bytes_max)));
+        }
+        Ok(())
+    }
+
+    /// Numbers and encodes the entries into the group that is filling.
+    #[allow(clippy::type_complexity)]
+    fn enqueue(
+        &self,
+        total: usize,
+        entries: &[Entry<'_>],
+    ) -> Result<(u64, oneshot::Receiver<Result<(), Error>>), Error> {
+        let (sender, receiver) = oneshot::channel();
+        let mut queue = self.queue();
+        if let Some(failure) = &queue.failed {
+            return Err(failure.clone());
+        }
+        if queue.closed {
+            return Err(Error::Closed);
+        }
+        let first_seq = queue.next_seq;
+        if entries.is_empty() {
+            let _ = sender.send(Ok(()));
+            return Ok((first_seq, receiver));
+        }
+        for entry in entries {
+            let flags = if queue.bytes.is_empty() { FIRST } else { 0 };
+            let seq = queue.next_seq;
+            record::encode(&mut queue.bytes, seq, flags, entry);
+            queue.next_seq += 1;
+        }
+        queue.waiters.push(sender);
+        self.pending.fetch_add(total, Ordering::AcqRel);
+        drop(queue);
+        self.filled.notify_one();
+        Ok((first_seq, receiver))
+    }
+}
+
+type Recovered = Result<(Catalog, Recovery), Error>;
+
+fn recover(fs: &dyn Fs, dir: &Path) -> std::io::Result<Recovered> {
+    let checkpoint = match Checkpoint::read(fs, dir) {
+        Ok(checkpoint) => checkpoint.unwrap_or_default(),
+        Err(e) => return Ok(Err(e)),
+    };
+    let floor = checkpoint.floor;
+    let mut bases: Vec<u64> = fs.list(dir)?.iter().filter_map(|path| segment::base(path)).collect();
+    bases.sort_unstable();
+    let mut catalog = Catalog { segments: BTreeMap::new(), next_seq: checkpoint.next_seq.max(1) };
+    let mut recovery = Recovery { checkpoint, ..Recovery::default() };
+    let mut expected = 0;
+    for (n, &base) in bases.iter().enumerate() {
+        let path = segment::path(dir, base);
+        if bases.get(n + 1).is_some_and(|next| *next <= floor) {
+            // The process died between writing the checkpoint and removing this.
+            fs.remove(&path)?;
+            continue;
+        }
+        let file = fs.open(&path, false)?;
+        let last = n + 1 == bases.len();
+        let mut records = 0;
+        let scan = segment::scan(&*file, base, expected, |header, _, _| {
+            records += u64::from(header.seq >= floor);
+        })?;
+        for damage in &scan.damage {
+            quarantine::keep(fs, dir, base, &*file, damage.start, damage.end);
+            recovery.damaged_bytes += damage.end - damage.start;
+        }
+        if scan.torn() > 0 {
+            quarantine::keep(fs, dir, base, &*file, scan.end, scan.tail_end);
+            let place = if last { &mut recovery.torn_bytes } else { &mut recovery.damaged_bytes };
+            *place += scan.torn();
+        }
+        // Numbers that lie between the last segment's records and this one's.
+        if expected > 0 && base > expected {
+            recovery.missing += recovery.checkpoint.undone(expected, base);
+        }
+        for damage in &scan.damage {
+            recovery.missing += recovery.checkpoint.undone(damage.missing.0, damage.missing.1);
+        }
+        if scan.records == 0 {
+            fs.remove(&path)?;
+            continue;
+        }
+        if last {
+            file.set_len(scan.end)?;
+            file.sync_data()?;
+        }
+        recovery.records += records;
+        expected = scan.next_seq;
+        let segment = Segment { file, end: scan.end, next_seq: scan.next_seq };
+        catalog.segments.insert(base, segment);
+    }
+    let promised = recovery.checkpoint.next_seq;
+    recovery.missing += recovery.checkpoint.undone(expected.max(1), promised);
+    catalog.next_seq = catalog.next_seq.max(expected);
+    Ok(Ok((catalog, recovery)))
+}

@@ -1,0 +1,153 @@
+//! Reading durable records in order, a chunk at a time.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::Error;
+use crate::fs::{File, read_full_at};
+use crate::log::Shared;
+use crate::record::{self, Decoded, HEADER_BYTES, Header, Record};
+use crate::segment::{self, CHUNK_BYTES, SEGMENT_HEADER_BYTES};
+
+/// A place in the log. Holds at most one chunk of 256 KiB besides what it has handed out.
+pub struct Reader {
+    log: Arc<Shared>,
+    /// Records numbered below are passed over.
+    seq: u64,
+    base: u64,
+    offset: u64,
+    /// What was read at `offset` and not handed out.
+    chunk: Bytes,
+    /// Bytes passed over because they hold no record.
+    damaged_bytes: u64,
+}
+
+/// Where the reader may read now.
+struct Window {
+    file: Arc<dyn File>,
+    end: u64,
+}
+
+impl Reader {
+    pub(crate) fn new(log: Arc<Shared>, seq: u64) -> Self {
+        let base = {
+            let catalog = log.catalog();
+            catalog.segments.range(..=seq).next_back().map_or(0, |(base, _)| *base)
+        };
+        let offset = SEGMENT_HEADER_BYTES;
+        Self { log, seq, base, offset, chunk: Bytes::new(), damaged_bytes: 0 }
+    }
+
+    /// The number of the next record, or lower if numbers are missing there.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Bytes passed over so far because they held no record.
+    #[must_use]
+    pub fn damaged_bytes(&self) -> u64 {
+        self.damaged_bytes
+    }
+
+    /// Appends up to `max` records to `into`; none when the end of what is durable is reached.
+    ///
+    /// # Errors
+    /// If the medium can't be read. What was appended to `into` before is good.
+    pub fn read(&mut self, max: usize, into: &mut Vec<Record>) -> Result<(), Error> {
+        let most = into.len() + max;
+        while into.len() < most {
+            match record::decode(&self.chunk) {
+                Decoded::Record(header) => self.take(&header, into),
+                other => {
+                    let Some(window) = self.window() else { return Ok(()) };
+                    let needed = match other {
+                        Decoded::Short(needed) => needed,
+                        _ => 0,
+                    };
+                    if needed > self.chunk.len() && self.refill(&window)? {
+                        continue;
+                    }
+                    self.skip(&window)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands out the record at the front of the chunk.
+    fn take(&mut self, header: &Header, into: &mut Vec<Record>) {
+        let total = header.total();
+        if header.seq >= self.seq {
+            let offset = u32::try_from(self.offset).expect("segments are shorter than 4 GiB");
+            into.push(Record::new(header, offset, self.chunk.slice(HEADER_BYTES..total)));
+            self.seq = header.seq + 1;
+        }
+        bytes::Buf::advance(&mut self.chunk, total);
+        self.offset += total as u64;
+    }
+
+    /// The readable rest of this segment, or of the next one; `None` at the end of the log.
+    fn window(&mut self) -> Option<Window> {
+        let catalog = self.log.catalog();
+        for (base, segment) in catalog.segments.range(self.base..) {
+            if *base != self.base {
+                self.base = *base;
+                self.offset = SEGMENT_HEADER_BYTES;
+                self.chunk = Bytes::new();
+            }
+            if self.offset < segment.end {
+                return Some(Window { file: segment.file.clone(), end: segment.end });
+            }
+        }
+        None
+    }
+
+    /// Reads on from `offset`. False when that brings nothing new.
+    fn refill(&mut self, window: &Window) -> Result<bool, Error> {
+        let left = usize::try_from(window.end - self.offset).unwrap_or(usize::MAX);
+        let most = left.min(CHUNK_BYTES);
+        if most <= self.chunk.len() {
+            return Ok(false);
+        }
+        let mut chunk = Vec::with_capacity(most);
+        read_full_at(&*window.file, &mut chunk, most, self.offset)
+            .map_err(|e| Error::io(format!("read segment {}", self.base), &e))?;
+        let more = chunk.len() > self.chunk.len();
+        self.chunk = Bytes::from(chunk);
+        Ok(more)
+    }
+
+    /// Passes over bytes that are no record.
+    fn skip(&mut self, window: &Window) -> Result<(), Error> {
+        let resync = segment::resync(&*window.file, self.offset, window.end, self.seq)
+            .map_err(|e| Error::io(format!("read segment {}", self.base), &e))?;
+        let to = resync.next.map_or(window.end, |(offset, _)| offset);
+        tracing::error!(
+            segment = self.base,
+            from = self.offset,
+            to,
+            "damaged bytes are passed over; `forebay buffer verify` tells more"
+        );
+        metrics::counter!("journal_damaged_bytes_total").increment(to - self.offset);
+        self.damaged_bytes += to - self.offset;
+        self.offset = to;
+        self.chunk = Bytes::new();
+        Ok(())
+    }
+}
+
+impl Record {
+    pub(crate) fn new(header: &Header, offset: u32, body: Bytes) -> Self {
+        Self {
+            seq: header.seq,
+            kind: header.kind,
+            at_ms: header.at_ms,
+            id_len: header.id_len,
+            key_len: header.key_len,
+            offset,
+            body,
+        }
+    }
+}

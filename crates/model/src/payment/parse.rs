@@ -1,0 +1,165 @@
+//! The happy path: one pass over the JSON, text borrowed. Whatever goes wrong in that pass is
+//! explained by [`super::diagnose`], which may take its time.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+
+use super::{
+    AGE_MS_MAX, AHEAD_MS_MAX, CARD_DIGITS_MAX, CARD_DIGITS_MIN, Payment, Reject, TEXT_BYTES_MAX,
+    Tier, diagnose,
+};
+use crate::clock::EpochMs;
+use crate::event::{ID_BYTES_MAX, PAYLOAD_BYTES_MAX};
+
+pub(super) fn payment(json: &[u8], now_ms: EpochMs) -> Result<Payment<'_>, Reject> {
+    if json.len() > PAYLOAD_BYTES_MAX {
+        let problem = format!("is {} bytes; send at most {PAYLOAD_BYTES_MAX}", json.len());
+        return Err(Reject::new("event", problem));
+    }
+    // Checked once for the whole, because the JSON reader would pass over the text of unknown
+    // fields unread, and check each known one by itself.
+    let text = std::str::from_utf8(json).map_err(|error| {
+        let problem = format!("is not UTF-8 at byte {}; send UTF-8", error.valid_up_to());
+        Reject::new("event", problem)
+    })?;
+    // A derived reader takes an array of the fields' values as well; only objects are payments.
+    if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
+        return Err(diagnose::not_an_object(text));
+    }
+    let raw: Raw<'_> = serde_json::from_str(text).map_err(|_| diagnose::reject(text, now_ms))?;
+    raw.check(now_ms)
+}
+
+#[derive(serde::Deserialize)]
+struct Raw<'a> {
+    #[serde(borrow)]
+    tx_id: Cow<'a, str>,
+    #[serde(borrow)]
+    card_number: Cow<'a, str>,
+    #[serde(borrow)]
+    user_id: Cow<'a, str>,
+    #[serde(borrow)]
+    tier: Cow<'a, str>,
+    amount: i64,
+    #[serde(borrow)]
+    merchant: Cow<'a, str>,
+    #[serde(borrow)]
+    category: Cow<'a, str>,
+    created_at: CreatedAt,
+}
+
+impl<'a> Raw<'a> {
+    fn check(self, now_ms: EpochMs) -> Result<Payment<'a>, Reject> {
+        text("tx_id", &self.tx_id, ID_BYTES_MAX)?;
+        card_number(&self.card_number)?;
+        text("user_id", &self.user_id, TEXT_BYTES_MAX)?;
+        let tier = tier(&self.tier)?;
+        amount(self.amount)?;
+        text("merchant", &self.merchant, TEXT_BYTES_MAX)?;
+        text("category", &self.category, TEXT_BYTES_MAX)?;
+        created_at(self.created_at.0, now_ms)?;
+        Ok(Payment {
+            tx_id: self.tx_id,
+            card_number: self.card_number,
+            user_id: self.user_id,
+            tier,
+            amount: self.amount,
+            merchant: self.merchant,
+            category: self.category,
+            created_at_ms: self.created_at.0,
+        })
+    }
+}
+
+pub(super) fn text(field: &'static str, value: &str, bytes_max: usize) -> Result<(), Reject> {
+    if value.is_empty() || value.len() > bytes_max {
+        let problem = format!("is {} bytes; must be 1 to {bytes_max}", value.len());
+        return Err(Reject::new(field, problem));
+    }
+    // Nearly all text is ASCII, where looking at bytes is several times as fast.
+    let control = if value.is_ascii() {
+        value.bytes().any(|byte| byte.is_ascii_control())
+    } else {
+        value.chars().any(char::is_control)
+    };
+    if control {
+        return Err(Reject::new(field, "holds a control character; send printable text"));
+    }
+    Ok(())
+}
+
+pub(super) fn card_number(value: &str) -> Result<(), Reject> {
+    let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits || !(CARD_DIGITS_MIN..=CARD_DIGITS_MAX).contains(&value.len()) {
+        let problem =
+            format!("must be {CARD_DIGITS_MIN} to {CARD_DIGITS_MAX} digits, nothing else");
+        return Err(Reject::new("card_number", problem));
+    }
+    Ok(())
+}
+
+pub(super) fn tier(value: &str) -> Result<Tier, Reject> {
+    Tier::named(value)
+        .ok_or_else(|| Reject::new("tier", "is unknown; must be one of vip, premium, normal"))
+}
+
+pub(super) fn amount(value: i64) -> Result<(), Reject> {
+    if value < 0 {
+        return Err(Reject::new("amount", "is negative; must be 0 or more, in KRW"));
+    }
+    Ok(())
+}
+
+pub(super) fn created_at(value_ms: EpochMs, now_ms: EpochMs) -> Result<(), Reject> {
+    let problem = if value_ms < now_ms.saturating_sub(AGE_MS_MAX) {
+        "lies more than 20 years back"
+    } else if value_ms > now_ms.saturating_add(AHEAD_MS_MAX) {
+        "lies more than 24 hours ahead"
+    } else {
+        return Ok(());
+    };
+    let hint = match value_ms.unsigned_abs() {
+        100_000_000..=99_999_999_999 => ": looks like seconds; milliseconds expected",
+        100_000_000_000_000..=99_999_999_999_999_999 => {
+            ": looks like microseconds; milliseconds expected"
+        }
+        100_000_000_000_000_000.. => ": looks like nanoseconds; milliseconds expected",
+        _ => "; send the time of the payment",
+    };
+    Err(Reject::new("created_at", format!("{problem}{hint}")))
+}
+
+/// Event time, read from RFC 3339 text or integer epoch milliseconds.
+struct CreatedAt(EpochMs);
+
+impl<'de> Deserialize<'de> for CreatedAt {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(CreatedAtVisitor)
+    }
+}
+
+struct CreatedAtVisitor;
+
+impl Visitor<'_> for CreatedAtVisitor {
+    type Value = CreatedAt;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RFC 3339 text or integer epoch milliseconds")
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<CreatedAt, E> {
+        Ok(CreatedAt(value))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<CreatedAt, E> {
+        i64::try_from(value).map(CreatedAt).map_err(E::custom)
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<CreatedAt, E> {
+        let at: Timestamp = value.parse().map_err(E::custom)?;
+        Ok(CreatedAt(at.as_millisecond()))
+    }
+}

@@ -1,0 +1,122 @@
+//! What every adapter must hold, one file for each guarantee.
+//!
+//! An adapter's tests implement [`Subject`] and hand a constructor to
+//! [`conformance_suite!`](crate::conformance_suite), which makes one test of each guarantee. What was
+//! written is read back through the subject, not through the adapter's own reading code, so that a
+//! mistake made twice does not cancel out.
+//!
+//! What it deliberately does not do: it measures nothing, and it breaks no disks. Failures of a
+//! particular database are provoked in that adapter's own tests.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use model::payment::Tier;
+
+use crate::card::Guard;
+use crate::{Completion, Completions, Payments, Row};
+
+pub mod all_or_nothing;
+pub mod completions;
+pub mod concurrency;
+pub mod duplicates;
+pub mod emptiness;
+pub mod histories;
+pub mod reopening;
+pub mod round_trip;
+
+/// All the ports of one adapter.
+pub trait Store: Payments + Completions {}
+
+impl<T: Payments + Completions> Store for T {}
+
+/// An adapter under test, over a database of its own that starts empty.
+#[async_trait]
+pub trait Subject: Send + Sync {
+    /// The store, open.
+    fn store(&self) -> Arc<dyn Store>;
+
+    /// Closes the store and opens it again over the same database.
+    async fn reopen(&mut self);
+
+    /// Every payment in the database, in order of settling, read with plain queries.
+    async fn stored(&self) -> Vec<Stored>;
+
+    /// Every completion in the database, in order of writing.
+    async fn completed(&self) -> Vec<Completion>;
+}
+
+/// A payment as the database has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// The columns that were handed in.
+    pub row: Row,
+    /// The column derived from the rules that fired.
+    pub is_fraud: bool,
+    /// The adapter's own stamp.
+    pub processed_at_ms: Option<i64>,
+}
+
+/// Names read from a database, in the type that rows have. They are leaked: for tests only.
+#[must_use]
+pub fn leak(names: Vec<String>) -> Vec<&'static str> {
+    names.into_iter().map(|name| &*name.leak()).collect()
+}
+
+/// A plain row: payment `tx_id` of card `card`, `amount` KRW at `created_at_ms`.
+#[must_use]
+pub fn row(tx_id: &str, card: &str, amount: i64, created_at_ms: i64) -> Row {
+    let guard = Guard::new(&[7; 32], false);
+    Row {
+        tx_id: tx_id.into(),
+        card_number: guard.stored(card),
+        card_fingerprint: guard.fingerprint(card),
+        user_id: "user-1".into(),
+        tier: Tier::Normal,
+        amount,
+        merchant: "Cafe".into(),
+        category: "coffee".into(),
+        fraud_rules: Vec::new(),
+        fraud_detail: None,
+        ruleset_version: 1,
+        created_at_ms,
+        accepted_at_ms: created_at_ms + 1,
+    }
+}
+
+/// The ids stored, in order of settling.
+pub(crate) async fn ids(subject: &dyn Subject) -> Vec<String> {
+    subject.stored().await.into_iter().map(|stored| stored.row.tx_id).collect()
+}
+
+/// One `#[tokio::test]` for each guarantee. Takes an expression that makes a fresh [`Subject`]; it is
+/// awaited.
+#[macro_export]
+macro_rules! conformance_suite {
+    ($subject:expr) => {
+        $crate::conformance_suite! { $subject;
+            all_or_nothing::a_batch_is_settled_whole,
+            all_or_nothing::a_batch_with_a_bad_row_writes_nothing,
+            completions::completions_come_back_as_written,
+            concurrency::overlapping_batches_settle_each_payment_once,
+            duplicates::a_payment_settled_before_is_named_and_nothing_is_written,
+            duplicates::a_repeat_within_the_batch_is_named,
+            emptiness::a_store_is_empty_until_something_is_settled,
+            histories::amounts_past_64_bits_add_up,
+            histories::an_unknown_card_has_an_empty_history,
+            histories::answers_come_in_the_order_of_the_cards,
+            histories::the_latest_payments_are_by_event_time_then_settling,
+            reopening::everything_is_there_after_a_reopen,
+            round_trip::rows_come_back_as_written,
+        }
+    };
+    ($subject:expr; $($guarantee:ident :: $check:ident),* $(,)?) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $check() {
+                let mut subject = $subject.await;
+                $crate::conformance::$guarantee::$check(&mut subject).await;
+            }
+        )*
+    };
+}

@@ -1,0 +1,31 @@
+//! Emptiness is told apart from everything else.
+
+use super::{Subject, row};
+use crate::{Completion, Settlement};
+
+/// Neither a batch that was refused nor a completion makes a store other than empty; a payment does,
+/// for good.
+///
+/// # Panics
+/// If the guarantee does not hold.
+pub async fn a_store_is_empty_until_something_is_settled(subject: &mut dyn Subject) {
+    assert_eq!(subject.store().is_empty().await, Ok(true));
+    let repeat = vec![row("a", "4000", 1, 1_000), row("a", "4000", 1, 1_000)];
+    let named = subject.store().settle(repeat).await;
+    assert_eq!(named, Ok(Settlement::Duplicates(vec![1])));
+    let completion = Completion {
+        pipeline: "consumer_batch",
+        started_at_ms: 1,
+        completed_at_ms: 2,
+        settled: 0,
+        duplicates: 1,
+        dead: 0,
+    };
+    assert_eq!(subject.store().complete(completion).await, Ok(()));
+    assert_eq!(subject.store().is_empty().await, Ok(true));
+    let settled = subject.store().settle(vec![row("a", "4000", 1, 1_000)]).await;
+    assert_eq!(settled, Ok(Settlement::Settled));
+    assert_eq!(subject.store().is_empty().await, Ok(false));
+    subject.reopen().await;
+    assert_eq!(subject.store().is_empty().await, Ok(false));
+}

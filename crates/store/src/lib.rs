@@ -1,0 +1,19 @@
+//! Ports to the store: one narrow trait for each family of tables. Adapters are crates of their own.
+//!
+//! Invariants (each has a file in [`conformance`])
+//! - A payment's row and its dedupe mark (`tx_id`, unique) are one write in one transaction.
+//! - A batch that holds a duplicate writes nothing and names the duplicates.
+//! - What a card did before can be read back exactly as it was settled.
+//!
+//! What it deliberately does not do: it knows no rules, and it never sees a full card number unless
+//! configured to ([`card::Guard`] masks before a row is built).
+
+pub mod card;
+pub mod completion;
+pub mod conformance;
+mod error;
+pub mod payments;
+
+pub use completion::{Completion, Completions};
+pub use error::Error;
+pub use payments::{History, Payments, Recent, Row, Settlement};

@@ -1,0 +1,99 @@
+//! The `transactions` table: what was paid, and what screening said.
+
+use async_trait::async_trait;
+use model::clock::EpochMs;
+use model::payment::Tier;
+
+use crate::Error;
+use crate::card::Fingerprint;
+
+/// One settled payment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The producer's identity of the payment; unique.
+    pub tx_id: String,
+    /// As stored: masked unless configured otherwise.
+    pub card_number: String,
+    /// Keyed hash of the full card number; what a card's history is found by.
+    pub card_fingerprint: Fingerprint,
+    /// Who paid.
+    pub user_id: String,
+    /// The payer's tier.
+    pub tier: Tier,
+    /// In KRW, never negative.
+    pub amount: i64,
+    /// Where.
+    pub merchant: String,
+    /// What for.
+    pub category: String,
+    /// Names of the rules that fired, in rule order; empty when none did.
+    pub fraud_rules: Vec<&'static str>,
+    /// Each hit's explanation as a JSON array; `None` when no rule fired.
+    pub fraud_detail: Option<String>,
+    /// Which ruleset said so.
+    pub ruleset_version: i64,
+    /// When it was paid (event time).
+    pub created_at_ms: EpochMs,
+    /// When the buffer accepted it.
+    pub accepted_at_ms: EpochMs,
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settlement {
+    /// All rows are in, durably.
+    Settled,
+    /// Nothing was written: the rows at these indexes (ascending) have a `tx_id` that the store, or
+    /// an earlier row of the same batch, already holds.
+    Duplicates(Vec<usize>),
+}
+
+/// One of a card's latest payments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recent {
+    /// Its identity.
+    pub tx_id: String,
+    /// Event time.
+    pub created_at_ms: EpochMs,
+}
+
+/// What the store knows of a card.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct History {
+    /// How many payments are settled.
+    pub count: u64,
+    /// The sum of their amounts, in KRW. Wider than one amount: many amounts near the bound fit.
+    pub sum: i128,
+    /// The latest by event time (`created_at_ms`, then order of settling), oldest first, as many as were asked for.
+    pub recent: Vec<Recent>,
+}
+
+/// Payments, and what a card did before.
+#[async_trait]
+pub trait Payments: Send + Sync + 'static {
+    /// Writes all of `rows` in one transaction, durably, or none of them. `processed_at` is stamped
+    /// by the adapter.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] when some row can't be stored (nothing was written),
+    /// [`Error::Unavailable`] when it is worth trying again: the commit may have gone through
+    /// unheard, and then the next attempt returns [`Settlement::Duplicates`].
+    async fn settle(&self, rows: Vec<Row>) -> Result<Settlement, Error>;
+
+    /// The histories of `cards`, in the same order, each with at most `recent_max` latest payments.
+    /// A card the store has never seen has an empty history.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    async fn histories(
+        &self,
+        cards: &[Fingerprint],
+        recent_max: usize,
+    ) -> Result<Vec<History>, Error>;
+
+    /// Whether no payment was ever settled: every card is then new, and no history need be read.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    async fn is_empty(&self) -> Result<bool, Error>;
+}

@@ -1,0 +1,104 @@
+//! Child processes: what a chore starts, how it fails, how long it may take.
+
+use std::env;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// How often a child with a time limit is looked at.
+const POLL: Duration = Duration::from_millis(100);
+
+/// Whether a build server runs us: nothing may then be skipped.
+pub(crate) fn in_ci() -> bool {
+    env::var("CI").is_ok_and(|value| value == "true" || value == "1")
+}
+
+/// A command with its arguments, to be run in `root`.
+pub(crate) fn command(root: &Path, program: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(args).current_dir(root);
+    command
+}
+
+/// Runs a child whose output goes straight through.
+///
+/// # Errors
+/// If it can't be started or does not succeed; the error shows the command.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let shown = show(command);
+    println!("$ {shown}");
+    let status = command.status().with_context(|| format!("could not start `{shown}`"))?;
+    if !status.success() {
+        bail!("`{shown}` failed ({status})");
+    }
+    Ok(())
+}
+
+/// Whether a child succeeds, without a word from it.
+pub(crate) fn succeeds(command: &mut Command) -> bool {
+    silence(command).status().is_ok_and(|status| status.success())
+}
+
+/// Whether a child succeeds within `limit`, without a word from it; it is ended past that.
+pub(crate) fn succeeds_within(command: &mut Command, limit: Duration) -> bool {
+    let Ok(mut child) = silence(command).spawn() else { return false };
+    let start = Instant::now();
+    while start.elapsed() < limit {
+        match child.try_wait() {
+            Ok(Some(status)) => return status.success(),
+            Ok(None) => std::thread::sleep(POLL),
+            Err(_) => break,
+        }
+    }
+    // It may end by itself between the look and the kill: either way it is over, and too late.
+    let _ = child.kill();
+    let _ = child.wait();
+    false
+}
+
+/// What a child writes on standard output.
+///
+/// # Errors
+/// If it can't be started or does not succeed.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let shown = show(command);
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("could not start `{shown}`"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("`{shown}` failed ({}): {}", output.status, said.trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn silence(command: &mut Command) -> &mut Command {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())
+}
+
+fn show(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_past_its_limit_is_ended_and_counts_as_failed() {
+        let start = Instant::now();
+        let mut sleep = command(Path::new("."), "sleep", &["30"]);
+        assert!(!succeeds_within(&mut sleep, Duration::from_millis(200)));
+        assert!(start.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_failure_shows_the_command() {
+        let error = run(&mut command(Path::new("."), "false", &["--really"])).unwrap_err();
+        assert!(error.to_string().contains("`false --really` failed"), "{error}");
+    }
+}

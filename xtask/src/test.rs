@@ -1,0 +1,336 @@
+//! `cargo xtask test`: the set-up, then every check there is, in order, up to the first failure.
+//!
+//! A step whose tool is missing is skipped in plain sight on a person's machine and fails on a
+//! build server: a check that silently did not run looks exactly like one that passed.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::process;
+use crate::tidy;
+use crate::tools::{self, Tool};
+
+pub(crate) const HELP: &str = "\
+Set up what tests need, then run every check, stopping at the first failure.
+
+Usage: cargo xtask test [OPTIONS]
+
+Steps, in order: fmt, clippy, tidy, deny, test, fuzz.
+Missing tools (rustfmt, clippy, cargo-fuzz, cargo-deny) are installed once, and said so first.
+A step whose tool can't be had is skipped with a line; with CI=true it fails instead.
+
+Options:
+  --only STEP,…      only these steps
+  --no-install       install nothing
+  --offline          install nothing and keep cargo off the network
+  --fuzz-seconds N   how long each fuzz target runs (default 20)
+
+Examples:
+  cargo xtask test
+  cargo xtask test --only clippy,test --no-install
+";
+
+/// How long each fuzz target runs unless told otherwise.
+const FUZZ_SECONDS: u32 = 20;
+/// The longest input the fuzzer makes: past this, both decoders refuse by length alone.
+const FUZZ_INPUT_BYTES_MAX: u32 = 68 * 1024;
+/// How long the advisory database may take to arrive.
+const ADVISORIES_FETCH_MAX: Duration = Duration::from_secs(90);
+
+/// One check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Fmt,
+    Clippy,
+    Tidy,
+    Deny,
+    Test,
+    Fuzz,
+}
+
+impl Step {
+    const ALL: [Self; 6] =
+        [Self::Fmt, Self::Clippy, Self::Tidy, Self::Deny, Self::Test, Self::Fuzz];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Fmt => "fmt",
+            Self::Clippy => "clippy",
+            Self::Tidy => "tidy",
+            Self::Deny => "deny",
+            Self::Test => "test",
+            Self::Fuzz => "fuzz",
+        }
+    }
+
+    fn tool(self) -> Option<Tool> {
+        match self {
+            Self::Fmt => Some(Tool::Rustfmt),
+            Self::Clippy => Some(Tool::Clippy),
+            Self::Deny => Some(Tool::Deny),
+            Self::Fuzz => Some(Tool::Fuzz),
+            Self::Tidy | Self::Test => None,
+        }
+    }
+}
+
+/// What was asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    steps: Vec<Step>,
+    install: bool,
+    offline: bool,
+    fuzz_seconds: u32,
+    ci: bool,
+}
+
+impl Options {
+    /// Reads the arguments; `ci` says whether a missing tool is a failure.
+    ///
+    /// # Errors
+    /// One sentence about the argument that can't be used.
+    pub(crate) fn parse(args: &[String], ci: bool) -> Result<Self, String> {
+        let mut options = Self {
+            steps: Step::ALL.to_vec(),
+            install: true,
+            offline: false,
+            fuzz_seconds: FUZZ_SECONDS,
+            ci,
+        };
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            match arg.as_str() {
+                "--no-install" => options.install = false,
+                "--offline" => (options.install, options.offline) = (false, true),
+                "--only" => {
+                    let names = args.next().ok_or("--only needs step names, e.g. fmt,clippy")?;
+                    options.steps = steps(names)?;
+                }
+                "--fuzz-seconds" => {
+                    let seconds = args.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0);
+                    options.fuzz_seconds =
+                        seconds.ok_or("--fuzz-seconds needs a whole number above 0")?;
+                }
+                other => return Err(crate::unknown("test", other)),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// The named steps, in the order they run in whatever the order they were named in.
+fn steps(names: &str) -> Result<Vec<Step>, String> {
+    let names: Vec<&str> = names.split(',').collect();
+    for name in &names {
+        if !Step::ALL.iter().any(|step| step.name() == *name) {
+            let known: Vec<_> = Step::ALL.iter().map(|step| step.name()).collect();
+            return Err(format!("`{name}` is not a step; there are {}", known.join(", ")));
+        }
+    }
+    Ok(Step::ALL.into_iter().filter(|step| names.contains(&step.name())).collect())
+}
+
+/// How a step ended.
+#[derive(Debug)]
+enum Outcome {
+    Passed,
+    Skipped(String),
+    Failed(String),
+    NotReached,
+}
+
+/// Runs the steps; true when none failed.
+///
+/// # Errors
+/// Never by itself: a failing step is reported in the summary.
+pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
+    let total = Instant::now();
+    let missing = set_up(root, options);
+    let mut rows = vec![("set-up", Outcome::Passed, total.elapsed())];
+    let mut stopped = false;
+    for step in &options.steps {
+        if stopped {
+            rows.push((step.name(), Outcome::NotReached, Duration::ZERO));
+            continue;
+        }
+        println!("\n== {} ==", step.name());
+        let start = Instant::now();
+        let gap = missing.iter().find(|(tool, _)| step.tool() == Some(*tool));
+        let outcome = match gap {
+            Some((_, why)) if options.ci => Outcome::Failed(why.clone()),
+            Some((_, why)) => Outcome::Skipped(why.clone()),
+            None => match check(*step, root, options) {
+                Ok(()) => Outcome::Passed,
+                Err(error) => Outcome::Failed(format!("{error:#}")),
+            },
+        };
+        match &outcome {
+            Outcome::Skipped(why) => println!("skipped: {why}"),
+            Outcome::Failed(why) => println!("failed: {why}"),
+            Outcome::Passed | Outcome::NotReached => {}
+        }
+        println!("-- {}: {:.1} s", step.name(), start.elapsed().as_secs_f64());
+        stopped = matches!(outcome, Outcome::Failed(_));
+        rows.push((step.name(), outcome, start.elapsed()));
+    }
+    rows.push(("total", Outcome::Passed, total.elapsed()));
+    summarize(&rows, stopped);
+    Ok(!stopped)
+}
+
+fn summarize(rows: &[(&str, Outcome, Duration)], failed: bool) {
+    println!("\n== summary ==");
+    for (name, outcome, took) in rows {
+        let (state, why) = match outcome {
+            Outcome::Passed if *name == "total" => (if failed { "failed" } else { "ok" }, ""),
+            Outcome::Passed => ("ok", ""),
+            Outcome::Skipped(why) => ("skipped", why.as_str()),
+            Outcome::Failed(why) => ("failed", why.as_str()),
+            Outcome::NotReached => ("not run", ""),
+        };
+        let line = format!("{name:<8} {state:<8} {:>7.1} s  {why}", took.as_secs_f64());
+        println!("{}", line.trim_end());
+    }
+}
+
+/// Provides the tools of the chosen steps; what could not be had comes back with its reason.
+fn set_up(root: &Path, options: &Options) -> Vec<(Tool, String)> {
+    println!("== set-up ==");
+    let mut missing = Vec::new();
+    for tool in Tool::ALL {
+        if !options.steps.iter().any(|step| step.tool() == Some(tool)) {
+            continue;
+        }
+        if let Err(why) = tools::provide(root, tool, options.install) {
+            println!("{}: {why}", tool.name());
+            missing.push((tool, why));
+        }
+    }
+    let dataset = std::env::var("FOREBAY_DATASET").is_ok_and(|path| Path::new(&path).is_file());
+    if options.steps.contains(&Step::Test) && !dataset {
+        println!("data set: FOREBAY_DATASET names no file, so the replay of real payments is skipped");
+    }
+    missing
+}
+
+fn check(step: Step, root: &Path, options: &Options) -> Result<()> {
+    let cargo = |args: &[&str]| {
+        let mut command = process::command(root, "cargo", args);
+        if options.offline {
+            command.env("CARGO_NET_OFFLINE", "true");
+        }
+        process::run(&mut command)
+    };
+    match step {
+        Step::Fmt => {
+            cargo(&["fmt", "--all", "--check"])?;
+            cargo(&["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])
+        }
+        Step::Clippy => cargo(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--locked",
+            "--",
+            "-D",
+            "warnings",
+        ]),
+        Step::Tidy => {
+            if !tidy::run(root)? {
+                bail!("tidy has findings");
+            }
+            Ok(())
+        }
+        Step::Deny => {
+            cargo(&["deny", "--locked", "check", "bans", "licenses", "sources"])?;
+            advisories(root, options)
+        }
+        Step::Test => cargo(&["test", "--workspace", "--locked"]),
+        Step::Fuzz => fuzz(root, options),
+    }
+}
+
+/// Known vulnerabilities in the dependency tree, when the database of them can be reached.
+fn advisories(root: &Path, options: &Options) -> Result<()> {
+    let mut fetch = process::command(root, "cargo", &["deny", "fetch", "db"]);
+    if options.offline || !process::succeeds_within(&mut fetch, ADVISORIES_FETCH_MAX) {
+        println!("advisories: not checked, the advisory database can't be reached from here");
+        return Ok(());
+    }
+    let args = ["deny", "--locked", "check", "--disable-fetch", "advisories"];
+    match process::run(&mut process::command(root, "cargo", &args)) {
+        // What was published overnight must not keep a newcomer from running the tests.
+        Err(error) if !options.ci => {
+            println!("advisories: {error}; please report it, the checks go on");
+            Ok(())
+        }
+        checked => checked,
+    }
+}
+
+/// Runs every fuzz target for a while, from the committed seeds.
+fn fuzz(root: &Path, options: &Options) -> Result<()> {
+    let folder = root.join("fuzz/fuzz_targets");
+    let mut targets = Vec::new();
+    for entry in fs::read_dir(&folder).with_context(|| format!("{} is gone", folder.display()))? {
+        let path = entry?.path();
+        if let Some(stem) = path.file_stem().and_then(|stem| stem.to_str()) {
+            targets.push(stem.to_string());
+        }
+    }
+    targets.sort();
+    if targets.is_empty() {
+        bail!("fuzz/fuzz_targets holds no target");
+    }
+    let seconds = format!("-max_total_time={}", options.fuzz_seconds);
+    let length = format!("-max_len={FUZZ_INPUT_BYTES_MAX}");
+    for target in &targets {
+        let (corpus, seeds) = (format!("corpus/{target}"), format!("seeds/{target}"));
+        fs::create_dir_all(root.join("fuzz").join(&corpus))?;
+        // Our code holds no `unsafe`: panics and overflows are what is looked for, and without a
+        // sanitizer the fuzzer tries several times as many inputs in the same seconds.
+        let args = ["run", "nightly", "cargo", "fuzz", "run", "--sanitizer", "none", target];
+        let mut command = process::command(&root.join("fuzz"), "rustup", &args);
+        command.args([&corpus, &seeds, "--", &seconds, &length, "-print_final_stats=1"]);
+        process::run(&mut command)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Options, String> {
+        let args: Vec<String> = args.iter().map(ToString::to_string).collect();
+        Options::parse(&args, false)
+    }
+
+    #[test]
+    fn without_arguments_every_step_runs_and_tools_are_installed() {
+        let options = parse(&[]).unwrap();
+        assert_eq!(options.steps, Step::ALL);
+        assert!(options.install && !options.offline);
+    }
+
+    #[test]
+    fn chosen_steps_run_in_their_own_order() {
+        assert_eq!(parse(&["--only", "test,fmt"]).unwrap().steps, [Step::Fmt, Step::Test]);
+    }
+
+    #[test]
+    fn offline_installs_nothing() {
+        let options = parse(&["--offline"]).unwrap();
+        assert!(options.offline && !options.install);
+    }
+
+    #[test]
+    fn unusable_options_name_what_is_wrong() {
+        assert!(parse(&["--only", "fmt,sing"]).unwrap_err().contains("`sing`"));
+        assert!(parse(&["--only"]).unwrap_err().contains("--only"));
+        assert!(parse(&["--fuzz-seconds", "0"]).unwrap_err().contains("above 0"));
+    }
+}
