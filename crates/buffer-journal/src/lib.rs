@@ -1,1 +1,27 @@
-//! buffer-journal
+//! The buffer contract on the on-disk journal: the default backend.
+//!
+//! Events lie in a [`journal::Log`]; which of them are leased, waiting or done is kept in memory for
+//! a bounded window of numbers and written to the log's checkpoint once a second. Dead letters lie
+//! in a second log, in `dead/`.
+//!
+//! Invariants
+//! - An ack that no checkpoint has seen yet is forgotten by a crash: the event comes again and the
+//!   store dedupes it. An ack never precedes its effect, so nothing is lost either way.
+//! - A burial is durable in `dead/` before the event counts as done.
+//! - A segment is removed only when a durable checkpoint says that all of it is done.
+//! - Memory is bounded by the window, not by the backlog.
+//!
+//! What it deliberately does not do: serve two processes. The directory is locked; a second process
+//! may only look ([`inspect`]).
+
+mod dead;
+pub mod inspect;
+mod journal_buffer;
+mod keeper;
+mod options;
+mod window;
+
+pub use journal::repair::{Report, repair};
+pub use journal::{Recovery, Sync};
+pub use journal_buffer::JournalBuffer;
+pub use options::Options;

@@ -48,7 +48,9 @@ impl Checkpoint {
     pub fn undone(&self, start: u64, end: u64) -> u64 {
         let start = start.max(self.floor);
         let overlap = |(from, to): &(u64, u64)| (*to).min(end).saturating_sub((*from).max(start));
-        end.saturating_sub(start) - self.done.iter().map(overlap).sum::<u64>()
+        let first = self.done.partition_point(|(_, to)| *to <= start);
+        let touched = self.done[first..].iter().take_while(|(from, _)| *from < end);
+        end.saturating_sub(start) - touched.map(overlap).sum::<u64>()
     }
 
     /// Writes it durably in place of the last one.

@@ -37,6 +37,7 @@ mod log;
 mod options;
 mod quarantine;
 mod reader;
+pub mod repair;
 pub mod record;
 pub mod segment;
 

@@ -70,7 +70,7 @@ pub struct Usage {
 pub struct Recovery {
     /// The checkpoint that was found, or an empty one.
     pub checkpoint: Checkpoint,
-    /// Valid records that are not below the checkpoint's floor.
+    /// Valid records that the checkpoint does not mark done.
     pub records: u64,
     /// Bytes cut off the end: a group that was being written when the process died, and that
     /// nobody was told of.
@@ -330,7 +330,7 @@ fn recover(fs: &dyn Fs, dir: &Path) -> std::io::Result<Recovered> {
         let last = n + 1 == bases.len();
         let mut records = 0;
         let scan = segment::scan(&*file, base, expected, |header, _, _| {
-            records += u64::from(header.seq >= floor);
+            records += recovery.checkpoint.undone(header.seq, header.seq + 1);
         })?;
         for damage in &scan.damage {
             quarantine::keep(fs, dir, base, &*file, damage.start, damage.end);

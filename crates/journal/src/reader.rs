@@ -27,6 +27,8 @@ pub struct Reader {
 struct Window {
     file: Arc<dyn File>,
     end: u64,
+    /// One past the last number before `end`.
+    next_seq: u64,
 }
 
 impl Reader {
@@ -56,36 +58,50 @@ impl Reader {
     /// # Errors
     /// If the medium can't be read. What was appended to `into` before is good.
     pub fn read(&mut self, max: usize, into: &mut Vec<Record>) -> Result<(), Error> {
-        let most = into.len() + max;
-        while into.len() < most {
-            match record::decode(&self.chunk) {
-                Decoded::Record(header) => self.take(&header, into),
-                other => {
-                    let Some(window) = self.window() else { return Ok(()) };
-                    let needed = match other {
-                        Decoded::Short(needed) => needed,
-                        _ => 0,
-                    };
-                    if needed > self.chunk.len() && self.refill(&window)? {
-                        continue;
-                    }
-                    self.skip(&window)?;
-                }
+        for _ in 0..max {
+            match self.front()? {
+                Some(header) => self.take(&header, into),
+                None => break,
             }
         }
         Ok(())
     }
 
+    /// The next record's header, without taking it.
+    ///
+    /// # Errors
+    /// If the medium can't be read.
+    pub fn front(&mut self) -> Result<Option<Header>, Error> {
+        loop {
+            let needed = match record::decode(&self.chunk) {
+                Decoded::Record(header) if header.seq >= self.seq => return Ok(Some(header)),
+                Decoded::Record(header) => {
+                    self.advance(header.total());
+                    continue;
+                }
+                Decoded::Short(needed) => needed,
+                Decoded::Bad => 0,
+            };
+            let Some(window) = self.window() else { return Ok(None) };
+            if needed > self.chunk.len() && self.refill(&window)? {
+                continue;
+            }
+            self.skip(&window)?;
+        }
+    }
+
     /// Hands out the record at the front of the chunk.
     fn take(&mut self, header: &Header, into: &mut Vec<Record>) {
         let total = header.total();
-        if header.seq >= self.seq {
-            let offset = u32::try_from(self.offset).expect("segments are shorter than 4 GiB");
-            into.push(Record::new(header, offset, self.chunk.slice(HEADER_BYTES..total)));
-            self.seq = header.seq + 1;
-        }
-        bytes::Buf::advance(&mut self.chunk, total);
-        self.offset += total as u64;
+        let offset = u32::try_from(self.offset).expect("segments are shorter than 4 GiB");
+        into.push(Record::new(header, offset, self.chunk.slice(HEADER_BYTES..total)));
+        self.seq = header.seq + 1;
+        self.advance(total);
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        bytes::Buf::advance(&mut self.chunk, bytes);
+        self.offset += bytes as u64;
     }
 
     /// The readable rest of this segment, or of the next one; `None` at the end of the log.
@@ -98,7 +114,8 @@ impl Reader {
                 self.chunk = Bytes::new();
             }
             if self.offset < segment.end {
-                return Some(Window { file: segment.file.clone(), end: segment.end });
+                let (file, end, next_seq) = (segment.file.clone(), segment.end, segment.next_seq);
+                return Some(Window { file, end, next_seq });
             }
         }
         None
@@ -123,7 +140,13 @@ impl Reader {
     fn skip(&mut self, window: &Window) -> Result<(), Error> {
         let resync = segment::resync(&*window.file, self.offset, window.end, self.seq)
             .map_err(|e| Error::io(format!("read segment {}", self.base), &e))?;
-        let to = resync.next.map_or(window.end, |(offset, _)| offset);
+        let to = match resync.next {
+            Some((offset, _)) => offset,
+            None => {
+                self.seq = self.seq.max(window.next_seq);
+                window.end
+            }
+        };
         tracing::error!(
             segment = self.base,
             from = self.offset,

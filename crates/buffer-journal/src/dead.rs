@@ -1,0 +1,207 @@
+//! Dead letters in a log of their own: buried ones and, later, notes of which were dropped.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use buffer::{DeadLetter, Error};
+use journal::checkpoint::Checkpoint;
+use journal::fs::Fs;
+use journal::record::HEADER_BYTES;
+use journal::{Entry, Log, Record};
+use model::Event;
+
+use crate::journal_buffer::error_of;
+
+const BURIED: u8 = 2;
+const DROPPED: u8 = 3;
+/// Reasons are cut to this many bytes.
+const REASON_BYTES_MAX: usize = 4096;
+const FIXED_BYTES: usize = 8 + 4 + 2;
+/// Numbers named by one note.
+const DROPPED_AT_ONCE: usize = 4096;
+
+/// The dead letters of one journal.
+pub(crate) struct Dead {
+    log: Log,
+    /// Where each letter lies: offset and bytes of its record.
+    letters: Mutex<BTreeMap<u64, (u32, u32)>>,
+    letters_max: usize,
+}
+
+/// What is to be buried.
+pub(crate) struct Burial {
+    pub(crate) reason: String,
+    pub(crate) accepted_at_ms: i64,
+    pub(crate) attempts: u32,
+    pub(crate) event: Event,
+}
+
+impl Dead {
+    pub(crate) fn open(
+        fs: Arc<dyn Fs>,
+        options: journal::Options,
+        letters_max: usize,
+    ) -> Result<Self, Error> {
+        let (log, recovery) = Log::open(fs, options).map_err(|e| error_of(&e))?;
+        if recovery.missing > 0 {
+            tracing::error!(missing = recovery.missing, "dead letters were damaged on the disk");
+        }
+        let mut letters = BTreeMap::new();
+        let mut reader = log.reader(recovery.checkpoint.floor);
+        let mut records = Vec::new();
+        loop {
+            reader.read(1000, &mut records).map_err(|e| error_of(&e))?;
+            if records.is_empty() {
+                break;
+            }
+            for record in records.drain(..) {
+                note(&mut letters, &record);
+            }
+        }
+        Ok(Self { log, letters: Mutex::new(letters), letters_max })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.letters().len()
+    }
+
+    /// Buries all of these durably, or none as far as the caller may count on.
+    pub(crate) async fn bury(&self, burials: &[Burial], now_ms: i64) -> Result<(), Error> {
+        if self.len() + burials.len() > self.letters_max {
+            return Err(Error::Full {
+                bound: format!("dead_max = {} dead letters", self.letters_max),
+                retry_after: crate::journal_buffer::RETRY_AFTER,
+            });
+        }
+        let bodies: Vec<Vec<u8>> = burials.iter().map(Burial::encode).collect();
+        let entries: Vec<Entry<'_>> = bodies
+            .iter()
+            .map(|body| Entry { kind: BURIED, at_ms: now_ms, id_len: 0, key_len: 0, body })
+            .collect();
+        let first = self.log.append(&entries).await.map_err(|e| error_of(&e))?;
+        // Their places are learned by reading back: the log alone knows where it put them.
+        let mut reader = self.log.reader(first);
+        let mut records = Vec::new();
+        reader.read(burials.len(), &mut records).map_err(|e| error_of(&e))?;
+        let mut letters = self.letters();
+        for record in &records {
+            note(&mut letters, record);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn list(&self, from: u64, max: usize) -> Result<Vec<DeadLetter>, Error> {
+        let places: Vec<(u64, (u32, u32))> =
+            self.letters().range(from..).take(max).map(|(seq, place)| (*seq, *place)).collect();
+        places.into_iter().map(|(seq, place)| self.read(seq, place)).collect()
+    }
+
+    pub(crate) fn get(&self, seqs: &[u64]) -> Result<Vec<DeadLetter>, Error> {
+        let places: Vec<_> = {
+            let letters = self.letters();
+            seqs.iter().filter_map(|seq| Some((*seq, *letters.get(seq)?))).collect()
+        };
+        places.into_iter().map(|(seq, place)| self.read(seq, place)).collect()
+    }
+
+    /// Forgets these durably and removes segments without letters.
+    pub(crate) async fn forget(&self, seqs: &[u64], now_ms: i64) -> Result<usize, Error> {
+        let mut known: Vec<u64> = {
+            let letters = self.letters();
+            seqs.iter().copied().filter(|seq| letters.contains_key(seq)).collect()
+        };
+        known.sort_unstable();
+        known.dedup();
+        for some in known.chunks(DROPPED_AT_ONCE) {
+            let body: Vec<u8> = some.iter().flat_map(|seq| seq.to_le_bytes()).collect();
+            let entry = Entry { kind: DROPPED, at_ms: now_ms, id_len: 0, key_len: 0, body: &body };
+            self.log.append(&[entry]).await.map_err(|e| error_of(&e))?;
+            let mut letters = self.letters();
+            for seq in some {
+                letters.remove(seq);
+            }
+        }
+        self.trim().map_err(|e| error_of(&e))?;
+        Ok(known.len())
+    }
+
+    pub(crate) fn close(&self) {
+        self.log.close();
+    }
+
+    fn trim(&self) -> Result<(), journal::Error> {
+        let next_seq = self.log.usage().next_seq;
+        let floor = self.letters().keys().next().copied().unwrap_or(next_seq);
+        self.log.write_checkpoint(&Checkpoint { floor, done: Vec::new(), next_seq })?;
+        self.log.remove_below(floor)?;
+        Ok(())
+    }
+
+    fn read(&self, seq: u64, (offset, bytes): (u32, u32)) -> Result<DeadLetter, Error> {
+        let record = self.log.read_one(seq, offset, bytes).map_err(|e| error_of(&e))?;
+        decode(&record).ok_or_else(|| Error::Corrupt(format!("dead letter {seq} can't be read")))
+    }
+
+    fn letters(&self) -> MutexGuard<'_, BTreeMap<u64, (u32, u32)>> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes a record of the dead log into the index.
+pub(crate) fn note(letters: &mut BTreeMap<u64, (u32, u32)>, record: &Record) {
+    match record.kind {
+        BURIED => {
+            let bytes = u32::try_from(HEADER_BYTES + record.body.len()).unwrap_or(u32::MAX);
+            letters.insert(record.seq, (record.offset, bytes));
+        }
+        DROPPED => {
+            for seq in record.body.as_chunks::<8>().0 {
+                letters.remove(&u64::from_le_bytes(*seq));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The letter a record holds, if it holds one.
+pub(crate) fn decode(record: &Record) -> Option<DeadLetter> {
+    let body = (record.kind == BURIED).then_some(&record.body)?;
+    let accepted_at_ms = i64::from_le_bytes(*body.first_chunk()?);
+    let attempts = u32::from_le_bytes(*body.get(8..)?.first_chunk()?);
+    let reason_len = usize::from(u16::from_le_bytes(*body.get(12..)?.first_chunk()?));
+    let rest = FIXED_BYTES + reason_len;
+    let reason = String::from_utf8_lossy(body.get(FIXED_BYTES..rest)?).into_owned();
+    let (id_len, key_len) = (*body.get(rest)?, *body.get(rest + 1)?);
+    let parts = body.slice(rest + 2..);
+    let event = Event::from_parts(parts, usize::from(id_len), usize::from(key_len)).ok()?;
+    Some(DeadLetter {
+        seq: record.seq,
+        reason,
+        buried_at_ms: record.at_ms,
+        accepted_at_ms,
+        attempts,
+        event,
+    })
+}
+
+impl Burial {
+    fn encode(&self) -> Vec<u8> {
+        let mut end = self.reason.len().min(REASON_BYTES_MAX);
+        while !self.reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        let reason = &self.reason.as_bytes()[..end];
+        let event = self.event.as_bytes();
+        let mut body = Vec::with_capacity(FIXED_BYTES + reason.len() + 2 + event.len());
+        body.extend_from_slice(&self.accepted_at_ms.to_le_bytes());
+        body.extend_from_slice(&self.attempts.to_le_bytes());
+        let reason_len = u16::try_from(reason.len()).expect("cut to REASON_BYTES_MAX");
+        body.extend_from_slice(&reason_len.to_le_bytes());
+        body.extend_from_slice(reason);
+        for part in [self.event.id(), self.event.key()] {
+            body.push(u8::try_from(part.len()).expect("bounded by the event"));
+        }
+        body.extend_from_slice(event);
+        body
+    }
+}

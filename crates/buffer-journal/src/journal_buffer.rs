@@ -1,0 +1,521 @@
+//! The buffer itself.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use buffer::{Buffer, DeadLetter, DeadLetters, Depth, Envelope, Error, Kind, Receipt};
+use journal::checkpoint::RANGES_MAX;
+use journal::fs::Fs;
+use journal::fs::disk::Disk;
+use journal::record::HEADER_BYTES;
+use journal::{Entry, Log, Reader, Record, Recovery, Sync};
+use model::Event;
+use model::clock::Clock;
+use tokio::sync::Notify;
+
+use crate::Options;
+use crate::dead::{Burial, Dead};
+use crate::keeper::Keeper;
+use crate::window::{Place, Window};
+
+/// When a refused producer should try again.
+pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How often a waiting lease looks at the clock while something is leased or delayed: the clock is
+/// passed in and may be stepped by hand, so no timer can know when it will be due.
+const POLL: Duration = Duration::from_millis(20);
+const EVENT: u8 = 1;
+/// Dead letters offered again at once.
+const REPLAY_BATCH: usize = 500;
+
+/// The journal as a buffer. Dropping it closes it.
+pub struct JournalBuffer {
+    inner: Arc<Inner>,
+    keeper: Keeper,
+}
+
+/// What the buffer and its keeper share.
+pub(crate) struct Inner {
+    log: Log,
+    dead: Dead,
+    options: Options,
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+    /// Told when something becomes ready other than by an append, or a deadline is set, or on closing.
+    changed: Notify,
+    closed: AtomicBool,
+    /// Something is done that no checkpoint has seen.
+    dirty: AtomicBool,
+    /// Events being appended.
+    offering: AtomicU64,
+}
+
+struct State {
+    window: Window,
+    reader: Reader,
+    /// Emptied records, for their capacity.
+    records: Vec<Record>,
+    /// Undone events that were there on opening and have not been read yet.
+    recovered: u64,
+    /// One past the last number there was on opening.
+    opened_at: u64,
+    /// Ranges the last run marked done, from the one the reader is in onwards.
+    done: VecDeque<(u64, u64)>,
+}
+
+impl JournalBuffer {
+    /// Opens the journal in `options.dir` and recovers it.
+    ///
+    /// # Errors
+    /// [`Error::Open`] when another process has it or the directory can't be used.
+    pub fn open(options: Options, clock: Arc<dyn Clock>) -> Result<(Self, Recovery), Error> {
+        Self::open_on(Arc::new(Disk), options, clock)
+    }
+
+    /// Opens it on another medium than the machine's disk.
+    ///
+    /// # Errors
+    /// As [`JournalBuffer::open`].
+    pub fn open_on(
+        fs: Arc<dyn Fs>,
+        options: Options,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Self, Recovery), Error> {
+        let (log, recovery) = Log::open(fs.clone(), options.events_log()).map_err(|e| open(&e))?;
+        let dead = Dead::open(fs, options.dead_log(), options.dead_max)?;
+        let floor = recovery.checkpoint.floor.max(1);
+        let state = State {
+            window: Window::new(floor),
+            reader: log.reader(floor),
+            records: Vec::new(),
+            recovered: recovery.records,
+            opened_at: log.usage().next_seq,
+            done: recovery.checkpoint.done.iter().copied().collect(),
+        };
+        let inner = Arc::new(Inner {
+            log,
+            dead,
+            options,
+            clock,
+            state: Mutex::new(state),
+            changed: Notify::new(),
+            closed: AtomicBool::new(false),
+            dirty: AtomicBool::new(false),
+            offering: AtomicU64::new(0),
+        });
+        let keeper = Keeper::start(inner.clone(), inner.options.checkpoint_ms);
+        Ok((Self { inner, keeper }, recovery))
+    }
+
+    /// Makes progress durable now and removes the segments that are done.
+    ///
+    /// # Errors
+    /// If it can't be written; what was acked since the last one comes again after a crash.
+    pub fn checkpoint(&self) -> Result<(), Error> {
+        self.inner.checkpoint()
+    }
+
+    /// Ends the threads and writes the last checkpoint: also without an ack, so that the next opening
+    /// knows how far the log had come.
+    fn shut(&self) -> Result<(), Error> {
+        self.keeper.stop();
+        self.inner.log.close();
+        self.inner.dirty.store(true, Ordering::Release);
+        self.inner.checkpoint()
+    }
+
+    /// Bytes on disk, not counting dead letters.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.inner.log.usage().bytes
+    }
+}
+
+impl Drop for JournalBuffer {
+    fn drop(&mut self) {
+        let shut = self.shut();
+        self.inner.dead.close();
+        if let Err(e) = shut {
+            tracing::warn!(error = %e, "progress was not made durable; some events will come again");
+        }
+    }
+}
+
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn checkpoint(&self) -> Result<(), Error> {
+        if !self.dirty.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let checkpoint = {
+            let state = self.state();
+            let mut checkpoint = state.window.checkpoint(self.log.usage().next_seq);
+            // What the last run finished ahead of where this one has read to stays finished.
+            let room = RANGES_MAX.saturating_sub(checkpoint.done.len());
+            checkpoint.done.extend(state.done.iter().take(room));
+            checkpoint
+        };
+        let kept = self
+            .log
+            .write_checkpoint(&checkpoint)
+            .and_then(|()| self.log.remove_below(checkpoint.floor));
+        if kept.is_err() {
+            self.dirty.store(true, Ordering::Release);
+        }
+        kept.map(|_| ()).map_err(|e| error_of(&e))
+    }
+
+    fn undone(&self, state: &State) -> u64 {
+        let appended = self.log.usage().next_seq.saturating_sub(state.opened_at);
+        let read = state.reader.seq().saturating_sub(state.opened_at);
+        // Damage met since opening may hide events that were counted then: past them, none are left.
+        let recovered = if read > 0 { 0 } else { state.recovered };
+        let ahead = recovered + appended.saturating_sub(read);
+        state.window.undone() + ahead
+    }
+
+    fn admit(&self, events: u64) -> Result<(), Error> {
+        let max = self.options.events_max;
+        if events > max {
+            let as_usize = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+            return Err(Error::TooMany { got: as_usize(events), max: as_usize(max) });
+        }
+        let offering = self.offering.fetch_add(events, Ordering::AcqRel) + events;
+        let held = self.undone(&self.state());
+        if held + offering > max {
+            self.offering.fetch_sub(events, Ordering::AcqRel);
+            return Err(Error::Full {
+                bound: format!("events_max = {max} events"),
+                retry_after: RETRY_AFTER,
+            });
+        }
+        Ok(())
+    }
+
+    /// What can be leased now, or else how long to sleep before looking again.
+    fn try_lease(&self, max: usize) -> Result<Result<Vec<Envelope>, Duration>, Error> {
+        let mut state = self.state();
+        let now_ms = self.clock.now_ms();
+        let due_ms = now_ms.saturating_add(self.options.lease_ms);
+        let state = &mut *state;
+        state.window.promote(now_ms);
+        if max == 0 || self.closed.load(Ordering::Acquire) {
+            return Ok(Ok(Vec::new()));
+        }
+        let mut leased = self.lease_again(state, max, due_ms);
+        let room = self.options.window_max.saturating_sub(state.window.len());
+        let fresh = (max - leased.len()).min(room);
+        if fresh > 0 {
+            state.lease_fresh(fresh, due_ms, &mut leased).map_err(|e| error_of(&e))?;
+        }
+        if !leased.is_empty() {
+            return Ok(Ok(leased));
+        }
+        let pause = state.window.next_due_ms().map_or(Duration::MAX, |due_ms| {
+            let left_ms = u64::try_from(due_ms - now_ms).unwrap_or(0).max(1);
+            Duration::from_millis(left_ms).min(POLL)
+        });
+        Ok(Err(pause))
+    }
+
+    /// Leases what is ready again, reading each from the disk: they are few.
+    fn lease_again(&self, state: &mut State, max: usize, due_ms: i64) -> Vec<Envelope> {
+        let mut leased = Vec::new();
+        for (receipt, place) in state.window.lease_ready(max, due_ms) {
+            let read = self.log.read_one(place.seq, place.offset, place.bytes);
+            match read.map(|record| envelope(receipt, record)) {
+                Ok(Some(envelope)) => leased.push(envelope),
+                Ok(None) => self.unreadable(state, receipt),
+                Err(e) => {
+                    tracing::error!(seq = place.seq, error = %e, "an event could not be read again; it stays in the journal");
+                    state.window.release(&[receipt], due_ms);
+                }
+            }
+        }
+        leased
+    }
+
+    fn unreadable(&self, state: &mut State, receipt: Receipt) {
+        tracing::error!(seq = receipt.seq, "a record holds no event; it is passed over");
+        state.window.finish(std::iter::once(receipt));
+        self.dirty.store(true, Ordering::Release);
+    }
+
+    /// The events named by these burials, with what is known of them.
+    fn exhume(&self, burials: &[(Receipt, String)]) -> Result<Vec<(Receipt, Burial)>, Error> {
+        let places = self.state().window.places(burials.iter().map(|(receipt, _)| *receipt));
+        let mut found = Vec::new();
+        for ((receipt, reason), place) in burials.iter().zip(places) {
+            let Some(Place { seq, offset, bytes, accepted_at_ms }) = place else { continue };
+            let record = self.log.read_one(seq, offset, bytes).map_err(|e| error_of(&e))?;
+            let event = event_of(record)
+                .ok_or_else(|| Error::Corrupt(format!("record {seq} holds no event")))?;
+            let (reason, attempts) = (reason.clone(), receipt.epoch);
+            found.push((*receipt, Burial { reason, accepted_at_ms, attempts, event }));
+        }
+        Ok(found)
+    }
+}
+
+impl State {
+    fn lease_fresh(
+        &mut self,
+        max: usize,
+        due_ms: i64,
+        leased: &mut Vec<Envelope>,
+    ) -> Result<(), journal::Error> {
+        let mut records = std::mem::take(&mut self.records);
+        let result = loop {
+            let read = self.reader.read(max, &mut records);
+            if records.is_empty() {
+                break read;
+            }
+            let (first, last) = (records[0].seq, records[records.len() - 1].seq);
+            let before = leased.len();
+            leased.reserve(records.len());
+            for record in records.drain(..) {
+                self.lease_record(record, due_ms, leased);
+            }
+            if leased.len() > before {
+                self.window.watch(due_ms, first, last);
+                break read;
+            }
+            if read.is_err() {
+                break read;
+            }
+        };
+        self.records = records;
+        result
+    }
+
+    fn lease_record(&mut self, record: Record, due_ms: i64, leased: &mut Vec<Envelope>) {
+        self.window.pass_over(record.seq);
+        if self.is_done(record.seq) {
+            self.window.pass_over(record.seq + 1);
+            return;
+        }
+        let seq = record.seq;
+        if seq < self.opened_at {
+            self.recovered = self.recovered.saturating_sub(1);
+        }
+        let bytes = u32::try_from(HEADER_BYTES + record.body.len()).unwrap_or(u32::MAX);
+        let place =
+            Place { seq, offset: record.offset, bytes, accepted_at_ms: record.at_ms };
+        match event_of(record) {
+            Some(event) => {
+                let receipt = self.window.lease_fresh(&place, due_ms);
+                let accepted_at_ms = place.accepted_at_ms;
+                leased.push(Envelope { receipt, accepted_at_ms, attempt: 1, event });
+            }
+            None => {
+                tracing::error!(seq, "a record holds no event; it is passed over");
+                self.window.pass_over(seq + 1);
+            }
+        }
+    }
+
+    /// Whether the checkpoint of the last run marked it done. Asked in ascending order.
+    fn is_done(&mut self, seq: u64) -> bool {
+        while self.done.front().is_some_and(|(_, end)| *end <= seq) {
+            self.done.pop_front();
+        }
+        self.done.front().is_some_and(|(start, _)| *start <= seq)
+    }
+}
+
+#[async_trait]
+impl Buffer for JournalBuffer {
+    async fn offer(&self, events: &[Event]) -> Result<(), Error> {
+        let inner = &*self.inner;
+        if inner.closed.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
+        if events.is_empty() {
+            return Ok(());
+        }
+        inner.admit(events.len() as u64)?;
+        let _offering = Offering(&inner.offering, events.len() as u64);
+        let at_ms = inner.clock.now_ms();
+        let entries: Vec<Entry<'_>> = events.iter().map(|event| entry(event, at_ms)).collect();
+        inner.log.append(&entries).await.map(|_| ()).map_err(|e| error_of(&e))
+    }
+
+    async fn lease(&self, max: usize, wait: Duration) -> Result<Vec<Envelope>, Error> {
+        let started = Instant::now();
+        loop {
+            // Made before looking, so that what happens between looking and sleeping wakes us.
+            let appended = self.inner.log.appended().notified();
+            let changed = self.inner.changed.notified();
+            let pause = match self.inner.try_lease(max)? {
+                Ok(leased) => return Ok(leased),
+                Err(pause) => pause,
+            };
+            let left = wait.saturating_sub(started.elapsed());
+            if left.is_zero() {
+                return Ok(Vec::new());
+            }
+            let woken = async {
+                tokio::select! {
+                    () = appended => {}
+                    () = changed => {}
+                }
+            };
+            // Either way we look again: a wake-up and a passed deadline ask for the same thing.
+            let _ = tokio::time::timeout(pause.min(left), woken).await;
+        }
+    }
+
+    async fn ack(&self, receipts: &[Receipt]) -> Result<usize, Error> {
+        let acked = self.inner.state().window.finish(receipts.iter().copied());
+        self.inner.dirty.store(true, Ordering::Release);
+        Ok(acked)
+    }
+
+    async fn release(&self, receipts: &[Receipt], delay: Duration) -> Result<usize, Error> {
+        let due_ms = after(self.inner.clock.now_ms(), delay);
+        let released = self.inner.state().window.release(receipts, due_ms);
+        self.inner.changed.notify_waiters();
+        Ok(released)
+    }
+
+    async fn bury(&self, burials: &[(Receipt, String)]) -> Result<usize, Error> {
+        let (receipts, burials): (Vec<_>, Vec<_>) =
+            self.inner.exhume(burials)?.into_iter().unzip();
+        // The leases must not run out while the letters are synced: whoever leased the events then
+        // would settle what is dead.
+        let due_ms = self.inner.clock.now_ms().saturating_add(self.inner.options.lease_ms);
+        self.inner.state().window.extend(&receipts, due_ms);
+        if burials.is_empty() {
+            return Ok(0);
+        }
+        self.inner.dead.bury(&burials, self.inner.clock.now_ms()).await?;
+        let buried = self.inner.state().window.finish(receipts.into_iter());
+        self.inner.dirty.store(true, Ordering::Release);
+        Ok(buried)
+    }
+
+    async fn extend(&self, receipts: &[Receipt], by: Duration) -> Result<usize, Error> {
+        let due_ms = after(self.inner.clock.now_ms(), by);
+        let extended = self.inner.state().window.extend(receipts, due_ms);
+        self.inner.changed.notify_waiters();
+        Ok(extended)
+    }
+
+    async fn depth(&self) -> Result<Depth, Error> {
+        let mut state = self.inner.state();
+        let state = &mut *state;
+        state.window.promote(self.inner.clock.now_ms());
+        let undone = self.inner.undone(state);
+        let leased = state.window.leased();
+        let oldest_accepted_ms = match state.window.oldest_accepted_ms() {
+            None if undone > 0 => {
+                state.reader.front().map_err(|e| error_of(&e))?.map(|header| header.at_ms)
+            }
+            oldest => oldest,
+        };
+        let dead = self.inner.dead.len() as u64;
+        Ok(Depth { ready: undone - leased, leased, dead, oldest_accepted_ms })
+    }
+
+    fn kind(&self) -> Kind {
+        Kind {
+            name: "journal",
+            survives: match self.inner.options.sync {
+                Sync::Always => "kill -9 and power loss",
+                Sync::Os => "kill -9, but NOT power loss or a crash of the operating system",
+            },
+            durable: true,
+        }
+    }
+
+    fn dead_letters(&self) -> &dyn DeadLetters {
+        self
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        self.inner.closed.store(true, Ordering::Release);
+        self.inner.changed.notify_waiters();
+        self.shut()
+    }
+}
+
+#[async_trait]
+impl DeadLetters for JournalBuffer {
+    async fn list(&self, from: u64, max: usize) -> Result<Vec<DeadLetter>, Error> {
+        self.inner.dead.list(from, max)
+    }
+
+    async fn replay(&self, seqs: &[u64]) -> Result<usize, Error> {
+        let mut replayed = 0;
+        for some in seqs.chunks(REPLAY_BATCH) {
+            let letters = self.inner.dead.get(some)?;
+            let events: Vec<Event> = letters.iter().map(|letter| letter.event.clone()).collect();
+            self.offer(&events).await?;
+            let offered: Vec<u64> = letters.iter().map(|letter| letter.seq).collect();
+            replayed += self.inner.dead.forget(&offered, self.inner.clock.now_ms()).await?;
+        }
+        Ok(replayed)
+    }
+
+    async fn drop_letters(&self, seqs: &[u64]) -> Result<usize, Error> {
+        self.inner.dead.forget(seqs, self.inner.clock.now_ms()).await
+    }
+}
+
+/// Counts events as being offered until they are in the log or refused, also when the caller goes.
+struct Offering<'a>(&'a AtomicU64, u64);
+
+impl Drop for Offering<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(self.1, Ordering::AcqRel);
+    }
+}
+
+fn entry(event: &Event, at_ms: i64) -> Entry<'_> {
+    let len = |part: &[u8]| u8::try_from(part.len()).expect("bounded by the event");
+    Entry {
+        kind: EVENT,
+        at_ms,
+        id_len: len(event.id()),
+        key_len: len(event.key()),
+        body: event.as_bytes(),
+    }
+}
+
+pub(crate) fn event_of(record: Record) -> Option<Event> {
+    if record.kind != EVENT {
+        return None;
+    }
+    Event::from_parts(record.body, record.id_len.into(), record.key_len.into()).ok()
+}
+
+fn envelope(receipt: Receipt, record: Record) -> Option<Envelope> {
+    let accepted_at_ms = record.at_ms;
+    let event = event_of(record)?;
+    Some(Envelope { receipt, accepted_at_ms, attempt: receipt.epoch, event })
+}
+
+fn after(now_ms: i64, delay: Duration) -> i64 {
+    now_ms.saturating_add(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn open(error: &journal::Error) -> Error {
+    Error::Open(error.to_string())
+}
+
+pub(crate) fn error_of(error: &journal::Error) -> Error {
+    use journal::Error as Journal;
+    match error {
+        Journal::Full(bound) => Error::Full { bound: bound.clone(), retry_after: RETRY_AFTER },
+        Journal::TooLarge { got, max } => Error::TooMany { got: *got, max: *max },
+        Journal::Poisoned(cause) => Error::Poisoned(cause.clone()),
+        Journal::Closed => Error::Closed,
+        Journal::Held { .. } => Error::Open(error.to_string()),
+        Journal::Io { .. } => Error::Unavailable(error.to_string()),
+    }
+}

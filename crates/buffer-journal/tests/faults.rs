@@ -1,0 +1,389 @@
+//! The journal against the memory backend as its model, over a medium that writes short, fails to
+//! sync, runs out of space, and stops between any two calls, losing what was not synced.
+//!
+//! What must hold after every restart: each event whose offer was confirmed and that was not acked
+//! is there, in order; so is each confirmed dead letter; nothing is there that was never offered.
+//! What was acked may come again, and what was refused may be there all the same: effects are deduped.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use buffer::memory::Memory;
+use buffer::{Buffer, Envelope, Error, Receipt};
+use buffer_journal::{JournalBuffer, Options, Sync};
+use journal::fs::sim::{Faults, Sim};
+use model::Event;
+use model::clock::Manual;
+use proptest::prelude::*;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Offer(usize),
+    Lease(usize),
+    Ack(usize),
+    Release(usize),
+    Bury(usize),
+    Drop,
+    Expire,
+    Checkpoint,
+    Reopen,
+    /// Power loss after so many more calls to the medium.
+    Crash(u64),
+    Faults(u8),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (1usize..10).prop_map(Step::Offer),
+        6 => (1usize..12).prop_map(Step::Lease),
+        5 => (0usize..8).prop_map(Step::Ack),
+        1 => (0usize..4).prop_map(Step::Release),
+        2 => (0usize..3).prop_map(Step::Bury),
+        1 => Just(Step::Drop),
+        1 => Just(Step::Expire),
+        2 => Just(Step::Checkpoint),
+        1 => Just(Step::Reopen),
+        3 => (0u64..12).prop_map(Step::Crash),
+        1 => (0u8..8).prop_map(Step::Faults),
+    ]
+}
+
+/// What must be so, as the memory backend and the answers of the journal tell it.
+struct World {
+    sim: Sim,
+    clock: Manual,
+    journal: JournalBuffer,
+    model: Model,
+    held: Vec<Envelope>,
+    next: usize,
+    offered: BTreeSet<usize>,
+    buried: BTreeSet<usize>,
+    /// Buried, but a drop of it was begun.
+    may_be_dropped: BTreeSet<usize>,
+    faulty: bool,
+}
+
+/// The memory backend, given every confirmed offer, ack and burial: what it still holds is owed.
+struct Model {
+    memory: Memory,
+    leases: BTreeMap<usize, Receipt>,
+}
+
+impl Model {
+    fn new() -> Self {
+        let options = buffer::memory::Options { lease_ms: i64::MAX / 2, ..Default::default() };
+        Self { memory: Memory::new(options, Arc::new(Manual::at(0))), leases: BTreeMap::new() }
+    }
+
+    async fn offer(&mut self, events: &[Event]) {
+        self.memory.offer(events).await.unwrap();
+        self.lease().await;
+    }
+
+    async fn lease(&mut self) {
+        for envelope in self.memory.lease(usize::MAX, Duration::ZERO).await.unwrap() {
+            self.leases.insert(number(&envelope.event), envelope.receipt);
+        }
+    }
+
+    /// What was never confirmed is not the model's.
+    async fn ack(&mut self, n: usize) {
+        if let Some(receipt) = self.leases.remove(&n) {
+            assert_eq!(self.memory.ack(&[receipt]).await.unwrap(), 1);
+        }
+    }
+
+    async fn owed(&mut self) -> Vec<usize> {
+        let held: Vec<Receipt> = self.leases.values().copied().collect();
+        self.memory.release(&held, Duration::ZERO).await.unwrap();
+        let there = self.memory.lease(usize::MAX, Duration::ZERO).await.unwrap();
+        self.leases = there.iter().map(|e| (number(&e.event), e.receipt)).collect();
+        there.iter().map(|e| number(&e.event)).collect()
+    }
+}
+
+fn open(sim: &Sim, clock: &Manual) -> Result<JournalBuffer, Error> {
+    let options = Options {
+        sync: Sync::Always,
+        segment_bytes: 4096,
+        checkpoint_ms: 0,
+        lease_ms: 1000,
+        ..Options::new("j")
+    };
+    Ok(JournalBuffer::open_on(Arc::new(sim.clone()), options, Arc::new(clock.clone()))?.0)
+}
+
+fn event(n: usize) -> Event {
+    let payload = vec![b'a' + u8::try_from(n % 26).unwrap(); n * 37 % 300];
+    Event::new(n.to_string().as_bytes(), b"key", &payload).unwrap()
+}
+
+fn number(event: &Event) -> usize {
+    let n = std::str::from_utf8(event.id()).unwrap().parse().unwrap();
+    assert_eq!(event, &self::event(n), "content must be as offered");
+    n
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let (sim, clock) = (Sim::new(seed), Manual::at(0));
+        let journal = open(&sim, &clock).unwrap();
+        Self {
+            sim,
+            clock,
+            journal,
+            model: Model::new(),
+            held: Vec::new(),
+            next: 0,
+            offered: BTreeSet::new(),
+            buried: BTreeSet::new(),
+            may_be_dropped: BTreeSet::new(),
+            faulty: false,
+        }
+    }
+
+    async fn run(&mut self, step: Step) {
+        match step {
+            Step::Offer(n) => self.offer(n).await,
+            Step::Lease(n) => self.lease(n).await,
+            Step::Ack(n) => {
+                let done: Vec<Envelope> = self.held.drain(..n.min(self.held.len())).collect();
+                let receipts: Vec<_> = done.iter().map(|e| e.receipt).collect();
+                self.journal.ack(&receipts).await.unwrap();
+                for envelope in &done {
+                    self.model.ack(number(&envelope.event)).await;
+                }
+            }
+            Step::Release(n) => {
+                let some: Vec<_> =
+                    self.held.drain(..n.min(self.held.len())).map(|e| e.receipt).collect();
+                self.journal.release(&some, Duration::ZERO).await.unwrap();
+            }
+            Step::Bury(n) => self.bury(n).await,
+            Step::Drop => self.drop_letter().await,
+            Step::Expire => {
+                self.clock.advance(1001);
+                self.held.clear();
+            }
+            Step::Checkpoint => {
+                // A failure is allowed to make acked events come again, and nothing else.
+                let _ = self.journal.checkpoint();
+            }
+            Step::Reopen => {
+                let _ = self.journal.close().await;
+                self.restart(false).await;
+            }
+            Step::Crash(calls) => {
+                self.sim.crash_after(calls);
+                self.faulty = true;
+            }
+            Step::Faults(kind) => {
+                self.faulty |= kind != 0;
+                let one_in = |bit: u8, n| if kind & bit == 0 { 0 } else { n };
+                self.sim.set_faults(Faults {
+                    short_write: one_in(1, 3),
+                    failed_sync: one_in(2, 6),
+                    no_space: one_in(4, 5),
+                });
+            }
+        }
+        if matches!(self.journal.offer(&[]).await, Err(Error::Closed)) {
+            self.restart(true).await;
+        }
+    }
+
+    async fn offer(&mut self, n: usize) {
+        let numbers: Vec<usize> = (self.next..self.next + n).collect();
+        self.next += n;
+        self.offered.extend(&numbers);
+        let events: Vec<Event> = numbers.iter().map(|n| event(*n)).collect();
+        match self.journal.offer(&events).await {
+            Ok(()) => self.model.offer(&events).await,
+            Err(Error::Full { .. }) => assert!(self.faulty, "nothing was full"),
+            Err(Error::Poisoned(_)) => {
+                assert!(self.faulty, "nothing failed");
+                self.restart(true).await;
+            }
+            Err(e) => panic!("{e}"),
+        }
+    }
+
+    async fn lease(&mut self, n: usize) {
+        let leased = self.journal.lease(n, Duration::ZERO).await.unwrap();
+        for envelope in &leased {
+            assert!(self.offered.contains(&number(&envelope.event)), "never offered");
+        }
+        self.held.extend(leased);
+    }
+
+    async fn bury(&mut self, n: usize) {
+        let some: Vec<Envelope> = self.held.drain(..n.min(self.held.len())).collect();
+        let burials: Vec<_> = some.iter().map(|e| (e.receipt, "bad".to_owned())).collect();
+        match self.journal.bury(&burials).await {
+            Ok(_) => {
+                for envelope in &some {
+                    let n = number(&envelope.event);
+                    self.model.ack(n).await;
+                    self.buried.insert(n);
+                }
+            }
+            // It may be in the dead letters or not; it is still owed.
+            Err(_) => {
+                assert!(self.faulty, "nothing failed");
+                self.restart(true).await;
+            }
+        }
+    }
+
+    async fn drop_letter(&mut self) {
+        let Ok(letters) = self.journal.dead_letters().list(0, 1).await else { return };
+        let Some(letter) = letters.first() else { return };
+        self.may_be_dropped.insert(number(&letter.event));
+        let _ = self.journal.dead_letters().drop_letters(&[letter.seq]).await;
+    }
+
+    /// Power loss, or an orderly end, and what is there afterwards.
+    async fn restart(&mut self, power_loss: bool) {
+        if power_loss {
+            self.sim.crash_after(0);
+        }
+        let old = std::mem::replace(&mut self.journal, open(&Sim::new(1), &self.clock).unwrap());
+        drop(old);
+        self.sim.restart();
+        self.faulty = false;
+        self.held.clear();
+        self.journal = open(&self.sim, &self.clock).expect("it opens whatever happened");
+        self.check().await;
+    }
+
+    /// Everything owed is there, in the model's order; everything there was offered.
+    async fn check(&mut self) {
+        let there = self.journal.lease(usize::MAX, Duration::ZERO).await.unwrap();
+        let receipts: Vec<_> = there.iter().map(|e| e.receipt).collect();
+        let numbers: Vec<usize> = there.iter().map(|e| number(&e.event)).collect();
+        assert!(numbers.iter().all(|n| self.offered.contains(n)), "never offered: {numbers:?}");
+        let expected = self.model.owed().await;
+        let owed: Vec<usize> =
+            numbers.iter().copied().filter(|n| expected.contains(n)).collect();
+        assert_eq!(owed, expected, "accepted and not there, or out of order");
+        let depth = self.journal.depth().await.unwrap();
+        assert_eq!((depth.ready, depth.leased), (0, there.len() as u64));
+        self.journal.release(&receipts, Duration::ZERO).await.unwrap();
+        let letters = self.journal.dead_letters().list(0, usize::MAX).await.unwrap();
+        let dead: BTreeSet<usize> = letters.iter().map(|l| number(&l.event)).collect();
+        for n in &self.buried {
+            assert!(dead.contains(n) || self.may_be_dropped.contains(n), "dead letter {n} is gone");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn whatever_the_medium_does_nothing_accepted_is_lost(
+        seed in any::<u64>(), steps in proptest::collection::vec(step(), 1..60)
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut world = World::new(seed);
+            for step in steps {
+                world.run(step).await;
+            }
+            world.restart(true).await;
+            world.restart(false).await;
+        });
+    }
+}
+
+/// Fills a journal, then damages its medium, and opens it again.
+async fn after_damage(with: impl Fn(&Sim, &[u8])) -> (JournalBuffer, buffer_journal::Recovery) {
+    let (sim, clock) = (Sim::new(5), Manual::at(0));
+    let journal = open(&sim, &clock).unwrap();
+    for n in 0..5 {
+        journal.offer(&[event(n * 2), event(n * 2 + 1)]).await.unwrap();
+    }
+    drop(journal);
+    let mut bytes = Vec::new();
+    use journal::fs::Fs;
+    sim.open(Path::new(SEGMENT), false).unwrap().read_at(&mut bytes, 1 << 20, 0).unwrap();
+    with(&sim, &bytes);
+    let options = Options { segment_bytes: 4096, checkpoint_ms: 0, ..Options::new("j") };
+    JournalBuffer::open_on(Arc::new(sim), options, Arc::new(clock)).unwrap()
+}
+
+const SEGMENT: &str = "j/00000000000000000001.seg";
+
+fn place_of(bytes: &[u8], n: usize) -> usize {
+    let event = event(n);
+    bytes.windows(event.as_bytes().len()).position(|w| w == event.as_bytes()).unwrap()
+}
+
+#[tokio::test]
+async fn damage_in_the_middle_is_counted_and_its_neighbours_are_served() {
+    let (journal, recovery) =
+        after_damage(|sim, bytes| sim.damage(Path::new(SEGMENT), place_of(bytes, 4), b"X")).await;
+    assert_eq!((recovery.missing, recovery.records), (1, 9));
+    assert!(recovery.damaged_bytes > 0 && recovery.torn_bytes == 0);
+    let leased = journal.lease(100, Duration::ZERO).await.unwrap();
+    let numbers: Vec<usize> = leased.iter().map(|e| number(&e.event)).collect();
+    assert_eq!(numbers, [0, 1, 2, 3, 5, 6, 7, 8, 9]);
+    let depth = journal.depth().await.unwrap();
+    assert_eq!((depth.ready, depth.leased), (0, 9));
+}
+
+#[tokio::test]
+async fn an_acknowledged_end_that_is_damaged_is_counted_too() {
+    let (journal, recovery) =
+        after_damage(|sim, bytes| sim.damage(Path::new(SEGMENT), place_of(bytes, 9), b"X")).await;
+    assert_eq!((recovery.missing, recovery.records), (1, 9));
+    journal.offer(&[event(10)]).await.unwrap();
+    let leased = journal.lease(100, Duration::ZERO).await.unwrap();
+    assert_eq!(leased.iter().map(|e| number(&e.event)).max(), Some(10));
+    assert_eq!(leased.last().unwrap().receipt.seq, 11, "a number is never used twice");
+}
+
+#[tokio::test]
+async fn a_failed_sync_poisons_and_draining_goes_on() {
+    let (sim, clock) = (Sim::new(7), Manual::at(0));
+    let journal = open(&sim, &clock).unwrap();
+    journal.offer(&[event(0)]).await.unwrap();
+    sim.set_faults(Faults { failed_sync: 1, ..Faults::default() });
+    assert!(matches!(journal.offer(&[event(1)]).await, Err(Error::Poisoned(_))));
+    sim.set_faults(Faults::default());
+    assert!(matches!(journal.offer(&[event(2)]).await, Err(Error::Poisoned(_))), "for good");
+    let leased = journal.lease(10, Duration::ZERO).await.unwrap();
+    assert_eq!(leased.len(), 1, "what was durable can be drained, what was not is not shown");
+    assert_eq!(journal.ack(&[leased[0].receipt]).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_and_draining_frees_it() {
+    let (sim, clock) = (Sim::new(7), Manual::at(0));
+    let journal = open(&sim, &clock).unwrap();
+    journal.offer(&[event(0)]).await.unwrap();
+    sim.set_faults(Faults { no_space: 1, ..Faults::default() });
+    assert!(matches!(journal.offer(&[event(1)]).await, Err(Error::Full { .. })));
+    let leased = journal.lease(10, Duration::ZERO).await.unwrap();
+    assert_eq!(journal.ack(&[leased[0].receipt]).await.unwrap(), 1, "draining goes on");
+    sim.set_faults(Faults::default());
+    journal.offer(&[event(2)]).await.unwrap();
+    let next = journal.lease(10, Duration::ZERO).await.unwrap();
+    assert_eq!(number(&next[0].event), 2);
+}
+
+#[tokio::test]
+async fn segments_that_are_done_are_removed() {
+    let (sim, clock) = (Sim::new(7), Manual::at(0));
+    let journal = open(&sim, &clock).unwrap();
+    for n in 0..100 {
+        journal.offer(&[event(n)]).await.unwrap();
+    }
+    let full = journal.bytes();
+    let leased = journal.lease(1000, Duration::ZERO).await.unwrap();
+    let receipts: Vec<_> = leased.iter().map(|e| e.receipt).collect();
+    journal.ack(&receipts).await.unwrap();
+    journal.checkpoint().unwrap();
+    assert!(full > 10_000 && journal.bytes() < 4096, "{full} then {}", journal.bytes());
+}
