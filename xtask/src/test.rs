@@ -136,7 +136,8 @@ fn steps(names: &str) -> Result<Vec<Step>, String> {
 /// How a step ended.
 #[derive(Debug)]
 enum Outcome {
-    Passed,
+    /// With what a reader of the summary should know, if anything.
+    Passed(&'static str),
     Skipped(String),
     Failed(String),
     NotReached,
@@ -149,7 +150,7 @@ enum Outcome {
 pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     let total = Instant::now();
     let missing = set_up(root, options);
-    let mut rows = vec![("set-up", Outcome::Passed, total.elapsed())];
+    let mut rows = vec![("set-up", Outcome::Passed(""), total.elapsed())];
     let mut stopped = false;
     for step in &options.steps {
         if stopped {
@@ -163,20 +164,20 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
             Some((_, why)) if options.ci => Outcome::Failed(why.clone()),
             Some((_, why)) => Outcome::Skipped(why.clone()),
             None => match check(*step, root, options) {
-                Ok(()) => Outcome::Passed,
+                Ok(note) => Outcome::Passed(note),
                 Err(error) => Outcome::Failed(format!("{error:#}")),
             },
         };
         match &outcome {
             Outcome::Skipped(why) => println!("skipped: {why}"),
             Outcome::Failed(why) => println!("failed: {why}"),
-            Outcome::Passed | Outcome::NotReached => {}
+            Outcome::Passed(_) | Outcome::NotReached => {}
         }
         println!("-- {}: {:.1} s", step.name(), start.elapsed().as_secs_f64());
         stopped = matches!(outcome, Outcome::Failed(_));
         rows.push((step.name(), outcome, start.elapsed()));
     }
-    rows.push(("total", Outcome::Passed, total.elapsed()));
+    rows.push(("total", Outcome::Passed(""), total.elapsed()));
     summarize(&rows, stopped);
     Ok(!stopped)
 }
@@ -185,8 +186,8 @@ fn summarize(rows: &[(&str, Outcome, Duration)], failed: bool) {
     println!("\n== summary ==");
     for (name, outcome, took) in rows {
         let (state, why) = match outcome {
-            Outcome::Passed if *name == "total" => (if failed { "failed" } else { "ok" }, ""),
-            Outcome::Passed => ("ok", ""),
+            Outcome::Passed(_) if *name == "total" && failed => ("failed", ""),
+            Outcome::Passed(note) => ("ok", *note),
             Outcome::Skipped(why) => ("skipped", why.as_str()),
             Outcome::Failed(why) => ("failed", why.as_str()),
             Outcome::NotReached => ("not run", ""),
@@ -211,12 +212,15 @@ fn set_up(root: &Path, options: &Options) -> Vec<(Tool, String)> {
     }
     let dataset = std::env::var("FOREBAY_DATASET").is_ok_and(|path| Path::new(&path).is_file());
     if options.steps.contains(&Step::Test) && !dataset {
-        println!("data set: FOREBAY_DATASET names no file, so the replay of real payments is skipped");
+        println!(
+            "data set: FOREBAY_DATASET names no file, so the replay of real payments is skipped"
+        );
     }
     missing
 }
 
-fn check(step: Step, root: &Path, options: &Options) -> Result<()> {
+/// Runs one step. What a passing step left out comes back as a note for the summary.
+fn check(step: Step, root: &Path, options: &Options) -> Result<&'static str> {
     let cargo = |args: &[&str]| {
         let mut command = process::command(root, "cargo", args);
         if options.offline {
@@ -224,20 +228,14 @@ fn check(step: Step, root: &Path, options: &Options) -> Result<()> {
         }
         process::run(&mut command)
     };
-    match step {
+    let done = match step {
         Step::Fmt => {
             cargo(&["fmt", "--all", "--check"])?;
             cargo(&["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"])
         }
-        Step::Clippy => cargo(&[
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--locked",
-            "--",
-            "-D",
-            "warnings",
-        ]),
+        Step::Clippy => {
+            cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
+        }
         Step::Tidy => {
             if !tidy::run(root)? {
                 bail!("tidy has findings");
@@ -246,28 +244,30 @@ fn check(step: Step, root: &Path, options: &Options) -> Result<()> {
         }
         Step::Deny => {
             cargo(&["deny", "--locked", "check", "bans", "licenses", "sources"])?;
-            advisories(root, options)
+            return advisories(root, options);
         }
         Step::Test => cargo(&["test", "--workspace", "--locked"]),
         Step::Fuzz => fuzz(root, options),
-    }
+    };
+    done.map(|()| "")
 }
 
 /// Known vulnerabilities in the dependency tree, when the database of them can be reached.
-fn advisories(root: &Path, options: &Options) -> Result<()> {
+fn advisories(root: &Path, options: &Options) -> Result<&'static str> {
     let mut fetch = process::command(root, "cargo", &["deny", "fetch", "db"]);
     if options.offline || !process::succeeds_within(&mut fetch, ADVISORIES_FETCH_MAX) {
         println!("advisories: not checked, the advisory database can't be reached from here");
-        return Ok(());
+        return Ok("advisories not checked");
     }
     let args = ["deny", "--locked", "check", "--disable-fetch", "advisories"];
     match process::run(&mut process::command(root, "cargo", &args)) {
+        Ok(()) => Ok(""),
+        Err(error) if options.ci => Err(error),
         // What was published overnight must not keep a newcomer from running the tests.
-        Err(error) if !options.ci => {
+        Err(error) => {
             println!("advisories: {error}; please report it, the checks go on");
-            Ok(())
+            Ok("advisories found, see above")
         }
-        checked => checked,
     }
 }
 
@@ -294,7 +294,18 @@ fn fuzz(root: &Path, options: &Options) -> Result<()> {
         // sanitizer the fuzzer tries several times as many inputs in the same seconds.
         let args = ["run", "nightly", "cargo", "fuzz", "run", "--sanitizer", "none", target];
         let mut command = process::command(&root.join("fuzz"), "rustup", &args);
-        command.args([&corpus, &seeds, "--", &seconds, &length, "-print_final_stats=1"]);
+        command.args([
+            &corpus,
+            &seeds,
+            "--",
+            &seconds,
+            &length,
+            "-verbosity=0",
+            "-print_final_stats=1",
+        ]);
+        if options.offline {
+            command.env("CARGO_NET_OFFLINE", "true");
+        }
         process::run(&mut command)?;
     }
     Ok(())

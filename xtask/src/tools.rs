@@ -6,7 +6,7 @@ use crate::process;
 
 /// Built with the compiler this repository asks for; a newer one that is already there is used.
 const CARGO_DENY_VERSION: &str = "0.20.2";
-const CARGO_FUZZ_VERSION: &str = "0.13.1";
+const CARGO_FUZZ_VERSION: &str = "0.13.2";
 
 /// The tools a chore may need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

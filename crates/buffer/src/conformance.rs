@@ -146,6 +146,7 @@ macro_rules! conformance {
             extending {
                 an_extended_lease_outlives_its_first_deadline
                 an_extended_lease_expires_at_its_new_deadline
+                an_extended_lease_once_acked_never_comes_again
                 a_lease_can_be_cut_short
                 a_spent_receipt_cannot_be_extended
             }

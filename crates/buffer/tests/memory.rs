@@ -8,21 +8,21 @@ use buffer::conformance::{Limits, Subject};
 use buffer::memory::{Memory, Options};
 use model::clock::Manual;
 
-const LIMITS: Limits = Limits { events_max: 500, lease_ms: 1000, dead_max: 10 };
+const LEASE_MS: i64 = 1000;
+const LIMITS: Limits = Limits { events_max: 500, lease_ms: LEASE_MS.unsigned_abs(), dead_max: 10 };
 
 struct InMemory(Manual);
 
 #[async_trait]
 impl Subject for InMemory {
     async fn open(&self) -> Arc<dyn Buffer> {
-        let Limits { events_max, lease_ms, dead_max } = LIMITS;
-        let lease_ms = i64::try_from(lease_ms).unwrap();
-        let options = Options { events_max, lease_ms, dead_max, ..Options::default() };
+        let Limits { events_max, dead_max, .. } = LIMITS;
+        let options = Options { events_max, lease_ms: LEASE_MS, dead_max, ..Options::default() };
         Arc::new(Memory::new(options, Arc::new(self.0.clone())))
     }
 
     async fn advance(&self, by_ms: u64) {
-        self.0.advance(i64::try_from(by_ms).unwrap());
+        self.0.advance(i64::try_from(by_ms).expect("tests step by little"));
     }
 
     fn limits(&self) -> Limits {

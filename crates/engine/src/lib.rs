@@ -1,5 +1,44 @@
 //! Lanes between a buffer and a handler: batches, retry, burial, drain.
+//!
+//! ```text
+//!            lease              by key              settle
+//!   Buffer ────────► dispatcher ──────► lane queues ──────► handler's lanes
+//!     ▲                                    │                    │
+//!     │        extend (heartbeat)          │                    │
+//!     ├────────────────────────────────────┘                    │
+//!     └── ack · bury · release ◄────────────────────────────────┘
+//! ```
+//!
+//! Invariants
+//! - One key's events are settled in the order they were leased, whatever the number of lanes: a
+//!   key always goes to the same lane, and a lane retries in place; it never lets an event overtake.
+//! - An event is acked only after the handler said that its effect is in the store, or after it is
+//!   durably among the dead letters.
+//! - A service that can't be reached is nobody's fault: no event is buried for it, however long.
+//! - Everything held is bounded by [`Options::held_max`], and its leases are kept alive until it is
+//!   settled or given back.
+//!
+//! What it deliberately does not do: it never reads a payload, it does not dedupe (the handler's
+//! transaction does), and it does not close the buffer, which is its owner's.
 
+mod backoff;
+mod completion;
+mod dispatcher;
+mod error;
+mod handle;
 pub mod handler;
+mod heartbeat;
+mod held;
+pub mod latency;
+mod options;
+mod service;
+mod shared;
+mod stats;
+mod worker;
 
+pub use error::Error;
+pub use handle::{Handle, Summary};
 pub use handler::{Failure, Handler, Lane, Outcome};
+pub use options::Options;
+pub use service::Service;
+pub use stats::{Counts, Stats};

@@ -1,1 +1,56 @@
-fn main() {}
+//! The `forebay` binary: arguments to configuration to run.
+//!
+//! Only this crate picks backends (by URL, in [`open`]); everything else knows them by their traits.
+//! One file for each verb under `verbs`, what verbs share beside it.
+//!
+//! What it deliberately does not do: nothing here decides what an event means, how it is kept, or
+//! when it is settled; that lies in the libraries.
+
+mod args;
+mod config;
+mod exit;
+mod fingerprint;
+mod guarantee;
+mod log;
+mod mask;
+mod open;
+mod out;
+mod pipeline;
+mod progress;
+mod signals;
+mod target;
+mod units;
+mod url;
+mod verbs;
+mod view;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Args, Verb};
+use crate::exit::Exit;
+
+/// Returns freed memory sooner than the system's allocator: a burst leaves no high-water mark.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let filter = std::env::var("FOREBAY_LOG").ok();
+    exit::code(&log::start(filter.as_deref()).map_err(Into::into).and_then(|()| run(args)))
+}
+
+#[tokio::main]
+async fn run(args: Args) -> anyhow::Result<Exit> {
+    let Args { verb, flags } = args;
+    match verb {
+        Verb::Demo(args) => verbs::demo::run(args, &flags).await,
+        Verb::Serve(args) => verbs::serve::run(args, flags).await,
+        Verb::Generate(args) => verbs::generate::run(args, &flags).await,
+        Verb::Replay(args) => verbs::replay::run(args, &flags).await,
+        Verb::Buffer(verb) => verbs::buffer::run(verb, &flags),
+        Verb::Dead(verb) => verbs::dead::run(verb, &flags).await,
+        Verb::Config(verb) => verbs::config::run(verb, &flags).await,
+    }
+}

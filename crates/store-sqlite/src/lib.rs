@@ -1,1 +1,34 @@
-//! store-sqlite
+//! The store's ports on SQLite: one file, nothing to install.
+//!
+//! ```text
+//!  settle, complete ──► queue ──► writer thread ──► WAL ──► database file
+//!                      (bounded)  one connection     ▲
+//!                                 group commit       └── checkpointer thread
+//!  histories, is_empty ─────────► reader connection
+//! ```
+//!
+//! Invariants
+//! - A caller is answered only after COMMIT returned, with `synchronous=FULL`.
+//! - One transaction serves the callers that wait at that moment, each behind a savepoint of its own: one
+//!   caller's duplicates or bad row undo nothing of the others', and a COMMIT that fails is everybody's.
+//! - After any failure of a whole transaction the writer's connection is opened anew: what SQLite
+//!   holds in memory after an I/O error is not trusted.
+//! - The WAL is bounded ([`Options::wal_bytes_max`]) as long as no other program keeps a read
+//!   transaction open for ever.
+//!
+//! What it deliberately does not do: it holds no rows in memory across calls, it retries nothing
+//! (the engine does), and async workers never wait on the disk in it.
+
+mod connection;
+mod error;
+mod history;
+pub mod inspect;
+mod migrations;
+mod options;
+mod store;
+mod transaction;
+mod wal;
+mod writer;
+
+pub use options::Options;
+pub use store::Store;

@@ -32,6 +32,26 @@ pub async fn an_extended_lease_expires_at_its_new_deadline(subject: &dyn Subject
     assert_eq!(take_one(&*buffer).await.attempt, 2);
 }
 
+/// Extended twice and then acked, neither deadline brings it back.
+pub async fn an_extended_lease_once_acked_never_comes_again(subject: &dyn Subject) {
+    let buffer = subject.open().await;
+    offer(&*buffer, 0..2).await;
+    let leased = take(&*buffer, 2).await;
+    let lease_ms = subject.limits().lease_ms;
+    for by_ms in [lease_ms * 3, lease_ms * 2] {
+        let by = Duration::from_millis(by_ms);
+        let extended = buffer.extend(&receipts(&leased), by).await.expect("it can be extended");
+        assert_eq!(extended, 2);
+    }
+    ack(&*buffer, &leased[..1]).await;
+    subject.advance(lease_ms * 2 + 1).await;
+    assert_eq!(take_one(&*buffer).await.receipt.seq, leased[1].receipt.seq);
+    nothing_ready(&*buffer).await;
+    subject.advance(lease_ms).await;
+    assert_eq!(take_one(&*buffer).await.receipt.seq, leased[1].receipt.seq);
+    nothing_ready(&*buffer).await;
+}
+
 /// The new deadline counts from now, even when that is sooner than the old one.
 pub async fn a_lease_can_be_cut_short(subject: &dyn Subject) {
     let buffer = subject.open().await;

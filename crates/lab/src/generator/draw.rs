@@ -29,9 +29,4 @@ impl Draw {
     pub(super) fn within(&mut self, from: i64, to: i64) -> i64 {
         from + ((i64::from(self.next()) * (to - from)) >> 32)
     }
-
-    /// True `percent` times in a hundred.
-    pub(super) fn chance(&mut self, percent: u32) -> bool {
-        u64::from(self.next()) * 100 < u64::from(percent) << 32
-    }
 }

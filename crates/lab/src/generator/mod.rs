@@ -27,6 +27,8 @@ mod event_time;
 mod fraud;
 mod pool;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use category::Category;
 pub use event_time::EventTime;

@@ -1,0 +1,158 @@
+//! Starts an engine's tasks, watches over them, and ends them in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use buffer::Buffer;
+use model::clock::Clock;
+use store::Completions;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::backoff::Backoff;
+use crate::completion::{self, Progress};
+use crate::dispatcher::Dispatcher;
+use crate::handle::{Handle, Summary};
+use crate::held::Held;
+use crate::shared::Shared;
+use crate::worker::Worker;
+use crate::{Error, Handler, Options, Stats, heartbeat};
+
+/// How long each of the last steps may take (stop the tasks, release, record) when whatever it
+/// waits for does not answer.
+const LAST_STEP_MAX: Duration = Duration::from_secs(2);
+
+/// An engine that is not running yet: everything it works with, passed in.
+pub struct Service {
+    /// Where events come from. Its owner closes it, after the engine has ended.
+    pub buffer: Arc<dyn Buffer>,
+    /// What settles them.
+    pub handler: Arc<dyn Handler>,
+    /// Where finished work is recorded, if anywhere.
+    pub completions: Option<Arc<dyn Completions>>,
+    /// Latencies and completions follow it.
+    pub clock: Arc<dyn Clock>,
+    /// What the jitter of retries is drawn from.
+    pub seed: u64,
+    /// Cancel it to stop: nothing more is leased, what is held is finished within
+    /// [`Options::drain_timeout_ms`], and the rest goes back to the buffer.
+    pub shutdown: CancellationToken,
+}
+
+impl Service {
+    /// Starts the engine on the current tokio runtime. Metrics go to the recorder that is installed
+    /// by now.
+    ///
+    /// # Errors
+    /// [`Error::Option`] when an option is out of bounds.
+    pub fn start(self, options: Options) -> Result<Handle, Error> {
+        options.validate()?;
+        let Self { buffer, handler, completions, clock, seed, shutdown } = self;
+        let pipeline = handler.pipeline();
+        let shared = Arc::new(Shared {
+            buffer,
+            handler,
+            clock,
+            stats: Arc::new(Stats::new(pipeline)),
+            progress: Progress::new(pipeline),
+            held: (0..options.lanes).map(|_| Held::default()).collect(),
+            room: Semaphore::new(options.held_max),
+            options,
+            stop: shutdown.child_token(),
+            abandon: CancellationToken::new(),
+            ended: CancellationToken::new(),
+        });
+
+        let mut tasks = JoinSet::new();
+        let mut lanes = Vec::new();
+        for lane in 0..shared.options.lanes {
+            let (sender, queue) = mpsc::channel(shared.options.held_max);
+            lanes.push(sender);
+            let seed = seed.wrapping_add(1 + lane as u64);
+            tasks.spawn(Worker::new(Arc::clone(&shared), lane, queue, seed).run());
+        }
+        let backoff = Backoff::new(&shared.options, seed);
+        tasks.spawn(Dispatcher { shared: Arc::clone(&shared), lanes, backoff }.run());
+
+        let supervisor = tokio::spawn(supervise(Arc::clone(&shared), tasks, completions, shutdown));
+        Ok(Handle { shared, supervisor })
+    }
+}
+
+async fn supervise(
+    shared: Arc<Shared>,
+    mut tasks: JoinSet<Result<(), Error>>,
+    completions: Option<Arc<dyn Completions>>,
+    shutdown: CancellationToken,
+) -> Result<Summary, Error> {
+    // Whatever way this ends, so do the helpers, and whoever waits for a drain.
+    let _ended = shared.ended.clone().drop_guard();
+    let heartbeat = tokio::spawn(heartbeat::run(Arc::clone(&shared)));
+    let recorder = completions.map(|port| tokio::spawn(completion::run(Arc::clone(&shared), port)));
+
+    let drain_timeout = Duration::from_millis(shared.options.drain_timeout_ms);
+    let drain_is_over = async {
+        shutdown.cancelled().await;
+        sleep(drain_timeout).await;
+    };
+    let ended = tokio::select! {
+        ended = all_end(&mut tasks) => ended,
+        () = drain_is_over => Ok(()),
+    };
+    shared.stop.cancel();
+    shared.abandon.cancel();
+    // What stopped the engine is known; how the others end adds nothing.
+    let others_end = async { while tasks.join_next().await.is_some() {} };
+    if timeout(LAST_STEP_MAX, others_end).await.is_err() {
+        tracing::warn!("a lane does not stop; going on without it");
+        tasks.abort_all();
+    }
+
+    heartbeat.abort();
+    let released = release(&shared).await;
+    shared.ended.cancel();
+    if let Some(recorder) = recorder
+        && timeout(LAST_STEP_MAX, recorder).await.is_err()
+    {
+        tracing::warn!("the last completion could not be recorded in time");
+    }
+    ended.map(|()| Summary { counts: shared.stats.counts(), released })
+}
+
+/// Ends with the first failure, or when there is nothing left that could fail.
+async fn all_end(tasks: &mut JoinSet<Result<(), Error>>) -> Result<(), Error> {
+    while let Some(ended) = tasks.join_next().await {
+        match ended {
+            Ok(ended) => ended?,
+            Err(error) => return Err(Error::Broken(error.to_string())),
+        }
+    }
+    Ok(())
+}
+
+/// Gives back all that is still held. Returns how many events that were.
+async fn release(shared: &Shared) -> u64 {
+    let mut released = 0;
+    for held in &shared.held {
+        let receipts = held.receipts();
+        if receipts.is_empty() {
+            continue;
+        }
+        let back = shared.buffer.release(&receipts, Duration::ZERO);
+        match timeout(LAST_STEP_MAX, back).await {
+            Ok(Ok(count)) => released += count as u64,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, held = receipts.len(), "events could not be released; they come again when their leases expire");
+            }
+            Err(_) => {
+                tracing::warn!(
+                    held = receipts.len(),
+                    "events could not be released in time; they come again when their leases expire"
+                );
+            }
+        }
+    }
+    released
+}

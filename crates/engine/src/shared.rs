@@ -1,0 +1,48 @@
+//! What the tasks of one engine share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use buffer::Buffer;
+use model::clock::Clock;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::completion::Progress;
+use crate::held::Held;
+use crate::{Handler, Options, Stats};
+
+pub(crate) struct Shared {
+    pub(crate) buffer: Arc<dyn Buffer>,
+    pub(crate) handler: Arc<dyn Handler>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) options: Options,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) progress: Progress,
+    /// One for each lane.
+    pub(crate) held: Vec<Held>,
+    /// One permit for each event that may still be leased. Only the dispatcher takes them, and only
+    /// for what it has leased, so that all of them being there means that nothing is held.
+    pub(crate) room: Semaphore,
+    /// Nothing more may be leased.
+    pub(crate) stop: CancellationToken,
+    /// No lane may start anything more, nor wait for what it has started.
+    pub(crate) abandon: CancellationToken,
+    /// The engine has ended.
+    pub(crate) ended: CancellationToken,
+}
+
+impl Shared {
+    pub(crate) fn is_idle(&self) -> bool {
+        self.room.available_permits() == self.options.held_max
+    }
+
+    /// Waits this long; `false` when the engine gave up meanwhile.
+    pub(crate) async fn pause(&self, pause: Duration) -> bool {
+        tokio::select! {
+            biased;
+            () = self.abandon.cancelled() => false,
+            () = tokio::time::sleep(pause) => true,
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Calling the handler until it gives an answer that stands.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use buffer::Envelope;
+use futures_util::FutureExt;
+
+use super::{Stop, Worker};
+use crate::{Error, Failure, Outcome};
+
+/// What stands after all tries.
+pub(super) enum Verdict {
+    /// One outcome for each event.
+    Done(Vec<Outcome>),
+    /// These events can't be settled together; if it is one alone, not at all, and this is why.
+    Hopeless(String),
+}
+
+impl Worker {
+    /// Tries `events` together: for ever while the handler is unavailable, `tries_max` times when
+    /// it fails otherwise, once when it rejects them.
+    pub(super) async fn attempt(
+        &mut self,
+        events: &[Envelope],
+        tries_max: u32,
+    ) -> Result<Verdict, Stop> {
+        let (mut unavailable, mut tries) = (0u32, 0);
+        loop {
+            let failure = match self.call(events).await? {
+                Ok(outcomes) if outcomes.len() == events.len() => {
+                    return Ok(Verdict::Done(outcomes));
+                }
+                Ok(outcomes) => {
+                    let (got, asked) = (outcomes.len(), events.len());
+                    return Err(self.fatal(format!("it gave {got} outcomes for {asked} events")));
+                }
+                Err(failure) => failure,
+            };
+            self.shared.stats.attempt_failed();
+            let (lane, count) = (self.index, events.len());
+            tracing::warn!(lane, events = count, %failure, "an attempt failed");
+            let wait = match failure {
+                Failure::Fatal(cause) => return Err(self.fatal(cause)),
+                Failure::Rejected(reason) => return Ok(Verdict::Hopeless(reason)),
+                Failure::Unavailable(_) => {
+                    unavailable = unavailable.saturating_add(1);
+                    self.backoff.after(unavailable)
+                }
+                Failure::Retryable(cause) => {
+                    tries += 1;
+                    if tries >= tries_max {
+                        return Ok(Verdict::Hopeless(format!("failed {tries} times: {cause}")));
+                    }
+                    unavailable = 0;
+                    self.backoff.after(tries)
+                }
+            };
+            if !self.shared.pause(wait).await {
+                return Err(Stop::Abandoned);
+            }
+        }
+    }
+
+    /// Calls the handler once. A panic is a failure like any other, but costs the lane its state:
+    /// nobody knows how much of it was changed.
+    async fn call(&mut self, events: &[Envelope]) -> Result<Result<Vec<Outcome>, Failure>, Stop> {
+        let answer = tokio::select! {
+            biased;
+            () = self.shared.abandon.cancelled() => return Err(Stop::Abandoned),
+            answer = AssertUnwindSafe(self.lane.settle(events)).catch_unwind() => answer,
+        };
+        match answer {
+            Ok(answer) => Ok(answer),
+            Err(panic) => {
+                let said = said(&*panic);
+                self.lane = catch_unwind(AssertUnwindSafe(|| self.shared.handler.lane()))
+                    .map_err(|_| self.fatal(format!("its lane can't be rebuilt after: {said}")))?;
+                Ok(Err(Failure::Retryable(format!("the handler panicked: {said}"))))
+            }
+        }
+    }
+
+    fn fatal(&self, cause: String) -> Stop {
+        Stop::Failed(Error::Handler { pipeline: self.shared.handler.pipeline(), cause })
+    }
+}
+
+fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no message)")
+}

@@ -1,0 +1,16 @@
+//! The engine on the memory backend, with handlers that fail as they are told to.
+//!
+//! Time is tokio's paused clock: waits take no time, and every run is the same.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on should say so and fail")]
+
+mod batching;
+mod bisecting;
+mod completions;
+mod draining;
+mod faults;
+mod leases;
+mod metrics_names;
+mod order;
+mod retrying;
+mod rig;

@@ -1,0 +1,24 @@
+//! Settings: from defaults, a file, the environment and flags, to what the process runs with.
+//!
+//! Two stages. Raw: every layer says which key it sets to what, and where it says so ([`Settings`]).
+//! Resolved: the values, typed, in the options of the crates that use them ([`Config`]).
+//!
+//! Precedence: default, then file, then environment, then flag. Each key is described once, in
+//! [`schema`]; a key that is not there is refused, with the nearest one that is.
+
+mod environment;
+mod file;
+mod flags;
+mod resolve;
+pub(crate) mod schema;
+mod settings;
+mod value;
+
+pub(crate) use flags::Flags;
+pub(crate) use resolve::Config;
+pub(crate) use settings::Settings;
+
+/// A configuration that can't be used: one sentence that says what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Error(pub(crate) String);

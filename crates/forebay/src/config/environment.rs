@@ -1,0 +1,107 @@
+//! The environment's layer: `FOREBAY_BUFFER`, `FOREBAY_HTTP_BIND`, `FOREBAY_ENGINE__BATCH_MAX`.
+//!
+//! Between a section and its key two underscores or one: `FOREBAY_HTTP__BIND` is
+//! `FOREBAY_HTTP_BIND`.
+
+use std::collections::BTreeMap;
+
+use super::value::Origin;
+use super::{Error, Settings};
+
+const PREFIX: &str = "FOREBAY_";
+
+/// Read elsewhere: the log filter, before anything else.
+const NOT_SETTINGS: [&str; 1] = ["FOREBAY_LOG"];
+
+/// Applies every variable that begins with `FOREBAY_`.
+///
+/// # Errors
+/// If one names no key, or holds no value of it, or two name the same.
+pub(super) fn apply(
+    settings: &mut Settings,
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Result<(), Error> {
+    let flat: BTreeMap<String, String> = settings
+        .entries()
+        .map(|entry| (flatten(&entry.setting.key), entry.setting.key.clone()))
+        .collect();
+    let mut seen: BTreeMap<String, String> = BTreeMap::new();
+    for (name, text) in variables {
+        let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+        if NOT_SETTINGS.contains(&name.as_str()) {
+            continue;
+        }
+        let dotted = rest.to_lowercase().replace("__", ".");
+        let key = flat.get(&flatten(&dotted)).unwrap_or(&dotted);
+        let setting = settings.find(key, "environment", &name, spell)?;
+        if let Some(other) = seen.insert(setting.key.clone(), name.clone()) {
+            let problem = format!("{other} and {name} both set {}; unset one", setting.key);
+            return Err(Error(problem));
+        }
+        settings.set_text(&setting, &text, Origin::Environment(name))?;
+    }
+    Ok(())
+}
+
+/// How a key is spelled in the environment.
+fn spell(key: &str) -> String {
+    format!("{PREFIX}{}", key.replace('.', "__").to_uppercase())
+}
+
+fn flatten(key: &str) -> String {
+    key.replace("__", "_").replace('.', "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(variables: &[(&str, &str)], expect: Result<(&str, &str), &str>) {
+        let mut settings = Settings::defaults();
+        let variables = variables.iter().map(|(name, text)| ((*name).into(), (*text).into()));
+        match (apply(&mut settings, variables.collect::<Vec<_>>()), expect) {
+            (Ok(()), Ok((key, value))) => {
+                assert_eq!(settings.entry(key).value.to_string(), value);
+            }
+            (Err(error), Err(expect)) => assert_eq!(error.to_string(), expect),
+            (got, expect) => panic!("got {got:?}, expected {expect:?}"),
+        }
+    }
+
+    #[test]
+    fn sections_are_parted_by_two_underscores_or_one() {
+        check(&[("FOREBAY_HTTP_BIND", "[::1]:1")], Ok(("http.bind", "[::1]:1")));
+        check(&[("FOREBAY_HTTP__BIND", "[::1]:1")], Ok(("http.bind", "[::1]:1")));
+        check(&[("FOREBAY_ENGINE__BATCH_MAX", "9")], Ok(("engine.batch_max", "9")));
+        check(&[("FOREBAY_DATA", "/tmp/x"), ("OTHER", "")], Ok(("data", "/tmp/x")));
+        check(&[("FOREBAY_LOG", "debug")], Ok(("data", "./data")));
+    }
+
+    #[test]
+    fn an_unknown_variable_is_refused_with_the_nearest() {
+        let expect = "environment: unknown key FOREBAY_ENGINE__LANE; \
+                      did you mean FOREBAY_ENGINE__LANES?";
+        check(&[("FOREBAY_ENGINE__LANE", "4")], Err(expect));
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_names_the_key_what_came_and_what_is_right() {
+        let expect = "env FOREBAY_CARDS__STORE: cards.store is \"open\"; \
+                      it must be \"masked\" or \"clear\"";
+        check(&[("FOREBAY_CARDS__STORE", "open")], Err(expect));
+    }
+
+    #[test]
+    fn two_spellings_of_one_key_are_refused() {
+        let expect = "FOREBAY_HTTP_BIND and FOREBAY_HTTP__BIND both set http.bind; unset one";
+        check(&[("FOREBAY_HTTP_BIND", "a"), ("FOREBAY_HTTP__BIND", "b")], Err(expect));
+    }
+
+    #[test]
+    fn no_two_keys_share_a_variable() {
+        let settings = Settings::defaults();
+        let names: std::collections::BTreeSet<_> =
+            settings.entries().map(|entry| flatten(&entry.setting.key)).collect();
+        assert_eq!(names.len(), settings.entries().count());
+    }
+}

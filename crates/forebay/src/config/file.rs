@@ -1,0 +1,163 @@
+//! The file's layer: `forebay.toml`.
+
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::value::Origin;
+use super::{Error, Settings};
+
+/// Read from the working directory when it is there and no other file is named.
+const DEFAULT_FILE: &str = "forebay.toml";
+
+/// Applies `named`, or else `forebay.toml` if there is one.
+///
+/// # Errors
+/// If the named file can't be read, is no TOML, or sets what it can't.
+pub(super) fn apply(settings: &mut Settings, named: Option<&Path>) -> Result<(), Error> {
+    let path = named.unwrap_or(Path::new(DEFAULT_FILE));
+    match std::fs::read_to_string(path) {
+        Ok(text) => apply_text(settings, path, &text),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && named.is_none() => Ok(()),
+        Err(e) => Err(Error(format!("{} can't be read: {e}", path.display()))),
+    }
+}
+
+fn apply_text(settings: &mut Settings, path: &Path, text: &str) -> Result<(), Error> {
+    let table = DeTable::parse(text).map_err(|e| {
+        let line = e.span().map_or(1, |span| line_of(text, span.start));
+        Error(format!("{}:{line}: {}", path.display(), e.message().replace('\n', ", ")))
+    })?;
+    apply_table(settings, path, text, "", table.get_ref())
+}
+
+fn apply_table(
+    settings: &mut Settings,
+    path: &Path,
+    text: &str,
+    section: &str,
+    table: &DeTable<'_>,
+) -> Result<(), Error> {
+    // Walked in the order of the file, so that the first mistake told is the first in the file.
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    for (key, value) in entries {
+        let name = format!("{section}{}", key.get_ref());
+        let line = line_of(text, key.span().start);
+        match value.get_ref() {
+            DeValue::Table(inner) if settings.has_section(&name) => {
+                apply_table(settings, path, text, &format!("{name}."), inner)?;
+            }
+            _ => apply_value(settings, path, text, line, &name, value)?,
+        }
+    }
+    Ok(())
+}
+
+fn apply_value(
+    settings: &mut Settings,
+    path: &Path,
+    text: &str,
+    line: usize,
+    name: &str,
+    value: &Spanned<DeValue<'_>>,
+) -> Result<(), Error> {
+    let place = format!("{}:{line}", path.display());
+    let setting =
+        settings.find(name, &place, &format!("\"{name}\""), |key| format!("\"{key}\""))?;
+    let Some(read) = setting.kind.read_toml(value.get_ref()) else {
+        let came = match value.get_ref() {
+            DeValue::Table(_) => "a table",
+            DeValue::Array(_) => "a list",
+            _ => text.get(value.span()).unwrap_or("unreadable"),
+        };
+        return Err(Error(format!("{place}: {name} is {came}; it must be {}", setting.kind)));
+    };
+    settings.set(&setting.key, read, Origin::File { path: path.to_owned(), line });
+    Ok(())
+}
+
+/// Lines count from 1.
+fn line_of(text: &str, offset: usize) -> usize {
+    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expect: Result<&[(&str, &str, &str)], &str>) {
+        let mut settings = Settings::defaults();
+        let got = apply_text(&mut settings, Path::new("forebay.toml"), text);
+        match (got, expect) {
+            (Ok(()), Ok(expect)) => {
+                for (key, value, origin) in expect {
+                    let entry = settings.entry(key);
+                    assert_eq!(entry.value.to_string(), *value);
+                    assert_eq!(entry.origin.to_string(), *origin);
+                }
+            }
+            (Err(error), Err(expect)) => assert_eq!(error.to_string(), expect),
+            (got, expect) => panic!("{text}: got {got:?}, expected {expect:?}"),
+        }
+    }
+
+    #[test]
+    fn values_are_read_with_their_lines() {
+        let text = "data = \"/srv\"\n\n[engine]\nlanes = 0x4\n# more\nbatch_max = 1_000\n";
+        check(
+            text,
+            Ok(&[
+                ("data", "/srv", "forebay.toml:1"),
+                ("engine.lanes", "4", "forebay.toml:4"),
+                ("engine.batch_max", "1000", "forebay.toml:6"),
+                ("engine.attempts_max", "5", "default"),
+            ]),
+        );
+        check("http.bind = \"[::1]:1\"", Ok(&[("http.bind", "[::1]:1", "forebay.toml:1")]));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line_and_the_nearest_key() {
+        check(
+            "[engine]\nlane = 4\n",
+            Err("forebay.toml:2: unknown key \"engine.lane\"; did you mean \"engine.lanes\"?"),
+        );
+        check(
+            "[engin]\nlanes = 4\n",
+            Err("forebay.toml:1: unknown key \"engin\"; did you mean \"engine\"?"),
+        );
+        check(
+            "zzzzzzzzzzzz = 4\n",
+            Err("forebay.toml:1: unknown key \"zzzzzzzzzzzz\"; `forebay config show` lists all"),
+        );
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_names_the_key_what_came_and_what_is_right() {
+        check(
+            "[engine]\n\nlanes = \"four\"\n",
+            Err(
+                "forebay.toml:3: engine.lanes is \"four\"; it must be a whole number from 1 to 256",
+            ),
+        );
+        check(
+            "engine = 4\n",
+            Err(
+                "forebay.toml:1: unknown key \"engine\"; it is a section: write [engine] and its keys below",
+            ),
+        );
+        check(
+            "data = [1]\n",
+            Err("forebay.toml:1: data is a list; it must be text that is not empty"),
+        );
+    }
+
+    #[test]
+    fn what_is_no_toml_is_told_with_its_line() {
+        let mut settings = Settings::defaults();
+        let error = apply_text(&mut settings, Path::new("x.toml"), "a = 1\nb = = 2\n").unwrap_err();
+        assert!(error.to_string().starts_with("x.toml:2: "), "{error}");
+    }
+}

@@ -1,0 +1,244 @@
+//! From settings to the options of the crates that use them: the resolved stage.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::{Table, Value as Toml};
+
+use super::Error;
+use super::settings::{Entry, Settings};
+use super::value::{Origin, Value};
+use crate::url;
+
+/// What stands for the data directory in a URL or a path.
+const DATA: &str = "{data}";
+/// What the fraud rules' keys begin with.
+const RULES: &str = "fraud.";
+/// Beside the rules, not one of them.
+const CARDS_MAX: &str = "fraud.cards_max";
+
+/// Everything the process runs with.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    pub(crate) data: PathBuf,
+    pub(crate) buffer: url::Buffer,
+    pub(crate) store: url::Store,
+    pub(crate) bind: SocketAddr,
+    pub(crate) http: server::Options,
+    pub(crate) engine: engine::Options,
+    pub(crate) ruleset: fraud::Ruleset,
+    /// Cards kept in memory, by all lanes together.
+    pub(crate) cards_max: usize,
+    /// Whether card numbers are stored unmasked.
+    pub(crate) cards_clear: bool,
+    /// Where the key of card fingerprints lies.
+    pub(crate) key_file: PathBuf,
+}
+
+impl Config {
+    /// Resolves `settings`.
+    ///
+    /// # Errors
+    /// If a value is not what it is used for: the sentence says who set it.
+    pub(crate) fn resolve(settings: &Settings) -> Result<Self, Error> {
+        let buffer =
+            blamed(settings.entry("buffer"), url::Buffer::parse(&settings.path("buffer")))?;
+        let store = blamed(settings.entry("store"), url::Store::parse(&settings.path("store")))?;
+        let bind = settings.entry("http.bind");
+        let address = bind.value.to_string().parse().map_err(|_| {
+            let problem = "http.bind is no address; write e.g. 127.0.0.1:8080 or [::1]:8080";
+            Error(format!("{}: {problem}", bind.origin))
+        })?;
+        Ok(Self {
+            data: PathBuf::from(settings.text("data")),
+            store,
+            bind: address,
+            http: server::Options {
+                connections_max: settings.count("http.connections_max"),
+                drain_delay: Duration::from_millis(settings.millis("http.drain_delay_ms")),
+                ..server::Options::default()
+            },
+            engine: engine(settings, &buffer)?,
+            buffer,
+            ruleset: ruleset(settings)?,
+            cards_max: settings.count(CARDS_MAX),
+            cards_clear: settings.text("cards.store") == "clear",
+            key_file: PathBuf::from(settings.path("cards.key_file")),
+        })
+    }
+}
+
+impl Settings {
+    /// Text with `{data}` filled in.
+    pub(crate) fn path(&self, key: &str) -> String {
+        self.text(key).replace(DATA, &self.text("data"))
+    }
+
+    /// What is shown of a value: `{data}` filled in, passwords hidden.
+    pub(crate) fn shown(&self, entry: &Entry) -> Value {
+        match &entry.value {
+            Value::Text(_) => Value::Text(url::redacted(&self.path(&entry.setting.key))),
+            other => other.clone(),
+        }
+    }
+
+    fn text(&self, key: &str) -> String {
+        self.entry(key).value.to_string()
+    }
+
+    fn whole(&self, key: &str) -> i64 {
+        match self.entry(key).value {
+            Value::Whole(number) => number,
+            _ => unreachable!("{key} is a whole number in the schema"),
+        }
+    }
+
+    fn count(&self, key: &str) -> usize {
+        usize::try_from(self.whole(key)).expect("the schema allows no negative count")
+    }
+
+    fn millis(&self, key: &str) -> u64 {
+        u64::try_from(self.whole(key)).expect("the schema allows no negative wait")
+    }
+}
+
+/// The same error, with who set the value in front, unless nobody did.
+fn blamed<T>(entry: &Entry, result: Result<T, Error>) -> Result<T, Error> {
+    result.map_err(|error| match &entry.origin {
+        Origin::Default => error,
+        origin => Error(format!("{origin}: {error}")),
+    })
+}
+
+fn engine(settings: &Settings, buffer: &url::Buffer) -> Result<engine::Options, Error> {
+    let batch_max = settings.count("engine.batch_max");
+    let held = settings.entry("engine.held_max");
+    let held_max = match held.origin {
+        // Whoever asks for larger batches alone means them to fit.
+        Origin::Default => settings.count("engine.held_max").max(batch_max),
+        _ => settings.count("engine.held_max"),
+    };
+    let options = engine::Options {
+        lanes: settings.count("engine.lanes"),
+        batch_max,
+        linger_ms: settings.millis("engine.linger_ms"),
+        held_max,
+        lease_ms: buffer.lease_ms(),
+        drain_timeout_ms: settings.millis("engine.drain_timeout_ms"),
+        attempts_max: u32::try_from(settings.whole("engine.attempts_max"))
+            .expect("the schema bounds it"),
+        backoff_min_ms: settings.millis("engine.backoff_min_ms"),
+        backoff_max_ms: settings.millis("engine.backoff_max_ms"),
+        ..engine::Options::default()
+    };
+    options.validate().map_err(|error| Error(format!("engine.{error}")))?;
+    Ok(options)
+}
+
+fn ruleset(settings: &Settings) -> Result<fraud::Ruleset, Error> {
+    let mut table = Table::new();
+    for entry in settings.entries() {
+        let key = &entry.setting.key;
+        if let Some(path) = key.strip_prefix(RULES).filter(|_| key != CARDS_MAX) {
+            insert(&mut table, path, toml_of(&entry.value));
+        }
+    }
+    let ruleset: fraud::Ruleset = table.try_into().map_err(|error: toml::de::Error| {
+        Error(format!("a threshold of a fraud rule is out of bounds: {}", error.message()))
+    })?;
+    ruleset.validate().map_err(|error| match error {
+        fraud::Error::Ruleset { field, problem } => {
+            let key = format!("{RULES}{field}");
+            Error(format!("{}: {key} {problem}", settings.entry(&key).origin))
+        }
+        other => Error(other.to_string()),
+    })?;
+    Ok(ruleset)
+}
+
+/// Puts `value` at the dotted `path`.
+fn insert(table: &mut Table, path: &str, value: Toml) {
+    match path.split_once('.') {
+        None => {
+            table.insert(path.to_owned(), value);
+        }
+        Some((section, rest)) => {
+            let inner = table.entry(section).or_insert_with(|| Toml::Table(Table::new()));
+            if let Toml::Table(inner) = inner {
+                insert(inner, rest, value);
+            }
+        }
+    }
+}
+
+fn toml_of(value: &Value) -> Toml {
+    match value {
+        Value::Text(text) => Toml::String(text.clone()),
+        Value::Whole(number) => Toml::Integer(*number),
+        Value::Switch(on) => Toml::Boolean(*on),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Flags;
+    use super::*;
+
+    fn resolve(set: &[&str]) -> Result<Config, Error> {
+        let set = set.iter().map(|pair| (*pair).to_owned()).collect();
+        let mut settings = Settings::defaults();
+        Flags { set, ..Flags::default() }.apply(&mut settings)?;
+        Config::resolve(&settings)
+    }
+
+    #[test]
+    fn the_defaults_resolve_to_the_defaults_of_the_crates() {
+        let config = resolve(&[]).unwrap();
+        assert_eq!(config.ruleset, fraud::Ruleset::default());
+        assert_eq!(config.http, server::Options::default());
+        assert_eq!(config.engine, engine::Options::default());
+        assert_eq!(config.key_file, PathBuf::from("./data/fingerprint.key"));
+        assert!(config.bind.ip().is_loopback());
+        assert!(!config.cards_clear);
+    }
+
+    #[test]
+    fn what_is_set_arrives_where_it_is_used() {
+        let config = resolve(&[
+            "data=/srv/f",
+            "engine.lanes=3",
+            "engine.linger_ms=7",
+            "fraud.velocity.payments_min=9",
+            "fraud.unusual_category.tier=vip",
+            "cards.store=clear",
+        ])
+        .unwrap();
+        assert_eq!((config.engine.lanes, config.engine.linger_ms), (3, 7));
+        assert_eq!(config.ruleset.velocity.payments_min, 9);
+        assert_eq!(config.ruleset.unusual_category.tier, model::payment::Tier::Vip);
+        assert!(config.cards_clear);
+        let url::Store::Sqlite(store) = &config.store;
+        assert_eq!(store.path, PathBuf::from("/srv/f/forebay.db"));
+    }
+
+    #[test]
+    fn what_does_not_fit_says_who_set_it() {
+        let check = |set: &str, expect: &str| {
+            assert_eq!(resolve(&[set]).unwrap_err().to_string(), expect);
+        };
+        check(
+            "http.bind=localhost",
+            "flag --set: http.bind is no address; write e.g. 127.0.0.1:8080 or [::1]:8080",
+        );
+        check(
+            "fraud.velocity.payments_min=0",
+            "flag --set: fraud.velocity.payments_min is 0; must be 1 to 128",
+        );
+        check(
+            "buffer=kafka://b/t",
+            "flag --set: buffer: kafka: is not built into this version yet; \
+             journal: and memory: are",
+        );
+    }
+}

@@ -1,0 +1,154 @@
+//! Every key there is, with what it takes and its default.
+//!
+//! The thresholds of the fraud rules are not listed here: they are read off `fraud::Ruleset`, so
+//! that a rule that gains one is configurable at once.
+
+use std::collections::BTreeSet;
+
+use toml::Value as Toml;
+
+use super::value::{Kind, Value};
+
+/// One hour, in milliseconds.
+const HOUR_MS: i64 = 3_600_000;
+
+/// One key.
+#[derive(Debug, Clone)]
+pub(crate) struct Setting {
+    /// With its section: `engine.lanes`.
+    pub(crate) key: String,
+    pub(crate) kind: Kind,
+    pub(crate) default: Value,
+}
+
+/// All keys, in the order they are shown in.
+pub(crate) fn all() -> Vec<Setting> {
+    let engine = engine::Options::default();
+    let http = server::Options::default();
+    let delay_ms = i64::try_from(http.drain_delay.as_millis()).unwrap_or(i64::MAX);
+    let up_to = |max| Kind::Whole { min: 1, max };
+    let up_from_0 = |max| Kind::Whole { min: 0, max };
+    let mut settings = vec![
+        text("data", "./data"),
+        text("buffer", "journal:{data}/buffer"),
+        text("store", "sqlite:{data}/forebay.db"),
+        text("http.bind", "127.0.0.1:8080"),
+        whole("http.connections_max", up_to(65_536), count(http.connections_max)),
+        whole("http.drain_delay_ms", up_from_0(HOUR_MS), delay_ms),
+        whole("engine.lanes", up_to(256), count(engine.lanes)),
+        whole("engine.batch_max", up_to(100_000), count(engine.batch_max)),
+        whole("engine.linger_ms", up_from_0(1_000), number(engine.linger_ms)),
+        whole("engine.held_max", up_to(1_000_000), count(engine.held_max)),
+        whole("engine.attempts_max", up_to(1_000), i64::from(engine.attempts_max)),
+        whole("engine.backoff_min_ms", up_to(HOUR_MS), number(engine.backoff_min_ms)),
+        whole("engine.backoff_max_ms", up_to(HOUR_MS), number(engine.backoff_max_ms)),
+        whole("engine.drain_timeout_ms", up_from_0(HOUR_MS), number(engine.drain_timeout_ms)),
+        whole("fraud.cards_max", up_to(100_000_000), count(fraud::CARDS_MAX)),
+    ];
+    rules(&mut settings);
+    let card_store = Kind::Choice(&["masked", "clear"]);
+    settings.push(Setting { kind: card_store, ..text("cards.store", "masked") });
+    settings.push(text("cards.key_file", "{data}/fingerprint.key"));
+    settings
+}
+
+/// Every `a` and `a.b` that keys `a.b.c` lie in.
+pub(super) fn sections<'a>(keys: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
+    let dots = |key: &'a str| key.match_indices('.').map(move |(at, _)| &key[..at]);
+    keys.flat_map(dots).collect()
+}
+
+/// The key or section most like `key`, if any is like it at all.
+pub(super) fn nearest<'a>(
+    key: &str,
+    keys: impl Iterator<Item = &'a str> + Clone,
+) -> Option<String> {
+    // A misspelled last part counts like a misspelled whole: `lanes` means `engine.lanes`.
+    let last = |key: &'a str| key.rsplit('.').next().unwrap_or(key);
+    let distance = |candidate: &'a str| {
+        let whole = strsim::damerau_levenshtein(key, candidate);
+        whole.min(strsim::damerau_levenshtein(key, last(candidate)))
+    };
+    let candidates = keys.clone().chain(sections(keys));
+    let best = candidates.min_by_key(|candidate| distance(candidate))?;
+    (distance(best) <= (key.len() / 3).max(1)).then(|| best.to_owned())
+}
+
+fn text(key: &str, default: &str) -> Setting {
+    Setting { key: key.to_owned(), kind: Kind::Text, default: Value::Text(default.to_owned()) }
+}
+
+fn whole(key: &str, kind: Kind, default: i64) -> Setting {
+    Setting { key: key.to_owned(), kind, default: Value::Whole(default) }
+}
+
+fn count(of: usize) -> i64 {
+    i64::try_from(of).unwrap_or(i64::MAX)
+}
+
+fn number(of: u64) -> i64 {
+    i64::try_from(of).unwrap_or(i64::MAX)
+}
+
+/// The thresholds of the rules. Their bounds are the ruleset's own to hold.
+fn rules(settings: &mut Vec<Setting>) {
+    let rules = Toml::try_from(fraud::Ruleset::default()).expect("a ruleset is plain data");
+    flatten("fraud", &rules, settings);
+}
+
+fn flatten(name: &str, value: &Toml, settings: &mut Vec<Setting>) {
+    let (kind, default) = match value {
+        Toml::Table(table) => {
+            // Plain values before sections, as in a file.
+            let (sections, plain): (Vec<_>, Vec<_>) =
+                table.iter().partition(|(_, value)| value.is_table());
+            for (key, value) in plain.into_iter().chain(sections) {
+                flatten(&format!("{name}.{key}"), value, settings);
+            }
+            return;
+        }
+        Toml::String(text) if name.ends_with(".tier") => {
+            (Kind::Choice(&["vip", "premium", "normal"]), Value::Text(text.clone()))
+        }
+        Toml::Integer(default) => (Kind::Whole { min: 0, max: i64::MAX }, Value::Whole(*default)),
+        Toml::Boolean(on) => (Kind::Switch, Value::Switch(*on)),
+        other => (Kind::Text, Value::Text(other.as_str().unwrap_or_default().to_owned())),
+    };
+    settings.push(Setting { key: name.to_owned(), kind, default });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_a_value_its_key_takes() {
+        for setting in all() {
+            let text = setting.default.to_string();
+            assert_eq!(setting.kind.read_text(&text), Some(setting.default), "{}", setting.key);
+        }
+    }
+
+    #[test]
+    fn the_thresholds_of_the_rules_are_keys() {
+        let keys: Vec<_> = all().into_iter().map(|setting| setting.key).collect();
+        for key in ["fraud.version", "fraud.velocity.window_ms", "fraud.unusual_category.tier"] {
+            assert!(keys.iter().any(|known| known == key), "{key} in {keys:?}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_key_may_be_named_by_its_last_part_or_be_a_section() {
+        let check = |key: &str, expect: Option<&str>| {
+            let keys: Vec<_> = all().into_iter().map(|setting| setting.key).collect();
+            let got = nearest(key, keys.iter().map(String::as_str));
+            assert_eq!(got.as_deref(), expect, "{key}");
+        };
+        check("engine.lane", Some("engine.lanes"));
+        check("lanes", Some("engine.lanes"));
+        check("bufer", Some("buffer"));
+        check("fruad.velocity.window_ms", Some("fraud.velocity.window_ms"));
+        check("htpp", Some("http"));
+        check("zzzzzzzzz", None);
+    }
+}

@@ -1,0 +1,134 @@
+//! The key that card fingerprints are made with: a file of this installation's own.
+//!
+//! Invariants
+//! - The key is never printed, logged or put into an error.
+//! - A key file appears whole or not at all, readable by its owner only, and is never overwritten.
+//! - No new key is made beside a store that holds payments: under it every card would look new.
+
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+/// Bytes of a key; twice as many hexadecimal digits in the file.
+const KEY_BYTES: usize = 32;
+/// What others than the owner may do with the file: nothing.
+const OTHERS: u32 = 0o077;
+
+/// The key in `path`; made there if there is none and `store` is not there either.
+///
+/// # Errors
+/// If the file can't be read or written, holds no key, or is missing beside a store.
+pub(crate) fn key(path: &Path, store: &Path) -> Result<[u8; KEY_BYTES]> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => {
+            warn_if_open_to_others(path);
+            let advice = "restore it from a backup: without it every card looks new";
+            parse(text.trim()).with_context(|| format!("{} holds no key; {advice}", path.display()))
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            if store.exists() {
+                bail!(
+                    "{} is missing, but the store {} is there; restore the key from a backup, or \
+                     move the store away to begin anew",
+                    path.display(),
+                    store.display()
+                );
+            }
+            make(path).with_context(|| format!("can't make the key file {}", path.display()))
+        }
+        Err(e) => Err(e).with_context(|| format!("can't read the key file {}", path.display())),
+    }
+}
+
+fn parse(text: &str) -> Option<[u8; KEY_BYTES]> {
+    let digits: Vec<u8> =
+        text.chars().map(|c| c.to_digit(16)?.try_into().ok()).collect::<Option<_>>()?;
+    let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+    if digits.len() % 2 == 0 { bytes.try_into().ok() } else { None }
+}
+
+/// Writes a new key beside its place, makes it durable, and then links it into place, which fails
+/// if another process was there first; that one's key is then used.
+fn make(path: &Path) -> Result<[u8; KEY_BYTES]> {
+    let dir = match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    std::fs::create_dir_all(&dir)?;
+    let key: [u8; KEY_BYTES] = rand::random();
+    let text = key.iter().fold(String::with_capacity(2 * KEY_BYTES + 1), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a String takes all");
+        text
+    });
+    let draft = path.with_extension(format!("draft-{}", std::process::id()));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    writeln!(file, "{text}")?;
+    file.sync_all()?;
+    let linked = std::fs::hard_link(&draft, path);
+    std::fs::remove_file(&draft)?;
+    File::open(&dir)?.sync_all()?;
+    match linked {
+        Ok(()) => Ok(key),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            parse(std::fs::read_to_string(path)?.trim()).context("it holds no key")
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn warn_if_open_to_others(path: &Path) {
+    let mode = std::fs::metadata(path).map(|meta| Permissions::mode(&meta.permissions()));
+    if mode.is_ok_and(|mode| mode & OTHERS != 0) {
+        let path = path.display();
+        tracing::warn!("{path} can be read by other users; take their rights away: chmod 600");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_made_once_for_its_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, store) = (dir.path().join("a/key"), dir.path().join("store"));
+        let made = key(&path, &store).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::write(&store, "rows").unwrap();
+        assert_eq!(key(&path, &store).unwrap(), made);
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no draft left");
+    }
+
+    #[test]
+    fn two_installations_have_two_keys() {
+        let dir = tempfile::tempdir().unwrap();
+        let of = |name| key(&dir.path().join(name), &dir.path().join("store")).unwrap();
+        assert_ne!(of("a"), of("b"));
+    }
+
+    #[test]
+    fn no_key_is_made_beside_a_store() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, store) = (dir.path().join("key"), dir.path().join("store"));
+        std::fs::write(&store, "rows").unwrap();
+        let error = key(&path, &store).unwrap_err().to_string();
+        assert!(error.contains("restore the key from a backup"), "{error}");
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_that_holds_no_key_is_refused_and_not_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        for text in ["", "abc", &"0".repeat(63), &"0".repeat(66), &"g".repeat(64)] {
+            std::fs::write(&path, text).unwrap();
+            let error = format!("{:#}", key(&path, &dir.path().join("store")).unwrap_err());
+            assert!(error.contains("holds no key"), "{error}");
+            assert!(text.is_empty() || !error.contains(text), "{error}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Buffer, engine, screening and store, put together.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use buffer::Buffer;
+use buffer_journal::Recovery;
+use engine::{Stats, Summary};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::open;
+
+/// A running pipeline. [`Pipeline::stop`] ends it in order; dropping it does not.
+pub(crate) struct Pipeline {
+    buffer: Arc<dyn Buffer>,
+    store: Arc<store_sqlite::Store>,
+    engine: JoinHandle<Result<Summary, engine::Error>>,
+    drained: Pin<Box<dyn Future<Output = ()> + Send>>,
+    stats: Arc<Stats>,
+    shutdown: CancellationToken,
+    ended: CancellationToken,
+    /// What opening the buffer found.
+    pub(crate) recovery: Option<Recovery>,
+}
+
+impl Pipeline {
+    /// Opens what `config` names and starts the engine.
+    ///
+    /// # Errors
+    /// If something can't be opened.
+    pub(crate) async fn start(config: &Config) -> Result<Self> {
+        let open::Opened { buffer, recovery } = open::buffer(&config.buffer)?;
+        let (store, guard) = open::store(config)?;
+        let cards_max = (config.cards_max / config.engine.lanes).max(1);
+        let ruleset = config.ruleset.clone();
+        let handler = fraud::Handler::open(store.clone(), guard, ruleset, cards_max).await?;
+        let shutdown = CancellationToken::new();
+        let service = engine::Service {
+            buffer: buffer.clone(),
+            handler: Arc::new(handler),
+            completions: Some(store.clone()),
+            clock: open::clock(),
+            seed: rand::random(),
+            shutdown: shutdown.clone(),
+        };
+        let engine = service.start(config.engine.clone())?;
+        let (stats, drained) = (engine.stats(), Box::pin(engine.drained()));
+        let ended = CancellationToken::new();
+        let at_the_end = ended.clone().drop_guard();
+        let engine = tokio::spawn(async move {
+            let _at_the_end = at_the_end;
+            engine.join().await
+        });
+        Ok(Self { buffer, store, engine, drained, stats, shutdown, ended, recovery })
+    }
+
+    /// Where to offer.
+    pub(crate) fn buffer(&self) -> &Arc<dyn Buffer> {
+        &self.buffer
+    }
+
+    /// What the engine has done so far.
+    pub(crate) fn stats(&self) -> &Arc<Stats> {
+        &self.stats
+    }
+
+    /// Cancelled when the engine has ended, which it does by itself only when it can't go on.
+    pub(crate) fn ended(&self) -> &CancellationToken {
+        &self.ended
+    }
+
+    /// Resolves when nothing is left to settle, or the engine has ended.
+    pub(crate) async fn drained(&mut self) {
+        if !self.ended.is_cancelled() {
+            self.drained.as_mut().await;
+        }
+    }
+
+    /// Leases nothing more, and begins to finish what is held.
+    pub(crate) fn wind_down(&self) {
+        self.shutdown.cancel();
+    }
+
+    /// Winds down, waits for the end of it, and closes buffer and store, in this order.
+    ///
+    /// # Errors
+    /// The first of the engine's, the buffer's and the store's; all are closed all the same.
+    pub(crate) async fn stop(self) -> Result<Summary> {
+        self.wind_down();
+        let summary = self.engine.await.context("the engine's task ended early");
+        let closed = self.buffer.close().await.context("the buffer could not be closed");
+        let store = self.store.close().await.context("the store could not be closed");
+        let summary = summary??;
+        closed?;
+        store?;
+        Ok(summary)
+    }
+}

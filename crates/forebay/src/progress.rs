@@ -1,0 +1,61 @@
+//! How far long work is: a bar on a terminal, a line now and then elsewhere. On standard error, so
+//! that it never mixes with the result.
+
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::out;
+use crate::units::{bytes, grouped};
+
+/// How often a plain line is written.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// What is counted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Unit {
+    Bytes,
+    Events,
+}
+
+/// A bar, or its plain lines.
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    unit: Unit,
+    said: Instant,
+}
+
+impl Progress {
+    /// Nothing done yet.
+    pub(crate) fn new(unit: Unit) -> Self {
+        let template = match unit {
+            Unit::Bytes => "{bar:30} {bytes} of {total_bytes}  {eta} left  {msg}",
+            Unit::Events => "{bar:30} {human_pos} of {human_len}  {eta} left  {msg}",
+        };
+        let style = ProgressStyle::with_template(template).expect("the templates are well formed");
+        let bar = ProgressBar::new(0).with_style(style);
+        Self { bar, unit, said: Instant::now() }
+    }
+
+    /// `done` of `total`, and what else there is to say.
+    pub(crate) fn at(&mut self, done: u64, total: u64, message: impl FnOnce() -> String) {
+        if !self.bar.is_hidden() {
+            self.bar.set_length(total);
+            self.bar.set_position(done);
+            self.bar.set_message(message());
+        } else if self.said.elapsed() >= LINE_EVERY {
+            self.said = Instant::now();
+            let amount = |n| match self.unit {
+                Unit::Bytes => bytes(n),
+                Unit::Events => grouped(n),
+            };
+            let (done, total, message) = (amount(done), amount(total), message());
+            out::note(format_args!("{done} of {total}  {message}"));
+        }
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn end(self) {
+        self.bar.finish_and_clear();
+    }
+}

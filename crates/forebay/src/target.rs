@@ -1,0 +1,84 @@
+//! Where events are sent: a buffer of this process, a running server, standard output.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use buffer::Buffer;
+use lab::sink::{Buffered, Http, Lines, Sink};
+
+use crate::{config, open, url};
+
+/// A target, as the user names it.
+#[derive(Debug, Clone)]
+pub(crate) enum Target {
+    /// A buffer, which this process opens.
+    Buffer(url::Buffer),
+    /// The base address of a server.
+    Server(String),
+    /// Standard output, as NDJSON.
+    Output,
+}
+
+impl Target {
+    /// Reads `-`, `http://…` or a buffer URL.
+    ///
+    /// # Errors
+    /// If it is none of them.
+    pub(crate) fn parse(text: &str) -> Result<Self, config::Error> {
+        if text == "-" {
+            return Ok(Self::Output);
+        }
+        if text.starts_with("http://") || text.starts_with("https://") {
+            return Ok(Self::Server(text.to_owned()));
+        }
+        let buffer = url::Buffer::parse(text).map_err(|error| {
+            config::Error(format!(
+                "--to: {error}; http://… and - (standard output) are targets too"
+            ))
+        })?;
+        Ok(Self::Buffer(buffer))
+    }
+
+    /// Opens it.
+    ///
+    /// # Errors
+    /// If it can't be opened.
+    pub(crate) fn open(&self) -> Result<Opened> {
+        match self {
+            Self::Output => Ok(Opened::new(Lines::new(std::io::stdout()), None)),
+            Self::Server(base) => {
+                let http = Http::new(base.trim_end_matches('/'))
+                    .map_err(|error| config::Error(error.to_string()))?;
+                Ok(Opened::new(http, None))
+            }
+            Self::Buffer(buffer) => {
+                let buffer = open::buffer(buffer)?.buffer;
+                Ok(Opened::new(Buffered::new(buffer.clone()), Some(buffer)))
+            }
+        }
+    }
+}
+
+/// An open target.
+pub(crate) struct Opened {
+    pub(crate) sink: Box<dyn Sink>,
+    buffer: Option<Arc<dyn Buffer>>,
+}
+
+impl Opened {
+    fn new(sink: impl Sink + 'static, buffer: Option<Arc<dyn Buffer>>) -> Self {
+        Self { sink: Box::new(sink), buffer }
+    }
+
+    /// Hands on what the sink still holds, and closes what was opened.
+    ///
+    /// # Errors
+    /// If either fails.
+    pub(crate) async fn close(mut self) -> Result<()> {
+        self.sink.finish().await?;
+        if let Some(buffer) = self.buffer {
+            buffer.close().await.context("the buffer could not be closed")?;
+        }
+        Ok(())
+    }
+}

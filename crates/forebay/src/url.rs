@@ -1,0 +1,261 @@
+//! Buffer and store URLs: which backend, where, and how it is kept.
+//!
+//! `journal:PATH?key=value&…`. The path is taken as it is written, up to the first `?`.
+
+use std::path::PathBuf;
+
+use buffer::memory;
+
+use crate::config::Error;
+
+/// One mebibyte, in bytes.
+const MIB: u64 = 1 << 20;
+/// Backends that are planned and not built in.
+const LATER: [&str; 8] =
+    ["redis", "rediss", "redis-cluster", "kafka", "sqs", "postgres", "postgresql", "mysql"];
+
+/// Which buffer.
+#[derive(Debug, Clone)]
+pub(crate) enum Buffer {
+    Journal(buffer_journal::Options),
+    Memory(memory::Options),
+}
+
+/// Which store.
+#[derive(Debug, Clone)]
+pub(crate) enum Store {
+    Sqlite(store_sqlite::Options),
+}
+
+/// A URL in its parts.
+struct Parts<'a> {
+    scheme: &'a str,
+    path: &'a str,
+    query: Vec<(&'a str, &'a str)>,
+}
+
+impl Buffer {
+    /// Reads a buffer URL.
+    ///
+    /// # Errors
+    /// If the backend is not built in, or an option is unknown or out of bounds.
+    pub(crate) fn parse(url: &str) -> Result<Self, Error> {
+        let parts = split("buffer", url, "journal: and memory: are")?;
+        match parts.scheme {
+            "journal" => parts.journal().map(Self::Journal),
+            "memory" => parts.memory().map(Self::Memory),
+            other => Err(unknown("buffer", other, "journal: and memory: are")),
+        }
+    }
+
+    /// How long its leases last, in milliseconds.
+    pub(crate) fn lease_ms(&self) -> u64 {
+        let lease_ms = match self {
+            Self::Journal(options) => options.lease_ms,
+            Self::Memory(options) => options.lease_ms,
+        };
+        u64::try_from(lease_ms).expect("a URL holds no negative lease")
+    }
+}
+
+impl Store {
+    /// Reads a store URL.
+    ///
+    /// # Errors
+    /// If the backend is not built in, or an option is unknown or out of bounds.
+    pub(crate) fn parse(url: &str) -> Result<Self, Error> {
+        let parts = split("store", url, "sqlite: is")?;
+        if parts.scheme != "sqlite" {
+            return Err(unknown("store", parts.scheme, "sqlite: is"));
+        }
+        let mut options = store_sqlite::Options::at(parts.path_for("store")?);
+        for (key, text) in &parts.query {
+            match *key {
+                "busy_timeout_ms" => options.busy_timeout_ms = number("store", key, text, 1)?,
+                _ => return Err(no_option("store", key, &["busy_timeout_ms"])),
+            }
+        }
+        Ok(Self::Sqlite(options))
+    }
+}
+
+impl Parts<'_> {
+    fn path_for(&self, key: &str) -> Result<PathBuf, Error> {
+        if self.path.is_empty() {
+            let scheme = self.scheme;
+            return Err(Error(format!(
+                "{key}: {scheme}: names no path; write e.g. {scheme}:./data/{key}"
+            )));
+        }
+        // `journal:///srv/x` is the habit of other URLs, and means /srv/x here as well.
+        Ok(PathBuf::from(self.path.strip_prefix("//").unwrap_or(self.path)))
+    }
+
+    fn journal(&self) -> Result<buffer_journal::Options, Error> {
+        const KEYS: [&str; 6] =
+            ["sync", "segment_mib", "size_max_mib", "events_max", "lease_ms", "dead_max"];
+        let mut options = buffer_journal::Options::new(self.path_for("buffer")?);
+        for (key, text) in &self.query {
+            match *key {
+                "sync" => options.sync = sync(text)?,
+                "segment_mib" => options.segment_bytes = number("buffer", key, text, 1_u64)? * MIB,
+                "size_max_mib" => options.bytes_max = number("buffer", key, text, 1_u64)? * MIB,
+                "events_max" => options.events_max = number("buffer", key, text, 1)?,
+                "lease_ms" => options.lease_ms = number("buffer", key, text, 100)?,
+                "dead_max" => options.dead_max = number("buffer", key, text, 1)?,
+                _ => return Err(no_option("buffer", key, &KEYS)),
+            }
+        }
+        if options.segment_bytes > MIB * 2048 {
+            return Err(Error("buffer: segment_mib is at most 2048".to_owned()));
+        }
+        Ok(options)
+    }
+
+    fn memory(&self) -> Result<memory::Options, Error> {
+        const KEYS: [&str; 4] = ["capacity", "size_max_mib", "lease_ms", "dead_max"];
+        if !self.path.is_empty() {
+            let problem = "buffer: memory: takes no path; write memory: or memory:?capacity=100000";
+            return Err(Error(problem.to_owned()));
+        }
+        let mut options = memory::Options::default();
+        for (key, text) in &self.query {
+            match *key {
+                "capacity" => options.events_max = number("buffer", key, text, 1)?,
+                "size_max_mib" => {
+                    let bytes = number("buffer", key, text, 1_u64)? * MIB;
+                    options.bytes_max = usize::try_from(bytes).unwrap_or(usize::MAX);
+                }
+                "lease_ms" => options.lease_ms = number("buffer", key, text, 100)?,
+                "dead_max" => options.dead_max = number("buffer", key, text, 1)?,
+                _ => return Err(no_option("buffer", key, &KEYS)),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// The URL with its password hidden: `redis://user:***@host/0`.
+pub(crate) fn redacted(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let (authority, path) = match rest.find(['/', '?']) {
+        Some(at) => rest.split_at(at),
+        None => (rest, ""),
+    };
+    match authority.rsplit_once('@').map(|(user, host)| (user.split_once(':'), host)) {
+        Some((Some((user, _)), host)) => format!("{scheme}://{user}:***@{host}{path}"),
+        _ => url.to_owned(),
+    }
+}
+
+fn split<'a>(key: &str, url: &'a str, built_in: &str) -> Result<Parts<'a>, Error> {
+    let Some((scheme, rest)) = url.split_once(':') else {
+        let shown = redacted(url);
+        return Err(Error(format!("{key}: \"{shown}\" names no backend; {built_in} built in")));
+    };
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let query = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect();
+    Ok(Parts { scheme, path, query })
+}
+
+fn unknown(key: &str, scheme: &str, built_in: &str) -> Error {
+    Error(if LATER.contains(&scheme) {
+        format!("{key}: {scheme}: is not built into this version yet; {built_in}")
+    } else {
+        format!("{key}: there is no backend {scheme}: ; {built_in} built in")
+    })
+}
+
+fn no_option(key: &str, option: &str, known: &[&str]) -> Error {
+    let known = known.join(", ");
+    Error(format!("{key}: the URL has no option \"{option}\"; there are {known}"))
+}
+
+fn sync(text: &str) -> Result<buffer_journal::Sync, Error> {
+    match text {
+        "always" => Ok(buffer_journal::Sync::Always),
+        "os" => Ok(buffer_journal::Sync::Os),
+        _ => Err(Error(format!("buffer: sync is \"{text}\"; it must be \"always\" or \"os\""))),
+    }
+}
+
+/// Reads a whole number of at least `min` and at most a million million, so that a unit times it
+/// still fits.
+fn number<T>(key: &str, option: &str, text: &str, min: T) -> Result<T, Error>
+where
+    T: std::str::FromStr + PartialOrd + std::fmt::Display + TryInto<u64> + Copy,
+{
+    let fits = |n: &T| *n >= min && (*n).try_into().is_ok_and(|n: u64| n <= 1_000_000_000_000);
+    text.replace('_', "").parse().ok().filter(fits).ok_or_else(|| {
+        Error(format!("{key}: {option} is \"{text}\"; it must be a whole number of at least {min}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(got: Result<impl std::fmt::Debug, Error>, expect: &str) {
+        assert_eq!(got.unwrap_err().to_string(), expect);
+    }
+
+    #[test]
+    fn a_journal_url_holds_its_path_and_options() {
+        let url = "journal:./data/b?sync=os&segment_mib=8&lease_ms=5_000";
+        let Buffer::Journal(options) = Buffer::parse(url).unwrap() else { panic!("no journal") };
+        let expect = buffer_journal::Options {
+            sync: buffer_journal::Sync::Os,
+            segment_bytes: 8 << 20,
+            lease_ms: 5_000,
+            ..buffer_journal::Options::new("./data/b")
+        };
+        assert_eq!(options, expect);
+        let Buffer::Journal(options) = Buffer::parse("journal:///srv/b").unwrap() else {
+            panic!("no journal")
+        };
+        assert_eq!(options.dir, PathBuf::from("/srv/b"));
+    }
+
+    #[test]
+    fn a_memory_url_holds_its_capacity() {
+        let Buffer::Memory(options) = Buffer::parse("memory:?capacity=10").unwrap() else {
+            panic!("no memory")
+        };
+        assert_eq!(options.events_max, 10);
+    }
+
+    #[test]
+    fn a_backend_that_is_not_built_in_says_which_are() {
+        let expect = "buffer: redis: is not built into this version yet; journal: and memory: are";
+        refused(Buffer::parse("redis://127.0.0.1/0"), expect);
+        let expect = "store: postgres: is not built into this version yet; sqlite: is";
+        refused(Store::parse("postgres://u:p@h/db"), expect);
+        let expect = "buffer: there is no backend jurnal: ; journal: and memory: are built in";
+        refused(Buffer::parse("jurnal:x"), expect);
+        let expect = "store: \"data.db\" names no backend; sqlite: is built in";
+        refused(Store::parse("data.db"), expect);
+    }
+
+    #[test]
+    fn options_that_make_no_sense_are_refused() {
+        let expect = "buffer: sync is \"never\"; it must be \"always\" or \"os\"";
+        refused(Buffer::parse("journal:x?sync=never"), expect);
+        let expect = "buffer: segment_mib is \"0\"; it must be a whole number of at least 1";
+        refused(Buffer::parse("journal:x?segment_mib=0"), expect);
+        let expect = "buffer: the URL has no option \"cap\"; \
+                      there are capacity, size_max_mib, lease_ms, dead_max";
+        refused(Buffer::parse("memory:?cap=1"), expect);
+        let expect = "buffer: journal: names no path; write e.g. journal:./data/buffer";
+        refused(Buffer::parse("journal:?sync=os"), expect);
+        assert!(Buffer::parse("journal:x?segment_mib=99999999999999999999").is_err());
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        assert_eq!(redacted("redis://u:s3cret@h:1/0?a=b"), "redis://u:***@h:1/0?a=b");
+        assert_eq!(redacted("postgres://u:p@ss@h"), "postgres://u:***@h");
+        assert_eq!(redacted("postgres://u@h/db"), "postgres://u@h/db");
+        assert_eq!(redacted("journal:./a@b:c"), "journal:./a@b:c");
+    }
+}

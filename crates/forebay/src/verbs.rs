@@ -1,0 +1,34 @@
+//! One file for each verb: its arguments, and what it does.
+
+pub(crate) mod buffer;
+pub(crate) mod config;
+pub(crate) mod dead;
+pub(crate) mod demo;
+pub(crate) mod generate;
+pub(crate) mod replay;
+pub(crate) mod serve;
+
+use crate::config::{Config, Error, Flags, Settings};
+
+/// Reads all layers and resolves them.
+///
+/// # Errors
+/// If the configuration can't be used.
+fn configured(flags: &Flags) -> Result<(Settings, Config), Error> {
+    let settings = Settings::read(flags, variables()?)?;
+    let config = Config::resolve(&settings)?;
+    Ok((settings, config))
+}
+
+/// The environment, as far as it is ours.
+fn variables() -> Result<Vec<(String, String)>, Error> {
+    let ours = std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.into_string().ok().filter(|name| name.starts_with("FOREBAY_"))?;
+        Some((name, value))
+    });
+    ours.map(|(name, value)| {
+        let value = value.into_string().map_err(|_| Error(format!("{name} is not UTF-8")))?;
+        Ok((name, value))
+    })
+    .collect()
+}

@@ -1,0 +1,235 @@
+//! `forebay buffer`: looking at the journal from outside, and repairing it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use buffer_journal::inspect::{self, Stat};
+use indicatif::{ProgressBar, ProgressStyle};
+use jiff::Timestamp;
+use journal::fs::{Fs, disk::Disk};
+use serde_json::json;
+
+use super::configured;
+use crate::config::Flags;
+use crate::exit::Exit;
+use crate::units::{bytes, grouped};
+use crate::{mask, open, out, url};
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Verb {
+    /// How much is in it (works while a server runs)
+    #[command(after_help = "Example:\n  forebay buffer stat --json")]
+    Stat {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// The oldest events that are not settled (works while a server runs)
+    #[command(after_help = "Example:\n  forebay buffer peek --count 3")]
+    Peek {
+        /// How many
+        #[arg(long, default_value_t = 10)]
+        count: usize,
+        /// Show card numbers unmasked
+        #[arg(long)]
+        reveal: bool,
+        /// As JSON, one event to a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Read everything and check every checksum; exit code 1 when damage is found
+    #[command(after_help = "Example:\n  forebay buffer verify")]
+    Verify {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Rewrite damaged segments without their damage, which stays in quarantine/
+    #[command(after_help = "Example:\n  forebay buffer repair")]
+    Repair {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub(crate) fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
+    let (_, config) = configured(flags)?;
+    let dir = open::journal_dir(&config.buffer)?;
+    match verb {
+        Verb::Stat { json } => stat(dir, json),
+        Verb::Peek { count, reveal, json } => peek(dir, count, reveal, json),
+        Verb::Verify { json } => verify(dir, json),
+        Verb::Repair { json } => repair(&config.buffer, json),
+    }
+}
+
+fn stat(dir: &Path, json: bool) -> Result<Exit> {
+    let stat = inspect::verify(dir, |_, _| {})?;
+    if json {
+        out::json(&stat_json(dir, &stat))?;
+        return Ok(Exit::Done);
+    }
+    out::line(format_args!("{}", dir.display()))?;
+    out::line(format_args!("  pending   {:>15}", grouped(stat.pending)))?;
+    out::line(format_args!("  dead      {:>15}", grouped(stat.dead)))?;
+    let oldest = stat.oldest_accepted_ms.map_or_else(|| "-".to_owned(), time);
+    out::line(format_args!("  oldest    {oldest:>15}"))?;
+    out::line(format_args!("  segments  {:>15}", stat.segments.len()))?;
+    out::line(format_args!("  used      {:>15}", bytes(used(&stat))))?;
+    if stat.damaged() {
+        out::line("  DAMAGED: see `forebay buffer verify`")?;
+    }
+    Ok(Exit::Done)
+}
+
+fn peek(dir: &Path, count: usize, reveal: bool, json: bool) -> Result<Exit> {
+    let mut written = Ok(());
+    let mut left = count;
+    inspect::events(dir, |seq, accepted_at_ms, done, event| {
+        if done || left == 0 {
+            return left > 0;
+        }
+        left -= 1;
+        let payload = shown(event.payload(), reveal);
+        let id = String::from_utf8_lossy(event.id());
+        written = if json {
+            let accepted_at = time(accepted_at_ms);
+            let line =
+                json!({ "seq": seq, "id": id, "accepted_at": accepted_at, "payload": payload });
+            out::line(line)
+        } else {
+            out::line(format_args!("{seq}  {}  {id}  {payload}", time(accepted_at_ms)))
+        };
+        left > 0 && written.is_ok()
+    })?;
+    written?;
+    Ok(Exit::Done)
+}
+
+fn verify(dir: &Path, json: bool) -> Result<Exit> {
+    let bar = ProgressBar::new(0).with_style(
+        ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}  {eta} left")
+            .expect("the template is well formed"),
+    );
+    let stat = inspect::verify(dir, |read, of| {
+        bar.set_length(of);
+        bar.set_position(read);
+    })?;
+    bar.finish_and_clear();
+    if json {
+        out::json(&stat_json(dir, &stat))?;
+        return Ok(Exit::done_if(!stat.damaged()));
+    }
+    let records: u64 = stat.segments.iter().map(|segment| segment.records).sum();
+    out::line(format_args!(
+        "{} records in {} segments, {}: checksums hold for all of them.",
+        grouped(records),
+        stat.segments.len(),
+        bytes(used(&stat))
+    ))?;
+    for segment in &stat.segments {
+        for damage in &segment.damage {
+            out::line(format_args!(
+                "DAMAGE: segment {:020}, bytes {} to {}, events {} to {} are missing.",
+                segment.base, damage.start, damage.end, damage.missing.0, damage.missing.1
+            ))?;
+        }
+        if segment.torn_bytes > 0 {
+            out::line(format_args!(
+                "segment {:020} ends in {} that are no record: a write that was cut short, or one \
+                 going on now.",
+                segment.base,
+                bytes(segment.torn_bytes)
+            ))?;
+        }
+    }
+    if stat.damaged() {
+        let missing = grouped(stat.missing);
+        out::line(format_args!(
+            "{missing} accepted events are gone. The server starts and goes on without them; \
+             `forebay buffer repair` rewrites the damaged segments."
+        ))?;
+    }
+    Ok(Exit::done_if(!stat.damaged()))
+}
+
+fn repair(buffer: &url::Buffer, json: bool) -> Result<Exit> {
+    let url::Buffer::Journal(options) = buffer else { bail!("only a journal can be repaired") };
+    let log = journal::Options {
+        sync: options.sync,
+        segment_bytes: options.segment_bytes,
+        bytes_max: options.bytes_max,
+        ..journal::Options::new(&options.dir)
+    };
+    let disk: Arc<dyn Fs> = Arc::new(Disk);
+    let report = buffer_journal::repair(&disk, &log)?;
+    if json {
+        out::json(&json!({
+            "rewritten": report.rewritten,
+            "records": report.records,
+            "quarantined_bytes": report.recovery.damaged_bytes,
+            "torn_bytes": report.recovery.torn_bytes,
+            "missing": report.recovery.missing,
+        }))?;
+        return Ok(Exit::Done);
+    }
+    for line in open::recovered(&report.recovery) {
+        out::line(line)?;
+    }
+    out::line(format_args!(
+        "{} segments rewritten, {} records kept.",
+        grouped(report.rewritten),
+        grouped(report.records)
+    ))?;
+    Ok(Exit::Done)
+}
+
+/// RFC 3339, to the millisecond.
+pub(super) fn time(ms: i64) -> String {
+    Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |time| format!("{time:.3}"))
+}
+
+/// The payload as text, masked unless the user asked to see it.
+pub(super) fn shown(payload: &[u8], reveal: bool) -> String {
+    if reveal { String::from_utf8_lossy(payload).into_owned() } else { mask::payload(payload) }
+}
+
+fn used(stat: &Stat) -> u64 {
+    stat.segments.iter().map(|segment| segment.used_bytes).sum()
+}
+
+fn stat_json(dir: &Path, stat: &Stat) -> serde_json::Value {
+    let segments: Vec<_> = stat
+        .segments
+        .iter()
+        .map(|segment| {
+            let damage: Vec<_> = segment
+                .damage
+                .iter()
+                .map(|damage| {
+                    let (start, end) = (damage.start, damage.end);
+                    json!({ "start": start, "end": end, "missing": damage.missing })
+                })
+                .collect();
+            json!({
+                "base": segment.base,
+                "bytes": segment.bytes,
+                "used_bytes": segment.used_bytes,
+                "records": segment.records,
+                "torn_bytes": segment.torn_bytes,
+                "damage": damage,
+            })
+        })
+        .collect();
+    json!({
+        "dir": dir,
+        "pending": stat.pending,
+        "dead": stat.dead,
+        "oldest_accepted_ms": stat.oldest_accepted_ms,
+        "missing": stat.missing,
+        "damaged": stat.damaged(),
+        "segments": segments,
+    })
+}

@@ -1,0 +1,249 @@
+//! `forebay dead`: events that could not be settled, until a person decides.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Result, anyhow, bail};
+use buffer::DeadLetter;
+use buffer_journal::inspect;
+use serde_json::json;
+
+use super::buffer::{shown, time};
+use super::configured;
+use crate::config::{self, Flags};
+use crate::exit::Exit;
+use crate::{open, out, url};
+
+/// How many ids a group of letters shows.
+const EXAMPLES_MAX: usize = 3;
+/// How many letters are handed over at once.
+const BATCH_MAX: usize = 1_000;
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Verb {
+    /// What is dead, grouped by reason (works while a server runs)
+    #[command(after_help = "Example:\n  forebay dead list --all")]
+    List {
+        /// Every letter, not grouped
+        #[arg(long)]
+        all: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// One letter: the reason and the payload (works while a server runs)
+    #[command(after_help = "Example:\n  forebay dead show 17")]
+    Show {
+        /// Which one, as `dead list` numbers them
+        seq: u64,
+        /// Show card numbers unmasked
+        #[arg(long)]
+        reveal: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put letters back into the buffer, once their cause is mended
+    #[command(after_help = "Example:\n  forebay dead replay 17 18\n  forebay dead replay --all")]
+    Replay {
+        #[command(flatten)]
+        which: Which,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget letters for good
+    #[command(after_help = "Example:\n  forebay dead drop --reason 'amount: …' --yes")]
+    Drop {
+        #[command(flatten)]
+        which: Which,
+        /// Yes, for good
+        #[arg(long)]
+        yes: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Which letters.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Which {
+    /// These, as `dead list` numbers them
+    seqs: Vec<u64>,
+    /// Those whose reason contains this text
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// All of them
+    #[arg(long)]
+    all: bool,
+}
+
+pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
+    let (_, config) = configured(flags)?;
+    let dir = open::journal_dir(&config.buffer)?;
+    match verb {
+        Verb::List { all, json } => list(dir, all, json),
+        Verb::Show { seq, reveal, json } => show(dir, seq, reveal, json),
+        Verb::Replay { which, json } => {
+            let done = change(&config.buffer, &which, Change::Replay).await?;
+            say("replayed", done, json)
+        }
+        Verb::Drop { which, yes, json } => {
+            if !yes {
+                let chosen = which.choose(&inspect::dead(dir)?)?.len();
+                let problem = format!("this forgets {chosen} letters for good; add --yes to do it");
+                bail!(config::Error(problem));
+            }
+            let done = change(&config.buffer, &which, Change::Drop).await?;
+            say("dropped", done, json)
+        }
+    }
+}
+
+fn list(dir: &Path, all: bool, json: bool) -> Result<Exit> {
+    let letters = inspect::dead(dir)?;
+    if all {
+        return each(&letters, json);
+    }
+    let mut groups: BTreeMap<&str, Vec<&DeadLetter>> = BTreeMap::new();
+    for letter in &letters {
+        groups.entry(&letter.reason).or_default().push(letter);
+    }
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_by_key(|(_, letters)| std::cmp::Reverse(letters.len()));
+    if json {
+        let group = |(reason, letters): &(&str, Vec<&DeadLetter>)| {
+            let seqs: Vec<_> = letters.iter().take(EXAMPLES_MAX).map(|l| l.seq).collect();
+            json!({ "reason": reason, "count": letters.len(), "seqs": seqs, "ids": ids(letters) })
+        };
+        out::json(&groups.iter().map(group).collect::<Vec<_>>())?;
+        return Ok(Exit::Done);
+    }
+    if groups.is_empty() {
+        out::line("No dead letters.")?;
+    }
+    for (reason, letters) in groups {
+        let examples: Vec<_> = letters
+            .iter()
+            .zip(ids(&letters))
+            .map(|(letter, id)| format!("{} ({id})", letter.seq))
+            .collect();
+        let more = if letters.len() > EXAMPLES_MAX { ", …" } else { "" };
+        out::line(format_args!("{:>8}  {reason}", letters.len()))?;
+        out::line(format_args!("          e.g. {}{more}", examples.join(", ")))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn each(letters: &[DeadLetter], json: bool) -> Result<Exit> {
+    if json {
+        out::json(&letters.iter().map(|letter| letter_json(letter, None)).collect::<Vec<_>>())?;
+        return Ok(Exit::Done);
+    }
+    for letter in letters {
+        let id = String::from_utf8_lossy(letter.event.id());
+        let buried = time(letter.buried_at_ms);
+        out::line(format_args!("{:>8}  {buried}  {id}  {}", letter.seq, letter.reason))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn show(dir: &Path, seq: u64, reveal: bool, json: bool) -> Result<Exit> {
+    let letters = inspect::dead(dir)?;
+    let letter = letters.iter().find(|letter| letter.seq == seq).ok_or_else(|| {
+        anyhow!("there is no dead letter {seq}; `forebay dead list --all` lists them")
+    })?;
+    let payload = shown(letter.event.payload(), reveal);
+    if json {
+        out::json(&letter_json(letter, Some(&payload)))?;
+        return Ok(Exit::Done);
+    }
+    out::line(format_args!("seq       {}", letter.seq))?;
+    out::line(format_args!("id        {}", String::from_utf8_lossy(letter.event.id())))?;
+    out::line(format_args!("reason    {}", letter.reason))?;
+    out::line(format_args!("accepted  {}", time(letter.accepted_at_ms)))?;
+    out::line(format_args!("buried    {}", time(letter.buried_at_ms)))?;
+    out::line(format_args!("attempts  {}", letter.attempts))?;
+    out::line(format_args!("payload   {payload}"))?;
+    Ok(Exit::Done)
+}
+
+#[derive(Clone, Copy)]
+enum Change {
+    Replay,
+    Drop,
+}
+
+/// Changes letters, which takes the journal: no server may hold it.
+async fn change(buffer: &url::Buffer, which: &Which, change: Change) -> Result<usize> {
+    let opened = open::buffer(buffer).map_err(|error| {
+        error.context("a running server holds the dead letters; stop it first, or wait")
+    })?;
+    let dead = opened.buffer.dead_letters();
+    let mut letters = Vec::new();
+    loop {
+        let from = letters.last().map_or(0, |letter: &DeadLetter| letter.seq + 1);
+        let page = dead.list(from, BATCH_MAX).await?;
+        if page.is_empty() {
+            break;
+        }
+        letters.extend(page);
+    }
+    let mut done = 0;
+    for seqs in which.choose(&letters)?.chunks(BATCH_MAX) {
+        done += match change {
+            Change::Replay => dead.replay(seqs).await?,
+            Change::Drop => dead.drop_letters(seqs).await?,
+        };
+    }
+    opened.buffer.close().await?;
+    Ok(done)
+}
+
+impl Which {
+    /// The numbers of the letters meant.
+    fn choose(&self, letters: &[DeadLetter]) -> Result<Vec<u64>> {
+        let unknown = |seq: &&u64| !letters.iter().any(|letter| letter.seq == **seq);
+        if let Some(seq) = self.seqs.iter().find(unknown) {
+            bail!("there is no dead letter {seq}; `forebay dead list --all` lists them");
+        }
+        let meant = |letter: &&DeadLetter| match &self.reason {
+            Some(text) => letter.reason.contains(text.as_str()),
+            None => self.all || self.seqs.contains(&letter.seq),
+        };
+        Ok(letters.iter().filter(meant).map(|letter| letter.seq).collect())
+    }
+}
+
+fn say(what: &str, done: usize, json: bool) -> Result<Exit> {
+    if json {
+        let mut object = serde_json::Map::new();
+        object.insert(what.to_owned(), done.into());
+        out::json(&object)?;
+    } else {
+        out::line(format_args!("{done} dead letters {what}."))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn ids(letters: &[&DeadLetter]) -> Vec<String> {
+    let id = |letter: &&DeadLetter| String::from_utf8_lossy(letter.event.id()).into_owned();
+    letters.iter().take(EXAMPLES_MAX).map(id).collect()
+}
+
+fn letter_json(letter: &DeadLetter, payload: Option<&str>) -> serde_json::Value {
+    let mut json = json!({
+        "seq": letter.seq,
+        "id": String::from_utf8_lossy(letter.event.id()),
+        "reason": letter.reason,
+        "accepted_at": time(letter.accepted_at_ms),
+        "buried_at": time(letter.buried_at_ms),
+        "attempts": letter.attempts,
+    });
+    if let Some(payload) = payload {
+        json["payload"] = payload.into();
+    }
+    json
+}

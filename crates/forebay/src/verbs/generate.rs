@@ -1,0 +1,179 @@
+//! `forebay generate`: realistic payments, seeded, to wherever they are wanted.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use jiff::Timestamp;
+use lab::generator::{EventTime, Generator, Options};
+use lab::pace::{self, OnRefusal, Outcome, Plan, Profile};
+use model::Event;
+use model::clock::EpochMs;
+
+use crate::config::{Error, Flags};
+use crate::exit::Exit;
+use crate::progress::{Progress, Unit};
+use crate::target::{Opened, Target};
+use crate::units::{duration, grouped};
+use crate::{open, out, signals};
+
+/// The rate that event time follows when nothing is said of one.
+const TPS: f64 = 1_000.0;
+/// For how long, when nothing is said of it.
+const DURATION: Duration = Duration::from_secs(10);
+/// Events handed over at once when no rate is held.
+const BATCH_MAX: usize = 1_000;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  forebay generate --count 1000 > payments.ndjson
+  forebay generate --to http://127.0.0.1:8080 --tps 5000 --duration 1m
+
+Standard output is written as fast as it is read unless --tps is given.")]
+pub(crate) struct Args {
+    /// Where to: journal:DIR, http://HOST:PORT, or - for NDJSON on standard output
+    #[arg(long, value_name = "URL", default_value = "-")]
+    to: String,
+    /// Events a second [default: 1000]
+    #[arg(long)]
+    tps: Option<f64>,
+    /// For how long, e.g. 30s [default: 10s]
+    #[arg(long, value_parser = duration)]
+    duration: Option<Duration>,
+    /// How many, instead of for how long
+    #[arg(long, conflicts_with = "duration")]
+    count: Option<u32>,
+    #[command(flatten)]
+    traffic: Traffic,
+    /// Event time of the first payment (RFC 3339) [default: so that the last one is paid now]
+    #[arg(long, value_name = "TIME")]
+    start: Option<Timestamp>,
+    /// Put this in front of each tx_id, so that runs with one seed are not each other's duplicates
+    #[arg(long, value_name = "ID")]
+    run: Option<String>,
+    /// Add the field `label` to frauds
+    #[arg(long)]
+    labels: bool,
+}
+
+/// What traffic is like: the flags that `demo` shares.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct Traffic {
+    /// Same seed, same payments
+    #[arg(long, default_value_t = 7)]
+    pub(super) seed: u64,
+    /// How the rate moves: steady, spike, ramp or daily
+    #[arg(long, default_value = "steady")]
+    pub(super) profile: Profile,
+    /// The share of payments that are frauds, 0 to 0.2
+    #[arg(long, value_name = "SHARE", default_value_t = Options::default().fraud_share)]
+    pub(super) fraud_share: f64,
+    /// How many users pay
+    #[arg(long, default_value_t = Options::default().users)]
+    pub(super) users: usize,
+}
+
+pub(crate) async fn run(args: Args, _: &Flags) -> Result<Exit> {
+    let target = Target::parse(&args.to)?;
+    let tps = rate(args.tps.unwrap_or(TPS))?;
+    let duration = match args.count {
+        Some(count) => Duration::from_secs_f64(f64::from(count) / tps),
+        None => args.duration.unwrap_or(DURATION),
+    };
+    let profile = args.traffic.profile;
+    let plan = Plan { profile, on_refusal: OnRefusal::Retry, ..Plan::steady(tps, duration) };
+    let mut source = Source::new(&args, &plan)?;
+    let stop = signals::stop()?;
+    let mut opened = target.open()?;
+    if matches!(target, Target::Output) && args.tps.is_none() {
+        unpaced(&mut source, &plan, &mut opened).await?;
+        opened.close().await?;
+        return Ok(Exit::Done);
+    }
+    let total = plan.total();
+    let mut progress = Progress::new(Unit::Events);
+    let outcome =
+        pace::run(&plan, &mut |due| source.event(due), &mut *opened.sink, &stop, &mut |now| {
+            progress.at(now.offered, total, || format!("accepted {}", grouped(now.accepted)))
+        })
+        .await;
+    progress.end();
+    if let Some(failure) = outcome.failure.clone() {
+        out::note(report(&outcome));
+        return Err(failure.into());
+    }
+    opened.close().await?;
+    out::note(report(&outcome));
+    Ok(Exit::done_if(outcome.rejected + outcome.unknown == 0))
+}
+
+/// A rate that can be planned with.
+pub(super) fn rate(tps: f64) -> Result<f64, Error> {
+    if tps.is_finite() && (0.01..=10_000_000.0).contains(&tps) {
+        return Ok(tps);
+    }
+    Err(Error(format!("--tps {tps} is out of bounds; write 0.01 to 10000000")))
+}
+
+/// Payments at their event times.
+struct Source {
+    generator: Generator,
+    time: EventTime,
+}
+
+impl Source {
+    fn new(args: &Args, plan: &Plan) -> Result<Self, Error> {
+        let options = Options {
+            seed: args.traffic.seed,
+            users: args.traffic.users,
+            fraud_share: args.traffic.fraud_share,
+            run: args.run.clone(),
+            labelled_json: args.labels,
+        };
+        let generator = Generator::new(&options).map_err(|error| Error(error.to_string()))?;
+        let now_ms: EpochMs = open::clock().now_ms();
+        let calm = EventTime::calm(now_ms, plan.duration, plan.tps, options.users);
+        let time = match args.start {
+            Some(start) => EventTime { start_ms: start.as_millisecond(), ..calm },
+            None => calm,
+        };
+        Ok(Self { generator, time })
+    }
+
+    fn event(&mut self, due: Duration) -> Event {
+        self.generator.event(self.time.at(due)).0
+    }
+}
+
+/// The plan's events, as fast as they are taken.
+async fn unpaced(source: &mut Source, plan: &Plan, opened: &mut Opened) -> Result<()> {
+    let total = plan.total();
+    let mut made = 0;
+    while made < total {
+        let to = total.min(made + BATCH_MAX as u64);
+        let batch: Vec<_> = (made..to).map(|index| source.event(plan.at(index))).collect();
+        opened.sink.offer(&batch).await?;
+        made = to;
+    }
+    Ok(())
+}
+
+/// What became of the run, in a line.
+fn report(outcome: &Outcome) -> String {
+    let Outcome { offered, accepted, refused, rejected, retried, unknown, .. } = outcome;
+    let held = if outcome.held { "held" } else { "NOT HELD" };
+    format!(
+        "offered {} in {:.1} s: {:.0}/s of {:.0}/s asked for, {held}; accepted {}, refused {}, \
+         rejected {}, offered again {}, unknown {}, at most {:.0} ms late",
+        grouped(*offered),
+        outcome.duration.as_secs_f64(),
+        outcome.achieved_tps,
+        outcome.target_tps,
+        grouped(*accepted),
+        grouped(*refused),
+        grouped(*rejected),
+        grouped(*retried),
+        grouped(*unknown),
+        outcome.late_ms_max,
+    )
+}

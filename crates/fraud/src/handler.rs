@@ -1,0 +1,97 @@
+//! Screens the payments of a buffer and settles them in the store.
+//!
+//! What a lane knows of its cards is a cache of the store. It runs ahead of the store while a batch
+//! is being settled, and only then: the cards of the batch are noted as doubtful before they are
+//! touched, and doubtful cards are forgotten and read back before anything else is done. That holds
+//! whether the store failed, answered in a way that leaves the commit open, or the whole call was
+//! dropped half way.
+//!
+//! It relies on one thing: while a lane lives, all of a card's payments come to that lane.
+
+mod lane;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use store::Payments;
+use store::card::Guard;
+
+use crate::Error;
+use crate::ruleset::Ruleset;
+use crate::screen::Screen;
+use lane::Lane;
+
+/// The pipeline's name, as the reference has it.
+pub const PIPELINE: &str = "consumer_batch";
+
+/// Makes lanes that screen and settle payments.
+pub struct Handler {
+    store: Arc<dyn Payments>,
+    guard: Arc<Guard>,
+    ruleset: Arc<Ruleset>,
+    cards_max: usize,
+    /// The store held nothing when the handler was made.
+    empty_at_start: bool,
+    /// Some lane has begun to settle. A lane made after that may stand in for one that settled
+    /// something, and can't take a card for new because the store was empty at the start.
+    settling: Arc<AtomicBool>,
+}
+
+impl Handler {
+    /// A handler that settles into `store`. Each of its lanes keeps up to `cards_max` cards in
+    /// memory (and those of one batch); divide what the process may hold by the number of lanes.
+    ///
+    /// Nobody else may settle payments into the same store while the handler lives.
+    ///
+    /// # Errors
+    /// [`Error::Ruleset`] when a threshold is out of bounds, [`Error::Store`] when the store can't
+    /// be read.
+    pub async fn open(
+        store: Arc<dyn Payments>,
+        guard: Arc<Guard>,
+        ruleset: Ruleset,
+        cards_max: usize,
+    ) -> Result<Self, Error> {
+        ruleset.validate()?;
+        let empty_at_start = store.is_empty().await?;
+        Ok(Self {
+            store,
+            guard,
+            ruleset: Arc::new(ruleset),
+            cards_max,
+            empty_at_start,
+            settling: Arc::new(AtomicBool::new(false)),
+        })
+    }
+}
+
+impl engine::Handler for Handler {
+    fn pipeline(&self) -> &'static str {
+        PIPELINE
+    }
+
+    fn lane(&self) -> Box<dyn engine::Lane> {
+        let complete = self.empty_at_start && !self.settling.load(Ordering::SeqCst);
+        let screen = Screen::new(Arc::clone(&self.ruleset), self.cards_max, complete)
+            .expect("the ruleset was validated when the handler was made");
+        Box::new(Lane {
+            store: Arc::clone(&self.store),
+            guard: Arc::clone(&self.guard),
+            screen,
+            doubtful: Vec::new(),
+            settling: Arc::clone(&self.settling),
+        })
+    }
+}
+
+impl std::fmt::Debug for Handler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handler")
+            .field("ruleset", &self.ruleset)
+            .field("cards_max", &self.cards_max)
+            .field("empty_at_start", &self.empty_at_start)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,215 @@
+//! One lane: reads a batch, makes its cards known, screens, settles.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use buffer::Envelope;
+use engine::{Failure, Outcome};
+use model::Payment;
+use model::clock::EpochMs;
+use store::card::Guard;
+use store::{History, Payments, Row, Settlement};
+
+use crate::hit::Rule;
+use crate::number::Number;
+use crate::screen::{Screen, Verdict};
+use crate::state::RECENT_MAX;
+
+pub(super) struct Lane {
+    pub(super) store: Arc<dyn Payments>,
+    pub(super) guard: Arc<Guard>,
+    pub(super) screen: Screen,
+    /// Cards whose state may be ahead of the store, or behind it.
+    pub(super) doubtful: Vec<Number>,
+    pub(super) settling: Arc<AtomicBool>,
+}
+
+/// A payment of the batch that could be read.
+struct Read<'b> {
+    /// Which event of the batch.
+    index: usize,
+    number: Number,
+    payment: Payment<'b>,
+    accepted_at_ms: EpochMs,
+}
+
+/// What screening a batch came to.
+#[derive(Default)]
+struct Screened {
+    rows: Vec<Row>,
+    /// For each row, which event of the batch it is of.
+    indexes: Vec<usize>,
+    /// Cards of rows that screening took for repeats.
+    repeats: Vec<Number>,
+    /// For each rule, in the order of [`Rule::ALL`], how often it fired.
+    flagged: [u64; Rule::ALL.len()],
+}
+
+#[async_trait]
+impl engine::Lane for Lane {
+    async fn settle(&mut self, batch: &[Envelope]) -> Result<Vec<Outcome>, Failure> {
+        self.settling.store(true, Ordering::SeqCst);
+        let mut outcomes = vec![Outcome::Settled; batch.len()];
+        let mut reads = read(batch, &mut outcomes);
+        // Each round but the last finds at least one more duplicate, so this ends after at most as
+        // many rounds as there are events.
+        loop {
+            self.forget_doubtful();
+            if reads.is_empty() {
+                return Ok(outcomes);
+            }
+            self.load(&reads).await?;
+            self.doubtful.extend(reads.iter().map(|read| read.number));
+            let Screened { rows, indexes, repeats, flagged } = self.screen(&reads, &mut outcomes);
+            match self.store.settle(rows).await.map_err(failure)? {
+                Settlement::Settled => {
+                    self.doubtful.clear();
+                    // The store knows better: it had not seen what screening took for a repeat.
+                    self.doubtful.extend(repeats);
+                    self.screen.trim();
+                    count(flagged);
+                    return Ok(outcomes);
+                }
+                Settlement::Duplicates(of_rows) => {
+                    if of_rows.is_empty() || of_rows.iter().any(|&row| row >= indexes.len()) {
+                        let said = "the store refused a batch for duplicates and named none of it";
+                        return Err(Failure::Fatal(said.to_owned()));
+                    }
+                    for row in of_rows {
+                        outcomes[indexes[row]] = Outcome::Duplicate;
+                    }
+                }
+            }
+            reads.retain(|read| outcomes[read.index] == Outcome::Settled);
+        }
+    }
+}
+
+impl Lane {
+    fn forget_doubtful(&mut self) {
+        for number in self.doubtful.drain(..) {
+            self.screen.forget(number);
+        }
+    }
+
+    /// Makes every card of the batch known, by one call to the store at most.
+    async fn load(&mut self, reads: &[Read<'_>]) -> Result<(), Failure> {
+        let mut numbers = Vec::new();
+        let mut fingerprints = Vec::new();
+        let mut asked = HashSet::new();
+        for Read { number, payment, .. } in reads {
+            if self.screen.knows(*number) || asked.contains(number) {
+                continue;
+            }
+            let fingerprint = self.guard.fingerprint(&payment.card_number);
+            if self.screen.unknown_is_new() {
+                self.screen.insert(*number, fingerprint, &History::default());
+            } else {
+                asked.insert(*number);
+                numbers.push(*number);
+                fingerprints.push(fingerprint);
+            }
+        }
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        let histories = self.store.histories(&fingerprints, RECENT_MAX).await.map_err(failure)?;
+        if histories.len() != numbers.len() {
+            let said = "the store did not answer with one history for each card asked for";
+            return Err(Failure::Fatal(said.to_owned()));
+        }
+        for ((number, fingerprint), history) in
+            numbers.into_iter().zip(fingerprints).zip(&histories)
+        {
+            self.screen.insert(number, fingerprint, history);
+        }
+        Ok(())
+    }
+
+    fn screen(&mut self, reads: &[Read<'_>], outcomes: &mut [Outcome]) -> Screened {
+        let mut screened = Screened::default();
+        screened.rows.reserve_exact(reads.len());
+        screened.indexes.reserve_exact(reads.len());
+        for read in reads {
+            let verdict = self.screen.screen(read.number, &read.payment).expect(
+                "every card of the batch was made known, and none is dropped before its end",
+            );
+            if verdict.repeat {
+                // An event that is twice in one batch is told here for what it is, rather than by
+                // the store, which would have the whole batch screened again for it.
+                let same = |row: &Row| row.tx_id == read.payment.tx_id;
+                if screened.rows.iter().any(same) {
+                    outcomes[read.index] = Outcome::Duplicate;
+                    continue;
+                }
+                screened.repeats.push(read.number);
+            }
+            for hit in &verdict.hits {
+                screened.flagged[hit.rule as usize] += 1;
+            }
+            screened.rows.push(self.row(read, verdict));
+            screened.indexes.push(read.index);
+        }
+        screened
+    }
+
+    fn row(&self, read: &Read<'_>, verdict: Verdict) -> Row {
+        let Read { payment, accepted_at_ms, .. } = read;
+        let hits = verdict.hits;
+        Row {
+            tx_id: payment.tx_id.to_string(),
+            card_number: self.guard.stored(&payment.card_number),
+            card_fingerprint: verdict.fingerprint,
+            user_id: payment.user_id.to_string(),
+            tier: payment.tier,
+            amount: payment.amount,
+            merchant: payment.merchant.to_string(),
+            category: payment.category.to_string(),
+            fraud_rules: hits.iter().map(|hit| hit.rule.name()).collect(),
+            fraud_detail: (!hits.is_empty())
+                .then(|| serde_json::to_string(&hits).expect("hits are plain data")),
+            ruleset_version: self.screen.ruleset().version,
+            created_at_ms: payment.created_at_ms,
+            accepted_at_ms: *accepted_at_ms,
+        }
+    }
+}
+
+/// Reads the payments of a batch; what can't be read is rejected there and then. Event time is held
+/// against the time of acceptance, so that an event that comes again is judged the same.
+fn read<'b>(batch: &'b [Envelope], outcomes: &mut [Outcome]) -> Vec<Read<'b>> {
+    let mut reads = Vec::with_capacity(batch.len());
+    for (index, envelope) in batch.iter().enumerate() {
+        let accepted_at_ms = envelope.accepted_at_ms;
+        let reason = match Payment::parse(envelope.event.payload(), accepted_at_ms) {
+            Ok(payment) => match Number::read(&payment.card_number) {
+                Some(number) => {
+                    reads.push(Read { index, number, payment, accepted_at_ms });
+                    continue;
+                }
+                None => crate::Error::CardNumber.to_string(),
+            },
+            Err(reject) => reject.to_string(),
+        };
+        outcomes[index] = Outcome::Rejected(reason);
+    }
+    reads
+}
+
+fn count(flagged: [u64; Rule::ALL.len()]) {
+    for (rule, times) in Rule::ALL.into_iter().zip(flagged) {
+        if times > 0 {
+            metrics::counter!("flagged_payments_total", "rule" => rule.name()).increment(times);
+        }
+    }
+}
+
+fn failure(error: store::Error) -> Failure {
+    match error {
+        store::Error::Unavailable(said) => Failure::Unavailable(said),
+        store::Error::Rejected(said) => Failure::Rejected(said),
+        store::Error::Fatal(said) => Failure::Fatal(said),
+    }
+}

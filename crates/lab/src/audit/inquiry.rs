@@ -1,0 +1,134 @@
+//! The comparison.
+
+use model::clock::EpochMs;
+
+use super::Finding;
+use super::ledger::{self, Id, Ledger};
+
+/// A settled payment, as the store has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Row<'a> {
+    /// The producer's identity.
+    pub tx_id: &'a str,
+    /// In KRW.
+    pub amount: i64,
+    /// Event time.
+    pub created_at_ms: EpochMs,
+    /// The card's fingerprint; looked at only if the ledger checks cards.
+    pub card: [u8; 16],
+}
+
+/// Where an event was found.
+const SETTLED: u8 = 1;
+const PENDING: u8 = 2;
+const DEAD: u8 = 4;
+
+/// Holds what is found against a ledger. Takes 5 bytes for each of its events on top of the
+/// ledger's own.
+///
+/// Where the pipeline still runs, hand in what is pending and dead first and rows last: an event
+/// that moves on meanwhile is then seen twice, never not at all.
+#[derive(Debug)]
+pub struct Audit {
+    ledger: Ledger,
+    /// The ledger's entries by id.
+    order: Vec<u32>,
+    /// Where each was found; for an id offered more than once, at its first place in `order`.
+    found: Vec<u8>,
+    strict: bool,
+    finding: Finding,
+}
+
+impl Audit {
+    /// An audit of what `ledger` holds. With `store_began_empty`, rows that nobody offered are
+    /// violations; else they are of earlier runs.
+    #[must_use]
+    pub fn new(ledger: Ledger, store_began_empty: bool) -> Self {
+        let count = u32::try_from(ledger.len()).expect("a ledger is bounded by 2^32 - 1");
+        let mut order: Vec<u32> = (0..count).collect();
+        order.sort_unstable_by_key(|&at| (ledger.entries[at as usize].id, at));
+        let finding = Finding { unaudited: ledger.unaudited(), ..Finding::default() };
+        let found = vec![0; order.len()];
+        // A row of an event there was no room for can't be told from one nobody offered.
+        let strict = store_began_empty && ledger.unaudited() == 0;
+        Self { ledger, order, found, strict, finding }
+    }
+
+    /// A row of the store. Hand in every one.
+    pub fn settled(&mut self, row: &Row<'_>) {
+        let id = ledger::id(row.tx_id.as_bytes());
+        let Some(at) = self.find(&id) else {
+            if self.strict {
+                self.finding.phantom_rows += 1;
+                self.finding.example(|| format!("{} is in the store, but was never offered", row.tx_id));
+            }
+            return;
+        };
+        if self.found[at] & SETTLED != 0 {
+            self.finding.double_rows += 1;
+            self.finding.example(|| format!("{} is in the store more than once", row.tx_id));
+            return;
+        }
+        self.found[at] |= SETTLED;
+        let content = self.ledger.content(row.amount, row.created_at_ms, &row.card);
+        let as_offered = self.offers(at).any(|entry| entry.content == content);
+        if !as_offered {
+            self.finding.changed_rows += 1;
+            self.finding.example(|| format!("{} is not in the store as it was offered", row.tx_id));
+        }
+    }
+
+    /// An event that the buffer still holds, ready or leased.
+    pub fn pending(&mut self, id: &[u8]) {
+        self.mark(id, PENDING);
+    }
+
+    /// An event among the dead letters.
+    pub fn dead(&mut self, id: &[u8]) {
+        self.mark(id, DEAD);
+    }
+
+    /// What is the matter.
+    #[must_use]
+    pub fn finish(mut self) -> Finding {
+        let mut at = 0;
+        while at < self.order.len() {
+            let (next, found) = (at + self.offers(at).count(), self.found[at]);
+            let nth = self.order[at];
+            let accepted = self.offers(at).any(|entry| entry.accepted);
+            self.finding.accepted += u64::from(accepted);
+            if accepted && found == 0 {
+                self.finding.lost += 1;
+                self.finding.example(|| format!("event {nth}, counted from 0 as offered, is nowhere"));
+            }
+            if found & SETTLED != 0 && found & DEAD != 0 {
+                self.finding.settled_and_dead += 1;
+                self.finding.example(|| {
+                    format!("event {nth}, counted from 0 as offered, is both settled and dead")
+                });
+            }
+            at = next;
+        }
+        self.finding
+    }
+
+    fn mark(&mut self, event_id: &[u8], place: u8) {
+        if let Some(at) = self.find(&ledger::id(event_id)) {
+            self.found[at] |= place;
+        }
+    }
+
+    /// The first place of `id` in the order.
+    fn find(&self, id: &Id) -> Option<usize> {
+        let at = self.order.partition_point(|&at| self.ledger.entries[at as usize].id < *id);
+        let entry = self.order.get(at).map(|&at| &self.ledger.entries[at as usize]);
+        entry.is_some_and(|entry| entry.id == *id).then_some(at)
+    }
+
+    /// All offers of the id whose first place is `at`.
+    fn offers(&self, at: usize) -> impl Iterator<Item = &ledger::Entry> {
+        let entry = |&index: &u32| &self.ledger.entries[index as usize];
+        let id = entry(&self.order[at]).id;
+        self.order[at..].iter().map(entry).take_while(move |entry| entry.id == id)
+    }
+}

@@ -1,0 +1,243 @@
+//! A file's records as batches of events.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::io::{self, BufRead, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::Context as _;
+use csv::ByteRecord;
+use model::clock::EpochMs;
+use model::{Event, Payment};
+use serde_json::value::RawValue;
+
+use super::apply::Apply;
+use super::file::Position;
+use super::lines::{Line, Lines};
+use super::map::Map;
+
+/// How many batches are read ahead of the one being offered.
+pub const BATCHES_AHEAD_MAX: usize = 2;
+/// Past this many bytes of payload a batch is full (1 MiB).
+pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
+/// The longest line or record, in bytes (1 MiB).
+pub const RECORD_BYTES_MAX: usize = 1024 * 1024;
+
+/// What a column may hold besides text.
+const NOT_TEXT: &str = "must be text or a number";
+const NOT_UTF8: &str = "must be UTF-8";
+
+/// Some records of a file.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) events: Vec<Event>,
+    /// The line of each event.
+    pub(super) lines: Vec<u64>,
+    /// Line and reason of each record that is no payment.
+    pub(super) rejects: Vec<(u64, String)>,
+    /// Records of the file up to and with this batch.
+    pub(super) records: u64,
+    /// Bytes of the file read up to and with this batch.
+    pub(super) bytes: u64,
+}
+
+/// What to read, and how.
+pub(super) struct Reading<'a> {
+    pub(super) input: Box<dyn BufRead + Send>,
+    pub(super) position: Position,
+    pub(super) map: Option<&'a Map>,
+    /// Records to pass over: they are done.
+    pub(super) skip: u64,
+    pub(super) batch_max: usize,
+    pub(super) now_ms: EpochMs,
+}
+
+/// Reads NDJSON to its end, or until `emit` says that nobody wants more.
+pub(super) fn ndjson(
+    reading: Reading<'_>,
+    emit: &mut dyn FnMut(Batch) -> bool,
+) -> anyhow::Result<()> {
+    let Reading { input, position, map, skip, batch_max, now_ms } = reading;
+    let mut apply = map.map(Apply::new);
+    let mut lines = Lines::new(input, RECORD_BYTES_MAX);
+    let mut batching = Batching::new(batch_max, skip, position);
+    loop {
+        let line = match lines.next() {
+            Ok(Some(line)) => line,
+            Ok(None) => break,
+            Err(error) => return batching.cut_short(error.into(), emit),
+        };
+        let made = match line {
+            Line::Whole(line) if line.trim_ascii().is_empty() => continue,
+            _ if batching.skips() => continue,
+            Line::Overlong => Err(format!("the line is longer than {RECORD_BYTES_MAX} bytes")),
+            Line::Whole(line) => match &mut apply {
+                None => Payment::to_event(line, now_ms).map_err(|reject| reject.to_string()),
+                Some(apply) => mapped_line(apply, line, now_ms),
+            },
+        };
+        if !batching.add(lines.number(), made, emit) {
+            return Ok(());
+        }
+    }
+    batching.finish(emit);
+    Ok(())
+}
+
+/// Reads CSV to its end, or until `emit` says that nobody wants more.
+pub(super) fn csv(reading: Reading<'_>, emit: &mut dyn FnMut(Batch) -> bool) -> anyhow::Result<()> {
+    let Reading { input, position, map, skip, batch_max, now_ms } = reading;
+    let by_name = Map::default();
+    let map = map.unwrap_or(&by_name);
+    let mut apply = Apply::new(map);
+    let since_record = Arc::new(AtomicU64::new(0));
+    let input = Bounded { input, since_record: Arc::clone(&since_record) };
+    let mut builder = csv::ReaderBuilder::new();
+    // A line ends with its line feed: when left to find out, the reader numbers lines that end with
+    // carriage return and line feed one too low. The carriage return is taken off below.
+    builder.terminator(csv::Terminator::Any(b'\n')).delimiter(map.delimiter).flexible(true);
+    let mut reader = builder.from_reader(input);
+    let headers = reader.headers().context("the header can't be read")?.clone();
+    let names: Vec<&str> = headers.iter().map(str::trim).collect();
+    map.check_columns(&names).map_err(anyhow::Error::msg)?;
+    // The first of two columns of one name, as the header's reader would.
+    let at: HashMap<&str, usize> = names.iter().enumerate().rev().map(|(at, &n)| (n, at)).collect();
+    let mut batching = Batching::new(batch_max, skip, position);
+    let mut record = ByteRecord::new();
+    loop {
+        match reader.read_byte_record(&mut record) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(error) => return batching.cut_short(error.into(), emit),
+        }
+        since_record.store(0, Ordering::Relaxed);
+        let blank = record.len() == 1 && record[0].trim_ascii().is_empty();
+        if blank || batching.skips() {
+            continue;
+        }
+        let made = if record.len() == names.len() {
+            let value = |name: &str| {
+                // Checked above: every column of the map is in the header.
+                let at = at[name];
+                let last = at + 1 == record.len();
+                let value = &record[at];
+                let value = value.strip_suffix(b"\r").filter(|_| last).unwrap_or(value);
+                let text = std::str::from_utf8(value).map_err(|_| NOT_UTF8.to_owned())?;
+                Ok(Cow::Borrowed(text))
+            };
+            apply.event(value, now_ms).map_err(|reject| reject.to_string())
+        } else {
+            Err(format!("the record must have {} columns, as the header has", names.len()))
+        };
+        let line = record.position().map_or(0, csv::Position::line);
+        if !batching.add(line, made, emit) {
+            return Ok(());
+        }
+    }
+    batching.finish(emit);
+    Ok(())
+}
+
+fn mapped_line(apply: &mut Apply<'_>, line: &[u8], now_ms: EpochMs) -> Result<Event, String> {
+    let object: HashMap<Cow<'_, str>, &RawValue> =
+        serde_json::from_slice(line).map_err(|_| "event: must be a JSON object".to_owned())?;
+    let value = |name: &str| {
+        let raw = object.get(name).map(|raw| raw.get());
+        match raw.map(|raw| (raw.as_bytes()[0], raw)) {
+            None | Some((b'n', _)) => Err(format!("needs {name}, which the line does not have")),
+            Some((b'"', raw)) => {
+                let text = serde_json::from_str::<String>(raw).map_err(|_| NOT_TEXT.to_owned())?;
+                Ok(Cow::Owned(text))
+            }
+            Some((b'{' | b'[', _)) => Err(NOT_TEXT.to_owned()),
+            // A number as it is written: its digits are not put through floating point.
+            Some((_, raw)) => Ok(Cow::Borrowed(raw)),
+        }
+    };
+    apply.event(value, now_ms).map_err(|reject| reject.to_string())
+}
+
+/// Puts records into batches.
+struct Batching {
+    batch: Batch,
+    batch_max: usize,
+    bytes: usize,
+    records: u64,
+    skip: u64,
+    position: Position,
+}
+
+impl Batching {
+    fn new(batch_max: usize, skip: u64, position: Position) -> Self {
+        Self { batch: Batch::default(), batch_max: batch_max.max(1), bytes: 0, records: 0, skip, position }
+    }
+
+    /// Whether the record at hand is to be passed over; counts it if so.
+    fn skips(&mut self) -> bool {
+        let skips = self.records < self.skip;
+        self.records += u64::from(skips);
+        skips
+    }
+
+    /// Takes a record; `false` when nobody wants more.
+    fn add(
+        &mut self,
+        line: u64,
+        made: Result<Event, String>,
+        emit: &mut dyn FnMut(Batch) -> bool,
+    ) -> bool {
+        self.records += 1;
+        match made {
+            Ok(event) => {
+                self.bytes += event.as_bytes().len();
+                self.batch.events.push(event);
+                self.batch.lines.push(line);
+            }
+            Err(reason) => self.batch.rejects.push((line, reason)),
+        }
+        let held = self.batch.events.len() + self.batch.rejects.len();
+        if held >= self.batch_max || self.bytes >= BATCH_BYTES_MAX {
+            return self.finish(emit);
+        }
+        true
+    }
+
+    /// Hands on what was read before the file could not be read further.
+    fn cut_short(
+        &mut self,
+        error: anyhow::Error,
+        emit: &mut dyn FnMut(Batch) -> bool,
+    ) -> anyhow::Result<()> {
+        self.finish(emit);
+        Err(error.context("the file can't be read to its end; what came before was offered"))
+    }
+
+    fn finish(&mut self, emit: &mut dyn FnMut(Batch) -> bool) -> bool {
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.records = self.records;
+        batch.bytes = self.position.get();
+        self.bytes = 0;
+        (batch.events.is_empty() && batch.rejects.is_empty()) || emit(batch)
+    }
+}
+
+/// Ends the reading of a record that never ends, as an unclosed quote makes one.
+struct Bounded<R> {
+    input: R,
+    since_record: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.since_record.load(Ordering::Relaxed) > RECORD_BYTES_MAX as u64 {
+            let problem = format!(
+                "a record is longer than {RECORD_BYTES_MAX} bytes; a quote may not be closed"
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+        }
+        let read = self.input.read(buf)?;
+        self.since_record.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}

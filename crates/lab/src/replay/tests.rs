@@ -1,0 +1,383 @@
+//! Whole replays, interrupted and not.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use model::clock::EpochMs;
+use model::{Event, Payment};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::sink::{Error, Offered, Rejection, Sink};
+
+const NOW_MS: EpochMs = 1_772_420_400_000;
+const MAP: &str = r#"
+    tx_id = { template = "t-{id}" }
+    card_number = { template = "400000{customer:010}" }
+    user_id = { column = "customer" }
+    tier = { constant = "normal" }
+    merchant = { constant = "m" }
+    category = { constant = "c" }
+    amount = { column = "amount", scale = 100 }
+    created_at = { column = "at", format = "local", time_zone = "Asia/Seoul" }
+"#;
+
+type Answer<'a> = Box<dyn FnMut(&[Event]) -> Result<Offered, Error> + Send + 'a>;
+
+/// Keeps what it accepted; `answer` says what that is.
+struct Keeps<'a> {
+    answer: Answer<'a>,
+    ids: Vec<String>,
+}
+
+impl Keeps<'_> {
+    fn all() -> Keeps<'static> {
+        Keeps { answer: Box::new(|events| Ok(Offered::accepted(events.len()))), ids: Vec::new() }
+    }
+}
+
+#[async_trait]
+impl Sink for Keeps<'_> {
+    async fn offer(&mut self, events: &[Event]) -> Result<Offered, Error> {
+        let answer = (self.answer)(events)?;
+        for (event, fate) in events.iter().zip(answer.fates()) {
+            if fate == crate::sink::Fate::Accepted {
+                self.ids.push(String::from_utf8(event.id().to_vec()).unwrap());
+            }
+        }
+        Ok(answer)
+    }
+}
+
+struct Scene {
+    directory: tempfile::TempDir,
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn file(&self, name: &str, text: &[u8]) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn csv(&self, records: usize) -> PathBuf {
+        let mut text = String::from("id,at,customer,amount\n");
+        for id in 0..records {
+            text.push_str(&format!("{id},2018-04-01T00:00:31,{},57.16\n", id % 7));
+        }
+        self.file("in.csv", text.as_bytes())
+    }
+
+    fn options(&self) -> Options {
+        Options { batch_max: 10, ..Options::new(self.path("data"), "journal:") }
+    }
+
+    async fn replay(&self, file: &Path, map: Option<&str>, sink: &mut dyn Sink) -> Summary {
+        self.try_replay(file, map, self.options(), sink).await.unwrap()
+    }
+
+    async fn try_replay(
+        &self,
+        file: &Path,
+        map: Option<&str>,
+        options: Options,
+        sink: &mut dyn Sink,
+    ) -> anyhow::Result<Summary> {
+        let stop = CancellationToken::new();
+        Replay::new(file, map, options)?.run(sink, NOW_MS, &stop, &mut |_| {}).await
+    }
+}
+
+fn ids(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|id| format!("t-{id}")).collect()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[tokio::test]
+async fn a_csv_file_is_offered_whole_and_in_order_also_gzipped_and_in_several_members() {
+    let scene = Scene::new();
+    let plain = scene.csv(95);
+    let text = fs::read(&plain).unwrap();
+    let half = text.len() / 2;
+    let members = [gzip(&text[..half]), gzip(&text[half..])].concat();
+    for file in [plain, scene.file("b.csv.gz", &gzip(&text)), scene.file("c.csv", &members)] {
+        let mut sink = Keeps::all();
+        let summary = scene.replay(&file, Some(MAP), &mut sink).await;
+        assert_eq!((summary.start, summary.finished), (Start::Fresh, true));
+        assert_eq!((summary.records, summary.accepted, summary.rejects.total()), (95, 95, 0));
+        assert_eq!(sink.ids, ids(0..95));
+    }
+}
+
+#[tokio::test]
+async fn an_interrupted_replay_offers_the_rest_and_nothing_else() {
+    for stop_after in [1, 3, 9] {
+        let scene = Scene::new();
+        let file = scene.csv(95);
+        let stop = CancellationToken::new();
+        let mut first = Keeps::all();
+        let replay = Replay::new(&file, Some(MAP), scene.options()).unwrap();
+        let mut progress = |progress: &Progress| {
+            if progress.records == stop_after * 10 {
+                stop.cancel();
+            }
+        };
+        let summary = replay.run(&mut first, NOW_MS, &stop, &mut progress).await.unwrap();
+        assert!(!summary.finished);
+        let done = usize::try_from(stop_after).unwrap() * 10;
+        assert_eq!(first.ids, ids(0..done));
+
+        let mut second = Keeps::all();
+        let summary = scene.replay(&file, Some(MAP), &mut second).await;
+        assert_eq!(summary.start, Start::Resumed(stop_after * 10));
+        assert_eq!((summary.finished, summary.accepted_total), (true, 95));
+        assert_eq!(second.ids, ids(done..95));
+    }
+}
+
+#[tokio::test]
+async fn a_replay_that_failed_goes_on_with_the_batch_that_failed() {
+    let scene = Scene::new();
+    let file = scene.csv(50);
+    let mut calls = 0;
+    let answer: Answer<'_> = Box::new(|events| {
+        calls += 1;
+        if calls == 3 { Err(Error::Fatal("gone".into())) } else { Ok(Offered::accepted(events.len())) }
+    });
+    let mut first = Keeps { answer, ids: Vec::new() };
+    let failed = scene.try_replay(&file, Some(MAP), scene.options(), &mut first).await;
+    assert!(failed.unwrap_err().to_string().contains("after 20 records"));
+    let mut second = Keeps::all();
+    assert_eq!(scene.replay(&file, Some(MAP), &mut second).await.start, Start::Resumed(20));
+    assert_eq!(second.ids, ids(20..50));
+}
+
+#[tokio::test]
+async fn a_finished_file_offers_nothing_unless_restarted_or_changed() {
+    let scene = Scene::new();
+    let file = scene.csv(20);
+    scene.replay(&file, Some(MAP), &mut Keeps::all()).await;
+
+    let mut again = Keeps::all();
+    let summary = scene.replay(&file, Some(MAP), &mut again).await;
+    assert_eq!((summary.start, again.ids.len()), (Start::AlreadyFinished, 0));
+    assert_eq!((summary.finished, summary.accepted_total), (true, 20));
+
+    let restart = Options { restart: true, ..scene.options() };
+    let elsewhere = Options { target: "http://127.0.0.1:1".into(), ..scene.options() };
+    for options in [restart, elsewhere] {
+        let mut sink = Keeps::all();
+        scene.try_replay(&file, Some(MAP), options, &mut sink).await.unwrap();
+        assert_eq!(sink.ids, ids(0..20));
+    }
+    let mut changed = Keeps::all();
+    let summary = scene.replay(&scene.csv(21), Some(MAP), &mut changed).await;
+    assert_eq!((summary.start, changed.ids.len()), (Start::Fresh, 21));
+}
+
+#[tokio::test]
+async fn bad_records_are_counted_by_reason_and_their_neighbours_go_through() {
+    let scene = Scene::new();
+    let at = "2018-04-01T00:00:31";
+    let text = [
+        "id,at,customer,amount".to_owned(),
+        format!("0,{at},1,1.00"),
+        format!("1,{at},1"),
+        format!("2,{at},1,many"),
+        format!("3,{at},1,2,3"),
+        format!("4,{at},12345678901,1"),
+        format!("5,tomorrow,1,1"),
+        format!("6,{at},1,\"7.00\""),
+        format!("\"7\n\",{at},1,x"),
+        format!("8,{at},\"a,b\",1"),
+        String::new(),
+        format!("9,{at},1,1"),
+    ];
+    let mut bytes = text.join("\r\n").into_bytes();
+    bytes.extend_from_slice(b"\r\n10,\xff,1,1\r\n");
+    let mut sink = Keeps::all();
+    let summary = scene.replay(&scene.file("in.csv", &bytes), Some(MAP), &mut sink).await;
+    assert_eq!(sink.ids, ["t-0", "t-6", "t-9"]);
+    assert_eq!((summary.records, summary.accepted, summary.rejects.total()), (11, 3, 8));
+    let listed = summary.rejects.to_string();
+    for expected in ["must have 4 columns", "amount: must be a decimal", "is wider than 10", "UTF-8"] {
+        assert!(listed.contains(expected), "{expected} not in {listed}");
+    }
+    let columns = summary.rejects.by_count().into_iter().find(|(r, _)| r.contains("4 columns"));
+    assert_eq!(columns.unwrap().1.first_lines, [3, 5]);
+}
+
+#[tokio::test]
+async fn ndjson_in_our_own_format_goes_on_byte_for_byte() {
+    let scene = Scene::new();
+    let line = |id: &str, amount: &str| {
+        format!(
+            r#"{{"tx_id":"{id}", "card_number":"4000001234567899","user_id":"u","tier":"vip","amount":{amount},"merchant":"m","category":"c","created_at":"2018-04-01T00:00:31+09:00","label":"velocity"}}"#
+        )
+    };
+    let text = [line("a", "1"), String::new(), line("b", "-1"), "no".into(), line("c", "2")];
+    let text = text.join("\n");
+    let expected = [line("a", "1"), line("c", "2")];
+    let mut payloads = Vec::new();
+    let answer: Answer<'_> = Box::new(|events| {
+        payloads.extend(events.iter().map(|e| String::from_utf8(e.payload().to_vec()).unwrap()));
+        Ok(Offered::accepted(events.len()))
+    });
+    let mut sink = Keeps { answer, ids: Vec::new() };
+    let file = scene.file("in.ndjson.gz", &gzip(text.as_bytes()));
+    let summary = scene.replay(&file, None, &mut sink).await;
+    drop(sink);
+    assert_eq!(payloads, expected);
+    assert_eq!((summary.records, summary.rejects.total()), (4, 2));
+}
+
+#[tokio::test]
+async fn ndjson_of_another_shape_is_mapped_and_its_numbers_stay_exact() {
+    let scene = Scene::new();
+    let text = r#"{"id":7,"at":"2018-04-01T00:00:31","customer":"\u0035","amount":90071992547409.93}
+{"id":8,"at":"2018-04-01T00:00:31","customer":null,"amount":1}
+{"id":9,"at":"2018-04-01T00:00:31","customer":[5],"amount":1}"#;
+    let mut seen = Vec::new();
+    let answer: Answer<'_> = Box::new(|events| {
+        for event in events {
+            let payment = Payment::parse(event.payload(), NOW_MS).unwrap();
+            seen.push((payment.user_id.to_string(), payment.amount));
+        }
+        Ok(Offered::accepted(events.len()))
+    });
+    let mut sink = Keeps { answer, ids: Vec::new() };
+    let file = scene.file("in.jsonl", text.as_bytes());
+    let summary = scene.replay(&file, Some(MAP), &mut sink).await;
+    drop(sink);
+    assert_eq!(seen, [("5".to_owned(), 9_007_199_254_740_993)]);
+    assert_eq!(summary.rejects.total(), 2);
+}
+
+#[tokio::test]
+async fn what_is_refused_is_offered_again_until_the_patience_is_at_its_end() {
+    let scene = Scene::new();
+    let file = scene.csv(30);
+    let mut calls = 0;
+    let answer: Answer<'_> = Box::new(|events| {
+        calls += 1;
+        let accepted = if calls % 2 == 0 { events.len() } else { events.len() / 3 };
+        let retry_after = Some(Duration::from_millis(1));
+        Ok(Offered {
+            accepted,
+            refused: events.len() - accepted,
+            retry_after,
+            ..Offered::default()
+        })
+    });
+    let mut sink = Keeps { answer, ids: Vec::new() };
+    let summary = scene.replay(&file, Some(MAP), &mut sink).await;
+    assert_eq!((summary.accepted, sink.ids), (30, ids(0..30)));
+    assert!(summary.refused > 0);
+
+    let options =
+        Options { restart: true, patience: Duration::from_millis(50), ..scene.options() };
+    let full: Answer<'_> = Box::new(|e| Ok(Offered::refused(e.len(), Duration::from_millis(1))));
+    let mut sink = Keeps { answer: full, ids: Vec::new() };
+    let error = scene.try_replay(&file, Some(MAP), options, &mut sink).await.unwrap_err();
+    assert!(error.to_string().contains("there was no room"), "{error}");
+}
+
+#[tokio::test]
+async fn what_the_sink_rejects_is_listed_with_its_line() {
+    let scene = Scene::new();
+    let answer: Answer<'_> = Box::new(|events| {
+        let rejections = vec![Rejection { index: 2, problem: "tier: not here".into() }];
+        Ok(Offered { accepted: events.len() - 1, rejected: 1, rejections, ..Offered::default() })
+    });
+    let mut sink = Keeps { answer, ids: Vec::new() };
+    let summary = scene.replay(&scene.csv(20), Some(MAP), &mut sink).await;
+    assert_eq!((summary.records, summary.accepted), (20, 18));
+    assert_eq!(summary.rejects.by_count()[0].1.first_lines, [4, 14]);
+}
+
+#[tokio::test]
+async fn a_record_that_never_ends_is_an_error_and_not_a_full_memory() {
+    let scene = Scene::new();
+    let mut text = b"id,at,customer,amount\n0,2018-04-01T00:00:31,1,1\n1,\"".to_vec();
+    text.resize(text.len() + 3 * RECORD_BYTES_MAX, b'x');
+    let mut sink = Keeps::all();
+    let file = scene.file("in.csv", &text);
+    let error = scene.try_replay(&file, Some(MAP), scene.options(), &mut sink).await.unwrap_err();
+    assert!(format!("{error:#}").contains("a quote may not be closed"), "{error:#}");
+    assert_eq!(sink.ids, ["t-0"]);
+}
+
+#[tokio::test]
+async fn a_gzip_file_cut_short_is_an_error_after_what_could_be_read() {
+    let scene = Scene::new();
+    let text = fs::read(scene.csv(5_000)).unwrap();
+    let packed = gzip(&text);
+    let file = scene.file("cut.csv.gz", &packed[..packed.len() / 2]);
+    let mut sink = Keeps::all();
+    let failed = scene.try_replay(&file, Some(MAP), scene.options(), &mut sink).await;
+    assert!(failed.is_err() && !sink.ids.is_empty());
+    assert_eq!(sink.ids, ids(0..sink.ids.len()));
+    let mut rest = Keeps::all();
+    let whole = scene.file("cut.csv.gz", &packed);
+    scene.replay(&whole, Some(MAP), &mut rest).await;
+    assert_eq!(rest.ids.len(), 5_000, "another file at the same path starts over");
+}
+
+/// The data set beside the workspace, or where `FOREBAY_DATASET` says.
+fn dataset() -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let beside = root.join("../shared/data/card-payments-2018-04.csv.gz");
+    let path = std::env::var_os("FOREBAY_DATASET").map_or(beside, PathBuf::from);
+    if path.exists() {
+        return Some(path);
+    }
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{} is missing", path.display());
+    eprintln!("skipped: {} is missing; set FOREBAY_DATASET", path.display());
+    None
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_row_of_the_2018_data_set_is_a_valid_payment() {
+    let Some(file) = dataset() else { return };
+    let map = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/card-payments-2018.toml");
+    let map = fs::read_to_string(map).unwrap();
+    let scene = Scene::new();
+    let distinct = Arc::new(std::sync::Mutex::new(std::collections::HashSet::new()));
+    let seen = Arc::clone(&distinct);
+    let answer: Answer<'_> = Box::new(move |events| {
+        seen.lock().unwrap().extend(events.iter().map(|event| event.id().to_vec()));
+        Ok(Offered::accepted(events.len()))
+    });
+    let mut sink = Keeps { answer, ids: Vec::new() };
+    let options = Options::new(scene.path("data"), "journal:");
+    let summary = scene.try_replay(&file, Some(&map), options, &mut sink).await.unwrap();
+    assert_eq!(summary.rejects.to_string(), "");
+    assert_eq!((summary.records, summary.accepted), (288_062, 288_062));
+    assert_eq!(distinct.lock().unwrap().len(), 288_062);
+}
+
+#[tokio::test]
+async fn the_example_payments_need_no_map() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let scene = Scene::new();
+    let file = root.join("payments.ndjson");
+    let summary = scene.replay(&file, None, &mut Keeps::all()).await;
+    assert_eq!((summary.records, summary.accepted), (20, 20), "{}", summary.rejects);
+}

@@ -1,0 +1,56 @@
+//! `/ping`, `/ready`, `/metrics`: what those who watch the process ask.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Response, StatusCode};
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::meters::Path;
+use crate::service::Shared;
+use crate::{answer, telemetry};
+
+/// The process answers.
+pub(crate) async fn ping(State(shared): State<Arc<Shared>>) -> Response<Body> {
+    shared.meters.answered(Path::Ping, StatusCode::OK);
+    answer::typed(StatusCode::OK, "text/plain; charset=utf-8", Bytes::from_static(b"pong"))
+}
+
+/// Whether events are taken, and if not, why.
+pub(crate) async fn ready(State(shared): State<Arc<Shared>>) -> Response<Body> {
+    #[derive(Serialize)]
+    struct Ready {
+        ready: bool,
+        reasons: Vec<Block>,
+    }
+    #[derive(Serialize)]
+    struct Block {
+        part: &'static str,
+        reason: String,
+    }
+
+    let reasons = shared.readiness.reasons().into_iter();
+    let reasons: Vec<Block> = reasons.map(|(part, reason)| Block { part, reason }).collect();
+    let ready = reasons.is_empty();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    shared.meters.answered(Path::Ready, status);
+    answer::json(status, answer::to_bytes(&Ready { ready, reasons }))
+}
+
+/// Everything recorded, and the depth of the buffer as of now.
+pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Response<Body> {
+    let depth = tokio::time::timeout(shared.options.offer_timeout, shared.buffer.depth()).await;
+    let depth = match depth {
+        Ok(Ok(depth)) => Some(depth),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "the buffer's depth can't be read");
+            None
+        }
+        Err(_elapsed) => None,
+    };
+    telemetry::show(shared.buffer.kind().name, depth, shared.clock.now_ms());
+    shared.meters.answered(Path::Metrics, StatusCode::OK);
+    answer::typed(StatusCode::OK, telemetry::CONTENT_TYPE, shared.telemetry.render().into())
+}

@@ -1,0 +1,113 @@
+//! The schema, and how an older database gets to it.
+//!
+//! The version is the database's `user_version`; its `application_id` tells it from other programs'
+//! databases. A migration runs in one transaction with the change of version. There is no way back:
+//! a database of a newer version is refused.
+
+use rusqlite::{Connection, TransactionBehavior};
+use store::Error;
+
+use crate::error::classify;
+
+/// `FORE` in ASCII.
+const APPLICATION_ID: i32 = 0x464f_5245;
+
+/// The migration at index n leads from version n to version n + 1.
+const MIGRATIONS: &[&str] = &[include_str!("../migrations/V1__initial.sql")];
+
+/// Brings the database to the version this program knows.
+pub(crate) fn run(db: &mut Connection) -> Result<(), Error> {
+    let tx = db
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(|error| classify(&error))?;
+    let version = version(&tx)?;
+    for (migration, to) in MIGRATIONS.iter().zip(1_u32..).skip(version) {
+        let applied = tx
+            .execute_batch(migration)
+            .and_then(|()| tx.pragma_update(None, "user_version", to))
+            .and_then(|()| tx.pragma_update(None, "application_id", APPLICATION_ID));
+        applied.map_err(|error| {
+            Error::Fatal(format!("the schema can't be brought to version {to}: {error}"))
+        })?;
+    }
+    tx.commit().map_err(|error| classify(&error))
+}
+
+/// Refuses a database whose schema is not the one this program knows, without changing it.
+pub(crate) fn check(db: &Connection) -> Result<(), Error> {
+    match version(db)? {
+        version if version == MIGRATIONS.len() => Ok(()),
+        version => Err(Error::Fatal(format!(
+            "its schema has version {version} and this program needs {}; start the program once to bring it there",
+            MIGRATIONS.len()
+        ))),
+    }
+}
+
+/// The version of a database that is ours, and not newer than this program.
+fn version(db: &Connection) -> Result<usize, Error> {
+    let pragma = |name: &str| -> Result<i64, Error> {
+        db.pragma_query_value(None, name, |row| row.get(0)).map_err(|error| classify(&error))
+    };
+    let (application_id, version) = (pragma("application_id")?, pragma("user_version")?);
+    let tables: i64 = db
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(|error| classify(&error))?;
+    let blank = application_id == 0 && version == 0 && tables == 0;
+    if application_id != i64::from(APPLICATION_ID) && !blank {
+        return Err(Error::Fatal(
+            "the file is another program's database; name another file for the store".into(),
+        ));
+    }
+    let known = MIGRATIONS.len();
+    usize::try_from(version).ok().filter(|version| *version <= known).ok_or_else(|| {
+        Error::Fatal(format!(
+            "its schema has version {version} and this program knows up to {known}; use the newer program that wrote it"
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(db: &Connection, sql: &str) -> i64 {
+        db.query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn a_blank_database_gets_the_schema_and_a_second_run_changes_nothing() {
+        let mut db = Connection::open_in_memory().unwrap();
+        run(&mut db).unwrap();
+        check(&db).unwrap();
+        run(&mut db).unwrap();
+        assert_eq!(count(&db, "SELECT count(*) FROM sla_definitions"), 2);
+        let daily = "SELECT deadline_minutes FROM sla_definitions WHERE sla_type = 'daily'";
+        assert_eq!(count(&db, daily), 540);
+    }
+
+    #[test]
+    fn a_newer_database_is_refused_and_left_as_it_was() {
+        let mut db = Connection::open_in_memory().unwrap();
+        run(&mut db).unwrap();
+        db.pragma_update(None, "user_version", 99).unwrap();
+        let refused = run(&mut db).unwrap_err();
+        assert!(refused.to_string().contains("has version 99"), "{refused}");
+        assert_eq!(count(&db, "PRAGMA user_version"), 99);
+    }
+
+    #[test]
+    fn another_programs_database_is_refused_and_left_as_it_was() {
+        let mut db = Connection::open_in_memory().unwrap();
+        db.execute_batch("CREATE TABLE notes (text)").unwrap();
+        let refused = run(&mut db).unwrap_err();
+        assert!(refused.to_string().contains("another program's"), "{refused}");
+        assert_eq!(count(&db, "SELECT count(*) FROM sqlite_schema"), 1);
+    }
+
+    #[test]
+    fn a_blank_database_has_no_schema_to_read() {
+        let db = Connection::open_in_memory().unwrap();
+        assert!(matches!(check(&db), Err(Error::Fatal(_))));
+    }
+}

@@ -1,0 +1,132 @@
+//! The store as its users hold it.
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use async_trait::async_trait;
+use model::clock::Clock;
+use rusqlite::Connection;
+use store::card::Fingerprint;
+use store::{Completion, Completions, Error, History, Payments, Row, Settlement};
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use crate::error::classify;
+use crate::transaction::{Answer, Effect};
+use crate::wal::Checkpointer;
+use crate::writer::{Work, Writer};
+use crate::{Options, connection, history, migrations};
+
+/// An open store. Dropping it lets what waits be written and does not wait for it;
+/// [`Store::close`] does.
+#[derive(Debug)]
+pub struct Store {
+    queue: mpsc::Sender<Work>,
+    /// One reader: histories are asked for once for each card and lane, and then kept by the asker.
+    reader: Arc<Mutex<Connection>>,
+    writer: Mutex<Option<JoinHandle<Result<(), Error>>>>,
+}
+
+impl Store {
+    /// Opens the database, creates it where it is missing, and brings an older one to the present
+    /// schema. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] when the path is unusable, the file is not a store, or a newer program wrote it;
+    /// [`Error::Unavailable`] when another program holds it for longer than the busy timeout.
+    pub fn open(options: Options, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        connection::create(&options.path)?;
+        let mut db = connection::writer(&options).map_err(|error| at(&options, error))?;
+        migrations::run(&mut db).map_err(|error| at(&options, error))?;
+        let reader = connection::reader(&options.path, options.busy_timeout_ms)?;
+        let checkpointer = Checkpointer::start(&options)?;
+        let (queue, receiver) = mpsc::channel(options.queue_max);
+        let writer = Writer { options, clock, db: Some(db), checkpointer, queue: receiver };
+        let thread = thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || writer.run())
+            .map_err(|error| Error::Unavailable(format!("no thread for the writer: {error}")))?;
+        Ok(Self { queue, reader: Arc::new(Mutex::new(reader)), writer: Mutex::new(Some(thread)) })
+    }
+
+    /// Writes what waits, empties the write-ahead log into the database file, and ends the threads. A
+    /// second call waits for the first and does nothing. Later writes fail.
+    ///
+    /// # Errors
+    /// If the log can't be emptied. What was settled is safe in it all the same.
+    pub async fn close(&self) -> Result<(), Error> {
+        let mut writer = self.writer.lock().await;
+        let Some(thread) = writer.take() else { return Ok(()) };
+        // Without a receiver the thread is at its end already.
+        let _ = self.queue.send(Work::Close).await;
+        let joined = tokio::task::spawn_blocking(|| thread.join()).await;
+        joined.ok().and_then(Result::ok).unwrap_or_else(|| Err(panicked()))
+    }
+
+    async fn write(&self, effect: Effect) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        if self.queue.send(Work::Write { effect, reply }).await.is_err() {
+            return Err(Error::Fatal("it is closed".into()));
+        }
+        answer.await.unwrap_or_else(|_| Err(panicked()))
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        // Waiting for the reader takes no thread; reading takes one of those meant for blocking.
+        let mut db = Arc::clone(&self.reader).lock_owned().await;
+        let read = tokio::task::spawn_blocking(move || query(&mut db)).await;
+        match read {
+            Ok(result) => result.map_err(|error| classify(&error)),
+            Err(error) => Err(Error::Unavailable(format!("the read was not finished: {error}"))),
+        }
+    }
+}
+
+#[async_trait]
+impl Payments for Store {
+    async fn settle(&self, rows: Vec<Row>) -> Result<Settlement, Error> {
+        if rows.is_empty() {
+            return Ok(Settlement::Settled);
+        }
+        self.write(Effect::Payments(rows)).await
+    }
+
+    async fn histories(
+        &self,
+        cards: &[Fingerprint],
+        recent_max: usize,
+    ) -> Result<Vec<History>, Error> {
+        if cards.is_empty() {
+            return Ok(Vec::new());
+        }
+        let cards = cards.to_vec();
+        self.read(move |db| history::read(db, &cards, recent_max)).await
+    }
+
+    async fn is_empty(&self) -> Result<bool, Error> {
+        self.read(|db| history::is_empty(db)).await
+    }
+}
+
+#[async_trait]
+impl Completions for Store {
+    async fn complete(&self, completion: Completion) -> Result<(), Error> {
+        self.write(Effect::Completion(completion)).await.map(drop)
+    }
+}
+
+/// Adds which file it is to an error of opening it.
+fn at(options: &Options, error: Error) -> Error {
+    let path = options.path.display();
+    match error {
+        Error::Unavailable(text) => Error::Unavailable(format!("{path}: {text}")),
+        Error::Rejected(text) => Error::Rejected(format!("{path}: {text}")),
+        Error::Fatal(text) => Error::Fatal(format!("{path}: {text}")),
+    }
+}
+
+fn panicked() -> Error {
+    Error::Fatal("its writer has ended unexpectedly; start the program again".into())
+}

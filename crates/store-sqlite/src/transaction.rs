@@ -1,0 +1,134 @@
+//! One transaction for the callers that wait.
+
+use model::payment::Tier;
+use rusqlite::{Connection, params};
+use store::{Completion, Error, Row, Settlement};
+
+use crate::error::classify;
+
+const INSERT_PAYMENT: &str = "\
+    INSERT INTO transactions (tx_id, card_number, card_fingerprint, user_id, tier, amount, merchant, \
+    category, is_fraud, fraud_rules, fraud_detail, ruleset_version, created_at, accepted_at, processed_at) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) \
+    ON CONFLICT (tx_id) DO NOTHING";
+
+const INSERT_COMPLETION: &str = "\
+    INSERT INTO pipeline_completion_log \
+    (pipeline_name, started_at, completed_at, settled, duplicates, dead) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+
+/// What one caller wants written.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    Payments(Vec<Row>),
+    Completion(Completion),
+}
+
+/// What one caller is told.
+pub(crate) type Answer = Result<Settlement, Error>;
+
+/// Writes what each of `effects` wants, or nothing of it, and commits; one answer for each, which holds only
+/// because the commit went through.
+///
+/// # Errors
+/// When the transaction as a whole failed. Nothing was written, unless the failure was the commit's:
+/// then nobody knows.
+pub(crate) fn commit(
+    db: &Connection,
+    effects: &[Effect],
+    now_ms: i64,
+) -> rusqlite::Result<Vec<Answer>> {
+    db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    // A lone caller needs no savepoint: what is not kept is rolled back with the transaction.
+    let alone = effects.len() == 1;
+    let answers = effects
+        .iter()
+        .map(|effect| if alone { apply(db, effect, now_ms) } else { apart(db, effect, now_ms) })
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let kept = answers.iter().any(|answer| matches!(answer, Ok(Settlement::Settled)));
+    db.prepare_cached(if kept { "COMMIT" } else { "ROLLBACK" })?.execute([])?;
+    Ok(answers)
+}
+
+/// Applies one effect such that, if it is not kept, it leaves the others' alone.
+fn apart(db: &Connection, effect: &Effect, now_ms: i64) -> rusqlite::Result<Answer> {
+    db.prepare_cached("SAVEPOINT caller")?.execute([])?;
+    let answer = apply(db, effect, now_ms)?;
+    if !matches!(answer, Ok(Settlement::Settled)) {
+        db.prepare_cached("ROLLBACK TO caller")?.execute([])?;
+    }
+    db.prepare_cached("RELEASE caller")?.execute([])?;
+    Ok(answer)
+}
+
+/// The outer error is the transaction's, the inner one this caller's own.
+fn apply(db: &Connection, effect: &Effect, now_ms: i64) -> rusqlite::Result<Answer> {
+    let applied = match effect {
+        Effect::Payments(rows) => insert_payments(db, rows, now_ms),
+        Effect::Completion(completion) => insert_completion(db, completion),
+    };
+    applied.map(Ok).or_else(|error| match classify(&error) {
+        // After some errors SQLite has rolled the whole transaction back by itself.
+        rejected @ Error::Rejected(_) if !db.is_autocommit() => Ok(Err(rejected)),
+        _ => Err(error),
+    })
+}
+
+fn insert_payments(db: &Connection, rows: &[Row], now_ms: i64) -> rusqlite::Result<Settlement> {
+    let mut insert = db.prepare_cached(INSERT_PAYMENT)?;
+    let mut duplicates = Vec::new();
+    for (index, row) in rows.iter().enumerate() {
+        let rules = rules_json(&row.fraud_rules);
+        let changed = insert.execute(params![
+            row.tx_id,
+            row.card_number,
+            row.card_fingerprint.0,
+            row.user_id,
+            tier(row.tier),
+            row.amount,
+            row.merchant,
+            row.category,
+            !row.fraud_rules.is_empty(),
+            rules.as_deref().unwrap_or("[]"),
+            row.fraud_detail,
+            row.ruleset_version,
+            row.created_at_ms,
+            row.accepted_at_ms,
+            now_ms,
+        ])?;
+        if changed == 0 {
+            duplicates.push(index);
+        }
+    }
+    Ok(if duplicates.is_empty() { Settlement::Settled } else { Settlement::Duplicates(duplicates) })
+}
+
+fn insert_completion(db: &Connection, completion: &Completion) -> rusqlite::Result<Settlement> {
+    db.prepare_cached(INSERT_COMPLETION)?.execute(params![
+        completion.pipeline,
+        completion.started_at_ms,
+        completion.completed_at_ms,
+        signed(completion.settled)?,
+        signed(completion.duplicates)?,
+        signed(completion.dead)?,
+    ])?;
+    Ok(Settlement::Settled)
+}
+
+fn signed(count: u64) -> rusqlite::Result<i64> {
+    i64::try_from(count).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
+}
+
+/// `None` for the many rows that no rule fired for: they need no allocation.
+fn rules_json(rules: &[&str]) -> Option<String> {
+    (!rules.is_empty())
+        .then(|| serde_json::to_string(rules).expect("a list of strings is always JSON"))
+}
+
+fn tier(tier: Tier) -> &'static str {
+    match tier {
+        Tier::Vip => "vip",
+        Tier::Premium => "premium",
+        Tier::Normal => "normal",
+    }
+}

@@ -1,0 +1,87 @@
+//! `cargo xtask tidy`: the rules of the house that the compiler and clippy do not know.
+//!
+//! Each check is a plain function from the files (or the workspace's dependency edges) to findings,
+//! so each can be shown a bad sample in a test: a check that cannot fail is a defect. What clippy
+//! already holds (long functions, casts, printing) is not checked again here.
+
+mod code;
+mod docs;
+mod invariants;
+mod layers;
+mod manifests;
+mod rust;
+mod shape;
+mod tree;
+
+use std::fmt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use cargo_metadata::MetadataCommand;
+use tree::Tree;
+
+pub(crate) const HELP: &str = "\
+Check the rules of the house: which crate may know which, sizes, names, leftovers, documents.
+
+Usage: cargo xtask tidy
+
+Each finding is one line, `path:line: what to do`.
+
+Example:
+  cargo xtask tidy
+";
+
+/// One thing to put right.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Finding {
+    path: String,
+    line: usize,
+    advice: String,
+}
+
+impl Finding {
+    /// `line` counts from 1.
+    fn new(path: &str, line: usize, advice: impl Into<String>) -> Self {
+        Self { path: path.into(), line, advice: advice.into() }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.path, self.line, self.advice)
+    }
+}
+
+/// Runs every check; true when there is nothing to put right.
+///
+/// # Errors
+/// If the files or the workspace can't be read.
+pub(crate) fn run(root: &Path) -> Result<bool> {
+    let tree = Tree::read(root)?;
+    let metadata = MetadataCommand::new()
+        .current_dir(root)
+        .no_deps()
+        .other_options(["--locked".to_string()])
+        .exec()
+        .context("could not read the workspace with `cargo metadata`")?;
+    let crates = layers::crates(&metadata, root);
+
+    let mut findings = layers::check(&crates);
+    findings.extend(manifests::check(&tree, &crates));
+    findings.extend(shape::check(&tree));
+    findings.extend(code::check(&tree));
+    findings.extend(docs::check(&tree, &crates));
+    findings.extend(invariants::check(&tree));
+    findings.sort();
+    for finding in &findings {
+        println!("{finding}");
+    }
+    println!("tidy: {} files, {} findings", tree.files().len(), findings.len());
+    Ok(findings.is_empty())
+}
+
+/// What the checks' tests share: findings as text, so that a test compares with plain strings.
+#[cfg(test)]
+fn shown(findings: &[Finding]) -> Vec<String> {
+    findings.iter().map(ToString::to_string).collect()
+}
