@@ -72,10 +72,10 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     } else {
         command.env_remove("CARGO_TARGET_DIR");
     }
-    if std::env::var_os("FOREBAY_DATASET").is_none() {
+    if std::env::var_os("TEST_DATASET").is_none() {
         // The clone has no neighbours, so the data set is named from here.
         if let Ok(path) = root.join(DATASET).canonicalize() {
-            command.env("FOREBAY_DATASET", path);
+            command.env("TEST_DATASET", path);
         }
     }
     let status = command.status().with_context(|| {

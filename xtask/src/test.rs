@@ -206,15 +206,13 @@ fn set_up(root: &Path, options: &Options) -> Vec<(Tool, String)> {
             continue;
         }
         if let Err(why) = tools::provide(root, tool, options.install) {
-            println!("{}: {why}", tool.name());
+            println!("{why}");
             missing.push((tool, why));
         }
     }
-    let dataset = std::env::var("FOREBAY_DATASET").is_ok_and(|path| Path::new(&path).is_file());
+    let dataset = std::env::var("TEST_DATASET").is_ok_and(|path| Path::new(&path).is_file());
     if options.steps.contains(&Step::Test) && !dataset {
-        println!(
-            "data set: FOREBAY_DATASET names no file, so the replay of real payments is skipped"
-        );
+        println!("data set: TEST_DATASET names no file, so the replay of real payments is skipped");
     }
     missing
 }

@@ -53,7 +53,8 @@ impl Tool {
 pub(crate) fn provide(root: &Path, tool: Tool, install: bool) -> Result<(), String> {
     // Without the compiler the tool is of no use, and a whole toolchain is not ours to install.
     if tool == Tool::Fuzz && !nightly(root) {
-        return Err("no nightly compiler; `rustup toolchain install nightly` brings it".into());
+        let by_hand = "rustup toolchain install nightly";
+        return Err(format!("cargo-fuzz needs a nightly compiler; `{by_hand}` brings it"));
     }
     if tool.present(root) {
         return Ok(());

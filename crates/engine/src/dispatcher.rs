@@ -34,7 +34,7 @@ impl Dispatcher {
             match self.shared.buffer.lease(room, LEASE_WAIT).await {
                 Ok(leased) if leased.is_empty() => {
                     failures = 0;
-                    if false {
+                    if started.elapsed() < LEASE_WAIT {
                         self.pause(EMPTY_PAUSE).await;
                     }
                 }

@@ -22,7 +22,9 @@ mod target;
 mod units;
 mod url;
 mod verbs;
+mod verdict;
 mod view;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -2,16 +2,22 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use buffer::Buffer;
 use buffer_journal::Recovery;
 use engine::{Stats, Summary};
+use model::Event;
+use store::card::Guard;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::open;
+
+/// Events read at once from what is left.
+const PAGE: usize = 1_000;
 
 /// A running pipeline. [`Pipeline::stop`] ends it in order; dropping it does not.
 pub(crate) struct Pipeline {
@@ -22,8 +28,20 @@ pub(crate) struct Pipeline {
     stats: Arc<Stats>,
     shutdown: CancellationToken,
     ended: CancellationToken,
+    /// What makes the fingerprints of cards.
+    pub(crate) guard: Arc<Guard>,
     /// What opening the buffer found.
     pub(crate) recovery: Option<Recovery>,
+}
+
+/// What is left of a pipeline that has ended.
+pub(crate) struct Stopped {
+    pub(crate) summary: Summary,
+    pub(crate) stats: Arc<Stats>,
+    /// What a buffer that keeps nothing still held. What a durable one holds is on its medium.
+    pub(crate) left: Vec<Event>,
+    /// The dead letters of such a buffer.
+    pub(crate) dead: Vec<Event>,
 }
 
 impl Pipeline {
@@ -36,7 +54,8 @@ impl Pipeline {
         let (store, guard) = open::store(config)?;
         let cards_max = (config.cards_max / config.engine.lanes).max(1);
         let ruleset = config.ruleset.clone();
-        let handler = fraud::Handler::open(store.clone(), guard, ruleset, cards_max).await?;
+        let handler =
+            fraud::Handler::open(store.clone(), guard.clone(), ruleset, cards_max).await?;
         let shutdown = CancellationToken::new();
         let service = engine::Service {
             buffer: buffer.clone(),
@@ -54,7 +73,7 @@ impl Pipeline {
             let _at_the_end = at_the_end;
             engine.join().await
         });
-        Ok(Self { buffer, store, engine, drained, stats, shutdown, ended, recovery })
+        Ok(Self { buffer, store, engine, drained, stats, shutdown, ended, guard, recovery })
     }
 
     /// Where to offer.
@@ -88,14 +107,39 @@ impl Pipeline {
     ///
     /// # Errors
     /// The first of the engine's, the buffer's and the store's; all are closed all the same.
-    pub(crate) async fn stop(self) -> Result<Summary> {
+    pub(crate) async fn stop(self) -> Result<Stopped> {
         self.wind_down();
         let summary = self.engine.await.context("the engine's task ended early");
+        let remains = remains(&*self.buffer).await;
         let closed = self.buffer.close().await.context("the buffer could not be closed");
         let store = self.store.close().await.context("the store could not be closed");
         let summary = summary??;
         closed?;
         store?;
-        Ok(summary)
+        let (left, dead) = remains?;
+        Ok(Stopped { summary, stats: self.stats, left, dead })
     }
+}
+
+/// What a buffer that keeps nothing holds: the events, and the dead letters.
+async fn remains(buffer: &dyn Buffer) -> Result<(Vec<Event>, Vec<Event>)> {
+    let (mut left, mut dead) = (Vec::new(), Vec::new());
+    if buffer.kind().durable {
+        return Ok((left, dead));
+    }
+    loop {
+        let leased = buffer.lease(PAGE, Duration::ZERO).await?;
+        if leased.is_empty() {
+            break;
+        }
+        left.extend(leased.into_iter().map(|envelope| envelope.event));
+    }
+    let mut from = 0;
+    loop {
+        let page = buffer.dead_letters().list(from, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        from = last.seq + 1;
+        dead.extend(page.into_iter().map(|letter| letter.event));
+    }
+    Ok((left, dead))
 }

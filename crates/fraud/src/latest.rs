@@ -17,8 +17,9 @@ use model::clock::EpochMs;
 /// Of one card, no more payments than this are remembered one by one, nor asked of the store.
 pub const RECENT_MAX: usize = 256;
 
-/// Keeps memory small where payments are few: room grows from two slots on by doubling.
-const SLOTS_FIRST: usize = 2;
+/// Of most cards no more than this are remembered, and they lie in the card's own memory: one visit
+/// finds all there is to know. It is what is retained at least by the default rules.
+const ROOM_INLINE: usize = 8;
 
 /// What to retain.
 #[derive(Debug, Clone, Copy)]
@@ -50,9 +51,18 @@ impl Slot {
 }
 
 /// Retained payments, oldest first, behind as many vacant slots as there is room to spare.
-#[derive(Debug, Default)]
+#[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Latest {
-    slots: Box<[Slot]>,
+    /// Where all of them are while there are more than fit inline; else empty.
+    burst: Box<[Slot]>,
+    inline: [Slot; ROOM_INLINE],
+}
+
+impl Default for Latest {
+    fn default() -> Self {
+        Self { burst: Box::default(), inline: [VACANT; ROOM_INLINE] }
+    }
 }
 
 impl Latest {
@@ -68,7 +78,16 @@ impl Latest {
             let keep = keep(&slots, newest.at_ms, None, retention);
             slots.drain(..slots.len().saturating_sub(keep));
         }
-        Self { slots: slots.into_boxed_slice() }
+        let mut latest = Self::default();
+        latest.place(&slots, slots.len());
+        latest
+    }
+
+    /// Asks for the memory early, so that several cards can be on their way at once: waiting for it
+    /// is most of what screening costs.
+    pub(crate) fn touch(&self) {
+        // One of each cache line.
+        std::hint::black_box((self.inline[0].at_ms, self.inline[ROOM_INLINE - 1].at_ms));
     }
 
     /// Looks for `slot` itself, and counts the others in `(at − window_ms, at]`.
@@ -76,7 +95,7 @@ impl Latest {
         let after_ms = slot.at_ms.saturating_sub(window_ms);
         let mut repeat = false;
         let mut in_window = 0;
-        for other in &self.slots {
+        for other in self.slots() {
             let same = other.id_hash == slot.id_hash;
             let inside = other.at_ms > after_ms && other.at_ms <= slot.at_ms;
             repeat |= same;
@@ -87,38 +106,52 @@ impl Latest {
 
     /// Remembers `slot`, and forgets what is no longer to be retained.
     pub(crate) fn insert(&mut self, slot: Slot, retention: Retention) {
-        let newest_ms = self.slots.last().map_or(slot.at_ms, |last| last.at_ms.max(slot.at_ms));
-        let keep = keep(&self.slots, newest_ms, Some(slot), retention);
-        let vacant = self.slots.first().is_some_and(|first| *first == VACANT);
-        if !vacant && self.slots.len() < keep {
-            // Most cards never need more than the minimum: there, room is exact.
-            let few = self.slots.len() < retention.keep_min;
-            let bound = if few { retention.keep_min } else { RECENT_MAX };
-            self.resize((self.slots.len() * 2).max(SLOTS_FIRST).min(bound));
+        let slots = self.slots();
+        let newest_ms = slots.last().map_or(slot.at_ms, |last| last.at_ms.max(slot.at_ms));
+        let keep = keep(slots, newest_ms, Some(slot), retention);
+        if slots[0] != VACANT && slots.len() < keep {
+            self.resize((slots.len() * 2).min(RECENT_MAX));
         }
-        let place = match self.slots.last() {
-            Some(last) if last.at_ms <= slot.at_ms => self.slots.len(),
-            _ => self.slots.partition_point(|other| other.at_ms <= slot.at_ms),
+        let slots = self.slots_mut();
+        let place = match slots.last() {
+            Some(last) if last.at_ms <= slot.at_ms => slots.len(),
+            _ => slots.partition_point(|other| other.at_ms <= slot.at_ms),
         };
         // Nothing vacant and older than all: it is past the bound itself.
         if place > 0 {
-            self.slots.copy_within(1..place, 0);
-            self.slots[place - 1] = slot;
+            slots.copy_within(1..place, 0);
+            slots[place - 1] = slot;
         }
-        let spare = self.slots.len().saturating_sub(keep);
-        self.slots[..spare].fill(VACANT);
-        if keep == retention.keep_min && self.slots.len() > 2 * retention.keep_min {
-            self.resize(retention.keep_min);
+        let spare = slots.len().saturating_sub(keep);
+        slots[..spare].fill(VACANT);
+        // Room is given back late enough that a card does not go back and forth.
+        if !self.burst.is_empty() && (keep <= ROOM_INLINE || self.burst.len() > 4 * keep) {
+            self.resize(keep);
         }
     }
 
-    /// The newest stay; what is added is vacant.
+    fn slots(&self) -> &[Slot] {
+        if self.burst.is_empty() { &self.inline } else { &self.burst }
+    }
+
+    fn slots_mut(&mut self) -> &mut [Slot] {
+        if self.burst.is_empty() { &mut self.inline } else { &mut self.burst }
+    }
+
     fn resize(&mut self, room: usize) {
-        let kept = room.min(self.slots.len());
-        let mut slots = Vec::with_capacity(room);
-        slots.resize(room - kept, VACANT);
-        slots.extend_from_slice(&self.slots[self.slots.len() - kept..]);
-        self.slots = slots.into_boxed_slice();
+        let slots = self.slots().to_vec();
+        self.place(&slots, room);
+    }
+
+    /// Puts the newest of `slots` where there is `room` for them, or somewhat more.
+    fn place(&mut self, slots: &[Slot], room: usize) {
+        self.burst =
+            if room > ROOM_INLINE { vec![VACANT; room].into_boxed_slice() } else { Box::default() };
+        let places = self.slots_mut();
+        let kept = places.len().min(slots.len());
+        let (spare, used) = places.split_at_mut(places.len() - kept);
+        spare.fill(VACANT);
+        used.copy_from_slice(&slots[slots.len() - kept..]);
     }
 }
 
@@ -133,10 +166,10 @@ fn keep(slots: &[Slot], newest_ms: EpochMs, added: Option<Slot>, retention: Rete
 impl PartialEq for Latest {
     /// Room to spare makes no difference.
     fn eq(&self, other: &Self) -> bool {
-        let held = |latest: &Self| latest.slots.iter().position(|slot| *slot != VACANT);
+        let held = |latest: &Self| latest.slots().iter().filter(|slot| **slot != VACANT).count();
         let (ours, theirs) = (held(self), held(other));
-        ours.map_or(&[][..], |at| &self.slots[at..])
-            == theirs.map_or(&[][..], |at| &other.slots[at..])
+        ours == theirs
+            && self.slots().iter().rev().take(ours).eq(other.slots().iter().rev().take(ours))
     }
 }
 

@@ -18,7 +18,7 @@ use crate::ruleset::Ruleset;
 use crate::state::State;
 use crate::zone::Zone;
 
-/// How many cards are kept in memory unless told otherwise. A typical card takes about 230 bytes.
+/// How many cards are kept in memory unless told otherwise. A card takes about 200 bytes.
 pub const CARDS_MAX: usize = 1_000_000;
 
 /// A ruleset and what is known of the cards it has been applied to.
@@ -95,8 +95,15 @@ impl Screen {
     }
 
     /// Whether the card is known; if so, [`Screen::trim`] spares it for a round.
+    ///
+    /// Ask for all cards of a batch before the first of its payments is screened: this is what
+    /// brings their memory near.
     pub fn knows(&mut self, number: Number) -> bool {
-        self.place(number).is_some()
+        let place = self.place(number);
+        if let Some(place) = place {
+            self.cards[place].touch();
+        }
+        place.is_some()
     }
 
     /// Whether a card that is not known is a new one. False from the moment on when the first card

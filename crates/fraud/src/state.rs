@@ -14,27 +14,31 @@ use crate::ruleset::Ruleset;
 const KEEP_MIN: usize = 8;
 
 impl Retention {
+    /// What velocity needs, twice: two windows back, and twice as many payments as have to come
+    /// before the one that fires it, so that a few with a date far ahead do not push out the rest.
     pub(crate) fn of(ruleset: &Ruleset) -> Self {
-        let payments_min = usize::try_from(ruleset.velocity.payments_min).unwrap_or(RECENT_MAX);
+        let velocity = &ruleset.velocity;
+        let needed = usize::try_from(velocity.payments_min).unwrap_or(RECENT_MAX).saturating_sub(1);
         Self {
-            span_ms: ruleset.velocity.window_ms.saturating_mul(2),
-            keep_min: KEEP_MIN.max(payments_min.saturating_mul(2)).min(RECENT_MAX),
+            span_ms: velocity.window_ms.saturating_mul(2),
+            keep_min: needed.saturating_mul(2).clamp(KEEP_MIN, RECENT_MAX),
         }
     }
 }
 
-/// One card: exactly one cache line, and the latest payments behind one pointer.
+/// One card, in one piece: memory is what a card costs, both its size and the time to reach it.
+/// It is three cache lines: one with all but the latest payments, and two with those.
 #[derive(Debug, PartialEq)]
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub(crate) struct State {
+    number: Number,
+    count: u64,
     sum: i128,
     fingerprint: Fingerprint,
     latest: Latest,
-    number: Number,
-    count: u64,
 }
 
-const _: () = assert!(size_of::<State>() == 64, "a card's state is one cache line");
+const _: () = assert!(size_of::<State>() == 192, "a card takes three cache lines");
 
 impl State {
     /// The state after the payments that `history` tells of. It equals that of a card which was
@@ -53,6 +57,11 @@ impl State {
             number,
             count: history.count,
         }
+    }
+
+    /// See [`Latest::touch`].
+    pub(crate) fn touch(&self) {
+        self.latest.touch();
     }
 
     pub(crate) fn number(&self) -> Number {

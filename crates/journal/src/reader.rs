@@ -1,5 +1,6 @@
 //! Reading durable records in order, a chunk at a time.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +11,10 @@ use crate::log::Shared;
 use crate::record::{self, Decoded, HEADER_BYTES, Header, Record};
 use crate::segment::{self, CHUNK_BYTES, SEGMENT_HEADER_BYTES};
 
-/// A place in the log. Holds at most one chunk of 256 KiB besides what it has handed out.
+/// Chunks whose memory is kept to be used again.
+const SPENT_MAX: usize = 8;
+
+/// A place in the log. Holds at most [`SPENT_MAX`] chunks of 256 KiB besides what it handed out.
 pub struct Reader {
     log: Arc<Shared>,
     /// Records numbered below are passed over.
@@ -19,6 +23,9 @@ pub struct Reader {
     offset: u64,
     /// What was read at `offset` and not handed out.
     chunk: Bytes,
+    /// A byte of each of the last chunks: when it is the only one left, its memory is free to be
+    /// read into again, which spares the kernel zeroing new pages.
+    spent: VecDeque<Bytes>,
     /// Bytes passed over because they hold no record.
     damaged_bytes: u64,
 }
@@ -38,7 +45,8 @@ impl Reader {
             catalog.segments.range(..=seq).next_back().map_or(0, |(base, _)| *base)
         };
         let offset = SEGMENT_HEADER_BYTES;
-        Self { log, seq, base, offset, chunk: Bytes::new(), damaged_bytes: 0 }
+        let (chunk, spent) = (Bytes::new(), VecDeque::new());
+        Self { log, seq, base, offset, chunk, spent, damaged_bytes: 0 }
     }
 
     /// The number of the next record, or lower if numbers are missing there.
@@ -128,12 +136,35 @@ impl Reader {
         if most <= self.chunk.len() {
             return Ok(false);
         }
-        let mut chunk = Vec::with_capacity(most);
+        let mut chunk = self.memory(most);
         read_full_at(&*window.file, &mut chunk, most, self.offset)
             .map_err(|e| Error::io(format!("read segment {}", self.base), &e))?;
         let more = chunk.len() > self.chunk.len();
+        let whole = chunk.capacity() == CHUNK_BYTES;
         self.chunk = Bytes::from(chunk);
+        if whole && self.spent.len() < SPENT_MAX {
+            self.spent.push_back(self.chunk.slice(..1));
+        }
         Ok(more)
+    }
+
+    /// Memory for a chunk: that of the oldest one spent, if nobody reads in it any more.
+    fn memory(&mut self, bytes: usize) -> Vec<u8> {
+        if bytes < CHUNK_BYTES / 2 {
+            return Vec::with_capacity(bytes);
+        }
+        match self.spent.pop_front() {
+            Some(spent) if spent.is_unique() => {
+                let mut memory = Vec::from(spent);
+                memory.clear();
+                memory
+            }
+            Some(spent) => {
+                self.spent.push_back(spent);
+                Vec::with_capacity(CHUNK_BYTES)
+            }
+            None => Vec::with_capacity(CHUNK_BYTES),
+        }
     }
 
     /// Passes over bytes that are no record.

@@ -29,7 +29,7 @@ impl Options {
             busy_timeout_ms: 5_000,
             cache_kib: 16 * 1024,
             queue_max: 64,
-            wal_bytes_max: 64 * 1024 * 1024,
+            wal_bytes_max: 128 * 1024 * 1024,
         }
     }
 }

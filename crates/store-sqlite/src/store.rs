@@ -37,8 +37,9 @@ impl Store {
         connection::create(&options.path)?;
         let mut db = connection::writer(&options).map_err(|error| at(&options, error))?;
         migrations::run(&mut db).map_err(|error| at(&options, error))?;
-        let reader = connection::reader(&options.path, options.busy_timeout_ms)?;
-        let checkpointer = Checkpointer::start(&options)?;
+        let reader = connection::reader(&options.path, options.busy_timeout_ms)
+            .map_err(|error| at(&options, error))?;
+        let checkpointer = Checkpointer::start(&options).map_err(|error| at(&options, error))?;
         let (queue, receiver) = mpsc::channel(options.queue_max);
         let writer = Writer { options, clock, db: Some(db), checkpointer, queue: receiver };
         let thread = thread::Builder::new()

@@ -43,7 +43,7 @@ pub(crate) fn commit(
     let alone = effects.len() == 1;
     let answers = effects
         .iter()
-        .map(|effect| if alone { apply(db, effect, now_ms) } else { apart(db, effect, now_ms) })
+        .map(|effect| if true { apply(db, effect, now_ms) } else { apart(db, effect, now_ms) })
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let kept = answers.iter().any(|answer| matches!(answer, Ok(Settlement::Settled)));
     db.prepare_cached(if kept { "COMMIT" } else { "ROLLBACK" })?.execute([])?;
@@ -130,5 +130,78 @@ fn tier(tier: Tier) -> &'static str {
         Tier::Vip => "vip",
         Tier::Premium => "premium",
         Tier::Normal => "normal",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Class, Classify};
+    use store::conformance::row;
+
+    use super::*;
+
+    fn database() -> Connection {
+        let mut db = Connection::open_in_memory().unwrap();
+        crate::migrations::run(&mut db).unwrap();
+        db
+    }
+
+    fn payments(rows: &[(&str, i64)]) -> Effect {
+        Effect::Payments(rows.iter().map(|&(id, amount)| row(id, "4000", amount, 1)).collect())
+    }
+
+    fn ids(db: &Connection) -> Vec<String> {
+        let mut ids = db.prepare("SELECT tx_id FROM transactions ORDER BY id").unwrap();
+        let ids = ids.query_map([], |row| row.get(0)).unwrap();
+        ids.collect::<rusqlite::Result<_>>().unwrap()
+    }
+
+    #[test]
+    fn one_callers_duplicates_or_bad_row_undo_nothing_of_the_others() {
+        let db = database();
+        let group = [
+            payments(&[("a", 1), ("b", 1)]),
+            payments(&[("c", 1), ("a", 1)]),
+            payments(&[("d", 1), ("bad", -1)]),
+            payments(&[("e", 1), ("c", 1)]),
+        ];
+        let answers = commit(&db, &group, 1).unwrap();
+        assert_eq!(answers[0], Ok(Settlement::Settled));
+        assert_eq!(answers[1], Ok(Settlement::Duplicates(vec![1])));
+        assert_eq!(answers[2].as_ref().map_err(Classify::class), Err(Class::Rejected));
+        assert_eq!(answers[3], Ok(Settlement::Settled));
+        assert_eq!(ids(&db), ["a", "b", "e", "c"]);
+    }
+
+    #[test]
+    fn a_database_that_is_full_fails_every_caller_and_keeps_nothing() {
+        let db = database();
+        let pages: i64 = db.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        db.query_row(&format!("PRAGMA max_page_count = {}", pages + 4), [], |_| Ok(())).unwrap();
+        let many: Vec<_> = (0..1_000).map(|n| row(&format!("tx-{n}"), "4000", 1, 1)).collect();
+        let group = [payments(&[("a", 1)]), Effect::Payments(many), payments(&[("b", 1)])];
+        let error = commit(&db, &group, 1).unwrap_err();
+        assert_eq!(classify(&error).class(), Class::Retryable, "{error}");
+        if !db.is_autocommit() {
+            db.execute_batch("ROLLBACK").unwrap();
+        }
+        assert!(ids(&db).is_empty());
+    }
+
+    /// A foreign key checked only at COMMIT stands for every cause a commit can fail of.
+    #[test]
+    fn a_commit_that_fails_fails_every_caller() {
+        let db = database();
+        db.execute_batch(
+            "PRAGMA foreign_keys = ON;
+             CREATE TABLE parents (id INTEGER PRIMARY KEY);
+             CREATE TABLE children (id REFERENCES parents (id) DEFERRABLE INITIALLY DEFERRED);
+             CREATE TRIGGER orphan AFTER INSERT ON transactions WHEN new.tx_id = 'orphan'
+             BEGIN INSERT INTO children VALUES (1); END;",
+        )
+        .unwrap();
+        commit(&db, &[payments(&[("a", 1)]), payments(&[("orphan", 1)])], 1).unwrap_err();
+        db.execute_batch("ROLLBACK").unwrap();
+        assert!(ids(&db).is_empty());
     }
 }

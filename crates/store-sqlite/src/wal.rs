@@ -8,7 +8,7 @@
 //! two transactions.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use rusqlite::Connection;
@@ -16,8 +16,9 @@ use store::Error;
 
 use crate::{Options, connection};
 
-/// The thread is woken when this many pages of the log are not copied yet (4 MiB).
-const BEHIND_PAGES: u64 = 1_024;
+/// The thread is woken when pages worth this part of the log's bound are not copied yet. The more pages
+/// at once, the fewer in all: one that many transactions changed is copied once.
+const BEHIND_PART: u64 = 4;
 /// A tail of at most this many pages (1 MiB) is short enough to be copied between two transactions.
 const TAIL_PAGES_MAX: u64 = 256;
 /// A page (4,096 bytes, SQLite's default) and its header in the log.
@@ -64,7 +65,7 @@ impl Checkpointer {
             wake: Some(wake),
             thread: Some(thread),
             turn,
-            pages_max: (options.wal_bytes_max / FRAME_BYTES).max(BEHIND_PAGES),
+            pages_max: options.wal_bytes_max / FRAME_BYTES,
         })
     }
 
@@ -73,20 +74,22 @@ impl Checkpointer {
     pub(crate) fn committed(&self, db: &Connection) -> rusqlite::Result<()> {
         let progress = checkpoint(db, "NOOP")?;
         let (logged, behind) = (progress.logged, progress.behind());
-        if behind >= BEHIND_PAGES
+        if behind >= self.pages_max / BEHIND_PART
             && let Some(wake) = &self.wake
             && let Err(TrySendError::Disconnected(())) = wake.try_send(())
         {
             tracing::warn!("the checkpoint thread is gone; the writer copies the log itself");
         }
-        if logged >= self.pages_max {
-            let _turn = self.turn.lock();
-            checkpoint(db, "PASSIVE")?;
+        let turn = if logged >= self.pages_max {
+            // Here the writer waits: rows come in faster than the disk can take their pages.
+            Some(self.turn.lock().unwrap_or_else(PoisonError::into_inner))
         } else if logged >= self.pages_max / 2 && behind <= TAIL_PAGES_MAX {
-            match self.turn.try_lock() {
-                Err(TryLockError::WouldBlock) => {}
-                _ => drop(checkpoint(db, "PASSIVE")?),
-            }
+            self.turn.try_lock().ok()
+        } else {
+            None
+        };
+        if turn.is_some() {
+            checkpoint(db, "PASSIVE")?;
         }
         Ok(())
     }

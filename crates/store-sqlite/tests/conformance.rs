@@ -1,5 +1,8 @@
 //! The store's guarantees, on SQLite.
 
+// A test's helpers may panic as the test itself may.
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 use std::sync::Arc;
 

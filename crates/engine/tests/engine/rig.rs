@@ -18,6 +18,10 @@ use tokio_util::sync::CancellationToken;
 /// Where the paused clock starts, in milliseconds since the epoch.
 pub(crate) const EPOCH_MS: i64 = 1_700_000_000_000;
 
+/// How long a drain may take, most of it on the paused clock, so that an engine which turns in
+/// circles fails its test instead of hanging it.
+const PATIENCE: Duration = Duration::from_secs(2 * 3600);
+
 /// Wall-clock time that follows tokio's, so that pausing one pauses the other.
 pub(crate) struct Paused(Instant);
 
@@ -97,6 +101,8 @@ impl Ledger {
 struct Scripted {
     ledger: Arc<Ledger>,
     script: Arc<Script>,
+    /// A lane that panicked knows nothing for sure any more, and must not be called again.
+    panicked: bool,
 }
 
 impl Handler for Scripted {
@@ -106,13 +112,15 @@ impl Handler for Scripted {
 
     fn lane(&self) -> Box<dyn Lane> {
         self.ledger.lanes_made.fetch_add(1, Ordering::SeqCst);
-        Box::new(Scripted { ledger: Arc::clone(&self.ledger), script: Arc::clone(&self.script) })
+        let (ledger, script) = (Arc::clone(&self.ledger), Arc::clone(&self.script));
+        Box::new(Scripted { ledger, script, panicked: false })
     }
 }
 
 #[async_trait]
 impl Lane for Scripted {
     async fn settle(&mut self, batch: &[Envelope]) -> Result<Vec<Outcome>, Failure> {
+        assert!(!self.panicked, "a lane that panicked was called again");
         self.ledger.calls.lock().unwrap().push(batch.iter().map(id_of).collect());
         match (self.script)(batch) {
             Step::Settle => Ok(self.ledger.apply(batch)),
@@ -132,7 +140,10 @@ impl Lane for Scripted {
                     false => self.ledger.apply(std::slice::from_ref(envelope)).remove(0),
                 })
                 .collect()),
-            Step::Panic(said) => panic!("{said}"),
+            Step::Panic(said) => {
+                self.panicked = true;
+                panic!("{said}")
+            }
         }
     }
 }
@@ -202,7 +213,7 @@ impl Rig {
         let ledger = Arc::clone(&self.ledger);
         let service = Service {
             buffer,
-            handler: Arc::new(Scripted { ledger, script: Arc::new(script) }),
+            handler: Arc::new(Scripted { ledger, script: Arc::new(script), panicked: false }),
             completions,
             clock: self.clock.clone(),
             seed: 7,
@@ -228,7 +239,8 @@ impl Rig {
 
     /// Waits until all is settled or buried, then stops the engine.
     pub(crate) async fn finish(&self, handle: Handle) -> engine::Summary {
-        handle.drained().await;
+        let drained = tokio::time::timeout(PATIENCE, handle.drained()).await;
+        assert!(drained.is_ok(), "not drained, but {:?}", self.depth().await);
         self.shutdown.cancel();
         let summary = handle.join().await.unwrap();
         assert_eq!((self.depth().await, summary.released), ((0, 0), 0));

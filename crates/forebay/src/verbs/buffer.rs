@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use buffer_journal::inspect::{self, Stat};
-use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use journal::fs::{Fs, disk::Disk};
 use serde_json::json;
@@ -13,6 +12,7 @@ use serde_json::json;
 use super::configured;
 use crate::config::Flags;
 use crate::exit::Exit;
+use crate::progress::{Progress, Unit};
 use crate::units::{bytes, grouped};
 use crate::{mask, open, out, url};
 
@@ -109,15 +109,9 @@ fn peek(dir: &Path, count: usize, reveal: bool, json: bool) -> Result<Exit> {
 }
 
 fn verify(dir: &Path, json: bool) -> Result<Exit> {
-    let bar = ProgressBar::new(0).with_style(
-        ProgressStyle::with_template("{bar:40} {bytes} of {total_bytes}  {eta} left")
-            .expect("the template is well formed"),
-    );
-    let stat = inspect::verify(dir, |read, of| {
-        bar.set_length(of);
-        bar.set_position(read);
-    })?;
-    bar.finish_and_clear();
+    let mut progress = Progress::new(Unit::Bytes);
+    let stat = inspect::verify(dir, |read, of| progress.at(read, of, String::new))?;
+    progress.end();
     if json {
         out::json(&stat_json(dir, &stat))?;
         return Ok(Exit::done_if(!stat.damaged()));

@@ -1,6 +1,226 @@
-use crate::{config::Flags, exit::Exit};
+//! `forebay demo`: everything embedded in one process, and an audit at the end.
+
+use std::fs::TryLockError;
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use lab::audit::{Ledger, Recorder, Verdict};
+use lab::pace::{self, Outcome, Plan};
+use lab::report::Report;
+use lab::score::Labels;
+use lab::sink::Buffered;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::configured;
+use super::generate::{Source, Traffic, rate};
+use crate::config::{Config, Error, Flags};
+use crate::exit::Exit;
+use crate::pipeline::{Pipeline, Stopped};
+use crate::units::duration;
+use crate::verdict::{LEDGER_EVENTS_MAX, Places};
+use crate::view::{Phase, Picture};
+use crate::watch::{Offered, Watch};
+use crate::{guarantee, open, out, signals, url};
+
+/// What marks a directory as one that may be wiped.
+const MARKER: &str = ".forebay-demo";
+/// How long what is accepted may take to be settled once the traffic has ended. What is left then
+/// is counted as pending.
+const DRAIN_MAX: Duration = Duration::from_secs(600);
+
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
-pub(crate) async fn run(_: Args, _: &Flags) -> anyhow::Result<Exit> {
-    Ok(Exit::Done)
+#[command(after_help = "\
+Examples:
+  forebay demo
+  forebay demo --duration 1m --tps 5000 --profile spike --report demo.json
+
+Everything is kept in {data}/demo, which each run makes anew. Ctrl-C ends it early: what was accepted
+is still settled, audited and reported. The exit code is 1 if the audit is violated.")]
+pub(crate) struct Args {
+    /// For how long, e.g. 30s
+    #[arg(long, value_parser = duration, default_value = "30s")]
+    duration: Duration,
+    /// Payments a second
+    #[arg(long, default_value_t = 2_000.0)]
+    tps: f64,
+    #[command(flatten)]
+    traffic: Traffic,
+    /// Write what it came to as JSON
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// A line a second instead of the picture
+    #[arg(long)]
+    plain: bool,
+}
+
+pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
+    let tps = rate(args.tps)?;
+    let plan = Plan { profile: args.traffic.profile, ..Plan::steady(tps, args.duration) };
+    let source = Source::new(&args.traffic, &plan)?;
+    if let Some(path) = &args.report {
+        writable(path)?;
+    }
+    let (_, config) = configured(flags)?;
+    let config = within(&config.data.join("demo"), config)?;
+
+    let telemetry = server::telemetry::install()?;
+    let stop = signals::stop()?;
+    tokio::spawn({
+        let (telemetry, stop) = (telemetry.clone(), CancellationToken::new());
+        async move { telemetry.upkeep(stop).await }
+    });
+    let url::Store::Sqlite(store) = &config.store;
+    let places = Places::before(&store.path, &config.buffer)?;
+    let mut pipeline = Pipeline::start(&config).await?;
+    let offered = Offered::default();
+    let mut watch =
+        Watch::new(picture(&args, &config), args.plain, telemetry, &pipeline, &offered)?;
+    let began = Instant::now();
+
+    let traffic = tokio::spawn(offer(plan, source, sink(&pipeline), stop.clone(), offered));
+    // An engine that can't go on ends the traffic, too: nothing would be settled any more.
+    let (ended, until) = (pipeline.ended().clone(), stop.clone());
+    tokio::spawn(async move {
+        ended.cancelled().await;
+        until.cancel();
+    });
+    let traffic = watch.during(Phase::Running, &stop, traffic).await?;
+    let enough = CancellationToken::new();
+    let draining = enough.run_until_cancelled(timeout(DRAIN_MAX, pipeline.drained()));
+    watch.during(Phase::Draining, &enough, draining).await;
+    let settling = began.elapsed();
+    let stopped = pipeline.stop().await?;
+    let durability = guarantee::accepted(&config.buffer);
+    let audit = move || audit(&places, traffic, &stopped, settling, &durability);
+    let audit = tokio::task::spawn_blocking(audit);
+    let report = watch.during(Phase::Auditing, &enough, audit).await??;
+    drop(watch);
+    let report = Report { seed: Some(args.traffic.seed), ..report };
+    finish(&report, args.report.as_deref(), &config.data)
+}
+
+/// Writes the report and prints it; the verdict decides how the process ends.
+///
+/// # Errors
+/// If either can't be written.
+pub(super) fn finish(report: &Report, file: Option<&Path>, data: &Path) -> Result<Exit> {
+    if let Some(file) = file {
+        report.write(file)?;
+    }
+    out::line("")?;
+    out::line(report.to_string().trim_end())?;
+    let data = data.display();
+    match file {
+        Some(file) => out::line(format_args!("\nData in {data}, report in {}.", file.display()))?,
+        None => out::line(format_args!("\nData in {data}."))?,
+    }
+    Ok(Exit::done_if(report.audit.verdict == Verdict::Ok))
+}
+
+/// Whether a report can be written to `path`, found out before the work and not after it.
+///
+/// # Errors
+/// If it can't.
+pub(super) fn writable(path: &Path) -> Result<(), Error> {
+    let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
+    file.map(drop).map_err(|e| Error(format!("--report {}: {e}; name another", path.display())))
+}
+
+/// The same configuration, embedded: journal and store in `dir`, which is made anew.
+fn within(dir: &Path, config: Config) -> Result<Config> {
+    make_anew(dir)?;
+    let url::Store::Sqlite(store) = config.store;
+    let buffer = match config.buffer {
+        url::Buffer::Journal(options) => {
+            url::Buffer::Journal(buffer_journal::Options { dir: dir.join("buffer"), ..options })
+        }
+        memory @ url::Buffer::Memory(_) => memory,
+    };
+    Ok(Config {
+        data: dir.to_owned(),
+        buffer,
+        store: url::Store::Sqlite(store_sqlite::Options { path: dir.join("forebay.db"), ..store }),
+        key_file: dir.join("fingerprint.key"),
+        ..config
+    })
+}
+
+/// Wipes `dir` if an earlier demo made it and none is running in it, and makes it.
+fn make_anew(dir: &Path) -> Result<()> {
+    let shown = dir.display();
+    if dir.exists() {
+        let empty = std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
+        if !empty && !dir.join(MARKER).is_file() {
+            bail!(Error(format!(
+                "{shown} was not made by a demo, so it is not wiped; move it away, or name another \
+                 place with --data"
+            )));
+        }
+        let lock = std::fs::File::open(dir.join("buffer/LOCK"));
+        if lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock))) {
+            bail!(
+                "another demo is running in {shown}; wait for it, or name another place with --data"
+            );
+        }
+        std::fs::remove_dir_all(dir).with_context(|| format!("can't wipe {shown}"))?;
+    }
+    std::fs::create_dir_all(dir)
+        .and_then(|()| std::fs::write(dir.join(MARKER), "forebay demo makes this directory anew\n"))
+        .with_context(|| format!("can't make {shown}"))
+}
+
+fn picture(args: &Args, config: &Config) -> Picture {
+    let Traffic { seed, profile, .. } = &args.traffic;
+    let title = format!("forebay demo · {profile} · {}/s · seed {seed}", args.tps);
+    Picture::new(title, guarantee::accepted(&config.buffer), Some(args.duration))
+}
+
+/// What the traffic came to.
+struct Offering {
+    outcome: Outcome,
+    ledger: Ledger,
+    labels: Labels,
+}
+
+/// Where the traffic goes: into the buffer, with a ledger of what became of it.
+fn sink(pipeline: &Pipeline) -> Recorder<Buffered> {
+    let guard = pipeline.guard.clone();
+    let ledger = Ledger::new(LEDGER_EVENTS_MAX).with_cards(move |card| guard.fingerprint(card).0);
+    Recorder::new(Buffered::new(pipeline.buffer().clone()), ledger, open::clock())
+}
+
+async fn offer(
+    plan: Plan,
+    mut source: Source,
+    mut sink: Recorder<Buffered>,
+    stop: CancellationToken,
+    offered: Offered,
+) -> Offering {
+    let mut labels = Labels::default();
+    let mut make = |due| {
+        let (event, label) = source.event(due);
+        labels.add(event.id(), label);
+        event
+    };
+    let mut tell = |now: &Outcome| {
+        offered.lock().unwrap_or_else(PoisonError::into_inner).clone_from(now);
+    };
+    let outcome = pace::run(&plan, &mut make, &mut sink, &stop, &mut tell).await;
+    let (ledger, _) = sink.into_parts();
+    Offering { outcome, ledger, labels }
+}
+
+fn audit(
+    places: &Places,
+    traffic: Offering,
+    stopped: &Stopped,
+    settling: Duration,
+    durability: &str,
+) -> Result<Report> {
+    let Offering { outcome, ledger, labels } = traffic;
+    let report = places.report(ledger, &labels, stopped, durability, settling)?;
+    Ok(report.with_outcome(&outcome))
 }

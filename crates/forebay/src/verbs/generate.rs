@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use jiff::Timestamp;
-use lab::generator::{EventTime, Generator, Options};
+use lab::generator::{EventTime, Generator, Kind, Options};
 use lab::pace::{self, OnRefusal, Outcome, Plan, Profile};
 use model::Event;
-use model::clock::EpochMs;
 
 use crate::config::{Error, Flags};
 use crate::exit::Exit;
@@ -82,7 +81,11 @@ pub(crate) async fn run(args: Args, _: &Flags) -> Result<Exit> {
     };
     let profile = args.traffic.profile;
     let plan = Plan { profile, on_refusal: OnRefusal::Retry, ..Plan::steady(tps, duration) };
-    let mut source = Source::new(&args, &plan)?;
+    let options = Options { run: args.run, labelled_json: args.labels, ..Options::default() };
+    let mut source = Source::with(&args.traffic, &plan, options)?;
+    if let Some(start) = args.start {
+        source.time.start_ms = start.as_millisecond();
+    }
     let stop = signals::stop()?;
     let mut opened = target.open()?;
     if matches!(target, Target::Output) && args.tps.is_none() {
@@ -93,7 +96,7 @@ pub(crate) async fn run(args: Args, _: &Flags) -> Result<Exit> {
     let total = plan.total();
     let mut progress = Progress::new(Unit::Events);
     let outcome =
-        pace::run(&plan, &mut |due| source.event(due), &mut *opened.sink, &stop, &mut |now| {
+        pace::run(&plan, &mut |due| source.event(due).0, &mut *opened.sink, &stop, &mut |now| {
             progress.at(now.offered, total, || format!("accepted {}", grouped(now.accepted)))
         })
         .await;
@@ -116,32 +119,31 @@ pub(super) fn rate(tps: f64) -> Result<f64, Error> {
 }
 
 /// Payments at their event times.
-struct Source {
+pub(super) struct Source {
     generator: Generator,
     time: EventTime,
 }
 
 impl Source {
-    fn new(args: &Args, plan: &Plan) -> Result<Self, Error> {
-        let options = Options {
-            seed: args.traffic.seed,
-            users: args.traffic.users,
-            fraud_share: args.traffic.fraud_share,
-            run: args.run.clone(),
-            labelled_json: args.labels,
-        };
-        let generator = Generator::new(&options).map_err(|error| Error(error.to_string()))?;
-        let now_ms: EpochMs = open::clock().now_ms();
-        let calm = EventTime::calm(now_ms, plan.duration, plan.tps, options.users);
-        let time = match args.start {
-            Some(start) => EventTime { start_ms: start.as_millisecond(), ..calm },
-            None => calm,
-        };
-        Ok(Self { generator, time })
+    /// Payments whose event time is calm and ends now.
+    ///
+    /// # Errors
+    /// If a flag is out of bounds.
+    pub(super) fn new(traffic: &Traffic, plan: &Plan) -> Result<Self, Error> {
+        Self::with(traffic, plan, Options::default())
     }
 
-    fn event(&mut self, due: Duration) -> Event {
-        self.generator.event(self.time.at(due)).0
+    fn with(traffic: &Traffic, plan: &Plan, options: Options) -> Result<Self, Error> {
+        let Traffic { seed, fraud_share, users, .. } = *traffic;
+        let options = Options { seed, fraud_share, users, ..options };
+        let generator = Generator::new(&options).map_err(|error| Error(error.to_string()))?;
+        let now_ms = open::clock().now_ms();
+        Ok(Self { generator, time: EventTime::calm(now_ms, plan.duration, plan.tps, users) })
+    }
+
+    /// The next payment, due so long after the beginning, and its label.
+    pub(super) fn event(&mut self, due: Duration) -> (Event, Option<Kind>) {
+        self.generator.event(self.time.at(due))
     }
 }
 
@@ -151,7 +153,7 @@ async fn unpaced(source: &mut Source, plan: &Plan, opened: &mut Opened) -> Resul
     let mut made = 0;
     while made < total {
         let to = total.min(made + BATCH_MAX as u64);
-        let batch: Vec<_> = (made..to).map(|index| source.event(plan.at(index))).collect();
+        let batch: Vec<_> = (made..to).map(|index| source.event(plan.at(index)).0).collect();
         opened.sink.offer(&batch).await?;
         made = to;
     }

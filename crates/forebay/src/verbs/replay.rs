@@ -1,6 +1,207 @@
-use crate::{config::Flags, exit::Exit};
+//! `forebay replay`: a file of real payments into a buffer or a server.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use lab::audit::{Ledger, Recorder};
+use lab::replay::{Format, Options, Progress as Done, Replay, Start, Summary};
+use lab::report::Report;
+use lab::score::Labels;
+use lab::sink::{Buffered, Sink};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::configured;
+use super::demo::{finish, writable};
+use crate::config::{Config, Error, Flags};
+use crate::exit::Exit;
+use crate::pipeline::Pipeline;
+use crate::progress::{Progress, Unit};
+use crate::target::Target;
+use crate::units::grouped;
+use crate::verdict::{LEDGER_EVENTS_MAX, Places, per_second};
+use crate::{guarantee, open, out, signals, url};
+
+/// How often the progress of settling is looked at.
+const SETTLING_LOOK: Duration = Duration::from_millis(250);
+
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
-pub(crate) async fn run(_: Args, _: &Flags) -> anyhow::Result<Exit> {
-    Ok(Exit::Done)
+#[command(after_help = "\
+Examples:
+  forebay replay examples/payments.ndjson --drain
+  forebay replay card-payments-2018-04.csv.gz --map examples/card-payments-2018.toml --drain
+  forebay replay payments.csv --to http://127.0.0.1:8080
+
+An interrupted replay goes on where it was when the same command is run again. The exit code is 1 when
+records were rejected.")]
+pub(crate) struct Args {
+    /// CSV or NDJSON, plain or gzipped
+    file: PathBuf,
+    /// What each field of a payment is made of, as TOML [default: the column of its name]
+    #[arg(long, value_name = "FILE")]
+    map: Option<PathBuf>,
+    /// What the records are written in [default: by the file's name]
+    #[arg(long)]
+    format: Option<Written>,
+    /// Where to: journal:DIR or http://HOST:PORT [default: the configured buffer]
+    #[arg(long, value_name = "URL")]
+    to: Option<String>,
+    /// Settle everything in this process as well, audit it, and print what it came to
+    #[arg(long, conflicts_with = "to")]
+    drain: bool,
+    /// Start over, whatever was done before
+    #[arg(long)]
+    restart: bool,
+    /// With --drain: write what it came to as JSON
+    #[arg(long, value_name = "FILE", requires = "drain")]
+    report: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Written {
+    Csv,
+    Ndjson,
+}
+
+pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
+    let (settings, config) = configured(flags)?;
+    if let Some(path) = &args.report {
+        writable(path)?;
+    }
+    let target = match &args.to {
+        Some(to) => Target::parse(to)?,
+        None => Target::Buffer(config.buffer.clone()),
+    };
+    if matches!(target, Target::Output) {
+        let problem = "--to -: a replay goes to a buffer or a server, not to standard output";
+        return Err(Error(problem.to_owned()).into());
+    }
+    let named = args.to.clone().unwrap_or_else(|| url::redacted(&settings.path("buffer")));
+    let replay = prepare(&args, &config, named)?;
+    let stop = signals::stop()?;
+    if args.drain {
+        return drain(&args, &config, &replay, &stop).await;
+    }
+    let mut opened = target.open()?;
+    let summary = offer(&replay, &mut *opened.sink, &stop).await;
+    opened.close().await?;
+    tell(&summary?)
+}
+
+fn prepare(args: &Args, config: &Config, target: String) -> Result<Replay> {
+    let map = args.map.as_ref().map(|path| {
+        std::fs::read_to_string(path)
+            .map_err(|e| Error(format!("the map {} can't be read: {e}", path.display())))
+    });
+    let format = args.format.map(|written| match written {
+        Written::Csv => Format::Csv,
+        Written::Ndjson => Format::Ndjson,
+    });
+    let options = Options { restart: args.restart, format, ..Options::new(&config.data, target) };
+    // Whatever is wrong with the file's name, its map or its format is wrong with the arguments.
+    Replay::new(&args.file, map.transpose()?.as_deref(), options)
+        .map_err(|error| Error(format!("{error:#}")).into())
+}
+
+async fn offer(replay: &Replay, sink: &mut dyn Sink, stop: &CancellationToken) -> Result<Summary> {
+    let mut progress = Progress::new(Unit::Bytes);
+    let mut tell = |done: &Done| {
+        progress.at(done.bytes, done.bytes_total, || {
+            let waiting = if done.waiting { ", waiting for room" } else { "" };
+            let (accepted, rejected) = (grouped(done.accepted), grouped(done.rejected));
+            format!("accepted {accepted}, rejected {rejected}{waiting}")
+        });
+    };
+    let summary = replay.run(sink, open::clock().now_ms(), stop, &mut tell).await;
+    progress.end();
+    summary
+}
+
+/// Offers and settles in this process.
+async fn drain(
+    args: &Args,
+    config: &Config,
+    replay: &Replay,
+    stop: &CancellationToken,
+) -> Result<Exit> {
+    let url::Store::Sqlite(store) = &config.store;
+    let places = Places::before(&store.path, &config.buffer)?;
+    let mut pipeline = Pipeline::start(config).await?;
+    let began = Instant::now();
+    let guard = pipeline.guard.clone();
+    let ledger = Ledger::new(LEDGER_EVENTS_MAX).with_cards(move |card| guard.fingerprint(card).0);
+    let sink = Buffered::new(pipeline.buffer().clone());
+    let mut recorder = Recorder::new(sink, ledger, open::clock());
+    let summary = offer(replay, &mut recorder, stop).await;
+    let offering = began.elapsed();
+    if summary.is_ok() {
+        settle(&mut pipeline, stop).await;
+    }
+    let settling = began.elapsed();
+    let stopped = pipeline.stop().await?;
+    let summary = summary?;
+    let (ledger, _) = recorder.into_parts();
+    let durability = guarantee::accepted(&config.buffer);
+    let audit = tokio::task::spawn_blocking(move || {
+        places.report(ledger, &Labels::default(), &stopped, &durability, settling)
+    });
+    let report = Report {
+        offered: summary.records,
+        accepted: summary.accepted,
+        refused: 0,
+        duration_s: offering.as_secs_f64(),
+        achieved_tps: per_second(summary.accepted, offering),
+        ..audit.await.context("the audit broke off")??
+    };
+    let told = tell(&summary)?;
+    let finished = finish(&report, args.report.as_deref(), &config.data)?;
+    Ok(if finished == Exit::Done { told } else { finished })
+}
+
+/// Waits until nothing is left to settle; a signal ends it, and what is left comes next time.
+async fn settle(pipeline: &mut Pipeline, stop: &CancellationToken) {
+    let (stats, buffer) = (pipeline.stats().clone(), pipeline.buffer().clone());
+    let mut progress = Progress::new(Unit::Events);
+    let drained = stop.run_until_cancelled(pipeline.drained());
+    let mut drained = std::pin::pin!(drained);
+    loop {
+        tokio::select! {
+            _ = &mut drained => break,
+            () = tokio::time::sleep(SETTLING_LOOK) => {
+                let counts = stats.counts();
+                let done = counts.settled + counts.duplicates + counts.dead;
+                let left = buffer.depth().await.map_or(0, |depth| depth.ready + depth.leased);
+                progress.at(done, done + left, || "settled".to_owned());
+            }
+        }
+    }
+    progress.end();
+}
+
+/// What was offered, and what was rejected, by reason.
+fn tell(summary: &Summary) -> Result<Exit> {
+    match summary.start {
+        Start::Fresh => {}
+        Start::Resumed(records) => {
+            out::line(format_args!("Went on behind {} records.", grouped(records)))?;
+        }
+        Start::AlreadyFinished => {
+            out::line("All of this file was offered before; --restart offers it again.")?;
+        }
+    }
+    let rejected = summary.rejects.total();
+    out::line(format_args!(
+        "{} records, {} accepted, {} rejected.",
+        grouped(summary.records_total),
+        grouped(summary.accepted_total),
+        grouped(rejected)
+    ))?;
+    if rejected > 0 {
+        out::line(summary.rejects.to_string().trim_end())?;
+    }
+    if !summary.finished {
+        out::line("Interrupted: run it again to go on from there.")?;
+    }
+    Ok(Exit::done_if(rejected == 0 && summary.finished))
 }

@@ -1,3 +1,4 @@
+mod counted;
 mod disturbed;
 mod fake;
 
@@ -199,6 +200,18 @@ async fn the_same_id_on_another_card_is_a_duplicate_that_leaves_that_card_as_it_
 }
 
 #[tokio::test]
+async fn a_card_is_read_back_when_the_store_takes_what_the_lane_remembers() {
+    let store = Arc::new(Fake::default());
+    let mut lane = open(&store).await.lane();
+    assert_eq!(outcomes(&mut lane, &seconds(0, 4)).await, "ssss");
+    // Somebody deletes rows behind the lane's back; the store is right, and the lane notices.
+    store.clear();
+    assert_eq!(outcomes(&mut lane, &seconds(3, 4)).await, "s");
+    assert_eq!(outcomes(&mut lane, &seconds(4, 5)).await, "s");
+    assert_eq!(flagged(&store), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn failures_keep_their_class_and_leave_no_trace() {
     let said = || "no".to_owned();
     for (error, expect) in [
@@ -268,8 +281,7 @@ async fn the_pipeline_is_named_as_the_reference_has_it() {
 #[tokio::test]
 async fn a_bad_ruleset_and_an_unreadable_store_are_refused_at_the_start() {
     let port = |store: Fake| -> Arc<dyn Payments> { Arc::new(store) };
-    let mut ruleset = Ruleset::default();
-    ruleset.version = 0;
+    let ruleset = Ruleset { version: 0, ..Ruleset::default() };
     let got = Handler::open(port(Fake::default()), guard(), ruleset, 1).await;
     assert!(matches!(got, Err(Error::Ruleset { field: "version", .. })));
     let error = StoreError::Unavailable("busy".to_owned());

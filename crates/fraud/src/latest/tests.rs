@@ -44,7 +44,7 @@ fn by_the_rule(times: &[i64], retention: Retention) -> Vec<Slot> {
 }
 
 fn held(latest: &Latest) -> Vec<Slot> {
-    latest.slots.iter().copied().filter(|slot| *slot != VACANT).collect()
+    latest.slots().iter().copied().filter(|slot| *slot != VACANT).collect()
 }
 
 #[test]
@@ -63,15 +63,19 @@ fn the_fewest_and_the_most_are_kept() {
     let together = [5; RECENT_MAX + 1];
     let latest = grown(&together, RETENTION);
     assert_eq!(held(&latest).len(), RECENT_MAX);
-    assert_eq!(latest.slots[0], slot(1, 5), "of equal times, the one settled first goes first");
+    assert_eq!(latest.slots()[0], slot(1, 5), "of equal times, the one settled first goes first");
 }
 
 #[test]
 fn room_is_given_back_after_a_burst() {
     let mut times = vec![5; RECENT_MAX];
-    assert_eq!(grown(&times, RETENTION).slots.len(), RECENT_MAX);
-    times.extend((1..10).map(|nth| nth * 1_000));
-    assert_eq!(grown(&times, RETENTION).slots.len(), RETENTION.keep_min);
+    assert_eq!(grown(&times, RETENTION).burst.len(), RECENT_MAX);
+    times.push(1_000);
+    let latest = grown(&times, RETENTION);
+    assert_eq!((latest.burst.len(), held(&latest).len()), (0, RETENTION.keep_min));
+    let many = Retention { keep_min: 20, ..RETENTION };
+    let latest = grown(&times, many);
+    assert_eq!((latest.burst.len(), held(&latest).len()), (20, 20));
 }
 
 fn times() -> impl Strategy<Value = Vec<i64>> {

@@ -10,9 +10,9 @@ use server::{Readiness, Service, Telemetry};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+use crate::Scale;
 use crate::load;
 use crate::table::{Row, paired};
-use crate::Scale;
 
 const CONNECTIONS: usize = 64;
 const PAIRS: usize = 5;
@@ -38,13 +38,8 @@ fn serve(telemetry: &Telemetry, seconds: f64, effective: bool) -> Result<f64> {
     let (journal, _) = JournalBuffer::open(Options::new(dir.path()), Arc::new(System))?;
     let journal: Arc<dyn Buffer> = Arc::new(journal);
     let options = server::Options::default();
-    let mut service = Service::new(
-        journal,
-        Arc::new(System),
-        telemetry.clone(),
-        Readiness::new(),
-        options,
-    );
+    let mut service =
+        Service::new(journal, Arc::new(System), telemetry.clone(), Readiness::new(), options);
     if !effective {
         service = service.without_effect();
     }

@@ -11,9 +11,9 @@ use buffer_journal::{JournalBuffer, Options};
 use model::clock::System;
 use tempfile::TempDir;
 
+use crate::Scale;
 use crate::events::plain;
 use crate::table::{Row, paired};
-use crate::Scale;
 
 const BATCH: usize = 1000;
 const PAIRS: usize = 5;

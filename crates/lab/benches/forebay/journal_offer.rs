@@ -16,9 +16,9 @@ use journal::segment;
 use model::clock::System;
 use tempfile::TempDir;
 
+use crate::Scale;
 use crate::events::{EVENT_BYTES, plain};
 use crate::table::{Row, paired};
-use crate::Scale;
 
 const PRODUCERS: usize = 32;
 const BATCH: usize = 100;

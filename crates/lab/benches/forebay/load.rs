@@ -11,7 +11,11 @@ use tokio::net::TcpStream;
 const DIGITS: usize = 16;
 
 /// Requests a second answered 202 over `connections` kept-alive connections for `seconds`.
-pub(crate) async fn run(address: std::net::SocketAddr, connections: usize, seconds: f64) -> Result<f64> {
+pub(crate) async fn run(
+    address: std::net::SocketAddr,
+    connections: usize,
+    seconds: f64,
+) -> Result<f64> {
     let end = Instant::now() + Duration::from_secs_f64(seconds);
     let mut tasks = tokio::task::JoinSet::new();
     for n in 0..connections {

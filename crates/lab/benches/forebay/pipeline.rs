@@ -18,8 +18,8 @@ use store::card::Guard;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use crate::table::{Row, Target, paired};
 use crate::Scale;
+use crate::table::{Row, Target, paired};
 
 const PAIRS: usize = 3;
 const OFFER_BATCH: usize = 1000;

@@ -8,17 +8,17 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::table::{Row, Target};
 use crate::Scale;
+use crate::table::{Row, Target};
 
 const TPS: &str = "5000";
 const BACKLOG: u32 = 10_000_000;
 
 /// The binary that `cargo xtask bench` has built.
 fn binary() -> Result<PathBuf> {
-    std::env::var_os("FOREBAY_BIN")
+    std::env::var_os("BENCH_BINARY")
         .map(PathBuf::from)
-        .context("FOREBAY_BIN names no binary; run `cargo xtask bench`, which builds it")
+        .context("BENCH_BINARY names no binary; run `cargo xtask bench`, which builds it")
 }
 
 pub(crate) fn latency(scale: Scale) -> Result<Vec<Row>> {
@@ -35,7 +35,10 @@ pub(crate) fn latency(scale: Scale) -> Result<Vec<Row>> {
     ensure!(status.success(), "the demo ended with {status}");
     let report: Value = serde_json::from_slice(&std::fs::read(&report)?)?;
     let figure = |path: &str| {
-        report.pointer(path).and_then(Value::as_f64).with_context(|| format!("no {path} in the report"))
+        report
+            .pointer(path)
+            .and_then(Value::as_f64)
+            .with_context(|| format!("no {path} in the report"))
     };
     let note = format!(
         "sync=always, {TPS} payments/s for {duration}, settled {:.0}, p50 {} ms, max {} ms, audit {}",

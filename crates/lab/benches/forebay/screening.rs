@@ -10,8 +10,8 @@ use serde::Deserialize;
 use store::History;
 use store::card::Fingerprint;
 
-use crate::table::{Row, paired};
 use crate::Scale;
+use crate::table::{Row, paired};
 
 const CARDS: usize = 100_000;
 const START_MS: i64 = 1_760_000_000_000;
@@ -36,9 +36,8 @@ pub(crate) fn run(scale: Scale) -> Result<Vec<Row>> {
     // Users have one card or two; enough of them for the cards asked for.
     let options = Options { users: CARDS * 2 / 3, ..Options::default() };
     let mut generator = Generator::new(&options)?;
-    let json: Vec<Vec<u8>> = (0..count)
-        .map(|n| generator.event(START_MS + n as i64).0.payload().to_vec())
-        .collect();
+    let json: Vec<Vec<u8>> =
+        (0..count).map(|n| generator.event(START_MS + n as i64).0.payload().to_vec()).collect();
     let payments: Vec<Payment<'_>> = json
         .iter()
         .map(|json| Payment::parse(json, START_MS).context("generated payments are good"))

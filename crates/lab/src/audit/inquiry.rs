@@ -60,7 +60,8 @@ impl Audit {
         let Some(at) = self.find(&id) else {
             if self.strict {
                 self.finding.phantom_rows += 1;
-                self.finding.example(|| format!("{} is in the store, but was never offered", row.tx_id));
+                self.finding
+                    .example(|| format!("{} is in the store, but was never offered", row.tx_id));
             }
             return;
         };
@@ -99,7 +100,8 @@ impl Audit {
             self.finding.accepted += u64::from(accepted);
             if accepted && found == 0 {
                 self.finding.lost += 1;
-                self.finding.example(|| format!("event {nth}, counted from 0 as offered, is nowhere"));
+                self.finding
+                    .example(|| format!("event {nth}, counted from 0 as offered, is nowhere"));
             }
             if found & SETTLED != 0 && found & DEAD != 0 {
                 self.finding.settled_and_dead += 1;

@@ -95,7 +95,8 @@ impl Category {
     }
 
     fn is_open_in(&self, hour: u8) -> bool {
-        (self.opens..self.closes).contains(&hour) || (self.opens..self.closes).contains(&(hour + 24))
+        (self.opens..self.closes).contains(&hour)
+            || (self.opens..self.closes).contains(&(hour + 24))
     }
 
     /// The bounds of its latest opening that begins at or before `at_ms`, cut at `at_ms`.

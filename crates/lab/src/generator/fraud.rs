@@ -98,7 +98,13 @@ impl Frauds {
             self.owed[Kind::Velocity as usize] -= 1.0;
         }
         let [small, middle, ..] = category::ALL[ONLINE].bounds;
-        Some(Draft { card, category: ONLINE, amount: draw.within(small, middle), at_ms: now_ms, label })
+        Some(Draft {
+            card,
+            category: ONLINE,
+            amount: draw.within(small, middle),
+            at_ms: now_ms,
+            label,
+        })
     }
 }
 

@@ -198,7 +198,8 @@ fn every_event_reads_back_as_the_payment_it_was_made_from() {
 fn at_two_thousand_a_second_calm_time_keeps_plain_traffic_plain_even_at_triple_rate() {
     let minute = std::time::Duration::from_secs(60);
     let time = EventTime::calm(NOON, minute, 2_000.0, 500);
-    let mut generator = Generator::new(&Options { fraud_share: 0.0, ..Options::default() }).unwrap();
+    let mut generator =
+        Generator::new(&Options { fraud_share: 0.0, ..Options::default() }).unwrap();
     let mut naive = Naive::default();
     let mut hits = 0;
     for n in 0..50_000 {

@@ -1,4 +1,5 @@
-//! Runs against sinks that are quick, slow, full and broken.
+//! Runs against sinks that are quick, slow, full and broken. Time stands still but for the waits, so
+//! that nothing depends on how busy the machine is.
 
 use std::time::Duration;
 
@@ -67,7 +68,7 @@ fn what_is_due_over_a_whole_run_is_the_rate_times_the_duration() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_quick_sink_is_offered_everything_in_order_and_in_time() {
     for profile in Profile::ALL {
         let plan = Plan { profile, ..Plan::steady(4_000.0, millis(500)) };
@@ -81,7 +82,7 @@ async fn a_quick_sink_is_offered_everything_in_order_and_in_time() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_slow_sink_gets_all_the_same_and_the_rate_is_reported_as_not_held() {
     // 10 events in 5 ms or more: at most 2,000 a second, where 4,000 are asked for.
     let plan = Plan { batch_max: 10, ..Plan::steady(4_000.0, millis(250)) };
@@ -93,17 +94,16 @@ async fn a_slow_sink_gets_all_the_same_and_the_rate_is_reported_as_not_held() {
     assert_eq!(sink.ids, ids(1_000));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_a_hopeless_sink_never_came_to_is_counted_when_the_overrun_is_used_up() {
-    let plan =
-        Plan { batch_max: 1, overrun_max: millis(50), ..Plan::steady(1_000.0, millis(100)) };
+    let plan = Plan { batch_max: 1, overrun_max: millis(50), ..Plan::steady(1_000.0, millis(100)) };
     let mut sink = Scripted { takes: millis(10), ..scripted(|count| Ok(Offered::accepted(count))) };
     let outcome = go(&plan, &mut sink).await;
     assert!(!outcome.held && outcome.accepted < 20, "{outcome:?}");
     assert_eq!(outcome.offered + outcome.unoffered, 100);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn refused_events_are_dropped_and_counted_and_the_pause_is_kept() {
     let plan = Plan { batch_max: 10, ..Plan::steady(1_000.0, millis(100)) };
     let mut offers = Vec::new();
@@ -121,13 +121,10 @@ async fn refused_events_are_dropped_and_counted_and_the_pause_is_kept() {
     assert!(offers[1] - offers[0] >= millis(60));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn refused_events_are_offered_again_before_newer_ones_when_asked_to() {
-    let plan = Plan {
-        batch_max: 10,
-        on_refusal: OnRefusal::Retry,
-        ..Plan::steady(2_000.0, millis(100))
-    };
+    let plan =
+        Plan { batch_max: 10, on_refusal: OnRefusal::Retry, ..Plan::steady(2_000.0, millis(100)) };
     let mut call = 0;
     // Every other offer is taken only in part.
     let mut sink = scripted(|count| {
@@ -142,7 +139,7 @@ async fn refused_events_are_offered_again_before_newer_ones_when_asked_to() {
     assert_eq!(sink.ids, ids(200));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_outage_is_waited_out_and_a_broken_sink_ends_the_run() {
     let plan = Plan::steady(1_000.0, millis(50));
     let mut call = 0;
@@ -161,7 +158,7 @@ async fn an_outage_is_waited_out_and_a_broken_sink_ends_the_run() {
     assert_eq!(outcome.unknown, outcome.offered);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_stop_ends_even_a_pause() {
     let stop = CancellationToken::new();
     let plan = Plan { on_refusal: OnRefusal::Retry, ..Plan::steady(1_000.0, millis(60_000)) };

@@ -30,7 +30,9 @@ impl<'m> Apply<'m> {
     ) -> Result<Event, Reject> {
         for (index, (text, template)) in self.texts.iter_mut().zip(&self.map.texts).enumerate() {
             text.clear();
-            template.fill(&value, text).map_err(|problem| reject(map::text_field(index), problem))?;
+            template
+                .fill(&value, text)
+                .map_err(|problem| reject(map::text_field(index), problem))?;
         }
         self.text.clear();
         let filled = self.map.amount.fill(&value, &mut self.text);
@@ -152,7 +154,12 @@ mod tests {
         check("", "57.16", at, "amount: has decimals");
         check("", "many", at, "amount: must be a decimal");
         check("", "-1", at, "amount: ");
-        check("amount = { column = \"amount\", scale = 100000000000 }", "999999999999", at, "amount: is past");
+        check(
+            "amount = { column = \"amount\", scale = 100000000000 }",
+            "999999999999",
+            at,
+            "amount: is past",
+        );
         check("", "1", "yesterday", "created_at: must be RFC 3339");
         check("", "1", "1970-01-01T00:00:00Z", "created_at: ");
         check("tier = { constant = \"gold\" }", "1", at, "tier: must be vip");

@@ -94,7 +94,8 @@ mod tests {
 
     #[test]
     fn what_is_no_plain_decimal_is_refused() {
-        for text in ["", "-", ".", "1e5", "1,000", " 1", "0x10", "1.2.3", "NaN", "1234567890123456789"]
+        for text in
+            ["", "-", ".", "1e5", "1,000", " 1", "0x10", "1.2.3", "NaN", "1234567890123456789"]
         {
             assert_eq!(Decimal::parse(text), None, "{text:?}");
         }

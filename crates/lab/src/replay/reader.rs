@@ -170,7 +170,14 @@ struct Batching {
 
 impl Batching {
     fn new(batch_max: usize, skip: u64, position: Position) -> Self {
-        Self { batch: Batch::default(), batch_max: batch_max.max(1), bytes: 0, records: 0, skip, position }
+        Self {
+            batch: Batch::default(),
+            batch_max: batch_max.max(1),
+            bytes: 0,
+            records: 0,
+            skip,
+            position,
+        }
     }
 
     /// Whether the record at hand is to be passed over; counts it if so.

@@ -122,8 +122,7 @@ impl Replay {
     /// If the file is not there, its format can't be told, or the map can't be used.
     pub fn new(file: &Path, map: Option<&str>, options: Options) -> anyhow::Result<Self> {
         let absolute = file.canonicalize();
-        let absolute =
-            absolute.with_context(|| format!("{} can't be opened", file.display()))?;
+        let absolute = absolute.with_context(|| format!("{} can't be opened", file.display()))?;
         let Some(format) = options.format.or_else(|| Format::of(&absolute)) else {
             bail!(
                 "{} is neither .csv nor .ndjson (also with .gz) by its name; say which it is",

@@ -46,7 +46,8 @@ impl Place {
     /// Replaces the state in one step. Not synced: after a power failure an older one may be found,
     /// and the batches in between are offered once more.
     pub(super) fn save(&self, state: &State) -> anyhow::Result<()> {
-        let cant = || format!("{} can't be written; make room or mend its rights", self.0.display());
+        let cant =
+            || format!("{} can't be written; make room or mend its rights", self.0.display());
         let directory = self.0.parent().expect("a place lies in the replay directory");
         fs::create_dir_all(directory).with_context(cant)?;
         let draft = self.0.with_extension("json.new");

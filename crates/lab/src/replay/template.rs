@@ -43,7 +43,9 @@ impl Template {
             }
             let inside = rest.split_once('}').filter(|_| brace == "{");
             let Some((column, after)) = inside else {
-                return Err(format!("{text:?} has a lone {brace}; write {brace}{brace} for a brace"));
+                return Err(format!(
+                    "{text:?} has a lone {brace}; write {brace}{brace} for a brace"
+                ));
             };
             if !literal.is_empty() {
                 parts.push(Part::Literal(std::mem::take(&mut literal)));

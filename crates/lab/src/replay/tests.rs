@@ -159,7 +159,11 @@ async fn a_replay_that_failed_goes_on_with_the_batch_that_failed() {
     let mut calls = 0;
     let answer: Answer<'_> = Box::new(|events| {
         calls += 1;
-        if calls == 3 { Err(Error::Fatal("gone".into())) } else { Ok(Offered::accepted(events.len())) }
+        if calls == 3 {
+            Err(Error::Fatal("gone".into()))
+        } else {
+            Ok(Offered::accepted(events.len()))
+        }
     });
     let mut first = Keeps { answer, ids: Vec::new() };
     let failed = scene.try_replay(&file, Some(MAP), scene.options(), &mut first).await;
@@ -203,7 +207,7 @@ async fn bad_records_are_counted_by_reason_and_their_neighbours_go_through() {
         format!("2,{at},1,many"),
         format!("3,{at},1,2,3"),
         format!("4,{at},12345678901,1"),
-        format!("5,tomorrow,1,1"),
+        "5,tomorrow,1,1".to_owned(),
         format!("6,{at},1,\"7.00\""),
         format!("\"7\n\",{at},1,x"),
         format!("8,{at},\"a,b\",1"),
@@ -217,7 +221,9 @@ async fn bad_records_are_counted_by_reason_and_their_neighbours_go_through() {
     assert_eq!(sink.ids, ["t-0", "t-6", "t-9"]);
     assert_eq!((summary.records, summary.accepted, summary.rejects.total()), (11, 3, 8));
     let listed = summary.rejects.to_string();
-    for expected in ["must have 4 columns", "amount: must be a decimal", "is wider than 10", "UTF-8"] {
+    for expected in
+        ["must have 4 columns", "amount: must be a decimal", "is wider than 10", "UTF-8"]
+    {
         assert!(listed.contains(expected), "{expected} not in {listed}");
     }
     let columns = summary.rejects.by_count().into_iter().find(|(r, _)| r.contains("4 columns"));
@@ -291,8 +297,7 @@ async fn what_is_refused_is_offered_again_until_the_patience_is_at_its_end() {
     assert_eq!((summary.accepted, sink.ids), (30, ids(0..30)));
     assert!(summary.refused > 0);
 
-    let options =
-        Options { restart: true, patience: Duration::from_millis(50), ..scene.options() };
+    let options = Options { restart: true, patience: Duration::from_millis(50), ..scene.options() };
     let full: Answer<'_> = Box::new(|e| Ok(Offered::refused(e.len(), Duration::from_millis(1))));
     let mut sink = Keeps { answer: full, ids: Vec::new() };
     let error = scene.try_replay(&file, Some(MAP), options, &mut sink).await.unwrap_err();

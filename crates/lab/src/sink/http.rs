@@ -87,7 +87,11 @@ impl Http {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Error {
-        Error::Unavailable(format!("the server at {} can't be reached: {}", self.base, chain(error)))
+        Error::Unavailable(format!(
+            "the server at {} can't be reached: {}",
+            self.base,
+            chain(error)
+        ))
     }
 }
 
@@ -174,7 +178,9 @@ fn understand(
 
 fn said(status: StatusCode, body: &[u8]) -> String {
     let words = match serde_json::from_slice(body) {
-        Ok(Refused { error: Fault { field: Some(field), problem } }) => format!("{field}: {problem}"),
+        Ok(Refused { error: Fault { field: Some(field), problem } }) => {
+            format!("{field}: {problem}")
+        }
         Ok(Refused { error: Fault { field: None, problem } }) => problem,
         Err(_) => String::from_utf8_lossy(body).chars().take(SHOWN_CHARS_MAX).collect(),
     };

@@ -34,7 +34,10 @@ impl<W: Write + Send> Sink for Lines<W> {
         for event in events {
             append_line(event.payload(), &mut self.batch);
         }
-        self.out.write_all(&self.batch).and_then(|()| self.out.flush()).map_err(|error| failure(&error))?;
+        self.out
+            .write_all(&self.batch)
+            .and_then(|()| self.out.flush())
+            .map_err(|error| failure(&error))?;
         Ok(Offered::accepted(events.len()))
     }
 }

@@ -1,7 +1,7 @@
 //! Sinks against what is really behind them.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use buffer::Buffer;
@@ -26,6 +26,12 @@ fn memory(events_max: usize) -> Arc<dyn Buffer> {
     Arc::new(Memory::new(options, Arc::new(Manual::at(NOW_MS))))
 }
 
+/// There is one for each process.
+fn telemetry() -> server::Telemetry {
+    static TELEMETRY: OnceLock<server::Telemetry> = OnceLock::new();
+    TELEMETRY.get_or_init(|| server::telemetry::install().unwrap()).clone()
+}
+
 /// A real server in front of `buffer`, on a free port, until the returned guard is dropped.
 async fn serve(buffer: Arc<dyn Buffer>) -> (SocketAddr, tokio_util::sync::DropGuard) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -33,7 +39,7 @@ async fn serve(buffer: Arc<dyn Buffer>) -> (SocketAddr, tokio_util::sync::DropGu
     let service = server::Service::new(
         buffer,
         Arc::new(Manual::at(NOW_MS)),
-        server::Telemetry::detached(),
+        telemetry(),
         server::Readiness::new(),
         server::Options::default(),
     );

@@ -58,6 +58,10 @@ impl Fake {
         self.rows.lock().unwrap().clone()
     }
 
+    pub(super) fn clear(&self) {
+        self.rows.lock().unwrap().clear();
+    }
+
     /// The names of the calls since this was last asked.
     pub(super) fn calls(&self) -> String {
         std::mem::take(&mut *self.calls.lock().unwrap()).join(" ")
