@@ -194,6 +194,6 @@ fn scan(
         Err(e) => return Err(failed(e)),
     };
     let scan = segment::scan(&*file, base, expected, on_record).map_err(failed)?;
-    let bytes = file.len().map_err(failed)?;
+    let bytes = file.length().map_err(failed)?;
     Ok(Some((scan, bytes)))
 }

@@ -232,7 +232,8 @@ impl Inner {
                 Ok(Some(envelope)) => leased.push(envelope),
                 Ok(None) => self.unreadable(state, receipt),
                 Err(e) => {
-                    tracing::error!(seq = place.seq, error = %e, "an event could not be read again; it stays in the journal");
+                    let seq = place.seq;
+                    tracing::error!(seq, error = %e, "an event can't be read again; it is kept");
                     state.window.release(&[receipt], due_ms);
                 }
             }
@@ -304,8 +305,7 @@ impl State {
             self.recovered = self.recovered.saturating_sub(1);
         }
         let bytes = u32::try_from(HEADER_BYTES + record.body.len()).unwrap_or(u32::MAX);
-        let place =
-            Place { seq, offset: record.offset, bytes, accepted_at_ms: record.at_ms };
+        let place = Place { seq, offset: record.offset, bytes, accepted_at_ms: record.at_ms };
         match event_of(record) {
             Some(event) => {
                 let receipt = self.window.lease_fresh(&place, due_ms);
@@ -384,8 +384,7 @@ impl Buffer for JournalBuffer {
     }
 
     async fn bury(&self, burials: &[(Receipt, String)]) -> Result<usize, Error> {
-        let (receipts, burials): (Vec<_>, Vec<_>) =
-            self.inner.exhume(burials)?.into_iter().unzip();
+        let (receipts, burials): (Vec<_>, Vec<_>) = self.inner.exhume(burials)?.into_iter().unzip();
         // The leases must not run out while the letters are synced: whoever leased the events then
         // would settle what is dead.
         let due_ms = self.inner.clock.now_ms().saturating_add(self.inner.options.lease_ms);
@@ -451,6 +450,9 @@ impl DeadLetters for JournalBuffer {
     }
 
     async fn replay(&self, seqs: &[u64]) -> Result<usize, Error> {
+        let mut seqs = seqs.to_vec();
+        seqs.sort_unstable();
+        seqs.dedup();
         let mut replayed = 0;
         for some in seqs.chunks(REPLAY_BATCH) {
             let letters = self.inner.dead.get(some)?;

@@ -114,7 +114,11 @@ impl Window {
 
     /// Takes a fresh event on lease. `place.seq` is the next number of the window.
     pub(crate) fn lease_fresh(&mut self, place: &Place, due_ms: i64) -> Receipt {
-        debug_assert_eq!(place.seq, self.base + self.slots.len() as u64, "fresh ones come in order");
+        debug_assert_eq!(
+            place.seq,
+            self.base + self.slots.len() as u64,
+            "fresh ones come in order"
+        );
         self.slots.push_back(Slot {
             accepted_at_ms: place.accepted_at_ms,
             due_ms,

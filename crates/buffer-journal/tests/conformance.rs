@@ -1,5 +1,7 @@
 //! The journal backend against the conformance suite, on the real disk.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

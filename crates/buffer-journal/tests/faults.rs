@@ -5,6 +5,8 @@
 //! is there, in order; so is each confirmed dead letter; nothing is there that was never offered.
 //! What was acked may come again, and what was refused may be there all the same: effects are deduped.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -265,8 +267,7 @@ impl World {
         let numbers: Vec<usize> = there.iter().map(|e| number(&e.event)).collect();
         assert!(numbers.iter().all(|n| self.offered.contains(n)), "never offered: {numbers:?}");
         let expected = self.model.owed().await;
-        let owed: Vec<usize> =
-            numbers.iter().copied().filter(|n| expected.contains(n)).collect();
+        let owed: Vec<usize> = numbers.iter().copied().filter(|n| expected.contains(n)).collect();
         assert_eq!(owed, expected, "accepted and not there, or out of order");
         let depth = self.journal.depth().await.unwrap();
         assert_eq!((depth.ready, depth.leased), (0, there.len() as u64));

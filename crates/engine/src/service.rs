@@ -144,7 +144,11 @@ async fn release(shared: &Shared) -> u64 {
         match timeout(LAST_STEP_MAX, back).await {
             Ok(Ok(count)) => released += count as u64,
             Ok(Err(error)) => {
-                tracing::warn!(%error, held = receipts.len(), "events could not be released; they come again when their leases expire");
+                tracing::warn!(
+                    %error,
+                    held = receipts.len(),
+                    "events could not be released; they come again when their leases expire"
+                );
             }
             Err(_) => {
                 tracing::warn!(

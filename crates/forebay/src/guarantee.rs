@@ -30,6 +30,20 @@ pub(crate) fn accepted(buffer: &Buffer) -> String {
     }
 }
 
+/// What accepted events survive, as a clause.
+pub(crate) fn survives(buffer: &Buffer) -> String {
+    match buffer {
+        Buffer::Journal(options) => {
+            let dir = options.dir.display();
+            match options.sync {
+                Sync::Always => format!("kill -9 and power loss (journal {dir}, sync=always)"),
+                Sync::Os => format!("kill -9, NOT POWER LOSS (journal {dir}, sync=os)"),
+            }
+        }
+        Buffer::Memory(_) => "NOTHING (memory:)".to_owned(),
+    }
+}
+
 /// One sentence on how effects are applied once.
 pub(crate) fn settled(store: &Store) -> String {
     let Store::Sqlite(options) = store;

@@ -10,7 +10,7 @@ use buffer_journal::Recovery;
 use engine::{Stats, Summary};
 use model::Event;
 use store::card::Guard;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, block_in_place};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -50,8 +50,10 @@ impl Pipeline {
     /// # Errors
     /// If something can't be opened.
     pub(crate) async fn start(config: &Config) -> Result<Self> {
-        let open::Opened { buffer, recovery } = open::buffer(&config.buffer)?;
-        let (store, guard) = open::store(config)?;
+        // Recovering a large backlog takes a while, in which signals must be heard.
+        let (opened, store) =
+            block_in_place(|| (open::buffer(&config.buffer), open::store(config)));
+        let (open::Opened { buffer, recovery }, (store, guard)) = (opened?, store?);
         let cards_max = (config.cards_max / config.engine.lanes).max(1);
         let ruleset = config.ruleset.clone();
         let handler =

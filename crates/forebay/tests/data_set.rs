@@ -3,6 +3,8 @@
 //! The file is not part of the product. `TEST_DATASET` names it; without it the test says that it
 //! was skipped, and fails where `CI=true`.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -28,8 +30,11 @@ fn sharper_rules_find_much_and_the_same_with_one_lane_and_with_eight() {
     assert_eq!(one, eight);
 }
 
-const SHARPER: [&str; 3] =
-    ["fraud.velocity.payments_min=2", "fraud.velocity.window_ms=3600000", "fraud.amount_spike.factor_permille=3000"];
+const SHARPER: [&str; 3] = [
+    "fraud.velocity.payments_min=2",
+    "fraud.velocity.window_ms=3600000",
+    "fraud.amount_spike.factor_permille=3000",
+];
 
 fn data_set() -> Option<PathBuf> {
     let file = std::env::var_os("TEST_DATASET").map(PathBuf::from).filter(|file| file.exists());

@@ -8,6 +8,8 @@
 //! `TEST_KILLS=300 cargo test -p forebay --test kill` kills more often; `TEST_SEED` repeats a
 //! choice of moments.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
 mod server;
 
 use std::collections::{BTreeMap, BTreeSet};

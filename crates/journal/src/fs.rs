@@ -46,7 +46,7 @@ pub trait File: Send + Sync {
     ///
     /// # Errors
     /// As `fstat(2)`.
-    fn len(&self) -> io::Result<u64>;
+    fn length(&self) -> io::Result<u64>;
 }
 
 /// A place for files.

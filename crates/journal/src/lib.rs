@@ -37,12 +37,14 @@ mod log;
 mod options;
 mod quarantine;
 mod reader;
-pub mod repair;
 pub mod record;
+mod recovery;
+pub mod repair;
 pub mod segment;
 
 pub use error::Error;
-pub use log::{Log, Recovery, Usage};
+pub use log::{Log, Usage};
 pub use options::{Options, Sync};
 pub use reader::Reader;
 pub use record::{Entry, Record};
+pub use recovery::Recovery;

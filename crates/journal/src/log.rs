@@ -1,7 +1,6 @@
 //! The log as its callers see it, and what opening one finds.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -13,7 +12,7 @@ use crate::commit::{Committer, Queue};
 use crate::fs::{File, Fs, read_full_at};
 use crate::record::{self, BODY_BYTES_MAX, Decoded, Entry, FIRST, HEADER_BYTES, Record};
 use crate::segment::{self, SEGMENT_HEADER_BYTES};
-use crate::{Error, Options, Reader, quarantine};
+use crate::{Error, Options, Reader, Recovery};
 
 /// A log, open for appending. Dropping it closes it.
 pub struct Log {
@@ -21,6 +20,9 @@ pub struct Log {
     committer: Mutex<Option<JoinHandle<()>>>,
     _lock: Box<dyn Send + std::marker::Sync>,
 }
+
+/// Resolves when a group is durable, or has failed.
+type Written = oneshot::Receiver<Result<(), Error>>;
 
 /// What readers, appenders and the committer share.
 pub(crate) struct Shared {
@@ -65,22 +67,6 @@ pub struct Usage {
     pub next_seq: u64,
 }
 
-/// What opening found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Recovery {
-    /// The checkpoint that was found, or an empty one.
-    pub checkpoint: Checkpoint,
-    /// Valid records that the checkpoint does not mark done.
-    pub records: u64,
-    /// Bytes cut off the end: a group that was being written when the process died, and that
-    /// nobody was told of.
-    pub torn_bytes: u64,
-    /// Bytes quarantined: damage to what had been acknowledged.
-    pub damaged_bytes: u64,
-    /// Acknowledged records, not marked done, that are gone.
-    pub missing: u64,
-}
-
 impl Log {
     /// Opens the log in `options.dir`, taking its lock, and recovers it: cuts off a torn tail,
     /// quarantines damage, and starts whatever it finds.
@@ -96,7 +82,7 @@ impl Log {
             let holder = std::fs::read_to_string(&lock_path).unwrap_or_default();
             return Err(Error::Held { dir: dir.display().to_string(), holder });
         };
-        let (catalog, recovery) = recover(&*fs, &dir).map_err(|e| failed("recover", e))??;
+        let (catalog, recovery) = Recovery::run(&*fs, &dir)?;
         let shared = Arc::new(Shared {
             fs,
             options,
@@ -273,12 +259,7 @@ impl Shared {
     }
 
     /// Numbers and encodes the entries into the group that is filling.
-    #[allow(clippy::type_complexity)]
-    fn enqueue(
-        &self,
-        total: usize,
-        entries: &[Entry<'_>],
-    ) -> Result<(u64, oneshot::Receiver<Result<(), Error>>), Error> {
+    fn enqueue(&self, total: usize, entries: &[Entry<'_>]) -> Result<(u64, Written), Error> {
         let (sender, receiver) = oneshot::channel();
         let mut queue = self.queue();
         if let Some(failure) = &queue.failed {
@@ -304,65 +285,4 @@ impl Shared {
         self.filled.notify_one();
         Ok((first_seq, receiver))
     }
-}
-
-type Recovered = Result<(Catalog, Recovery), Error>;
-
-fn recover(fs: &dyn Fs, dir: &Path) -> std::io::Result<Recovered> {
-    let checkpoint = match Checkpoint::read(fs, dir) {
-        Ok(checkpoint) => checkpoint.unwrap_or_default(),
-        Err(e) => return Ok(Err(e)),
-    };
-    let floor = checkpoint.floor;
-    let mut bases: Vec<u64> = fs.list(dir)?.iter().filter_map(|path| segment::base(path)).collect();
-    bases.sort_unstable();
-    let mut catalog = Catalog { segments: BTreeMap::new(), next_seq: checkpoint.next_seq.max(1) };
-    let mut recovery = Recovery { checkpoint, ..Recovery::default() };
-    let mut expected = 0;
-    for (n, &base) in bases.iter().enumerate() {
-        let path = segment::path(dir, base);
-        if bases.get(n + 1).is_some_and(|next| *next <= floor) {
-            // The process died between writing the checkpoint and removing this.
-            fs.remove(&path)?;
-            continue;
-        }
-        let file = fs.open(&path, false)?;
-        let last = n + 1 == bases.len();
-        let mut records = 0;
-        let scan = segment::scan(&*file, base, expected, |header, _, _| {
-            records += recovery.checkpoint.undone(header.seq, header.seq + 1);
-        })?;
-        for damage in &scan.damage {
-            quarantine::keep(fs, dir, base, &*file, damage.start, damage.end);
-            recovery.damaged_bytes += damage.end - damage.start;
-        }
-        if scan.torn() > 0 {
-            quarantine::keep(fs, dir, base, &*file, scan.end, scan.tail_end);
-            let place = if last { &mut recovery.torn_bytes } else { &mut recovery.damaged_bytes };
-            *place += scan.torn();
-        }
-        // Numbers that lie between the last segment's records and this one's.
-        if expected > 0 && base > expected {
-            recovery.missing += recovery.checkpoint.undone(expected, base);
-        }
-        for damage in &scan.damage {
-            recovery.missing += recovery.checkpoint.undone(damage.missing.0, damage.missing.1);
-        }
-        if scan.records == 0 {
-            fs.remove(&path)?;
-            continue;
-        }
-        if last {
-            file.set_len(scan.end)?;
-            file.sync_data()?;
-        }
-        recovery.records += records;
-        expected = scan.next_seq;
-        let segment = Segment { file, end: scan.end, next_seq: scan.next_seq };
-        catalog.segments.insert(base, segment);
-    }
-    let promised = recovery.checkpoint.next_seq;
-    recovery.missing += recovery.checkpoint.undone(expected.max(1), promised);
-    catalog.next_seq = catalog.next_seq.max(expected);
-    Ok(Ok((catalog, recovery)))
 }

@@ -7,8 +7,9 @@ use crate::fs::{File, read_full_at};
 use crate::record::{self, BODY_BYTES_MAX, Decoded, FIRST, HEADER_BYTES, Header};
 
 /// Bytes before the first record.
-pub const SEGMENT_HEADER_BYTES: u64 = 24;
+pub const SEGMENT_HEADER_BYTES: u64 = HEADER_LEN as u64;
 
+const HEADER_LEN: usize = 24;
 const MAGIC: &[u8; 8] = b"FOREBAY1";
 const SUFFIX: &str = ".seg";
 /// Bytes read at once. Larger than the largest record.
@@ -29,8 +30,8 @@ pub fn base(path: &Path) -> Option<u64> {
 
 /// The bytes a segment begins with.
 #[must_use]
-pub fn header(base: u64) -> [u8; SEGMENT_HEADER_BYTES as usize] {
-    let mut bytes = [0; SEGMENT_HEADER_BYTES as usize];
+pub fn header(base: u64) -> [u8; HEADER_LEN] {
+    let mut bytes = [0; HEADER_LEN];
     bytes[..8].copy_from_slice(MAGIC);
     bytes[8..16].copy_from_slice(&base.to_le_bytes());
     let crc = crc32fast::hash(&bytes[..16]);
@@ -88,7 +89,7 @@ pub fn scan(
     expected: u64,
     mut on_record: impl FnMut(&Header, u64, &[u8]),
 ) -> io::Result<Scan> {
-    let len = file.len()?;
+    let len = file.length()?;
     let mut scan = Scan { next_seq: base, ..Scan::default() };
     let mut expected = expected.max(base);
     let mut at = SEGMENT_HEADER_BYTES.min(len);

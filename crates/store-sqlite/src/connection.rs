@@ -18,7 +18,8 @@ const STATEMENTS_MAX: usize = 16;
 /// The page cache, in KiB, of a connection that only reads or only checkpoints.
 const SMALL_CACHE_KIB: u32 = 2 * 1024;
 
-/// Makes sure that the file and its directories are there, and that their names outlive a power loss.
+/// Makes sure that the file and its directories are there, and that their names outlive a power
+/// loss.
 pub(crate) fn create(path: &Path) -> Result<(), Error> {
     let unusable = |error: std::io::Error| {
         let path = path.display();

@@ -4,8 +4,8 @@ use rusqlite::{CachedStatement, Connection, Row};
 use store::card::Fingerprint;
 use store::{History, Recent};
 
-/// Answered from `idx_transactions_card_history` alone. The sum comes in two halves of 32 bits, because SQLite's
-/// own would fail past 64.
+/// Answered from `idx_transactions_card_history` alone. The sum comes in two halves of 32 bits,
+/// because SQLite's own would fail past 64.
 const TOTALS: &str = "\
     SELECT count(*), coalesce(sum(amount >> 32), 0), coalesce(sum(amount & 4294967295), 0) \
     FROM transactions WHERE card_fingerprint = ?1";

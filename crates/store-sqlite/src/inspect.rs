@@ -1,8 +1,8 @@
 //! Reading a store from outside: for audits, and for tools that look at a database another process
 //! is writing to.
 //!
-//! Connections here can't write, share nothing with [`Store`](crate::Store), and read in pages, so that the
-//! writer's log is never pinned for long.
+//! Connections here can't write, share nothing with [`Store`](crate::Store), and read in pages, so
+//! that the writer's log is never pinned for long.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -121,7 +121,8 @@ impl View {
         Ok(last)
     }
 
-    /// Counts everything, from one moment. Reads the whole table, and holds one transaction meanwhile.
+    /// Counts everything, from one moment. Reads the whole table, and holds one transaction
+    /// meanwhile.
     ///
     /// # Errors
     /// If the store can't be read.

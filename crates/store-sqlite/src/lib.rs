@@ -9,8 +9,9 @@
 //!
 //! Invariants
 //! - A caller is answered only after COMMIT returned, with `synchronous=FULL`.
-//! - One transaction serves the callers that wait at that moment, each behind a savepoint of its own: one
-//!   caller's duplicates or bad row undo nothing of the others', and a COMMIT that fails is everybody's.
+//! - One transaction serves the callers that wait at that moment, each behind a savepoint of its
+//!   own: one caller's duplicates or bad row undo nothing of the others', and a COMMIT that fails is
+//!   everybody's.
 //! - After any failure of a whole transaction the writer's connection is opened anew: what SQLite
 //!   holds in memory after an I/O error is not trusted.
 //! - The WAL is bounded ([`Options::wal_bytes_max`]) as long as no other program keeps a read

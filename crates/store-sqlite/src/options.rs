@@ -5,11 +5,11 @@ use std::path::PathBuf;
 /// How a store is set up. [`Options::at`] gives the defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// The database file. It and its directories are created where missing; the `-wal` and `-shm` files lie
-    /// beside it.
+    /// The database file. It and its directories are created where missing; the `-wal` and `-shm`
+    /// files lie beside it.
     pub path: PathBuf,
-    /// How long, in milliseconds, a lock held by another program is waited for before the store counts as
-    /// unavailable.
+    /// How long, in milliseconds, a lock held by another program is waited for before the store
+    /// counts as unavailable.
     pub busy_timeout_ms: u32,
     /// The writer's page cache, in KiB.
     pub cache_kib: u32,

@@ -31,8 +31,9 @@ impl Store {
     /// schema. Blocks on the disk.
     ///
     /// # Errors
-    /// [`Error::Fatal`] when the path is unusable, the file is not a store, or a newer program wrote it;
-    /// [`Error::Unavailable`] when another program holds it for longer than the busy timeout.
+    /// [`Error::Fatal`] when the path is unusable, the file is not a store, or a newer
+    /// program wrote it; [`Error::Unavailable`] when another program holds it for longer than the
+    /// busy timeout.
     pub fn open(options: Options, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         connection::create(&options.path)?;
         let mut db = connection::writer(&options).map_err(|error| at(&options, error))?;
@@ -49,8 +50,8 @@ impl Store {
         Ok(Self { queue, reader: Arc::new(Mutex::new(reader)), writer: Mutex::new(Some(thread)) })
     }
 
-    /// Writes what waits, empties the write-ahead log into the database file, and ends the threads. A
-    /// second call waits for the first and does nothing. Later writes fail.
+    /// Writes what waits, empties the write-ahead log into the database file, and ends the threads.
+    /// A second call waits for the first and does nothing. Later writes fail.
     ///
     /// # Errors
     /// If the log can't be emptied. What was settled is safe in it all the same.

@@ -27,12 +27,12 @@ pub(crate) enum Effect {
 /// What one caller is told.
 pub(crate) type Answer = Result<Settlement, Error>;
 
-/// Writes what each of `effects` wants, or nothing of it, and commits; one answer for each, which holds only
-/// because the commit went through.
+/// Writes what each of `effects` wants, or nothing of it, and commits; one answer for each, which
+/// holds only because the commit went through.
 ///
 /// # Errors
-/// When the transaction as a whole failed. Nothing was written, unless the failure was the commit's:
-/// then nobody knows.
+/// When the transaction as a whole failed. Nothing was written, unless the failure was the
+/// commit's: then nobody knows.
 pub(crate) fn commit(
     db: &Connection,
     effects: &[Effect],
@@ -43,7 +43,7 @@ pub(crate) fn commit(
     let alone = effects.len() == 1;
     let answers = effects
         .iter()
-        .map(|effect| if true { apply(db, effect, now_ms) } else { apart(db, effect, now_ms) })
+        .map(|effect| if alone { apply(db, effect, now_ms) } else { apart(db, effect, now_ms) })
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let kept = answers.iter().any(|answer| matches!(answer, Ok(Settlement::Settled)));
     db.prepare_cached(if kept { "COMMIT" } else { "ROLLBACK" })?.execute([])?;

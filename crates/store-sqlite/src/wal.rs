@@ -1,11 +1,11 @@
 //! Keeping the write-ahead log short without making commits wait.
 //!
-//! SQLite's own automatic checkpoint runs inside a commit: whoever commits the thousandth page waits
-//! for all of them to be copied and synced. Here a thread with a connection of its own copies pages
-//! while the writer goes on. But the log starts over at its beginning only when *everything* in it
-//! has been copied at the moment a transaction begins, and under steady traffic that moment never
-//! comes by itself. So once the log is long, the writer copies the short tail that is left, between
-//! two transactions.
+//! SQLite's own automatic checkpoint runs inside a commit: whoever commits the thousandth page
+//! waits for all of them to be copied and synced. Here a thread with a connection of its own copies
+//! pages while the writer goes on. But the log starts over at its beginning only when *everything*
+//! in it has been copied at the moment a transaction begins, and under steady traffic that moment
+//! never comes by itself. So once the log is long, the writer copies the short tail that is left,
+//! between two transactions.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,8 +16,8 @@ use store::Error;
 
 use crate::{Options, connection};
 
-/// The thread is woken when pages worth this part of the log's bound are not copied yet. The more pages
-/// at once, the fewer in all: one that many transactions changed is copied once.
+/// The thread is woken when pages worth this part of the log's bound are not copied yet. The more
+/// pages at once, the fewer in all: one that many transactions changed is copied once.
 const BEHIND_PART: u64 = 4;
 /// A tail of at most this many pages (1 MiB) is short enough to be copied between two transactions.
 const TAIL_PAGES_MAX: u64 = 256;

@@ -3,9 +3,12 @@
 // A test's helpers may panic as the test itself may.
 #![allow(clippy::unwrap_used)]
 
+use std::future::poll_fn;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use model::clock::Manual;
 use model::{Class, Classify};
@@ -45,8 +48,7 @@ fn class_of<T: std::fmt::Debug>(result: Result<T, store::Error>) -> Class {
 async fn a_lock_held_by_another_program_makes_the_store_unavailable_until_it_is_let_go() {
     let (_directory, path) = temporary();
     let store = open(&path);
-    let other = Connection::open(&path).unwrap();
-    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let other = locked(&path);
     assert_eq!(class_of(store.settle(rows(0..3)).await), Class::Retryable);
     other.execute_batch("ROLLBACK").unwrap();
     assert_eq!(store.settle(rows(0..3)).await, Ok(Settlement::Settled));
@@ -57,9 +59,9 @@ async fn a_lock_held_by_another_program_makes_the_store_unavailable_until_it_is_
 async fn a_file_that_is_gone_makes_the_store_fail_and_is_not_made_anew() {
     let (_directory, path) = temporary();
     let store = open(&path);
-    // The open connection would go on writing to the nameless file; a lock makes the writer open it again.
-    let other = Connection::open(&path).unwrap();
-    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    // The open connection would go on writing to the nameless file; a failure makes the writer open
+    // it again.
+    let _other = locked(&path);
     assert_eq!(class_of(store.settle(rows(0..1)).await), Class::Retryable);
     std::fs::remove_file(&path).unwrap();
     assert_eq!(class_of(store.settle(rows(0..1)).await), Class::Retryable);
@@ -103,54 +105,44 @@ async fn files_are_made_for_this_user_only_with_the_directories_above() {
 #[tokio::test]
 async fn closing_writes_what_waits_empties_the_log_and_refuses_the_rest() {
     let (_directory, path) = temporary();
-    let store = Arc::new(open(&path));
-    let waiting: Vec<_> = (0..20)
-        .map(|n| {
-            let store = Arc::clone(&store);
-            tokio::spawn(async move { store.settle(rows(n * 100..n * 100 + 100)).await })
-        })
-        .collect();
-    tokio::task::yield_now().await;
+    let store = open_with(Options::at(&path)).unwrap();
+    let other = locked(&path);
+    let mut waiting: Vec<_> = (0..20).map(|n| store.settle(rows(n * 100..n * 100 + 100))).collect();
+    for settling in &mut waiting {
+        assert!(pending(settling.as_mut()).await);
+    }
+    other.execute_batch("ROLLBACK").unwrap();
     let (first, second) = tokio::join!(store.close(), store.close());
     assert_eq!((first, second), (Ok(()), Ok(())));
     assert_eq!(std::fs::metadata(path.with_extension("db-wal")).unwrap().len(), 0);
-    let mut settled = 0;
-    for answer in waiting {
-        match answer.await.unwrap() {
-            Ok(settlement) => {
-                assert_eq!(settlement, Settlement::Settled);
-                settled += 100;
-            }
-            Err(error) => assert_eq!(error.class(), Class::Fatal),
-        }
+    for settling in waiting {
+        assert_eq!(settling.await, Ok(Settlement::Settled));
     }
-    assert_eq!(total(&path), settled);
+    assert_eq!(total(&path), 2_000);
     assert_eq!(class_of(store.settle(rows(0..1)).await), Class::Fatal);
 }
 
 #[tokio::test]
 async fn what_a_caller_stopped_waiting_for_is_found_settled_by_its_next_attempt() {
     let (_directory, path) = temporary();
-    let store = open(&path);
-    {
-        let mut settling = std::pin::pin!(store.settle(rows(0..50)));
-        // Polled once: the rows are in the queue, and then nobody waits for the answer.
-        assert!(polled_once(settling.as_mut()).await.is_none());
-    }
+    let store = open_with(Options::at(&path)).unwrap();
+    let other = locked(&path);
+    assert!(pending(store.settle(rows(0..50))).await);
+    other.execute_batch("ROLLBACK").unwrap();
     let all: Vec<_> = (0..50).collect();
     assert_eq!(store.settle(rows(0..50)).await, Ok(Settlement::Duplicates(all)));
-    drop(store);
 }
 
-/// Polls once.
-async fn polled_once<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
-    std::future::poll_fn(|context| {
-        std::task::Poll::Ready(match std::pin::Pin::new(&mut future).poll(context) {
-            std::task::Poll::Ready(output) => Some(output),
-            std::task::Poll::Pending => None,
-        })
-    })
-    .await
+/// Polls once; whether it has to be waited for.
+async fn pending<F: Future + Unpin>(mut future: F) -> bool {
+    poll_fn(|context| Poll::Ready(Pin::new(&mut future).poll(context).is_pending())).await
+}
+
+/// Holds the database's lock for writing, so that what is in the queue stays there for the moment.
+fn locked(path: &Path) -> Connection {
+    let other = Connection::open(path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    other
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
 //! What every adapter must hold, one file for each guarantee.
 //!
 //! An adapter's tests implement [`Subject`] and hand a constructor to
-//! [`conformance_suite!`](crate::conformance_suite), which makes one test of each guarantee. What was
-//! written is read back through the subject, not through the adapter's own reading code, so that a
-//! mistake made twice does not cancel out.
+//! [`conformance_suite!`](crate::conformance_suite), which makes one test of each guarantee. What
+//! was written is read back through the subject, not through the adapter's own reading code, so
+//! that a mistake made twice does not cancel out.
 //!
 //! What it deliberately does not do: it measures nothing, and it breaks no disks. Failures of a
 //! particular database are provoked in that adapter's own tests.
@@ -89,8 +89,8 @@ pub(crate) async fn ids(subject: &dyn Subject) -> Vec<String> {
     subject.stored().await.into_iter().map(|stored| stored.row.tx_id).collect()
 }
 
-/// One `#[tokio::test]` for each guarantee. Takes an expression that makes a fresh [`Subject`]; it is
-/// awaited.
+/// One `#[tokio::test]` for each guarantee. Takes an expression that makes a fresh [`Subject`]; it
+/// is awaited.
 #[macro_export]
 macro_rules! conformance_suite {
     ($subject:expr) => {

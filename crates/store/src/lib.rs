@@ -1,4 +1,5 @@
-//! Ports to the store: one narrow trait for each family of tables. Adapters are crates of their own.
+//! Ports to the store: one narrow trait for each family of tables. Adapters are crates of their
+//! own.
 //!
 //! Invariants (each has a file in [`conformance`])
 //! - A payment's row and its dedupe mark (`tx_id`, unique) are one write in one transaction.

@@ -64,7 +64,8 @@ pub struct History {
     pub count: u64,
     /// The sum of their amounts, in KRW. Wider than one amount: many amounts near the bound fit.
     pub sum: i128,
-    /// The latest by event time (`created_at_ms`, then order of settling), oldest first, as many as were asked for.
+    /// The latest by event time (`created_at_ms`, then order of settling), oldest first, as many as
+    /// were asked for.
     pub recent: Vec<Recent>,
 }
 

@@ -93,7 +93,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     watch.during(Phase::Draining, &enough, draining).await;
     let settling = began.elapsed();
     let stopped = pipeline.stop().await?;
-    let durability = guarantee::accepted(&config.buffer);
+    let durability = guarantee::survives(&config.buffer);
     let audit = move || audit(&places, traffic, &stopped, settling, &durability);
     let audit = tokio::task::spawn_blocking(audit);
     let report = watch.during(Phase::Auditing, &enough, audit).await??;
@@ -117,7 +117,11 @@ pub(super) fn finish(report: &Report, file: Option<&Path>, data: &Path) -> Resul
         Some(file) => out::line(format_args!("\nData in {data}, report in {}.", file.display()))?,
         None => out::line(format_args!("\nData in {data}."))?,
     }
-    Ok(Exit::done_if(report.audit.verdict == Verdict::Ok))
+    Ok(verdict(report))
+}
+
+fn verdict(report: &Report) -> Exit {
+    Exit::done_if(report.audit.verdict == Verdict::Ok)
 }
 
 /// Whether a report can be written to `path`, found out before the work and not after it.
@@ -223,4 +227,36 @@ fn audit(
     let Offering { outcome, ledger, labels } = traffic;
     let report = places.report(ledger, &labels, stopped, durability, settling)?;
     Ok(report.with_outcome(&outcome))
+}
+
+#[cfg(test)]
+mod tests {
+    use lab::audit::Finding;
+
+    use super::*;
+
+    #[test]
+    fn a_violated_audit_is_trouble() {
+        let check = |finding, expect| {
+            assert_eq!(verdict(&Report::new(finding, "nothing")), expect);
+        };
+        check(Finding::default(), Exit::Done);
+        check(Finding { lost: 1, ..Finding::default() }, Exit::Trouble);
+        check(Finding { double_rows: 1, ..Finding::default() }, Exit::Trouble);
+    }
+
+    #[test]
+    fn a_directory_in_which_a_demo_runs_is_not_wiped() {
+        let dir = tempfile::tempdir().unwrap();
+        let demo = dir.path().join("demo");
+        make_anew(&demo).unwrap();
+        std::fs::create_dir(demo.join("buffer")).unwrap();
+        let lock = std::fs::File::create(demo.join("buffer/LOCK")).unwrap();
+        lock.lock().unwrap();
+        let error = make_anew(&demo).unwrap_err().to_string();
+        assert!(error.contains("another demo is running"), "{error}");
+        drop(lock);
+        make_anew(&demo).unwrap();
+        assert!(!demo.join("buffer").exists());
+    }
 }

@@ -142,12 +142,12 @@ async fn drain(
     let stopped = pipeline.stop().await?;
     let summary = summary?;
     let (ledger, _) = recorder.into_parts();
-    let durability = guarantee::accepted(&config.buffer);
+    let durability = guarantee::survives(&config.buffer);
     let audit = tokio::task::spawn_blocking(move || {
         places.report(ledger, &Labels::default(), &stopped, &durability, settling)
     });
     let report = Report {
-        offered: summary.records,
+        offered: summary.accepted,
         accepted: summary.accepted,
         refused: 0,
         duration_s: offering.as_secs_f64(),

@@ -45,23 +45,22 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
     let stop = signals::stop()?;
     let readiness = Readiness::new();
 
-    let parts = Parts::open(&config, &args.roles).await?;
-    let serving = match args.roles.contains(&Role::Api) {
+    let listener = match args.roles.contains(&Role::Api) {
+        true => Some(listen(&config).await?),
         false => None,
-        true => {
-            let listener = listen(&config).await?;
-            let address = listener.local_addr()?;
-            out::line(format_args!("Listening on http://{address}"))?;
-            let buffer = parts.buffer().clone();
+    };
+    let parts = Parts::open(&config, &args.roles).await?;
+    let serving = match listener {
+        Some(listener) => {
+            out::line(format_args!("Listening on http://{}", listener.local_addr()?))?;
             // The engine finishes what it holds at the same time, so that both end in time.
-            let options = server::Options {
-                grace: Duration::from_millis(config.engine.drain_timeout_ms),
-                ..config.http.clone()
-            };
-            let service =
-                Service::new(buffer, open::clock(), telemetry, readiness.clone(), options);
+            let grace = Duration::from_millis(config.engine.drain_timeout_ms);
+            let options = server::Options { grace, ..config.http.clone() };
+            let (buffer, clock) = (parts.buffer().clone(), open::clock());
+            let service = Service::new(buffer, clock, telemetry, readiness.clone(), options);
             Some(tokio::spawn(service.run(listener, stop.clone())))
         }
+        None => None,
     };
     out::line(format_args!("Data in {}", config.data.display()))?;
     for line in guarantee::all(&config).into_iter().chain(parts.recovered()) {

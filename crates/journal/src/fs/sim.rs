@@ -144,7 +144,8 @@ impl Medium {
         let paths: BTreeSet<PathBuf> =
             self.names.keys().chain(self.durable_names.keys()).cloned().collect();
         for path in paths {
-            let (now, then) = (self.names.get(&path).copied(), self.durable_names.get(&path).copied());
+            let (now, then) =
+                (self.names.get(&path).copied(), self.durable_names.get(&path).copied());
             let survivor = if now == then || self.one_in(2) { now } else { then };
             match survivor {
                 Some(inode) => self.names.insert(path, inode),
@@ -257,7 +258,7 @@ impl File for Handle {
         Ok(())
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         Ok(held(&self.medium).inodes[self.inode].bytes.len() as u64)
     }
 }

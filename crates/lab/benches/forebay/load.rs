@@ -48,7 +48,8 @@ async fn connection(address: std::net::SocketAddr, n: u64, end: Instant) -> Resu
 fn request(n: u64) -> (Vec<u8>, usize) {
     let now_ms = model::clock::Clock::now_ms(&model::clock::System);
     let body = format!(
-        r#"{{"tx_id":"load-{:0DIGITS$}","card_number":"4000{n:012}","user_id":"user-{n}","tier":"normal","amount":12300,"merchant":"merchant-17","category":"coffee","created_at":{now_ms}}}"#,
+        r#"{{"tx_id":"load-{:0DIGITS$}","card_number":"4000{n:012}","user_id":"user-{n}",
+"tier":"normal","amount":12300,"merchant":"merchant-17","category":"coffee","created_at":{now_ms}}}"#,
         0
     );
     let head = format!(

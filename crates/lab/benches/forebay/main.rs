@@ -30,19 +30,21 @@ use table::Row;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How much work to do: 1 in full, less for a quick look.
+/// How much work to do: all of it, or a tenth for a quick look.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Scale(f64);
+pub(crate) struct Scale {
+    divisor: u32,
+}
 
 impl Scale {
     /// `full` events, or fewer.
     pub(crate) fn events(self, full: u32) -> usize {
-        (f64::from(full) * self.0) as usize
+        (full / self.divisor) as usize
     }
 
     /// `full` seconds, or fewer.
     pub(crate) fn seconds(self, full: f64) -> f64 {
-        (full * self.0).max(3.0)
+        (full / f64::from(self.divisor)).max(3.0)
     }
 }
 
@@ -60,12 +62,12 @@ const BENCHES: [(&str, Bench); 7] = [
 
 fn main() -> ExitCode {
     let mut names = Vec::new();
-    let (mut scale, mut json) = (Scale(1.0), None);
+    let (mut scale, mut json) = (Scale { divisor: 1 }, None);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--bench" => {}
-            "--quick" => scale = Scale(0.1),
+            "--quick" => scale = Scale { divisor: 10 },
             "--json" => json = arguments.next(),
             name if BENCHES.iter().any(|(known, _)| *known == name) => names.push(argument),
             other => {

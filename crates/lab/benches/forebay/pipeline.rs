@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use buffer::Buffer;
 use buffer_journal::JournalBuffer;
 use engine::Service;
@@ -30,17 +30,18 @@ pub(crate) fn run(scale: Scale) -> Result<Vec<Row>> {
     let mut pairs = Vec::new();
     let mut with_offers = Vec::new();
     let options = engine::Options::default();
+    let mut transaction_rows = 0;
     for _ in 0..PAIRS {
         let dir = TempDir::new_in(".")?;
         let (offer_seconds, settle_seconds) =
             runtime.block_on(settle(dir.path(), count, options.clone()))?;
-        let bare = insert(dir.path(), options.batch_max)?;
+        let (bare, rows_each) = insert(dir.path())?;
+        transaction_rows = rows_each;
         pairs.push((count as f64 / settle_seconds, count as f64 / bare));
         with_offers.push(count as f64 / (offer_seconds + settle_seconds));
     }
     let note = format!(
-        "{count} payments, WAL, synchronous=FULL, all indexes, transactions of {} rows",
-        options.batch_max
+        "{count} payments, WAL, synchronous=FULL, all indexes, {transaction_rows} rows a transaction"
     );
     Ok(vec![
         paired("embedded pipeline", "payments/s", 0.6, &pairs, note),
@@ -97,7 +98,8 @@ async fn offer(journal: &dyn Buffer, count: usize, clock: &dyn Clock) -> Result<
     let mut made = 0;
     while made < count {
         let batch: Vec<Event> = (made..(made + OFFER_BATCH).min(count))
-            .map(|n| generator.event(start_ms + n as i64).0)
+            .zip(start_ms + i64::try_from(made)?..)
+            .map(|(_, at_ms)| generator.event(at_ms).0)
             .collect();
         journal.offer(&batch).await?;
         made += batch.len();
@@ -106,8 +108,8 @@ async fn offer(journal: &dyn Buffer, count: usize, clock: &dyn Clock) -> Result<
 }
 
 /// Seconds to insert the rows we settled, all columns, into an empty database of the same schema,
-/// under the same pragmas, from memory.
-fn insert(dir: &Path, transaction_rows: usize) -> Result<f64> {
+/// under the same pragmas, in the same transactions, from memory; and the rows of a transaction.
+fn insert(dir: &Path) -> Result<(f64, usize)> {
     let (columns, rows) = rows(&dir.join("forebay.db"))?;
     let path = dir.join("bare.db");
     // Its schema and indexes come from the same migrations.
@@ -120,8 +122,13 @@ fn insert(dir: &Path, transaction_rows: usize) -> Result<f64> {
     let places = vec!["?"; columns.len()].join(",");
     let sql = format!("INSERT INTO transactions ({}) VALUES ({places})", columns.join(","));
     let mut statement = connection.prepare(&sql)?;
+    // All rows of a transaction carry the same time of processing.
+    let processed_at =
+        columns.iter().position(|name| name == "processed_at").context("a column")?;
+    let same = |a: &Vec<Value>, b: &Vec<Value>| a[processed_at] == b[processed_at];
+    let transactions = rows.chunk_by(same).count();
     let started = Instant::now();
-    for some in rows.chunks(transaction_rows) {
+    for some in rows.chunk_by(same) {
         connection.execute_batch("BEGIN IMMEDIATE")?;
         for row in some {
             statement.execute(params_from_iter(row))?;
@@ -131,7 +138,7 @@ fn insert(dir: &Path, transaction_rows: usize) -> Result<f64> {
     // A moment for the file system, so that the next measurement does not pay for this one.
     let seconds = started.elapsed().as_secs_f64();
     std::thread::sleep(Duration::from_secs(1));
-    Ok(seconds)
+    Ok((seconds, rows.len() / transactions))
 }
 
 fn rows(path: &Path) -> Result<(Vec<String>, Vec<Vec<Value>>)> {

@@ -234,9 +234,9 @@ async fn bad_records_are_counted_by_reason_and_their_neighbours_go_through() {
 async fn ndjson_in_our_own_format_goes_on_byte_for_byte() {
     let scene = Scene::new();
     let line = |id: &str, amount: &str| {
-        format!(
-            r#"{{"tx_id":"{id}", "card_number":"4000001234567899","user_id":"u","tier":"vip","amount":{amount},"merchant":"m","category":"c","created_at":"2018-04-01T00:00:31+09:00","label":"velocity"}}"#
-        )
+        let rest = r#""merchant":"m","category":"c","created_at":"2018-04-01T00:00:31+09:00""#;
+        let card = r#""card_number":"4000001234567899","user_id":"u","tier":"vip""#;
+        format!(r#"{{"tx_id":"{id}", {card},"amount":{amount},{rest},"label":"velocity"}}"#)
     };
     let text = [line("a", "1"), String::new(), line("b", "-1"), "no".into(), line("c", "2")];
     let text = text.join("\n");

@@ -204,7 +204,8 @@ mod tests {
 
     #[test]
     fn a_202_names_the_bad_lines() {
-        let body = r#"{"accepted":3,"rejected":1,"errors":[{"line":3,"field":"amount","problem":"negative"}],"errors_truncated":false}"#;
+        let body = r#"{"accepted":3,"rejected":1,"errors":[{"line":3,"field":"amount","problem":"negative"}],
+            "errors_truncated":false}"#;
         let offered = check(202, None, body).unwrap();
         assert_eq!((offered.accepted, offered.refused, offered.rejected), (3, 0, 1));
         let rejection = Rejection { index: 2, problem: "amount: negative".into() };
@@ -213,7 +214,8 @@ mod tests {
 
     #[test]
     fn a_429_says_how_far_it_came_and_when_to_come_back() {
-        let body = r#"{"accepted":1,"rejected":0,"errors":[],"errors_truncated":false,"resume_at_line":2,"error":{"problem":"full"}}"#;
+        let body = r#"{"accepted":1,"rejected":0,"errors":[],
+            "errors_truncated":false,"resume_at_line":2,"error":{"problem":"full"}}"#;
         let offered = check(429, Some(3), body).unwrap();
         assert_eq!((offered.accepted, offered.refused), (1, 3));
         assert_eq!(offered.retry_after, Some(Duration::from_secs(3)));
@@ -223,7 +225,8 @@ mod tests {
 
     #[test]
     fn a_400_for_nothing_but_bad_lines_is_an_answer_and_not_an_error() {
-        let body = r#"{"accepted":0,"rejected":4,"errors":[],"errors_truncated":true,"error":{"field":"event","problem":"every line"}}"#;
+        let body = r#"{"accepted":0,"rejected":4,"errors":[],
+            "errors_truncated":true,"error":{"field":"event","problem":"every line"}}"#;
         let offered = check(400, None, body).unwrap();
         assert_eq!((offered.accepted, offered.refused, offered.rejected), (0, 0, 4));
     }

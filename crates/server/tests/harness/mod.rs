@@ -196,9 +196,9 @@ impl Raw {
 
 /// One payment's JSON.
 pub fn payment(id: &str) -> String {
-    format!(
-        r#"{{"tx_id":"{id}","card_number":"{CARD}","user_id":"u-1","tier":"normal","amount":12000,"merchant":"m-1","category":"coffee","created_at":{NOW_MS}}}"#
-    )
+    let who = format!(r#""card_number":"{CARD}","user_id":"u-1","tier":"normal""#);
+    let what = r#""amount":12000,"merchant":"m-1","category":"coffee""#;
+    format!(r#"{{"tx_id":"{id}",{who},{what},"created_at":{NOW_MS}}}"#)
 }
 
 /// One payment's JSON of exactly `bytes` bytes.

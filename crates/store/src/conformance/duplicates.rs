@@ -27,8 +27,8 @@ pub async fn a_payment_settled_before_is_named_and_nothing_is_written(subject: &
     assert_eq!(ids(subject).await, ["a", "b", "new-1", "new-2"]);
 }
 
-/// Within a batch the first one is the payment, and each later one a duplicate. Ids are compared byte
-/// for byte: case, blanks and look-alikes make another payment.
+/// Within a batch the first one is the payment, and each later one a duplicate. Ids are compared
+/// byte for byte: case, blanks and look-alikes make another payment.
 ///
 /// # Panics
 /// If the guarantee does not hold.

@@ -3,8 +3,8 @@
 use super::{Subject, row};
 use crate::{Completion, Settlement};
 
-/// Neither a batch that was refused nor a completion makes a store other than empty; a payment does,
-/// for good.
+/// Neither a batch that was refused nor a completion makes a store other than empty; a payment
+/// does, for good.
 ///
 /// # Panics
 /// If the guarantee does not hold.

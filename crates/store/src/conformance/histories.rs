@@ -69,8 +69,8 @@ pub async fn answers_come_in_the_order_of_the_cards(subject: &mut dyn Subject) {
 }
 
 /// The latest payments are the last by event time; where event times are equal, by order of
-/// settling (not by amount, not by id). No more come than asked for, the oldest of them first. Times
-/// before 1970 are times.
+/// settling (not by amount, not by id). No more come than asked for, the oldest of them first.
+/// Times before 1970 are times.
 ///
 /// # Panics
 /// If the guarantee does not hold.

@@ -5,9 +5,9 @@ use model::payment::Tier;
 use super::{Subject, row};
 use crate::{Row, Settlement};
 
-/// Every column survives, whatever the text: quotes, other scripts, emoji, newlines, nothing at all;
-/// and the numbers at the ends of their types. The adapter's stamp is there, and the flag follows the
-/// rules that fired.
+/// Every column survives, whatever the text: quotes, other scripts, emoji, newlines, nothing at
+/// all; and the numbers at the ends of their types. The adapter's stamp is there, and the flag
+/// follows the rules that fired.
 ///
 /// # Panics
 /// If the guarantee does not hold.

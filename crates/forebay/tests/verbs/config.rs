@@ -1,0 +1,128 @@
+//! `config`, and what is wrong with one.
+
+use std::path::Path;
+
+use super::running::{binary, done, ran, run};
+
+fn refused(dir: &Path, args: &[&str], expect: &str) {
+    let ran = run(dir, args);
+    assert_eq!((ran.code, ran.stderr.trim()), (2, expect));
+    assert_eq!(ran.stdout, "");
+}
+
+#[test]
+fn every_value_is_shown_with_where_it_comes_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = "data = \"here\"\n\n[engine]\nlanes = 3\nbatch_max = 50\n";
+    std::fs::write(dir.path().join("forebay.toml"), file).unwrap();
+    let args = ["config", "show", "--json", "--set", "engine.batch_max=60"];
+    let output = binary(dir.path(), &args)
+        .env("FOREBAY_ENGINE__LANES", "5")
+        .env("FOREBAY_HTTP_BIND", "127.0.0.1:9")
+        .output()
+        .unwrap();
+    let shown: serde_json::Value = serde_json::from_str(&ran(&output).stdout).unwrap();
+    let entry = |key: &str| {
+        let entries = shown.as_array().unwrap();
+        let entry = entries.iter().find(|entry| entry["key"] == key).unwrap();
+        (entry["value"].to_string(), entry["from"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(entry("data"), ("\"here\"".into(), "forebay.toml:1".into()));
+    assert_eq!(entry("buffer"), ("\"journal:here/buffer\"".into(), "default".into()));
+    assert_eq!(entry("engine.lanes"), ("5".into(), "env FOREBAY_ENGINE__LANES".into()));
+    assert_eq!(entry("http.bind"), ("\"127.0.0.1:9\"".into(), "env FOREBAY_HTTP_BIND".into()));
+    assert_eq!(entry("engine.batch_max"), ("60".into(), "flag --set".into()));
+    assert_eq!(entry("fraud.velocity.window_ms"), ("60000".into(), "default".into()));
+    let plain = done(dir.path(), &["config", "show"]);
+    let lanes = plain.lines().find(|line| line.starts_with("engine.lanes ")).unwrap();
+    assert!(lanes.ends_with("forebay.toml:4"), "{lanes}");
+    assert!(!dir.path().join("here").exists(), "showing makes nothing");
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_nearest_one() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("forebay.toml"), "[engine]\nlane = 3\n").unwrap();
+    let expect = "forebay: forebay.toml:2: unknown key \"engine.lane\"; \
+                  did you mean \"engine.lanes\"?";
+    refused(dir.path(), &["config", "show"], expect);
+    refused(dir.path(), &["demo", "--duration", "1s"], expect);
+    let other = tempfile::tempdir().unwrap();
+    let expect = "forebay: --set: unknown key engine.lane; did you mean engine.lanes?";
+    refused(other.path(), &["serve", "--set", "engine.lane=4"], expect);
+    let output = binary(other.path(), &["config", "show"]).env("FOREBAY_BUFER", "x").output();
+    let expect = "forebay: environment: unknown key FOREBAY_BUFER; did you mean FOREBAY_BUFFER?";
+    let ran = ran(&output.unwrap());
+    assert_eq!((ran.code, ran.stderr.trim()), (2, expect));
+}
+
+#[test]
+fn a_file_that_is_named_and_missing_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let expect = "forebay: nowhere.toml can't be read: No such file or directory (os error 2)";
+    refused(dir.path(), &["config", "show", "--config", "nowhere.toml"], expect);
+}
+
+#[test]
+fn a_backend_that_is_not_built_in_is_refused_and_its_password_is_not_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = "redis://user:s3cret@127.0.0.1/0";
+    let expect = "forebay: flag --buffer: buffer: redis: is not built into this version yet; \
+                  journal: and memory: are";
+    refused(dir.path(), &["config", "check", "--buffer", url], expect);
+}
+
+#[test]
+fn check_says_what_is_guaranteed_and_loudly_what_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let check = |args: &[&str]| {
+        done(dir.path(), &[&["config", "check", "--set", "http.bind=127.0.0.1:0"], args].concat())
+    };
+    let text = check(&[]);
+    assert!(
+        text.contains(
+            "Accepted payments survive kill -9 and power loss: journal ./data/buffer, sync=always"
+        ),
+        "{text}"
+    );
+    assert!(text.contains("synchronous=FULL, tx_id unique"), "{text}");
+    assert!(text.contains("stored masked"), "{text}");
+    let key = std::fs::read_to_string(dir.path().join("data/fingerprint.key")).unwrap();
+    assert_eq!(key.trim().len(), 64);
+    assert!(!text.contains(key.trim()), "the key is never shown");
+    let text = check(&["--buffer", "journal:data/other?sync=os", "--set", "cards.store=clear"]);
+    assert!(text.contains("POWER LOSS LOSES ACCEPTED PAYMENTS"), "{text}");
+    assert!(text.contains("CARD NUMBERS ARE STORED IN CLEAR"), "{text}");
+    assert!(check(&["--buffer", "memory:"]).contains("NOTHING SURVIVES"));
+}
+
+#[test]
+fn check_tells_all_that_can_not_be_opened_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("file"), "in the way").unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let bind = format!("http.bind={}", taken.local_addr().unwrap());
+    let args = ["config", "check", "--buffer", "journal:file/b", "--set", &bind];
+    let ran = run(dir.path(), &args);
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, ""));
+    assert!(ran.stderr.contains("the buffer can't be opened"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("can't listen on"), "{}", ran.stderr);
+}
+
+#[test]
+fn unusable_arguments_are_exit_code_2() {
+    let dir = tempfile::tempdir().unwrap();
+    for args in [
+        &["frobnicate"][..],
+        &["demo", "--duration", "soon"],
+        &["demo", "--tps", "0"],
+        &["demo", "--fraud-share", "2"],
+        &["generate", "--to", "ftp://x"],
+        &["dead", "drop"],
+        &["replay", "no-such-file.csv"],
+    ] {
+        let ran = run(dir.path(), args);
+        assert_eq!(ran.code, 2, "{args:?}: {}", ran.stderr);
+        assert!(!ran.stderr.contains("panicked"), "{args:?}: {}", ran.stderr);
+    }
+}

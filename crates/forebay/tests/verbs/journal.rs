@@ -1,0 +1,43 @@
+//! `buffer verify` and `buffer repair`.
+
+use std::os::unix::fs::FileExt;
+
+use super::running::{done, json, run};
+
+#[test]
+fn damage_is_found_told_and_repaired() {
+    let dir = tempfile::tempdir().unwrap();
+    let fill = ["generate", "--to", "journal:./data/buffer", "--count", "1000", "--tps", "4000"];
+    done(dir.path(), &fill);
+    let stat = json(dir.path(), &["buffer", "verify", "--json"]);
+    assert_eq!((&stat["pending"], &stat["damaged"]), (&1_000.into(), &false.into()), "{stat}");
+
+    let segment = std::fs::read_dir(dir.path().join("data/buffer")).unwrap().find_map(|entry| {
+        let path = entry.unwrap().path();
+        path.extension().is_some_and(|extension| extension == "seg").then_some(path)
+    });
+    let file = std::fs::OpenOptions::new().write(true).open(segment.unwrap()).unwrap();
+    file.write_all_at(&[0xff; 64], 4_096).unwrap();
+    let found = run(dir.path(), &["buffer", "verify"]);
+    assert_eq!(found.code, 1, "{}{}", found.stdout, found.stderr);
+    assert!(found.stdout.contains("DAMAGE: segment"), "{}", found.stdout);
+    let stat = json(dir.path(), &["buffer", "stat", "--json"]);
+    let missing = stat["missing"].as_u64().unwrap();
+    assert!((1..10).contains(&missing), "{stat}");
+
+    let repaired = done(dir.path(), &["buffer", "repair"]);
+    assert!(repaired.contains("1 segments rewritten"), "{repaired}");
+    let stat = json(dir.path(), &["buffer", "stat", "--json"]);
+    assert_eq!(stat["pending"].as_u64(), Some(1_000 - missing), "{stat}");
+}
+
+#[test]
+fn a_journal_that_is_not_there_and_a_buffer_that_is_none_are_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let ran = run(dir.path(), &["buffer", "stat"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("there is no journal in ./data/buffer yet"), "{}", ran.stderr);
+    let ran = run(dir.path(), &["buffer", "stat", "--buffer", "memory:"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("only a journal: can be looked at"), "{}", ran.stderr);
+}

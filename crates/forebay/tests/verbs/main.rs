@@ -1,0 +1,12 @@
+//! The verbs, end to end: the real binary, each in a directory of its own.
+
+#![allow(clippy::unwrap_used)]
+
+mod config;
+mod dead;
+mod demo;
+mod generate;
+mod journal;
+mod replay;
+mod running;
+mod serve;

@@ -1,0 +1,146 @@
+//! `serve`.
+
+use std::time::{Duration, Instant};
+
+use super::running::{PATIENCE, Serving, count, done, run};
+
+fn event(id: &str) -> String {
+    format!(
+        "{{\"tx_id\":\"{id}\",\"card_number\":\"4000123412341234\",\"user_id\":\"u\",\
+         \"tier\":\"normal\",\"amount\":1500,\"merchant\":\"m\",\"category\":\"coffee\",\
+         \"created_at\":\"2026-03-02T12:00:00+09:00\"}}"
+    )
+}
+
+#[test]
+fn what_is_posted_is_settled_and_sigterm_ends_it_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let serving = Serving::start(dir.path(), &[]);
+    let (status, answer) = serving.post("application/json", &event("a"));
+    assert_eq!((status, &answer["accepted"]), (202, &1.into()), "{answer}");
+    let lines = format!("{}\n{}\nnonsense\n{}\n", event("b"), event("c"), event("a"));
+    let (status, answer) = serving.post("application/x-ndjson", &lines);
+    assert_eq!((status, &answer["accepted"], &answer["rejected"]), (202, &3.into(), &1.into()));
+    let (status, _) = serving.post("application/json", "{}");
+    assert_eq!(status, 400);
+    serving.until("processed_tasks_total{pipeline=\"consumer_batch\"}", 3.0);
+    serving.until("duplicates_total{pipeline=\"consumer_batch\"}", 1.0);
+    let (ended, printed) = serving.terminate();
+    assert!(ended.success(), "{ended}");
+    assert!(printed.contains("Accepted payments survive kill -9 and power loss"), "{printed}");
+    assert!(printed.trim_end().ends_with("Stopped."), "{printed}");
+    let store = dir.path().join("data/forebay.db");
+    assert_eq!(count(&store, "SELECT count(*) FROM transactions"), 3);
+    let clear = "SELECT count(*) FROM transactions WHERE card_number LIKE '4000123412341234'";
+    assert_eq!(count(&store, clear), 0);
+}
+
+#[test]
+fn what_was_accepted_right_before_the_end_is_settled_by_the_next_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let serving = Serving::start(dir.path(), &["--roles", "api"]);
+    let lines: String = (0..500).map(|n| event(&format!("tx-{n}")) + "\n").collect();
+    let (status, answer) = serving.post("application/x-ndjson", &lines);
+    assert_eq!((status, &answer["accepted"]), (202, &500.into()));
+    assert!(serving.terminate().0.success());
+
+    let serving = Serving::start(dir.path(), &[]);
+    serving.until("processed_tasks_total{pipeline=\"consumer_batch\"}", 500.0);
+    let (ended, printed) = serving.terminate();
+    assert!(ended.success());
+    assert!(printed.contains("Recovered 500 events"), "{printed}");
+    let store = dir.path().join("data/forebay.db");
+    assert_eq!(count(&store, "SELECT count(*) FROM transactions"), 500);
+}
+
+#[test]
+fn what_is_in_memory_is_settled_before_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    // Two cards keep two lanes from ever filling a batch: each round lingers, so that most is still
+    // in memory when the signal comes.
+    let slow = ["engine.lanes=2", "engine.linger_ms=500", "engine.batch_max=1000"];
+    let slow = slow.iter().flat_map(|pair| ["--set", pair]);
+    let args: Vec<&str> =
+        ["--buffer", "memory:", "--set", "engine.held_max=1000"].into_iter().chain(slow).collect();
+    let serving = Serving::start(dir.path(), &args);
+    let card = |n| if n % 2 == 0 { "4000123412341234" } else { "4000123412341235" };
+    let line = |n: u32| event(&format!("tx-{n}")).replace("4000123412341234", card(n)) + "\n";
+    let (status, _) =
+        serving.post("application/x-ndjson", &(0..4_000).map(line).collect::<String>());
+    assert_eq!(status, 202);
+    let (ended, printed) = serving.terminate();
+    assert!(ended.success());
+    assert!(printed.contains("NOTHING SURVIVES"), "{printed}");
+    let store = dir.path().join("data/forebay.db");
+    assert_eq!(count(&store, "SELECT count(*) FROM transactions"), 4_000);
+}
+
+#[test]
+fn a_second_process_on_the_same_journal_is_told_who_has_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let serving = Serving::start(dir.path(), &[]);
+    for args in [
+        &["serve", "--bind", "127.0.0.1:0"][..],
+        &["generate", "--to", "journal:./data/buffer", "--count", "1"],
+        &["dead", "replay", "--all"],
+        &["buffer", "repair"],
+        &["config", "check", "--set", "http.bind=127.0.0.1:0"],
+    ] {
+        let ran = run(dir.path(), args);
+        assert_eq!(ran.code, 1, "{args:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains("is held by another process"), "{args:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains("stop it"), "{args:?}: {}", ran.stderr);
+    }
+    // Looking is allowed.
+    done(dir.path(), &["buffer", "stat"]);
+    done(dir.path(), &["buffer", "peek"]);
+    done(dir.path(), &["buffer", "verify"]);
+    done(dir.path(), &["dead", "list"]);
+    assert!(serving.terminate().0.success());
+}
+
+#[test]
+fn generate_and_replay_reach_a_running_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let serving = Serving::start(dir.path(), &[]);
+    let began = Instant::now();
+    let args = ["generate", "--to", &serving.address, "--tps", "500", "--duration", "1s"];
+    let ran = run(dir.path(), &args);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stderr.contains("accepted 500, refused 0"), "{}", ran.stderr);
+    assert!(began.elapsed() >= Duration::from_millis(950), "the rate is held");
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/payments.ndjson");
+    let lines = std::fs::read_to_string(example).unwrap().lines().count();
+    let printed = done(dir.path(), &["replay", example, "--to", &serving.address]);
+    assert!(printed.contains(&format!("{lines} accepted, 0 rejected")), "{printed}");
+    serving.until("buffer_size{buffer=\"journal\"}", 0.0);
+    assert!(serving.terminate().0.success());
+    let rows = count(&dir.path().join("data/forebay.db"), "SELECT count(*) FROM transactions");
+    assert_eq!(rows, 500 + i64::try_from(lines).unwrap());
+}
+
+#[test]
+fn it_is_not_ready_while_it_stops_and_a_second_signal_ends_it_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut serving = Serving::start(dir.path(), &["--set", "http.drain_delay_ms=600000"]);
+    assert_eq!(serving.get("/ready"), 200);
+    serving.signal();
+    let end = Instant::now() + PATIENCE;
+    while serving.get("/ready") != 503 {
+        assert!(Instant::now() < end, "it is never unready");
+    }
+    let (status, _) = serving.post("application/json", &event("late"));
+    assert_eq!(status, 503, "no events are taken any more");
+    serving.signal();
+    assert_eq!(serving.wait().code(), Some(130));
+}
+
+#[test]
+fn an_address_others_can_reach_is_warned_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let ran = run(dir.path(), &["serve", "--bind", "192.0.2.1:1"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("can be reached from other machines"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("choose another address with --bind"), "{}", ran.stderr);
+    assert!(!dir.path().join("data/forebay.db").exists(), "nothing is opened before it listens");
+}
