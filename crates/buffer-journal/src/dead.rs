@@ -48,15 +48,8 @@ impl Dead {
         }
         let mut letters = BTreeMap::new();
         let mut reader = log.reader(recovery.checkpoint.floor);
-        let mut records = Vec::new();
-        loop {
-            reader.read(1000, &mut records).map_err(|e| error_of(&e))?;
-            if records.is_empty() {
-                break;
-            }
-            for record in records.drain(..) {
-                note(&mut letters, &record);
-            }
+        while let Some(record) = reader.take().map_err(|e| error_of(&e))? {
+            note(&mut letters, &record);
         }
         Ok(Self { log, letters: Mutex::new(letters), letters_max })
     }
@@ -81,11 +74,10 @@ impl Dead {
         let first = self.log.append(&entries).await.map_err(|e| error_of(&e))?;
         // Their places are learned by reading back: the log alone knows where it put them.
         let mut reader = self.log.reader(first);
-        let mut records = Vec::new();
-        reader.read(burials.len(), &mut records).map_err(|e| error_of(&e))?;
-        let mut letters = self.letters();
-        for record in &records {
-            note(&mut letters, record);
+        for _ in burials {
+            if let Some(record) = reader.take().map_err(|e| error_of(&e))? {
+                note(&mut self.letters(), &record);
+            }
         }
         Ok(())
     }

@@ -27,6 +27,8 @@ pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// passed in and may be stepped by hand, so no timer can know when it will be due.
 const POLL: Duration = Duration::from_millis(20);
 const EVENT: u8 = 1;
+/// Room made at once for the events of a lease.
+const LEASE_RESERVED: usize = 4096;
 /// Dead letters offered again at once.
 const REPLAY_BATCH: usize = 500;
 
@@ -55,8 +57,6 @@ pub(crate) struct Inner {
 struct State {
     window: Window,
     reader: Reader,
-    /// Emptied records, for their capacity.
-    records: Vec<Record>,
     /// Undone events that were there on opening and have not been read yet.
     recovered: u64,
     /// One past the last number there was on opening.
@@ -89,7 +89,6 @@ impl JournalBuffer {
         let state = State {
             window: Window::new(floor),
             reader: log.reader(floor),
-            records: Vec::new(),
             recovered: recovery.records,
             opened_at: log.usage().next_seq,
             done: recovery.checkpoint.done.iter().copied().collect(),
@@ -264,34 +263,33 @@ impl Inner {
 }
 
 impl State {
+    /// Leases up to `max` events that were not leased before. An error is told only when there is
+    /// nothing to hand out: what was leased before it must reach the caller.
     fn lease_fresh(
         &mut self,
         max: usize,
         due_ms: i64,
         leased: &mut Vec<Envelope>,
     ) -> Result<(), journal::Error> {
-        let mut records = std::mem::take(&mut self.records);
-        let result = loop {
-            let read = self.reader.read(max, &mut records);
-            if records.is_empty() {
-                break read;
+        let before = leased.len();
+        leased.reserve(max.min(LEASE_RESERVED));
+        let read = loop {
+            if leased.len() - before == max {
+                break Ok(());
             }
-            let (first, last) = (records[0].seq, records[records.len() - 1].seq);
-            let before = leased.len();
-            leased.reserve(records.len());
-            for record in records.drain(..) {
-                self.lease_record(record, due_ms, leased);
-            }
-            if leased.len() > before {
-                self.window.watch(due_ms, first, last);
-                break read;
-            }
-            if read.is_err() {
-                break read;
+            match self.reader.take() {
+                Ok(Some(record)) => self.lease_record(record, due_ms, leased),
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
             }
         };
-        self.records = records;
-        result
+        match (leased.get(before), leased.last()) {
+            (Some(first), Some(last)) => {
+                self.window.watch(due_ms, first.receipt.seq, last.receipt.seq);
+                Ok(())
+            }
+            _ => read,
+        }
     }
 
     fn lease_record(&mut self, record: Record, due_ms: i64, leased: &mut Vec<Envelope>) {

@@ -14,7 +14,7 @@ use crate::segment::{self, CHUNK_BYTES, SEGMENT_HEADER_BYTES};
 /// Chunks whose memory is kept to be used again.
 const SPENT_MAX: usize = 8;
 
-/// A place in the log. Holds at most [`SPENT_MAX`] chunks of 256 KiB besides what it handed out.
+/// A place in the log. Holds at most [`SPENT_MAX`] chunks of 128 KiB besides what it handed out.
 pub struct Reader {
     log: Arc<Shared>,
     /// Records numbered below are passed over.
@@ -61,18 +61,25 @@ impl Reader {
         self.damaged_bytes
     }
 
-    /// Appends up to `max` records to `into`; none when the end of what is durable is reached.
+    /// The next record; `None` at the end of what is durable.
     ///
     /// # Errors
-    /// If the medium can't be read. What was appended to `into` before is good.
-    pub fn read(&mut self, max: usize, into: &mut Vec<Record>) -> Result<(), Error> {
-        for _ in 0..max {
-            match self.front()? {
-                Some(header) => self.take(&header, into),
-                None => break,
-            }
-        }
-        Ok(())
+    /// If the medium can't be read.
+    #[inline]
+    pub fn take(&mut self) -> Result<Option<Record>, Error> {
+        let header = match record::decode(&self.chunk) {
+            Decoded::Record(header) if header.seq >= self.seq => header,
+            _ => match self.front()? {
+                Some(header) => header,
+                None => return Ok(None),
+            },
+        };
+        let total = header.total();
+        let offset = u32::try_from(self.offset).expect("segments are shorter than 4 GiB");
+        let record = Record::new(&header, offset, self.chunk.slice(HEADER_BYTES..total));
+        self.seq = header.seq + 1;
+        self.advance(total);
+        Ok(Some(record))
     }
 
     /// The next record's header, without taking it.
@@ -98,15 +105,7 @@ impl Reader {
         }
     }
 
-    /// Hands out the record at the front of the chunk.
-    fn take(&mut self, header: &Header, into: &mut Vec<Record>) {
-        let total = header.total();
-        let offset = u32::try_from(self.offset).expect("segments are shorter than 4 GiB");
-        into.push(Record::new(header, offset, self.chunk.slice(HEADER_BYTES..total)));
-        self.seq = header.seq + 1;
-        self.advance(total);
-    }
-
+    #[inline]
     fn advance(&mut self, bytes: usize) {
         bytes::Buf::advance(&mut self.chunk, bytes);
         self.offset += bytes as u64;
@@ -193,6 +192,7 @@ impl Reader {
 }
 
 impl Record {
+    #[inline]
     pub(crate) fn new(header: &Header, offset: u32, body: Bytes) -> Self {
         Self {
             seq: header.seq,

@@ -109,6 +109,7 @@ fn seal(record: &mut [u8]) {
 
 /// Reads what lies at the beginning of `bytes`. Never panics, whatever the bytes.
 #[must_use]
+#[inline]
 pub fn decode(bytes: &[u8]) -> Decoded {
     let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
         return Decoded::Short(HEADER_BYTES);
