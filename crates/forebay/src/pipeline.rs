@@ -38,6 +38,8 @@ pub(crate) struct Pipeline {
 pub(crate) struct Stopped {
     pub(crate) summary: Summary,
     pub(crate) stats: Arc<Stats>,
+    /// Events that a durable buffer keeps for the next start.
+    pub(crate) kept: u64,
     /// What a buffer that keeps nothing still held. What a durable one holds is on its medium.
     pub(crate) left: Vec<Event>,
     /// The dead letters of such a buffer.
@@ -112,6 +114,10 @@ impl Pipeline {
     pub(crate) async fn stop(self) -> Result<Stopped> {
         self.wind_down();
         let summary = self.engine.await.context("the engine's task ended early");
+        let kept = match self.buffer.depth().await {
+            Ok(depth) if self.buffer.kind().durable => depth.ready + depth.leased,
+            _ => 0,
+        };
         let remains = remains(&*self.buffer).await;
         let closed = self.buffer.close().await.context("the buffer could not be closed");
         let store = self.store.close().await.context("the store could not be closed");
@@ -119,7 +125,7 @@ impl Pipeline {
         closed?;
         store?;
         let (left, dead) = remains?;
-        Ok(Stopped { summary, stats: self.stats, left, dead })
+        Ok(Stopped { summary, stats: self.stats, kept, left, dead })
     }
 }
 

@@ -124,6 +124,8 @@ pub fn scan(
             continue;
         }
         match resync(file, at, len, expected)? {
+            // Where a process writes while we read, what was half there a moment ago is whole now.
+            Resync { next: Some(_), .. } if is_record(file, at, expected)? => {}
             Resync { next: Some((offset, header)), .. } => {
                 scan.damage.push(Damage {
                     start: at,
@@ -140,6 +142,13 @@ pub fn scan(
             }
         }
     }
+}
+
+/// Whether a record of `expected` or later lies at `at` by now.
+fn is_record(file: &dyn File, at: u64, expected: u64) -> io::Result<bool> {
+    let mut bytes = Vec::with_capacity(RECORD_BYTES_MAX);
+    read_full_at(file, &mut bytes, RECORD_BYTES_MAX, at)?;
+    Ok(matches!(record::decode(&bytes), Decoded::Record(header) if header.seq >= expected))
 }
 
 /// What lies behind a place where no record is.

@@ -1,9 +1,10 @@
 //! Opening the file, once for each part a connection plays.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 use store::Error;
@@ -13,6 +14,8 @@ use crate::error::classify;
 
 /// Only this user reads it. SQLite gives `-wal` and `-shm` the same mode.
 const FILE_MODE: u32 = 0o600;
+/// How often a lock that is held is tried again.
+const LOCK_POLL: Duration = Duration::from_millis(10);
 /// Statements kept prepared on each connection.
 const STATEMENTS_MAX: usize = 16;
 /// The page cache, in KiB, of a connection that only reads or only checkpoints.
@@ -45,6 +48,37 @@ pub(crate) fn create(path: &Path) -> Result<(), Error> {
         File::open(changed).and_then(|opened| opened.sync_all()).map_err(unusable)?;
     }
     Ok(())
+}
+
+/// Takes the store for this process, until the file that is returned is dropped: two processes that
+/// settle into one store would each screen without the other's payments. Waits as long as for any
+/// other lock, since a store that was just dropped may still be writing what waited.
+pub(crate) fn take(options: &Options) -> Result<File, Error> {
+    let mut path = options.path.clone().into_os_string();
+    path.push("-lock");
+    let unusable = |e| Error::Fatal(format!("can't lock {}: {e}", Path::new(&path).display()));
+    let lock = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(FILE_MODE)
+        .open(&path)
+        .map_err(unusable)?;
+    let end = Instant::now() + Duration::from_millis(options.busy_timeout_ms.into());
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) if Instant::now() < end => thread::sleep(LOCK_POLL),
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::Fatal(format!(
+                    "{} is in use: one process at a time settles into a store; stop the other, or \
+                     name another store",
+                    options.path.display()
+                )));
+            }
+            Err(TryLockError::Error(error)) => return Err(unusable(error)),
+        }
+    }
 }
 
 /// The one connection that writes. The file must be there.

@@ -32,17 +32,19 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Fatal`] when the path is unusable, the file is not a store, or a newer
-    /// program wrote it; [`Error::Unavailable`] when another program holds it for longer than the
+    /// program wrote it, or another process settles into it; [`Error::Unavailable`] when another program holds it for longer than the
     /// busy timeout.
     pub fn open(options: Options, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         connection::create(&options.path)?;
+        let lock = connection::take(&options)?;
         let mut db = connection::writer(&options).map_err(|error| at(&options, error))?;
         migrations::run(&mut db).map_err(|error| at(&options, error))?;
         let reader = connection::reader(&options.path, options.busy_timeout_ms)
             .map_err(|error| at(&options, error))?;
         let checkpointer = Checkpointer::start(&options).map_err(|error| at(&options, error))?;
         let (queue, receiver) = mpsc::channel(options.queue_max);
-        let writer = Writer { options, clock, db: Some(db), checkpointer, queue: receiver };
+        let writer =
+            Writer { options, clock, db: Some(db), checkpointer, queue: receiver, _lock: lock };
         let thread = thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || writer.run())

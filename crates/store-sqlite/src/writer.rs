@@ -1,5 +1,6 @@
 //! The thread that owns the writing connection.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -36,6 +37,8 @@ pub(crate) struct Writer {
     pub(crate) db: Option<Connection>,
     pub(crate) checkpointer: Checkpointer,
     pub(crate) queue: mpsc::Receiver<Work>,
+    /// Keeps other processes from settling into the same store. Let go last.
+    pub(crate) _lock: File,
 }
 
 impl Writer {

@@ -78,6 +78,7 @@ fn stat(dir: &Path, json: bool) -> Result<Exit> {
     out::line(format_args!("  oldest    {oldest:>15}"))?;
     out::line(format_args!("  segments  {:>15}", stat.segments.len()))?;
     out::line(format_args!("  used      {:>15}", bytes(used(&stat))))?;
+    out::line("  as of the last checkpoint; a running server writes one each second")?;
     if stat.damaged() {
         out::line("  DAMAGED: see `forebay buffer verify`")?;
     }
@@ -105,6 +106,9 @@ fn peek(dir: &Path, count: usize, reveal: bool, json: bool) -> Result<Exit> {
         left > 0 && written.is_ok()
     })?;
     written?;
+    if left == count && !json {
+        out::line("Nothing waits to be settled.")?;
+    }
     Ok(Exit::Done)
 }
 
@@ -126,7 +130,8 @@ fn verify(dir: &Path, json: bool) -> Result<Exit> {
     for segment in &stat.segments {
         for damage in &segment.damage {
             out::line(format_args!(
-                "DAMAGE: segment {:020}, bytes {} to {}, events {} to {} are missing.",
+                "DAMAGE: segment {:020}, bytes {} up to {}, events from {} up to {} (not included) \
+                 are missing.",
                 segment.base, damage.start, damage.end, damage.missing.0, damage.missing.1
             ))?;
         }
@@ -204,7 +209,7 @@ fn stat_json(dir: &Path, stat: &Stat) -> serde_json::Value {
                 .iter()
                 .map(|damage| {
                     let (start, end) = (damage.start, damage.end);
-                    json!({ "start": start, "end": end, "missing": damage.missing })
+                    json!({ "start": start, "end": end, "missing_from": damage.missing.0, "missing_to": damage.missing.1 })
                 })
                 .collect();
             json!({

@@ -32,6 +32,10 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
 
 /// Opens each part, and goes on to the next when one can't be: all trouble is told at once.
 async fn check(config: &Config) -> Result<Exit> {
+    // What is promised holds whether or not a running server has it all open just now.
+    for line in guarantee::all(config) {
+        out::line(line)?;
+    }
     let mut troubles = Vec::new();
     match open::buffer(&config.buffer) {
         Ok(opened) => {
@@ -52,11 +56,6 @@ async fn check(config: &Config) -> Result<Exit> {
     }
     for trouble in &troubles {
         out::note(format_args!("forebay: {trouble:#}"));
-    }
-    if troubles.is_empty() {
-        for line in guarantee::all(config) {
-            out::line(line)?;
-        }
     }
     Ok(Exit::done_if(troubles.is_empty()))
 }

@@ -14,6 +14,7 @@ use super::configured;
 use crate::config::{Config, Flags};
 use crate::exit::Exit;
 use crate::pipeline::Pipeline;
+use crate::units::grouped;
 use crate::{guarantee, open, out, signals};
 
 #[derive(Debug, clap::Args)]
@@ -22,7 +23,8 @@ Examples:
   forebay serve
   forebay serve --bind 127.0.0.1:9000 --data /srv/forebay
 
-The first SIGTERM or Ctrl-C drains and stops, the second stops at once.")]
+The first SIGTERM or Ctrl-C settles what is being worked on and stops (a backlog stays in the
+buffer for the next start), the second stops at once.")]
 pub(crate) struct Args {
     /// Listen here; port 0 takes a free one [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
@@ -68,9 +70,14 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
     }
     parts.run_until(&stop, &readiness).await;
     let cut = finish(serving).await;
-    let ended = parts.stop(&config).await;
-    ended?;
+    let kept = parts.stop(&config).await?;
     cut?;
+    if kept > 0 {
+        let kept = grouped(kept);
+        out::line(format_args!(
+            "{kept} events stay in the buffer and are settled at the next start."
+        ))?;
+    }
     out::line("Stopped.")?;
     Ok(Exit::Done)
 }
@@ -123,8 +130,8 @@ impl Parts {
         }
     }
 
-    /// Ends everything, in order.
-    async fn stop(self, config: &Config) -> Result<()> {
+    /// Ends everything, in order. Returns how many events the buffer keeps.
+    async fn stop(self, config: &Config) -> Result<u64> {
         match self {
             Self::Worker(mut pipeline) => {
                 if !pipeline.buffer().kind().durable {
@@ -134,9 +141,13 @@ impl Parts {
                         tracing::error!("accepted events were not settled in time, and are lost");
                     }
                 }
-                pipeline.stop().await.map(drop)
+                Ok(pipeline.stop().await?.kept)
             }
-            Self::Api(opened) => opened.buffer.close().await.map_err(Into::into),
+            Self::Api(opened) => {
+                let depth = opened.buffer.depth().await?;
+                opened.buffer.close().await?;
+                Ok(depth.ready + depth.leased)
+            }
         }
     }
 }

@@ -144,3 +144,14 @@ fn an_address_others_can_reach_is_warned_of() {
     assert!(ran.stderr.contains("choose another address with --bind"), "{}", ran.stderr);
     assert!(!dir.path().join("data/forebay.db").exists(), "nothing is opened before it listens");
 }
+
+#[test]
+fn a_second_process_does_not_settle_into_the_same_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Serving::start(dir.path(), &[]);
+    let args = ["serve", "--bind", "127.0.0.1:0", "--buffer", "memory:"];
+    let ran = run(dir.path(), &args);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("one process at a time settles into a store"), "{}", ran.stderr);
+    assert!(first.terminate().0.success());
+}
