@@ -16,7 +16,9 @@ const BURIED: u8 = 2;
 const DROPPED: u8 = 3;
 /// Reasons are cut to this many bytes.
 const REASON_BYTES_MAX: usize = 4096;
-const FIXED_BYTES: usize = 8 + 4 + 2;
+const FIXED_BYTES: usize = 8 + 8 + 4 + 2;
+/// Bytes of letters appended at once: far below a segment.
+const APPEND_BYTES_MAX: usize = 1 << 20;
 /// Numbers named by one note.
 const DROPPED_AT_ONCE: usize = 4096;
 
@@ -30,6 +32,8 @@ pub(crate) struct Dead {
 
 /// What is to be buried.
 pub(crate) struct Burial {
+    /// The event's number in the journal.
+    pub(crate) source: u64,
     pub(crate) reason: String,
     pub(crate) accepted_at_ms: i64,
     pub(crate) attempts: u32,
@@ -37,21 +41,24 @@ pub(crate) struct Burial {
 }
 
 impl Dead {
+    /// Also returns which events of the journal are buried here: the process may have died before
+    /// its checkpoint said that they are done.
     pub(crate) fn open(
         fs: Arc<dyn Fs>,
         options: journal::Options,
         letters_max: usize,
-    ) -> Result<Self, Error> {
+    ) -> Result<(Self, Vec<u64>), Error> {
         let (log, recovery) = Log::open(fs, options).map_err(|e| error_of(&e))?;
         if recovery.missing > 0 {
             tracing::error!(missing = recovery.missing, "dead letters were damaged on the disk");
         }
-        let mut letters = BTreeMap::new();
+        let (mut letters, mut buried) = (BTreeMap::new(), Vec::new());
         let mut reader = log.reader(recovery.checkpoint.floor);
         while let Some(record) = reader.take().map_err(|e| error_of(&e))? {
             note(&mut letters, &record);
+            buried.extend(source(&record));
         }
-        Ok(Self { log, letters: Mutex::new(letters), letters_max })
+        Ok((Self { log, letters: Mutex::new(letters), letters_max }, buried))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -67,14 +74,33 @@ impl Dead {
             });
         }
         let bodies: Vec<Vec<u8>> = burials.iter().map(Burial::encode).collect();
+        let mut rest = &bodies[..];
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fit = rest.iter().take_while(|body| {
+                bytes += body.len();
+                bytes <= APPEND_BYTES_MAX
+            });
+            let (some, others) = rest.split_at(fit.count().max(1));
+            let first = self.append(some, now_ms).await?;
+            self.learn(first, some.len())?;
+            rest = others;
+        }
+        Ok(())
+    }
+
+    async fn append(&self, bodies: &[Vec<u8>], now_ms: i64) -> Result<u64, Error> {
         let entries: Vec<Entry<'_>> = bodies
             .iter()
             .map(|body| Entry { kind: BURIED, at_ms: now_ms, id_len: 0, key_len: 0, body })
             .collect();
-        let first = self.log.append(&entries).await.map_err(|e| error_of(&e))?;
+        self.log.append(&entries).await.map_err(|e| error_of(&e))
+    }
+
+    fn learn(&self, first: u64, count: usize) -> Result<(), Error> {
         // Their places are learned by reading back: the log alone knows where it put them.
         let mut reader = self.log.reader(first);
-        for _ in burials {
+        for _ in 0..count {
             if let Some(record) = reader.take().map_err(|e| error_of(&e))? {
                 note(&mut self.letters(), &record);
             }
@@ -96,7 +122,7 @@ impl Dead {
         places.into_iter().map(|(seq, place)| self.read(seq, place)).collect()
     }
 
-    /// Forgets these durably and removes segments without letters.
+    /// Forgets these durably. Their space is given back by [`Dead::trim`].
     pub(crate) async fn forget(&self, seqs: &[u64], now_ms: i64) -> Result<usize, Error> {
         let mut known: Vec<u64> = {
             let letters = self.letters();
@@ -113,7 +139,6 @@ impl Dead {
                 letters.remove(seq);
             }
         }
-        self.trim().map_err(|e| error_of(&e))?;
         Ok(known.len())
     }
 
@@ -121,11 +146,15 @@ impl Dead {
         self.log.close();
     }
 
-    fn trim(&self) -> Result<(), journal::Error> {
+    /// Removes segments without letters. To be called once the journal's checkpoint says that the
+    /// events buried there are done: their records here are what says so until then.
+    pub(crate) fn trim(&self) -> Result<(), Error> {
         let next_seq = self.log.usage().next_seq;
         let floor = self.letters().keys().next().copied().unwrap_or(next_seq);
-        self.log.write_checkpoint(&Checkpoint { floor, done: Vec::new(), next_seq })?;
-        self.log.remove_below(floor)?;
+        self.log
+            .write_checkpoint(&Checkpoint { floor, done: Vec::new(), next_seq })
+            .and_then(|()| self.log.remove_below(floor))
+            .map_err(|e| error_of(&e))?;
         Ok(())
     }
 
@@ -155,12 +184,18 @@ pub(crate) fn note(letters: &mut BTreeMap<u64, (u32, u32)>, record: &Record) {
     }
 }
 
+/// Which event of the journal a record buries, if it buries one.
+pub(crate) fn source(record: &Record) -> Option<u64> {
+    let body = (record.kind == BURIED).then_some(&record.body)?;
+    Some(u64::from_le_bytes(*body.first_chunk()?))
+}
+
 /// The letter a record holds, if it holds one.
 pub(crate) fn decode(record: &Record) -> Option<DeadLetter> {
     let body = (record.kind == BURIED).then_some(&record.body)?;
-    let accepted_at_ms = i64::from_le_bytes(*body.first_chunk()?);
-    let attempts = u32::from_le_bytes(*body.get(8..)?.first_chunk()?);
-    let reason_len = usize::from(u16::from_le_bytes(*body.get(12..)?.first_chunk()?));
+    let accepted_at_ms = i64::from_le_bytes(*body.get(8..)?.first_chunk()?);
+    let attempts = u32::from_le_bytes(*body.get(16..)?.first_chunk()?);
+    let reason_len = usize::from(u16::from_le_bytes(*body.get(20..)?.first_chunk()?));
     let rest = FIXED_BYTES + reason_len;
     let reason = String::from_utf8_lossy(body.get(FIXED_BYTES..rest)?).into_owned();
     let (id_len, key_len) = (*body.get(rest)?, *body.get(rest + 1)?);
@@ -185,6 +220,7 @@ impl Burial {
         let reason = &self.reason.as_bytes()[..end];
         let event = self.event.as_bytes();
         let mut body = Vec::with_capacity(FIXED_BYTES + reason.len() + 2 + event.len());
+        body.extend_from_slice(&self.source.to_le_bytes());
         body.extend_from_slice(&self.accepted_at_ms.to_le_bytes());
         body.extend_from_slice(&self.attempts.to_le_bytes());
         let reason_len = u16::try_from(reason.len()).expect("cut to REASON_BYTES_MAX");

@@ -61,8 +61,8 @@ impl Stat {
 /// # Errors
 /// If the directory can't be read.
 pub fn verify(dir: &Path, mut progress: impl FnMut(u64, u64)) -> Result<Stat, Error> {
-    let checkpoint = checkpoint(dir)?;
-    let mut stat = Stat { dead: dead(dir)?.len() as u64, ..Stat::default() };
+    let checkpoint = progress_of(dir)?;
+    let mut stat = Stat { dead: dead_count(dir)?, ..Stat::default() };
     let bases = bases(dir)?;
     let total = bases.iter().map(|base| length(dir, *base)).sum();
     let (mut read, mut expected) = (0, 0);
@@ -74,9 +74,7 @@ pub fn verify(dir: &Path, mut progress: impl FnMut(u64, u64)) -> Result<Stat, Er
             }
         };
         let Some((scan, bytes)) = scan(dir, base, expected, &mut on_record)? else { continue };
-        if expected > 0 && base > expected {
-            stat.missing += checkpoint.undone(expected, base);
-        }
+        stat.missing += checkpoint.undone(expected.max(1), base);
         for damage in &scan.damage {
             stat.missing += checkpoint.undone(damage.missing.0, damage.missing.1);
         }
@@ -105,7 +103,7 @@ pub fn events(
     dir: &Path,
     mut on_event: impl FnMut(u64, i64, bool, &Event) -> bool,
 ) -> Result<(), Error> {
-    let checkpoint = checkpoint(dir)?;
+    let checkpoint = progress_of(dir)?;
     let mut more = true;
     for base in bases(dir)? {
         if !more {
@@ -126,25 +124,47 @@ pub fn events(
 /// # Errors
 /// If the directory can't be read.
 pub fn dead(dir: &Path) -> Result<Vec<DeadLetter>, Error> {
+    let (mut index, mut letters) = (BTreeMap::new(), BTreeMap::new());
+    dead_records(dir, |record| {
+        dead::note(&mut index, record);
+        if let Some(letter) = dead::decode(record) {
+            letters.insert(letter.seq, letter);
+        }
+    })?;
+    letters.retain(|seq, _| index.contains_key(seq));
+    Ok(letters.into_values().collect())
+}
+
+/// How many dead letters there are, without holding them.
+fn dead_count(dir: &Path) -> Result<u64, Error> {
+    let mut index = BTreeMap::new();
+    dead_records(dir, |record| dead::note(&mut index, record))?;
+    Ok(index.len() as u64)
+}
+
+fn dead_records(dir: &Path, mut on_record: impl FnMut(&Record)) -> Result<(), Error> {
     let dir = dir.join("dead");
     if !dir.is_dir() {
-        return Ok(Vec::new());
+        return Ok(());
     }
-    let checkpoint = checkpoint(&dir)?;
-    let (mut index, mut letters) = (BTreeMap::new(), BTreeMap::new());
+    let floor = checkpoint(&dir)?.floor;
     for base in bases(&dir)? {
         scan(&dir, base, 0, &mut |header, offset, body| {
-            if header.seq >= checkpoint.floor {
-                let record = record(header, offset, body);
-                dead::note(&mut index, &record);
-                if let Some(letter) = dead::decode(&record) {
-                    letters.insert(letter.seq, letter);
-                }
+            if header.seq >= floor {
+                on_record(&record(header, offset, body));
             }
         })?;
     }
-    letters.retain(|seq, _| index.contains_key(seq));
-    Ok(letters.into_values().collect())
+    Ok(())
+}
+
+/// The checkpoint, and what is buried, which is done even where the checkpoint does not say so yet.
+fn progress_of(dir: &Path) -> Result<Checkpoint, Error> {
+    let mut progress = checkpoint(dir)?;
+    let mut buried = Vec::new();
+    dead_records(dir, |record| buried.extend(dead::source(record)))?;
+    progress.mark(buried);
+    Ok(progress)
 }
 
 fn record(header: &Header, offset: u64, body: &[u8]) -> Record {

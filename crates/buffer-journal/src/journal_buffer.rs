@@ -30,7 +30,7 @@ const EVENT: u8 = 1;
 /// Room made at once for the events of a lease.
 const LEASE_RESERVED: usize = 4096;
 /// Dead letters offered again at once.
-const REPLAY_BATCH: usize = 500;
+const REPLAY_BATCH: usize = 10;
 
 /// The journal as a buffer. Dropping it closes it.
 pub struct JournalBuffer {
@@ -50,6 +50,8 @@ pub(crate) struct Inner {
     closed: AtomicBool,
     /// Something is done that no checkpoint has seen.
     dirty: AtomicBool,
+    /// The end of the log, as the last checkpoint has it.
+    promised: AtomicU64,
     /// Events being appended.
     offering: AtomicU64,
 }
@@ -83,8 +85,10 @@ impl JournalBuffer {
         options: Options,
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, Recovery), Error> {
-        let (log, recovery) = Log::open(fs.clone(), options.events_log()).map_err(|e| open(&e))?;
-        let dead = Dead::open(fs, options.dead_log(), options.dead_max)?;
+        let (log, mut recovery) =
+            Log::open(fs.clone(), options.events_log()).map_err(|e| open(&e))?;
+        let (dead, buried) = Dead::open(fs, options.dead_log(), options.dead_max)?;
+        recovery.records = recovery.records.saturating_sub(recovery.checkpoint.mark(buried));
         let floor = recovery.checkpoint.floor.max(1);
         let state = State {
             window: Window::new(floor),
@@ -102,6 +106,7 @@ impl JournalBuffer {
             changed: Notify::new(),
             closed: AtomicBool::new(false),
             dirty: AtomicBool::new(false),
+            promised: AtomicU64::new(recovery.checkpoint.next_seq),
             offering: AtomicU64::new(0),
         });
         let keeper = Keeper::start(inner.clone(), inner.options.checkpoint_ms);
@@ -148,7 +153,11 @@ impl Inner {
     }
 
     pub(crate) fn checkpoint(&self) -> Result<(), Error> {
-        if !self.dirty.swap(false, Ordering::AcqRel) {
+        // Also when only offers came: that they are there is worth remembering, so that losing the
+        // end of the log is noticed.
+        let next_seq = self.log.usage().next_seq;
+        let moved = self.promised.swap(next_seq, Ordering::AcqRel) != next_seq;
+        if !self.dirty.swap(false, Ordering::AcqRel) && !moved {
             return Ok(());
         }
         let checkpoint = {
@@ -156,7 +165,9 @@ impl Inner {
             let mut checkpoint = state.window.checkpoint(self.log.usage().next_seq);
             // What the last run finished ahead of where this one has read to stays finished.
             let room = RANGES_MAX.saturating_sub(checkpoint.done.len());
-            checkpoint.done.extend(state.done.iter().take(room));
+            let read = state.window.end();
+            let ahead = state.done.iter().map(|(from, to)| ((*from).max(read), *to));
+            checkpoint.done.extend(ahead.filter(|(from, to)| from < to).take(room));
             checkpoint
         };
         let kept = self
@@ -167,6 +178,13 @@ impl Inner {
             self.dirty.store(true, Ordering::Release);
         }
         kept.map(|_| ()).map_err(|e| error_of(&e))
+    }
+
+    /// Gives back the space of letters that were dropped.
+    fn trim_dead(&self) -> Result<(), Error> {
+        self.dirty.store(true, Ordering::Release);
+        self.checkpoint()?;
+        self.dead.trim()
     }
 
     fn undone(&self, state: &State) -> u64 {
@@ -255,8 +273,8 @@ impl Inner {
             let record = self.log.read_one(seq, offset, bytes).map_err(|e| error_of(&e))?;
             let event = event_of(record)
                 .ok_or_else(|| Error::Corrupt(format!("record {seq} holds no event")))?;
-            let (reason, attempts) = (reason.clone(), receipt.epoch);
-            found.push((*receipt, Burial { reason, accepted_at_ms, attempts, event }));
+            let (source, reason, attempts) = (seq, reason.clone(), receipt.epoch);
+            found.push((*receipt, Burial { source, reason, accepted_at_ms, attempts, event }));
         }
         Ok(found)
     }
@@ -459,11 +477,14 @@ impl DeadLetters for JournalBuffer {
             let offered: Vec<u64> = letters.iter().map(|letter| letter.seq).collect();
             replayed += self.inner.dead.forget(&offered, self.inner.clock.now_ms()).await?;
         }
+        self.inner.trim_dead()?;
         Ok(replayed)
     }
 
     async fn drop_letters(&self, seqs: &[u64]) -> Result<usize, Error> {
-        self.inner.dead.forget(seqs, self.inner.clock.now_ms()).await
+        let dropped = self.inner.dead.forget(seqs, self.inner.clock.now_ms()).await?;
+        self.inner.trim_dead()?;
+        Ok(dropped)
     }
 }
 

@@ -78,6 +78,11 @@ impl Window {
         self.slots.len()
     }
 
+    /// One past the last number in the window.
+    pub(crate) fn end(&self) -> u64 {
+        self.base + self.slots.len() as u64
+    }
+
     pub(crate) fn leased(&self) -> u64 {
         self.leased
     }
@@ -98,6 +103,9 @@ impl Window {
 
     /// Numbers up to `seq` hold no event, or one that is done already.
     pub(crate) fn pass_over(&mut self, seq: u64) {
+        if self.slots.is_empty() {
+            self.base = self.base.max(seq);
+        }
         while self.base + (self.slots.len() as u64) < seq {
             let state = State::Done;
             self.slots.push_back(Slot {
@@ -312,6 +320,13 @@ mod tests {
         assert_eq!((window.base, window.checkpoint(5).done), (1, vec![(2, 3), (4, 5)]));
         window.finish([receipts[0]].into_iter());
         assert_eq!((window.base, window.len(), window.undone()), (3, 2, 1));
+    }
+
+    #[test]
+    fn a_gap_in_the_numbers_costs_no_memory() {
+        let mut window = Window::new(1);
+        window.pass_over(60_000_000);
+        assert_eq!((window.base, window.len()), (60_000_000, 0));
     }
 
     #[test]

@@ -1,15 +1,19 @@
-//! How far the readers are: written whole, beside the segments, and swapped in by a rename.
+//! How far the readers are: two slots beside the segments, overwritten in turn.
+//!
+//! The slots are as large as they will ever be from the start. Writing one therefore needs no space,
+//! and a full disk can be drained: what is done is written down, and its segments are removed. A
+//! write that is cut short leaves the other slot.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::Error;
 use crate::fs::{Fs, read_full_at, write_all_at};
 
-const MAGIC: &[u8; 8] = b"FOREBCP1";
-const NAME: &str = "checkpoint";
+const MAGIC: &[u8; 8] = b"FOREBCP2";
 /// Ranges kept at most. What does not fit is read again after a restart, and deduped.
-pub const RANGES_MAX: usize = 65_536;
-const FIXED_BYTES: usize = 8 + 8 + 8 + 4;
+pub const RANGES_MAX: usize = 16_384;
+const FIXED_BYTES: usize = 8 + 8 + 8 + 8 + 4;
+const SLOT_BYTES: usize = FIXED_BYTES + RANGES_MAX * 16 + 4;
 
 /// What is known to be done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,22 +29,13 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Reads the checkpoint of `dir`; `None` when there is none or it can't be trusted. Then all
-    /// records count as not done.
+    /// Reads the newest checkpoint of `dir`; `None` when there is none or none can be trusted. Then
+    /// all records count as not done.
     ///
     /// # Errors
-    /// If it is there and can't be read.
+    /// If a slot is there and can't be read.
     pub fn read(fs: &dyn Fs, dir: &Path) -> Result<Option<Self>, Error> {
-        let path = dir.join(NAME);
-        let file = match fs.open(&path, false) {
-            Ok(file) => file,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(Error::io(format!("open {}", path.display()), &e)),
-        };
-        let mut bytes = Vec::new();
-        read_full_at(&*file, &mut bytes, FIXED_BYTES + RANGES_MAX * 16 + 4, 0)
-            .map_err(|e| Error::io(format!("read {}", path.display()), &e))?;
-        Ok(Self::decode(&bytes))
+        Ok(newest(fs, dir)?.map(|(_, checkpoint)| checkpoint))
     }
 
     /// How many of the numbers `start..end` are not done.
@@ -53,28 +48,29 @@ impl Checkpoint {
         end.saturating_sub(start) - touched.map(overlap).sum::<u64>()
     }
 
-    /// Writes it durably in place of the last one.
-    ///
-    /// # Errors
-    /// If any step fails; the last one then stands.
-    pub fn write(&self, fs: &dyn Fs, dir: &Path) -> Result<(), Error> {
-        let draft = dir.join("checkpoint.new");
-        let failed = |e| Error::io(format!("write {}", draft.display()), &e);
-        let bytes = self.encode();
-        let file = fs.open(&draft, true).map_err(failed)?;
-        file.set_len(0).map_err(failed)?;
-        write_all_at(&*file, &bytes, 0).map_err(failed)?;
-        file.sync_data().map_err(failed)?;
-        fs.rename(&draft, &dir.join(NAME)).map_err(failed)?;
-        fs.sync_dir(dir).map_err(failed)
+    /// Marks single records done, wherever they lie. Returns how many were not done before.
+    pub fn mark(&mut self, seqs: impl IntoIterator<Item = u64>) -> u64 {
+        let before = self.undone(0, u64::MAX);
+        let more = seqs.into_iter().filter(|seq| *seq >= self.floor).map(|seq| (seq, seq + 1));
+        let mut ranges: Vec<(u64, u64)> = self.done.iter().copied().chain(more).collect();
+        ranges.sort_unstable();
+        self.done.clear();
+        for (from, to) in ranges {
+            match self.done.last_mut() {
+                Some((_, end)) if *end >= from => *end = to.max(*end),
+                _ => self.done.push((from, to)),
+            }
+        }
+        before - self.undone(0, u64::MAX)
     }
 
-    fn encode(&self) -> Vec<u8> {
+    fn encode(&self, generation: u64) -> Vec<u8> {
         let ranges = &self.done[..self.done.len().min(RANGES_MAX)];
         let mut bytes = Vec::with_capacity(FIXED_BYTES + ranges.len() * 16 + 4);
         bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&self.floor.to_le_bytes());
-        bytes.extend_from_slice(&self.next_seq.to_le_bytes());
+        for word in [generation, self.floor, self.next_seq] {
+            bytes.extend_from_slice(&word.to_le_bytes());
+        }
         let count = u32::try_from(ranges.len()).expect("bounded by RANGES_MAX");
         bytes.extend_from_slice(&count.to_le_bytes());
         for (start, end) in ranges {
@@ -85,58 +81,165 @@ impl Checkpoint {
         bytes
     }
 
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let body = bytes.strip_prefix(MAGIC)?;
-        let (covered, crc) = bytes.split_last_chunk::<4>()?;
-        if crc32fast::hash(covered) != u32::from_le_bytes(*crc) {
+    /// The checkpoint at the beginning of `slot`, with its generation. What lies behind it is what
+    /// an earlier, longer one left.
+    fn decode(slot: &[u8]) -> Option<(u64, Self)> {
+        slot.strip_prefix(MAGIC)?;
+        let word = |at: usize| Some(u64::from_le_bytes(*slot.get(at..)?.first_chunk()?));
+        let count = u32::from_le_bytes(*slot.get(32..)?.first_chunk()?) as usize;
+        if count > RANGES_MAX {
             return None;
         }
-        let word = |at: usize| Some(u64::from_le_bytes(*body.get(at..)?.first_chunk::<8>()?));
-        let count = u32::from_le_bytes(*body.get(16..)?.first_chunk::<4>()?) as usize;
-        if count > RANGES_MAX || bytes.len() != FIXED_BYTES + count * 16 + 4 {
+        let covered = slot.get(..FIXED_BYTES + count * 16)?;
+        let crc = u32::from_le_bytes(*slot.get(covered.len()..)?.first_chunk()?);
+        if crc32fast::hash(covered) != crc {
             return None;
         }
         let done = (0..count)
-            .map(|n| Some((word(20 + n * 16)?, word(28 + n * 16)?)))
+            .map(|n| Some((word(FIXED_BYTES + n * 16)?, word(FIXED_BYTES + 8 + n * 16)?)))
             .collect::<Option<_>>()?;
-        Some(Self { floor: word(0)?, next_seq: word(8)?, done })
+        Some((word(8)?, Self { floor: word(16)?, done, next_seq: word(24)? }))
     }
+}
+
+/// The two slots, for writing.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    /// Of the newest checkpoint written.
+    generation: u64,
+}
+
+impl Slots {
+    /// Makes the slots where they are missing, and reads the newest checkpoint.
+    pub(crate) fn open(fs: &dyn Fs, dir: &Path) -> Result<(Self, Checkpoint), Error> {
+        let newest = newest(fs, dir)?;
+        for slot in 0..2 {
+            make(fs, &path(dir, slot))?;
+        }
+        fs.sync_dir(dir).map_err(|e| Error::io(format!("sync {}", dir.display()), &e))?;
+        let (generation, checkpoint) = newest.unwrap_or_default();
+        Ok((Self { generation }, checkpoint))
+    }
+
+    /// Writes it durably over the older of the two.
+    pub(crate) fn write(
+        &mut self,
+        fs: &dyn Fs,
+        dir: &Path,
+        checkpoint: &Checkpoint,
+    ) -> Result<(), Error> {
+        let generation = self.generation + 1;
+        let path = path(dir, generation % 2);
+        let failed = |e| Error::io(format!("write {}", path.display()), &e);
+        let file = fs.open(&path, false).map_err(failed)?;
+        write_all_at(&*file, &checkpoint.encode(generation), 0).map_err(failed)?;
+        file.sync_data().map_err(failed)?;
+        self.generation = generation;
+        Ok(())
+    }
+}
+
+fn path(dir: &Path, slot: u64) -> PathBuf {
+    dir.join(format!("checkpoint-{slot}"))
+}
+
+/// Makes a slot of its full size, written and not only reserved.
+fn make(fs: &dyn Fs, path: &Path) -> Result<(), Error> {
+    let failed = |e| Error::io(format!("make {}", path.display()), &e);
+    let file = fs.open(path, true).map_err(failed)?;
+    let from = file.length().map_err(failed)?;
+    if from >= SLOT_BYTES as u64 {
+        return Ok(());
+    }
+    // From behind what a crash may have left of a checkpoint.
+    let missing = SLOT_BYTES - usize::try_from(from).unwrap_or(SLOT_BYTES);
+    write_all_at(&*file, &vec![0; missing], from).map_err(failed)?;
+    file.sync_data().map_err(failed)
+}
+
+fn newest(fs: &dyn Fs, dir: &Path) -> Result<Option<(u64, Checkpoint)>, Error> {
+    let (mut newest, mut written): (Option<(u64, Checkpoint)>, _) = (None, false);
+    for slot in 0..2 {
+        let path = path(dir, slot);
+        let file = match fs.open(&path, false) {
+            Ok(file) => file,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(Error::io(format!("open {}", path.display()), &e)),
+        };
+        let mut bytes = Vec::new();
+        read_full_at(&*file, &mut bytes, SLOT_BYTES, 0)
+            .map_err(|e| Error::io(format!("read {}", path.display()), &e))?;
+        written |= bytes.iter().any(|byte| *byte != 0);
+        if let Some(read) = Checkpoint::decode(&bytes)
+            && newest.as_ref().is_none_or(|(generation, _)| read.0 > *generation)
+        {
+            newest = Some(read);
+        }
+    }
+    if newest.is_none() && written {
+        tracing::warn!(dir = %dir.display(), "the checkpoint is damaged: all that is there comes again");
+    }
+    Ok(newest)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fs::sim::Sim;
+    use crate::fs::sim::{Faults, Sim};
+
+    const DIR: &str = "d";
 
     fn sample() -> Checkpoint {
         Checkpoint { floor: 7, done: vec![(9, 12), (14, 15)], next_seq: 20 }
     }
 
+    fn open(sim: &Sim) -> (Slots, Checkpoint) {
+        Slots::open(sim, Path::new(DIR)).unwrap()
+    }
+
+    fn write(sim: &Sim, slots: &mut Slots, checkpoint: &Checkpoint) -> Result<(), Error> {
+        slots.write(sim, Path::new(DIR), checkpoint)
+    }
+
     #[test]
     fn a_checkpoint_comes_back_as_it_was_written() {
         let sim = Sim::new(1);
-        let dir = Path::new("d");
-        assert_eq!(Checkpoint::read(&sim, dir).unwrap(), None);
-        sample().write(&sim, dir).unwrap();
-        sim.restart();
-        assert_eq!(Checkpoint::read(&sim, dir).unwrap(), Some(sample()));
+        assert_eq!(Checkpoint::read(&sim, Path::new(DIR)).unwrap(), None);
+        let (mut slots, _) = open(&sim);
+        for floor in 1..6 {
+            let written = Checkpoint { floor, ..sample() };
+            write(&sim, &mut slots, &written).unwrap();
+            sim.restart();
+            assert_eq!(open(&sim).1, written);
+        }
     }
 
     #[test]
     fn a_crash_between_any_two_calls_leaves_the_old_one_or_the_new_one() {
         let newer = Checkpoint { floor: 15, done: vec![], next_seq: 30 };
         for seed in 0..20 {
-            for calls in 0..8 {
+            for calls in 0..4 {
                 let sim = Sim::new(seed * 31 + calls + 1);
-                let dir = Path::new("d");
-                sample().write(&sim, dir).unwrap();
+                let (mut slots, _) = open(&sim);
+                write(&sim, &mut slots, &sample()).unwrap();
                 sim.crash_after(calls);
-                let written = newer.write(&sim, dir);
+                let written = write(&sim, &mut slots, &newer);
                 sim.restart();
-                let read = Checkpoint::read(&sim, dir).unwrap().expect("one of the two");
+                let (_, read) = open(&sim);
                 assert!(read == newer || (written.is_err() && read == sample()), "{read:?}");
             }
         }
+    }
+
+    #[test]
+    fn writing_one_needs_no_space() {
+        let sim = Sim::new(1);
+        let (mut slots, _) = open(&sim);
+        sim.set_faults(Faults { no_space: 1, ..Faults::default() });
+        let done = (0..RANGES_MAX as u64).map(|n| (100 + n * 2, 101 + n * 2)).collect();
+        let longest = Checkpoint { done, ..sample() };
+        write(&sim, &mut slots, &longest).unwrap();
+        assert_eq!(open(&sim).1, longest);
     }
 
     #[test]
@@ -147,8 +250,15 @@ mod tests {
     }
 
     #[test]
+    fn records_marked_done_join_the_ranges_they_touch() {
+        let mut checkpoint = sample();
+        assert_eq!(checkpoint.mark([3, 10, 12, 13, 17, 17]), 3);
+        assert_eq!(checkpoint.done, [(9, 15), (17, 18)]);
+    }
+
+    #[test]
     fn any_flipped_bit_makes_it_untrusted() {
-        let bytes = sample().encode();
+        let bytes = sample().encode(3);
         for bit in 0..bytes.len() * 8 {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);

@@ -145,14 +145,17 @@ impl Committer {
             tracing::warn!(segment = full.base, error = %e, "a full segment could not be cut to its length");
         }
         let path = segment::path(&self.shared.options.dir, base);
-        let file = self.begin(&path, base).map_err(|e| {
-            // An empty segment would be in the way of nothing, but it would hold space.
-            let _ = self.shared.fs.remove(&path);
-            refused("begin a segment", &e)
+        let file = self.begin(&path, base).map_err(|e| match self.shared.fs.remove(&path) {
+            // Nothing of the group was written: whatever was missing (space, handles) may be there
+            // the next time.
+            Ok(()) if out_of_space(&e) => Error::Full("no space left on the disk".into()),
+            Ok(()) => Error::io(format!("begin {}", path.display()), &e),
+            Err(_) => poisoned("beginning a segment", &e),
         })?;
         let end = SEGMENT_HEADER_BYTES;
         let mut catalog = self.shared.catalog();
         catalog.segments.insert(base, Segment { file: file.clone(), end, next_seq: base });
+        self.shared.bytes.fetch_add(end, Ordering::AcqRel);
         self.active = Some(Active { base, file, end, entry_unsynced: true });
         Ok(())
     }
@@ -203,16 +206,8 @@ fn undo(active: &mut Active, cause: &io::Error) -> Error {
         return poisoned("write", cause);
     }
     match active.file.set_len(active.end) {
-        Ok(()) => refused("write", cause),
+        Ok(()) => Error::Full("no space left on the disk".into()),
         Err(e) => poisoned("taking back a partial write", &e),
-    }
-}
-
-fn refused(what: &str, cause: &io::Error) -> Error {
-    if out_of_space(cause) {
-        Error::Full(format!("no space left on the disk ({what})"))
-    } else {
-        poisoned(what, cause)
     }
 }
 

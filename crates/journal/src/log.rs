@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{Notify, oneshot};
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Slots};
 use crate::commit::{Committer, Queue};
 use crate::fs::{File, Fs, read_full_at};
 use crate::record::{self, BODY_BYTES_MAX, Decoded, Entry, FIRST, HEADER_BYTES, Record};
@@ -18,6 +18,7 @@ use crate::{Error, Options, Reader, Recovery};
 pub struct Log {
     shared: Arc<Shared>,
     committer: Mutex<Option<JoinHandle<()>>>,
+    slots: Mutex<Slots>,
     _lock: Box<dyn Send + std::marker::Sync>,
 }
 
@@ -82,7 +83,11 @@ impl Log {
             let holder = std::fs::read_to_string(&lock_path).unwrap_or_default();
             return Err(Error::Held { dir: dir.display().to_string(), holder });
         };
-        let (catalog, recovery) = Recovery::run(&*fs, &dir)?;
+        let (mut slots, checkpoint) = Slots::open(&*fs, &dir)?;
+        let (catalog, recovery, marked) = Recovery::run(&*fs, &dir, checkpoint)?;
+        if marked {
+            slots.write(&*fs, &dir, &recovery.checkpoint)?;
+        }
         let shared = Arc::new(Shared {
             fs,
             options,
@@ -103,7 +108,8 @@ impl Log {
             .name("journal-commit".into())
             .spawn(move || committer.run())
             .map_err(|e| failed("start the commit thread of", e))?;
-        Ok((Self { shared, committer: Mutex::new(Some(thread)), _lock: lock }, recovery))
+        let (committer, slots) = (Mutex::new(Some(thread)), Mutex::new(slots));
+        Ok((Self { shared, committer, slots, _lock: lock }, recovery))
     }
 
     /// Appends all entries, in order and without others in between, and returns the number of the
@@ -161,7 +167,8 @@ impl Log {
     /// # Errors
     /// If it can't be written; the last checkpoint then stands.
     pub fn write_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
-        checkpoint.write(&*self.shared.fs, &self.shared.options.dir)
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.write(&*self.shared.fs, &self.shared.options.dir, checkpoint)
     }
 
     /// Removes the segments that hold only records numbered below `seq`. To be called only with a

@@ -28,9 +28,13 @@ pub struct Recovery {
 
 impl Recovery {
     /// Reads the log in `dir`, cuts off its torn tail, quarantines what is damaged, and removes what
-    /// is done.
-    pub(crate) fn run(fs: &dyn Fs, dir: &Path) -> Result<(Catalog, Self), Error> {
-        let checkpoint = Checkpoint::read(fs, dir)?.unwrap_or_default();
+    /// is done. True if the checkpoint in the result says more than the one on the medium, and must
+    /// be written before anything is appended.
+    pub(crate) fn run(
+        fs: &dyn Fs,
+        dir: &Path,
+        checkpoint: Checkpoint,
+    ) -> Result<(Catalog, Self, bool), Error> {
         let next_seq = checkpoint.next_seq.max(1);
         let mut work = Work {
             fs,
@@ -38,13 +42,14 @@ impl Recovery {
             catalog: Catalog { segments: BTreeMap::new(), next_seq },
             recovery: Self { checkpoint, ..Self::default() },
             expected: 0,
+            marked: false,
         };
         work.segments().map_err(|e| Error::io(format!("recover {}", dir.display()), &e))?;
-        let Work { mut catalog, mut recovery, expected, .. } = work;
+        let Work { mut catalog, mut recovery, expected, marked, .. } = work;
         let promised = recovery.checkpoint.next_seq;
         recovery.missing += recovery.checkpoint.undone(expected.max(1), promised);
         catalog.next_seq = catalog.next_seq.max(expected);
-        Ok((catalog, recovery))
+        Ok((catalog, recovery, marked))
     }
 }
 
@@ -56,6 +61,8 @@ struct Work<'a> {
     recovery: Recovery,
     /// One past the last number found so far; 0 before the first.
     expected: u64,
+    /// The checkpoint was added to.
+    marked: bool,
 }
 
 impl Work<'_> {
@@ -83,10 +90,8 @@ impl Work<'_> {
         let scan = segment::scan(&*file, base, self.expected, |header, _, _| {
             undone += checkpoint.undone(header.seq, header.seq + 1);
         })?;
-        // Numbers that lie between the last segment's records and this one's.
-        if self.expected > 0 && base > self.expected {
-            self.recovery.missing += checkpoint.undone(self.expected, base);
-        }
+        // Numbers that lie between the last segment's records, or what is done, and this segment.
+        self.recovery.missing += checkpoint.undone(self.expected.max(1), base);
         self.recovery.records += undone;
         let kept = self.damage(base, &*file, &scan, last);
         if scan.records == 0 {
@@ -111,8 +116,17 @@ impl Work<'_> {
         let mut kept = true;
         for damage in &scan.damage {
             kept &= quarantine::keep(self.fs, self.dir, base, file, damage.start, damage.end);
-            recovery.damaged_bytes += damage.end - damage.start;
-            recovery.missing += recovery.checkpoint.undone(damage.missing.0, damage.missing.1);
+            if damage.acknowledged || !last {
+                recovery.damaged_bytes += damage.end - damage.start;
+                recovery.missing += recovery.checkpoint.undone(damage.missing.0, damage.missing.1);
+            } else {
+                // Pages of the last group, lost while a later one of it was kept. Once there are
+                // segments behind it, it will look as if it had been acknowledged: so it is written
+                // down now that nothing is missing there.
+                recovery.torn_bytes += damage.end - damage.start;
+                let (from, to) = damage.missing;
+                self.marked |= recovery.checkpoint.mark(from..to) > 0;
+            }
         }
         if scan.torn() > 0 {
             kept &= quarantine::keep(self.fs, self.dir, base, file, scan.end, scan.tail_end);

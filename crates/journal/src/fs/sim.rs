@@ -21,7 +21,7 @@ pub struct Faults {
     pub short_write: u32,
     /// One in so many syncs fails.
     pub failed_sync: u32,
-    /// One in so many writes and allocations finds no space.
+    /// One in so many allocations, and writes that make a file longer, finds no space.
     pub no_space: u32,
 }
 
@@ -190,7 +190,8 @@ impl File for Handle {
         let mut medium = held(&self.medium);
         let stopping = medium.operation();
         let faults = medium.faults;
-        if stopping.is_ok() && medium.one_in(faults.no_space) {
+        let grows = medium.inodes[self.inode].bytes.len() < at(offset) + bytes.len();
+        if stopping.is_ok() && grows && medium.one_in(faults.no_space) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let short = bytes.len() > 1 && (stopping.is_err() || medium.one_in(faults.short_write));
