@@ -19,11 +19,12 @@ Usage: cargo xtask bench [--save] [NAME…] [-- ARGS…]
 NAME and ARGS go to the bench program as they are; without any, every bench runs.
 
 Options:
+  --quick   a tenth of the work, to see that they run
   --save    keep the run in docs/benchmarks, with notes about this machine
 
 Examples:
   cargo xtask bench
-  cargo xtask bench journal screening --save
+  cargo xtask bench journal-offer screening --save
 ";
 
 /// What was asked for.
@@ -44,6 +45,7 @@ impl Options {
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--save" => options.save = true,
+                "--quick" => options.pass.push(arg.clone()),
                 "--" => options.pass.extend(args.by_ref().cloned()),
                 flag if flag.starts_with('-') => return Err(crate::unknown("bench", flag)),
                 name => options.pass.push(name.to_string()),
@@ -58,9 +60,17 @@ impl Options {
 /// # Errors
 /// If it can't be started, or the run can't be kept.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
+    // Latency and memory are those of the real binary.
+    let build = ["build", "--release", "--package", "forebay", "--locked"];
+    if !process::command(root, "cargo", &build).status().context("could not start cargo")?.success()
+    {
+        return Ok(false);
+    }
     let args = ["bench", "--package", "lab", "--bench", "forebay", "--locked", "--"];
     let mut command = process::command(root, "cargo", &args);
-    command.args(&options.pass);
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into);
+    command.args(&options.pass).env("BENCH_BINARY", target.join("release/forebay"));
     if !options.save {
         return Ok(command.status().context("could not start cargo")?.success());
     }

@@ -32,7 +32,7 @@ Verbs:
 Examples:
   cargo xtask test
   cargo xtask test --only fmt,clippy,tidy
-  cargo xtask bench journal --save
+  cargo xtask bench journal-offer --save
 ";
 
 /// What a verb does with its arguments.

@@ -26,9 +26,9 @@ pub enum Error {
     /// The backend can't be reached or read just now.
     #[error("the buffer is unavailable: {0}")]
     Unavailable(String),
-    /// An fsync failed: what the disk holds of the last writes is unknown, so nothing more is
+    /// A write or an fsync failed: what the disk holds of the last writes is unknown, so nothing more is
     /// accepted. What was accepted before can still be leased.
-    #[error("the buffer refuses new events because an fsync failed: {0}; restart to recover")]
+    #[error("the buffer refuses new events because a write failed: {0}; restart to recover")]
     Poisoned(String),
     /// Closed by us.
     #[error("the buffer is closed")]

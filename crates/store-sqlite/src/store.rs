@@ -31,9 +31,9 @@ impl Store {
     /// schema. Blocks on the disk.
     ///
     /// # Errors
-    /// [`Error::Fatal`] when the path is unusable, the file is not a store, or a newer
-    /// program wrote it, or another process settles into it; [`Error::Unavailable`] when another program holds it for longer than the
-    /// busy timeout.
+    /// [`Error::Fatal`] when the path is unusable, the file is not a store, a newer program wrote
+    /// it, or another process settles into it; [`Error::Unavailable`] when another program holds it
+    /// for longer than the busy timeout.
     pub fn open(options: Options, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         connection::create(&options.path)?;
         let lock = connection::take(&options)?;
@@ -82,7 +82,11 @@ impl Store {
         let mut db = Arc::clone(&self.reader).lock_owned().await;
         let read = tokio::task::spawn_blocking(move || query(&mut db)).await;
         match read {
-            Ok(result) => result.map_err(|error| classify(&error)),
+            Ok(result) => result.map_err(|error| match classify(&error) {
+                // Nothing was given that could be at fault: what is stored is not what it should be.
+                Error::Rejected(cause) => Error::Fatal(cause),
+                other => other,
+            }),
             Err(error) => Err(Error::Unavailable(format!("the read was not finished: {error}"))),
         }
     }

@@ -64,7 +64,7 @@ const OUTSIDE: &[(&str, &[&str])] = &[
     ("axum", &["server"]),
     ("clap", &["forebay"]),
     ("ratatui", &["forebay"]),
-    ("rusqlite", &["store-sqlite", "lab"]),
+    ("rusqlite", &["store-sqlite"]),
 ];
 
 /// One crate of the workspace.

@@ -209,7 +209,8 @@ fn stat_json(dir: &Path, stat: &Stat) -> serde_json::Value {
                 .iter()
                 .map(|damage| {
                     let (start, end) = (damage.start, damage.end);
-                    json!({ "start": start, "end": end, "missing_from": damage.missing.0, "missing_to": damage.missing.1 })
+                    let (from, to) = damage.missing;
+                    json!({ "start": start, "end": end, "missing_from": from, "missing_to": to })
                 })
                 .collect();
             json!({

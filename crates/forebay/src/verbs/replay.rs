@@ -77,8 +77,14 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
         let problem = "--to -: a replay goes to a buffer or a server, not to standard output";
         return Err(Error(problem.to_owned()).into());
     }
+    let forgets = matches!(target, Target::Buffer(url::Buffer::Memory(_)));
+    if forgets && !args.drain {
+        let problem = "--buffer memory: keeps nothing once the replay ends; add --drain";
+        return Err(Error(problem.to_owned()).into());
+    }
     let named = args.to.clone().unwrap_or_else(|| url::redacted(&settings.path("buffer")));
-    let replay = prepare(&args, &config, named)?;
+    // What a buffer that keeps nothing held when the last run ended is gone: begin again.
+    let replay = prepare(&args, &config, named, args.restart || forgets)?;
     let stop = signals::stop()?;
     if args.drain {
         return drain(&args, &config, &replay, &stop).await;
@@ -89,7 +95,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     tell(&summary?)
 }
 
-fn prepare(args: &Args, config: &Config, target: String) -> Result<Replay> {
+fn prepare(args: &Args, config: &Config, target: String, restart: bool) -> Result<Replay> {
     let map = args.map.as_ref().map(|path| {
         std::fs::read_to_string(path)
             .map_err(|e| Error(format!("the map {} can't be read: {e}", path.display())))
@@ -98,7 +104,7 @@ fn prepare(args: &Args, config: &Config, target: String) -> Result<Replay> {
         Written::Csv => Format::Csv,
         Written::Ndjson => Format::Ndjson,
     });
-    let options = Options { restart: args.restart, format, ..Options::new(&config.data, target) };
+    let options = Options { restart, format, ..Options::new(&config.data, target) };
     // Whatever is wrong with the file's name, its map or its format is wrong with the arguments.
     Replay::new(&args.file, map.transpose()?.as_deref(), options)
         .map_err(|error| Error(format!("{error:#}")).into())

@@ -62,7 +62,12 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
             let service = Service::new(buffer, clock, telemetry, readiness.clone(), options);
             Some(tokio::spawn(service.run(listener, stop.clone())))
         }
-        None => None,
+        None => {
+            // A server empties the recorder's histograms; without one somebody else must.
+            let stop = stop.clone();
+            tokio::spawn(async move { telemetry.upkeep(stop).await });
+            None
+        }
     };
     out::line(format_args!("Data in {}", config.data.display()))?;
     for line in guarantee::all(&config).into_iter().chain(parts.recovered()) {
