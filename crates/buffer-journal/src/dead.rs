@@ -160,7 +160,8 @@ impl Dead {
 
     fn read(&self, seq: u64, (offset, bytes): (u32, u32)) -> Result<DeadLetter, Error> {
         let record = self.log.read_one(seq, offset, bytes).map_err(|e| error_of(&e))?;
-        decode(&record).ok_or_else(|| Error::Corrupt(format!("dead letter {seq} can't be read")))
+        let letter = record.as_ref().and_then(decode);
+        letter.ok_or_else(|| Error::Corrupt(format!("dead letter {seq} is damaged")))
     }
 
     fn letters(&self) -> MutexGuard<'_, BTreeMap<u64, (u32, u32)>> {

@@ -245,7 +245,7 @@ impl Inner {
         let mut leased = Vec::new();
         for (receipt, place) in state.window.lease_ready(max, due_ms) {
             let read = self.log.read_one(place.seq, place.offset, place.bytes);
-            match read.map(|record| envelope(receipt, record)) {
+            match read.map(|record| record.and_then(|record| envelope(receipt, record))) {
                 Ok(Some(envelope)) => leased.push(envelope),
                 Ok(None) => self.unreadable(state, receipt),
                 Err(e) => {
@@ -259,7 +259,7 @@ impl Inner {
     }
 
     fn unreadable(&self, state: &mut State, receipt: Receipt) {
-        tracing::error!(seq = receipt.seq, "a record holds no event; it is passed over");
+        tracing::error!(seq = receipt.seq, "an event was damaged on the disk and is lost");
         state.window.finish(std::iter::once(receipt));
         self.dirty.store(true, Ordering::Release);
     }
@@ -271,8 +271,10 @@ impl Inner {
         for ((receipt, reason), place) in burials.iter().zip(places) {
             let Some(Place { seq, offset, bytes, accepted_at_ms }) = place else { continue };
             let record = self.log.read_one(seq, offset, bytes).map_err(|e| error_of(&e))?;
-            let event = event_of(record)
-                .ok_or_else(|| Error::Corrupt(format!("record {seq} holds no event")))?;
+            let Some(event) = record.and_then(event_of) else {
+                self.unreadable(&mut self.state(), *receipt);
+                continue;
+            };
             let (source, reason, attempts) = (seq, reason.clone(), receipt.epoch);
             found.push((*receipt, Burial { source, reason, accepted_at_ms, attempts, event }));
         }

@@ -474,3 +474,21 @@ async fn what_is_buried_stays_buried_though_the_process_dies_before_its_checkpoi
         drop(journal);
     }
 }
+
+#[tokio::test]
+async fn an_event_damaged_after_it_was_leased_holds_up_nobody() {
+    let (sim, clock) = (Sim::new(7), Manual::at(0));
+    let (journal, _) = open(&sim, &clock).unwrap();
+    journal.offer(&[event(4), event(5)]).await.unwrap();
+    let leased = journal.lease(2, Duration::ZERO).await.unwrap();
+    let receipts: Vec<_> = leased.iter().map(|e| e.receipt).collect();
+    let mut bytes = Vec::new();
+    sim.open(Path::new(SEGMENT), false).unwrap().read_at(&mut bytes, 1 << 20, 0).unwrap();
+    sim.damage(Path::new(SEGMENT), place_of(&bytes, 4), b"X");
+    journal.release(&receipts, Duration::ZERO).await.unwrap();
+    let again = journal.lease(2, Duration::ZERO).await.unwrap();
+    assert_eq!(again.iter().map(|e| number(&e.event)).collect::<Vec<_>>(), [5]);
+    assert_eq!(journal.ack(&[again[0].receipt]).await.unwrap(), 1);
+    let depth = journal.depth().await.unwrap();
+    assert_eq!((depth.ready, depth.leased), (0, 0));
+}

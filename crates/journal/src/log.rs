@@ -121,14 +121,14 @@ impl Log {
         let shared = &*self.shared;
         let total = entries.iter().map(|e| HEADER_BYTES + e.body.len()).sum::<usize>();
         shared.check(total, entries)?;
-        loop {
-            let notified = shared.space.notified();
-            if shared.pending.load(Ordering::Acquire) < shared.options.pending_bytes_max {
-                break;
+        let (first_seq, written) = loop {
+            // Made before looking, so that what happens between looking and waiting wakes us.
+            let space = shared.space.notified();
+            match shared.enqueue(total, entries)? {
+                Some(enqueued) => break enqueued,
+                None => space.await,
             }
-            notified.await;
-        }
-        let (first_seq, written) = shared.enqueue(total, entries)?;
+        };
         written.await.unwrap_or(Err(Error::Closed))?;
         Ok(first_seq)
     }
@@ -139,26 +139,26 @@ impl Log {
         Reader::new(self.shared.clone(), seq)
     }
 
-    /// Reads one record again, by the number and offset it had.
+    /// Reads one record again, by the number and offset it had; `None` if it is damaged by now.
     ///
     /// # Errors
-    /// If it can't be read, or is damaged by now.
-    pub fn read_one(&self, seq: u64, offset: u32, bytes: u32) -> Result<Record, Error> {
+    /// If the medium can't be read.
+    pub fn read_one(&self, seq: u64, offset: u32, bytes: u32) -> Result<Option<Record>, Error> {
         let file = {
             let catalog = self.shared.catalog();
             catalog.segments.range(..=seq).next_back().map(|(_, segment)| segment.file.clone())
         };
-        let gone = || Error::Io { what: format!("read record {seq}"), cause: "damaged".into() };
-        let file = file.ok_or_else(gone)?;
+        let Some(file) = file else { return Ok(None) };
         let mut raw = Vec::new();
         read_full_at(&*file, &mut raw, bytes as usize, u64::from(offset))
             .map_err(|e| Error::io(format!("read record {seq}"), &e))?;
         match record::decode(&raw) {
             Decoded::Record(header) if header.seq == seq => {
                 let raw = bytes::Bytes::from(raw);
-                Ok(Record::new(&header, offset, raw.slice(HEADER_BYTES..header.total())))
+                let body = raw.slice(HEADER_BYTES..header.total());
+                Ok(Some(Record::new(&header, offset, body)))
             }
-            _ => Err(gone()),
+            _ => Ok(None),
         }
     }
 
@@ -265,8 +265,13 @@ impl Shared {
         Ok(())
     }
 
-    /// Numbers and encodes the entries into the group that is filling.
-    fn enqueue(&self, total: usize, entries: &[Entry<'_>]) -> Result<(u64, Written), Error> {
+    /// Numbers and encodes the entries into the group that is filling; `None` while too much is
+    /// pending.
+    fn enqueue(
+        &self,
+        total: usize,
+        entries: &[Entry<'_>],
+    ) -> Result<Option<(u64, Written)>, Error> {
         let (sender, receiver) = oneshot::channel();
         let mut queue = self.queue();
         if let Some(failure) = &queue.failed {
@@ -278,7 +283,11 @@ impl Shared {
         let first_seq = queue.next_seq;
         if entries.is_empty() {
             let _ = sender.send(Ok(()));
-            return Ok((first_seq, receiver));
+            return Ok(Some((first_seq, receiver)));
+        }
+        // Only here is more added, and only under this lock: one append at most goes past the bound.
+        if self.pending.load(Ordering::Acquire) >= self.options.pending_bytes_max {
+            return Ok(None);
         }
         for entry in entries {
             let flags = if queue.bytes.is_empty() { FIRST } else { 0 };
@@ -290,6 +299,6 @@ impl Shared {
         self.pending.fetch_add(total, Ordering::AcqRel);
         drop(queue);
         self.filled.notify_one();
-        Ok((first_seq, receiver))
+        Ok(Some((first_seq, receiver)))
     }
 }

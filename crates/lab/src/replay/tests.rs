@@ -345,16 +345,16 @@ async fn a_gzip_file_cut_short_is_an_error_after_what_could_be_read() {
     assert_eq!(rest.ids.len(), 5_000, "another file at the same path starts over");
 }
 
-/// The data set beside the workspace, or where `FOREBAY_DATASET` says.
+/// The data set beside the workspace, or where `TEST_DATASET` says.
 fn dataset() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let beside = root.join("../shared/data/card-payments-2018-04.csv.gz");
-    let path = std::env::var_os("FOREBAY_DATASET").map_or(beside, PathBuf::from);
+    let path = std::env::var_os("TEST_DATASET").map_or(beside, PathBuf::from);
     if path.exists() {
         return Some(path);
     }
     assert!(std::env::var("CI").as_deref() != Ok("true"), "{} is missing", path.display());
-    eprintln!("skipped: {} is missing; set FOREBAY_DATASET", path.display());
+    eprintln!("skipped: {} is missing; set TEST_DATASET", path.display());
     None
 }
 
