@@ -144,7 +144,8 @@ mod tests {
         let options = parse(&["journal", "--save", "--", "--quick"]).unwrap();
         assert!(options.save);
         assert_eq!(options.pass, ["journal", "--quick"]);
-        assert!(parse(&["--quick"]).is_err());
+        assert_eq!(parse(&["--quick"]).unwrap().pass, ["--quick"]);
+        assert!(parse(&["--quik"]).is_err());
     }
 
     #[test]
