@@ -2,7 +2,7 @@
 //!
 //! # On disk
 //! A directory holds segments, `{base:020}.seg`, each named after the sequence number of its first
-//! record, a `checkpoint`, a `LOCK`, and `quarantine/` with what could not be read:
+//! record, two slots for checkpoints, a `LOCK`, and `quarantine/` with what could not be read:
 //!
 //! ```text
 //! segment:  header (24 bytes) | record | record | … | zeros up to the preallocated size
