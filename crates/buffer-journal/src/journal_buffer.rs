@@ -328,7 +328,7 @@ impl State {
             Some(event) => {
                 let receipt = self.window.lease_fresh(&place, due_ms);
                 let accepted_at_ms = place.accepted_at_ms;
-                leased.push(Envelope { receipt, accepted_at_ms, attempt: 1, event });
+                leased.push(Envelope { receipt, accepted_at_ms, attempt: 1, term: 0, event });
             }
             None => {
                 tracing::error!(seq, "a record holds no event; it is passed over");
@@ -447,6 +447,7 @@ impl Buffer for JournalBuffer {
                 Sync::Os => "kill -9, but NOT power loss or a crash of the operating system",
             },
             durable: true,
+            shared: false,
         }
     }
 
@@ -520,7 +521,7 @@ pub(crate) fn event_of(record: Record) -> Option<Event> {
 fn envelope(receipt: Receipt, record: Record) -> Option<Envelope> {
     let accepted_at_ms = record.at_ms;
     let event = event_of(record)?;
-    Some(Envelope { receipt, accepted_at_ms, attempt: receipt.epoch, event })
+    Some(Envelope { receipt, accepted_at_ms, attempt: receipt.epoch, term: 0, event })
 }
 
 fn after(now_ms: i64, delay: Duration) -> i64 {

@@ -24,6 +24,10 @@ pub struct Envelope {
     pub accepted_at_ms: EpochMs,
     /// How many times it has been leased, this one included (as far as the backend can know).
     pub attempt: u32,
+    /// Which stretch of this process's sole care for the event's key this is: while it stays the
+    /// same, nobody else has settled events of that key in between, so what was remembered of it
+    /// still holds. Where no other process can lease, it is always 0.
+    pub term: u64,
     /// The event.
     pub event: Event,
 }

@@ -37,6 +37,9 @@ pub struct Kind {
     pub survives: &'static str,
     /// Whether an accepted event survives at least the death of this process.
     pub durable: bool,
+    /// Whether several processes may lease from it at once. [`Envelope::term`] then says when what
+    /// a process knows of a key may be out of date.
+    pub shared: bool,
 }
 
 /// How much is in a buffer.

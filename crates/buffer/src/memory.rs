@@ -147,6 +147,7 @@ impl Buffer for Memory {
             name: "memory",
             survives: "nothing: what is held is gone when the process ends",
             durable: false,
+            shared: false,
         }
     }
 

@@ -38,6 +38,8 @@ pub struct Screen {
     cards: Vec<State>,
     /// For each card, whether it was used since the hand passed.
     used: Vec<bool>,
+    /// For each card, the term (see `buffer::Envelope`) in which its history was read.
+    terms: Vec<u64>,
     hand: usize,
     cards_max: usize,
     complete: bool,
@@ -70,6 +72,7 @@ impl Screen {
             places: HashTable::new(),
             cards: Vec::new(),
             used: Vec::new(),
+            terms: Vec::new(),
             hand: 0,
             cards_max: cards_max.max(1),
             complete,
@@ -94,16 +97,19 @@ impl Screen {
         self.cards.is_empty()
     }
 
-    /// Whether the card is known; if so, [`Screen::trim`] spares it for a round.
+    /// Whether the card is known; if so, [`Screen::trim`] spares it for a round. What was learnt in
+    /// another term than this one may be out of date: then it is forgotten.
     ///
     /// Ask for all cards of a batch before the first of its payments is screened: this is what
     /// brings their memory near.
-    pub fn knows(&mut self, number: Number) -> bool {
-        let place = self.place(number);
-        if let Some(place) = place {
-            self.cards[place].touch();
+    pub fn knows(&mut self, number: Number, term: u64) -> bool {
+        let Some(place) = self.place(number) else { return false };
+        if self.terms[place] != term {
+            self.forget(number);
+            return false;
         }
-        place.is_some()
+        self.cards[place].touch();
+        true
     }
 
     /// Whether a card that is not known is a new one. False from the moment on when the first card
@@ -113,17 +119,25 @@ impl Screen {
         self.complete
     }
 
-    /// Makes a card known by its history, in place of what was known of it. `history.recent` must
-    /// hold the card's [`crate::RECENT_MAX`] latest payments.
-    pub fn insert(&mut self, number: Number, fingerprint: Fingerprint, history: &History) {
+    /// Makes a card known by its history, read in this term, in place of what was known of it.
+    /// `history.recent` must hold the card's [`crate::RECENT_MAX`] latest payments.
+    pub fn insert(
+        &mut self,
+        number: Number,
+        fingerprint: Fingerprint,
+        history: &History,
+        term: u64,
+    ) {
         let state = State::rebuilt(number, fingerprint, history, self.retention);
         if let Some(place) = self.place(number) {
             self.cards[place] = state;
+            self.terms[place] = term;
             return;
         }
         let place = u32::try_from(self.cards.len()).expect("2^32 cards do not fit in memory");
         self.cards.push(state);
         self.used.push(true);
+        self.terms.push(term);
         let (hasher, cards) = (&self.hasher, &self.cards);
         self.places.insert_unique(hasher.hash_one(number.code()), place, |&place| {
             hasher.hash_one(cards[place as usize].number().code())
@@ -195,6 +209,7 @@ impl Screen {
         }
         self.cards.swap_remove(place);
         self.used.swap_remove(place);
+        self.terms.swap_remove(place);
     }
 }
 
@@ -213,9 +228,9 @@ pub fn verdicts<'p>(
     for payment in payments {
         let payment = payment.borrow();
         let number = Number::read(&payment.card_number).ok_or(Error::CardNumber)?;
-        if !screen.knows(number) {
+        if !screen.knows(number, 0) {
             // Nothing is looked up by it here.
-            screen.insert(number, Fingerprint([0; 16]), &History::default());
+            screen.insert(number, Fingerprint([0; 16]), &History::default(), 0);
         }
         verdicts.extend(screen.screen(number, payment).map(|verdict| verdict.hits));
     }

@@ -108,6 +108,7 @@ impl State {
                 receipt: Receipt { seq, epoch: held.leases },
                 accepted_at_ms: held.accepted_at_ms,
                 attempt: held.leases,
+                term: 0,
                 event: held.event.clone(),
             });
         }

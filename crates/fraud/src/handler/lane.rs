@@ -1,6 +1,6 @@
 //! One lane: reads a batch, makes its cards known, screens, settles.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -33,6 +33,7 @@ struct Read<'b> {
     number: Number,
     payment: Payment<'b>,
     accepted_at_ms: EpochMs,
+    term: u64,
 }
 
 /// What screening a batch came to.
@@ -98,16 +99,17 @@ impl Lane {
     async fn load(&mut self, reads: &[Read<'_>]) -> Result<(), Failure> {
         let mut numbers = Vec::new();
         let mut fingerprints = Vec::new();
-        let mut asked = HashSet::new();
-        for Read { number, payment, .. } in reads {
-            if self.screen.knows(*number) || asked.contains(number) {
+        // With the latest term of each: terms only grow.
+        let mut asked = HashMap::new();
+        for Read { number, payment, term, .. } in reads {
+            if asked.get(number) == Some(term) || self.screen.knows(*number, *term) {
                 continue;
             }
             let fingerprint = self.guard.fingerprint(&payment.card_number);
-            if self.screen.unknown_is_new() {
-                self.screen.insert(*number, fingerprint, &History::default());
-            } else {
-                asked.insert(*number);
+            // Where others settle as well, a store that was empty at the start says nothing.
+            if self.screen.unknown_is_new() && *term == 0 {
+                self.screen.insert(*number, fingerprint, &History::default(), *term);
+            } else if asked.insert(*number, *term).is_none() {
                 numbers.push(*number);
                 fingerprints.push(fingerprint);
             }
@@ -123,7 +125,7 @@ impl Lane {
         for ((number, fingerprint), history) in
             numbers.into_iter().zip(fingerprints).zip(&histories)
         {
-            self.screen.insert(number, fingerprint, history);
+            self.screen.insert(number, fingerprint, history, asked[&number]);
         }
         Ok(())
     }
@@ -186,7 +188,13 @@ fn read<'b>(batch: &'b [Envelope], outcomes: &mut [Outcome]) -> Vec<Read<'b>> {
         let reason = match Payment::parse(envelope.event.payload(), accepted_at_ms) {
             Ok(payment) => match Number::read(&payment.card_number) {
                 Some(number) => {
-                    reads.push(Read { index, number, payment, accepted_at_ms });
+                    reads.push(Read {
+                        index,
+                        number,
+                        payment,
+                        accepted_at_ms,
+                        term: envelope.term,
+                    });
                     continue;
                 }
                 None => crate::Error::CardNumber.to_string(),

@@ -44,7 +44,7 @@ fn envelope(payment: &Payment<'_>) -> Envelope {
 
 fn carrying(event: Event) -> Envelope {
     let receipt = Receipt { seq: 0, epoch: 0 };
-    Envelope { receipt, accepted_at_ms: NOON_MS, attempt: 1, event }
+    Envelope { receipt, accepted_at_ms: NOON_MS, attempt: 1, term: 0, event }
 }
 
 /// Payments `from..to` of one card, a second apart.

@@ -1,0 +1,1 @@
+//! The buffer contract on Redis.

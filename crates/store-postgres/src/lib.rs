@@ -1,0 +1,1 @@
+//! The store's ports on PostgreSQL.
