@@ -6,7 +6,10 @@
 //! whether the store failed, answered in a way that leaves the commit open, or the whole call was
 //! dropped half way.
 //!
-//! It relies on one thing: while a lane lives, all of a card's payments come to that lane.
+//! It relies on one thing: while a lane lives, all of a card's payments that come to this process
+//! come to that lane. Where the buffer is shared, others may settle the card's payments before and
+//! after; each envelope then says in which term of this process's sole care it was leased, and what
+//! was learnt in another term is read again.
 
 mod lane;
 #[cfg(test)]
@@ -43,7 +46,8 @@ impl Handler {
     /// A handler that settles into `store`. Each of its lanes keeps up to `cards_max` cards in
     /// memory (and those of one batch); divide what the process may hold by the number of lanes.
     ///
-    /// Nobody else may settle payments into the same store while the handler lives.
+    /// Nobody else may settle payments into the same store while the handler lives, unless all
+    /// drain one shared buffer, whose terms say when a card was another's.
     ///
     /// # Errors
     /// [`Error::Ruleset`] when a threshold is out of bounds, [`Error::Store`] when the store can't

@@ -1,6 +1,7 @@
 mod counted;
 mod disturbed;
 mod fake;
+mod terms;
 
 use buffer::{Envelope, Receipt};
 use engine::{Failure, Handler as _, Lane, Outcome};
