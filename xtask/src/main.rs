@@ -8,6 +8,7 @@
 mod bench;
 mod ci;
 mod process;
+mod servers;
 mod test;
 mod tidy;
 mod tools;

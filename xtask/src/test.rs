@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::process;
+use crate::servers;
 use crate::tidy;
 use crate::tools::{self, Tool};
 
@@ -20,7 +21,9 @@ Usage: cargo xtask test [OPTIONS]
 
 Steps, in order: fmt, clippy, tidy, deny, test, fuzz.
 Missing tools (rustfmt, clippy, cargo-fuzz, cargo-deny) are installed once, and said so first.
-A step whose tool can't be had is skipped with a line; with CI=true it fails instead.
+So are the servers that tests start (redis-server, postgresql) where apt-get may install them.
+A step whose tool can't be had is skipped with a line, and so is a test whose server can't be had;
+with CI=true the step fails instead.
 
 Options:
   --only STEP,…      only these steps
@@ -133,8 +136,37 @@ fn steps(names: &str) -> Result<Vec<Step>, String> {
     Ok(Step::ALL.into_iter().filter(|step| names.contains(&step.name())).collect())
 }
 
+/// What could not be had, with the reasons.
+#[derive(Debug, Default)]
+struct Missing {
+    tools: Vec<(Tool, String)>,
+    servers: Option<String>,
+}
+
+impl Missing {
+    /// How a step ends that can't even begin. One without the servers of its tests can, as each such
+    /// test leaves itself out, but on a build server it must not.
+    fn why_not(&self, step: Step, ci: bool) -> Option<Outcome> {
+        let tool = self.tools.iter().find(|(tool, _)| step.tool() == Some(*tool));
+        match (tool, &self.servers) {
+            (Some((_, why)), _) if ci => Some(Outcome::Failed(why.clone())),
+            (Some((_, why)), _) => Some(Outcome::Skipped(why.clone())),
+            (None, Some(why)) if ci && step == Step::Test => Some(Outcome::Failed(why.clone())),
+            (None, _) => None,
+        }
+    }
+
+    /// What a reader of the summary should know though the step passed.
+    fn note(&self, step: Step) -> &'static str {
+        match self.servers {
+            Some(_) if step == Step::Test => "tests of missing servers were skipped",
+            _ => "",
+        }
+    }
+}
+
 /// How a step ended.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     /// With what a reader of the summary should know, if anything.
     Passed(&'static str),
@@ -159,11 +191,10 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
         }
         println!("\n== {} ==", step.name());
         let start = Instant::now();
-        let gap = missing.iter().find(|(tool, _)| step.tool() == Some(*tool));
-        let outcome = match gap {
-            Some((_, why)) if options.ci => Outcome::Failed(why.clone()),
-            Some((_, why)) => Outcome::Skipped(why.clone()),
+        let outcome = match missing.why_not(*step, options.ci) {
+            Some(outcome) => outcome,
             None => match check(*step, root, options) {
+                Ok("") => Outcome::Passed(missing.note(*step)),
                 Ok(note) => Outcome::Passed(note),
                 Err(error) => Outcome::Failed(format!("{error:#}")),
             },
@@ -198,17 +229,23 @@ fn summarize(rows: &[(&str, Outcome, Duration)], failed: bool) {
 }
 
 /// Provides the tools of the chosen steps; what could not be had comes back with its reason.
-fn set_up(root: &Path, options: &Options) -> Vec<(Tool, String)> {
+fn set_up(root: &Path, options: &Options) -> Missing {
     println!("== set-up ==");
-    let mut missing = Vec::new();
+    let mut missing = Missing::default();
     for tool in Tool::ALL {
         if !options.steps.iter().any(|step| step.tool() == Some(tool)) {
             continue;
         }
         if let Err(why) = tools::provide(root, tool, options.install) {
             println!("{why}");
-            missing.push((tool, why));
+            missing.tools.push((tool, why));
         }
+    }
+    if options.steps.contains(&Step::Test)
+        && let Err(why) = servers::provide(root, options.install)
+    {
+        println!("{why}");
+        missing.servers = Some(why);
     }
     let dataset = std::env::var("TEST_DATASET").is_ok_and(|path| Path::new(&path).is_file());
     if options.steps.contains(&Step::Test) && !dataset {
@@ -334,6 +371,29 @@ mod tests {
     fn offline_installs_nothing() {
         let options = parse(&["--offline"]).unwrap();
         assert!(options.offline && !options.install);
+    }
+
+    #[test]
+    fn a_missing_server_fails_the_tests_on_a_build_server_and_is_noted_elsewhere() {
+        let missing =
+            Missing { servers: Some("redis-server is missing".into()), tools: Vec::new() };
+        let failed = Outcome::Failed("redis-server is missing".into());
+        assert_eq!(missing.why_not(Step::Test, true), Some(failed));
+        assert_eq!(missing.why_not(Step::Test, false), None);
+        assert_eq!(missing.why_not(Step::Clippy, true), None);
+        assert!(missing.note(Step::Test).contains("skipped"));
+        assert_eq!(missing.note(Step::Clippy), "");
+        assert_eq!(Missing::default().note(Step::Test), "");
+    }
+
+    #[test]
+    fn a_missing_tool_fails_its_step_on_a_build_server_and_skips_it_elsewhere() {
+        let tools = vec![(Tool::Deny, "no cargo-deny".to_owned())];
+        let missing = Missing { tools, servers: None };
+        let why = || "no cargo-deny".to_owned();
+        assert_eq!(missing.why_not(Step::Deny, true), Some(Outcome::Failed(why())));
+        assert_eq!(missing.why_not(Step::Deny, false), Some(Outcome::Skipped(why())));
+        assert_eq!(missing.why_not(Step::Test, true), None);
     }
 
     #[test]

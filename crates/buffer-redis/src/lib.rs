@@ -1,1 +1,39 @@
-//! The buffer contract on Redis.
+//! The buffer contract on Redis: lists, streams, and clusters.
+//!
+//! Events lie in Redis under one name `N`. Foreign producers push plain JSON to the key `N` itself
+//! (a list or a stream); everything else lies beside it under `{N}:…`, in one hash slot, so that
+//! every step is one Lua script on one node, on a single server as on a cluster.
+//!
+//! Keys are spread over shards. A process that leases becomes a member, and each shard belongs to
+//! one member at a time: a key's events stay in order over processes. See `scripts/` for the layout.
+//!
+//! Invariants
+//! - A script checks everything before its first write, because Lua has no rollback.
+//! - Nothing is taken without being put under a lease in the same script, and a claim whose reply
+//!   was lost is answered the same when it is asked again.
+//! - What a member held goes back when the member is gone, before its shards get a new owner.
+//! - A receipt acts only on the lease it names: by its token, or by its attempt once that expired.
+//!
+//! What it deliberately does not do: it does not dedupe, it never trims a stream, and it calls no
+//! Redis durable that has no append-only file or that evicts.
+
+mod bell;
+mod connection;
+mod dead;
+mod durability;
+mod erase;
+mod failure;
+mod frame;
+pub mod inspect;
+mod member;
+mod options;
+mod redis_buffer;
+mod script;
+mod settle;
+mod shared;
+mod state;
+mod waiting;
+
+pub use erase::erase;
+pub use options::{Connections, Layout, Options, Poll, SHARDS_MAX, Server};
+pub use redis_buffer::RedisBuffer;

@@ -30,6 +30,7 @@ pub mod handler;
 mod heartbeat;
 mod held;
 pub mod latency;
+mod load;
 mod options;
 mod service;
 mod shared;

@@ -16,6 +16,7 @@ use crate::completion::{self, Progress};
 use crate::dispatcher::Dispatcher;
 use crate::handle::{Handle, Summary};
 use crate::held::Held;
+use crate::load::{self, Load};
 use crate::shared::Shared;
 use crate::worker::Worker;
 use crate::{Error, Handler, Options, Stats, heartbeat};
@@ -57,6 +58,7 @@ impl Service {
             clock,
             stats: Arc::new(Stats::new(pipeline)),
             progress: Progress::new(pipeline),
+            load: Load::new(pipeline, options.lanes),
             held: (0..options.lanes).map(|_| Held::default()).collect(),
             room: Semaphore::new(options.held_max),
             options,
@@ -90,6 +92,7 @@ async fn supervise(
     // Whatever way this ends, so do the helpers, and whoever waits for a drain.
     let _ended = shared.ended.clone().drop_guard();
     let heartbeat = tokio::spawn(heartbeat::run(Arc::clone(&shared)));
+    let load = tokio::spawn(load::run(Arc::clone(&shared)));
     let recorder = completions.map(|port| tokio::spawn(completion::run(Arc::clone(&shared), port)));
 
     let drain_timeout = Duration::from_millis(shared.options.drain_timeout_ms);
@@ -113,6 +116,9 @@ async fn supervise(
     heartbeat.abort();
     let released = release(&shared).await;
     shared.ended.cancel();
+    if timeout(LAST_STEP_MAX, load).await.is_err() {
+        tracing::warn!("the load can't be looked at to the end");
+    }
     if let Some(recorder) = recorder
         && timeout(LAST_STEP_MAX, recorder).await.is_err()
     {

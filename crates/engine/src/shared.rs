@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::completion::Progress;
 use crate::held::Held;
+use crate::load::Load;
 use crate::{Handler, Options, Stats};
 
 pub(crate) struct Shared {
@@ -19,6 +20,7 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) stats: Arc<Stats>,
     pub(crate) progress: Progress,
+    pub(crate) load: Load,
     /// One for each lane.
     pub(crate) held: Vec<Held>,
     /// One permit for each event that may still be leased. Only the dispatcher takes them, and only

@@ -59,7 +59,10 @@ impl Worker {
             if batch.is_empty() {
                 return Ok(());
             }
-            match self.settle(&batch).await {
+            self.shared.load.begin(self.index);
+            let settled = self.settle(&batch).await;
+            self.shared.load.end(self.index);
+            match settled {
                 Ok(()) => batch.clear(),
                 Err(Stop::Abandoned) => return Ok(()),
                 Err(Stop::Failed(error)) => return Err(error),
@@ -100,6 +103,14 @@ impl Worker {
         {
             self.pending.extend(chunk);
         }
+    }
+
+    /// Waits before the next try, which is no work; `false` when the engine gave up meanwhile.
+    async fn pause(&mut self, pause: Duration) -> bool {
+        self.shared.load.end(self.index);
+        let go_on = self.shared.pause(pause).await;
+        self.shared.load.begin(self.index);
+        go_on
     }
 
     /// Settles a batch to its last event, in order: a part that can't be settled whole is halved,

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::config::Flags;
-use crate::verbs::{buffer, config, dead, demo, generate, replay, serve};
+use crate::verbs::{bench, buffer, config, dead, demo, generate, monitor, replay, serve, store};
 
 /// A durable buffer in front of your database: bursts in, each event settled once.
 #[derive(Debug, Parser)]
@@ -30,12 +30,20 @@ pub(crate) enum Verb {
     Generate(generate::Args),
     /// Replay a CSV or NDJSON file of payments into a buffer or a server
     Replay(replay::Args),
+    /// Watch which process holds which shards and leases
+    Monitor(monitor::Args),
     /// Look at the buffer: stat, peek, verify; and repair it
     #[command(subcommand)]
     Buffer(buffer::Verb),
     /// Dead letters: list, show, replay, drop
     #[command(subcommand)]
     Dead(dead::Verb),
+    /// The store: migrate, check
+    #[command(subcommand)]
+    Store(store::Verb),
+    /// Measure: the plain ways into PostgreSQL against ours
+    #[command(subcommand)]
+    Bench(bench::Verb),
     /// The configuration: check it, or show where each value comes from
     #[command(subcommand)]
     Config(config::Verb),

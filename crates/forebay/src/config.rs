@@ -3,9 +3,11 @@
 //! Two stages. Raw: every layer says which key it sets to what, and where it says so ([`Settings`]).
 //! Resolved: the values, typed, in the options of the crates that use them ([`Config`]).
 //!
-//! Precedence: default, then file, then environment, then flag. Each key is described once, in
-//! [`schema`]; a key that is not there is refused, with the nearest one that is.
+//! Precedence: default, then the variables other tools know ([`conventional`]), then file, then our
+//! own variables, then flag. Each key is described once, in [`schema`]; a key that is not there is
+//! refused, with the nearest one that is.
 
+pub(crate) mod conventional;
 mod environment;
 mod file;
 mod flags;
@@ -17,6 +19,7 @@ mod value;
 pub(crate) use flags::Flags;
 pub(crate) use resolve::Config;
 pub(crate) use settings::Settings;
+pub(crate) use value::Origin;
 
 /// A configuration that can't be used: one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]

@@ -18,11 +18,12 @@ const KEY_BYTES: usize = 32;
 /// What others than the owner may do with the file: nothing.
 const OTHERS: u32 = 0o077;
 
-/// The key in `path`; made there if there is none and `store` is not there either.
+/// The key in `path`; made there if there is none and no `store` holds payments either: that is
+/// what such a store is called.
 ///
 /// # Errors
 /// If the file can't be read or written, holds no key, or is missing beside a store.
-pub(crate) fn key(path: &Path, store: &Path) -> Result<[u8; KEY_BYTES]> {
+pub(crate) fn key(path: &Path, store: Option<&str>) -> Result<[u8; KEY_BYTES]> {
     match std::fs::read_to_string(path) {
         Ok(text) => {
             warn_if_open_to_others(path);
@@ -30,12 +31,11 @@ pub(crate) fn key(path: &Path, store: &Path) -> Result<[u8; KEY_BYTES]> {
             parse(text.trim()).with_context(|| format!("{} holds no key; {advice}", path.display()))
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            if store.exists() {
+            if let Some(store) = store {
                 bail!(
-                    "{} is missing, but the store {} is there; restore the key from a backup, or \
-                     move the store away to begin anew",
+                    "{} is missing, but the store {store} is there; restore the key from a backup \
+                     or copy it from another process of this store, or begin a new store",
                     path.display(),
-                    store.display()
                 );
             }
             make(path).with_context(|| format!("can't make the key file {}", path.display()))
@@ -95,27 +95,25 @@ mod tests {
     #[test]
     fn a_key_is_made_once_for_its_owner_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let (path, store) = (dir.path().join("a/key"), dir.path().join("store"));
-        let made = key(&path, &store).unwrap();
+        let path = dir.path().join("a/key");
+        let made = key(&path, None).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        std::fs::write(&store, "rows").unwrap();
-        assert_eq!(key(&path, &store).unwrap(), made);
+        assert_eq!(key(&path, Some("store")).unwrap(), made);
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no draft left");
     }
 
     #[test]
     fn two_installations_have_two_keys() {
         let dir = tempfile::tempdir().unwrap();
-        let of = |name| key(&dir.path().join(name), &dir.path().join("store")).unwrap();
+        let of = |name| key(&dir.path().join(name), None).unwrap();
         assert_ne!(of("a"), of("b"));
     }
 
     #[test]
     fn no_key_is_made_beside_a_store() {
         let dir = tempfile::tempdir().unwrap();
-        let (path, store) = (dir.path().join("key"), dir.path().join("store"));
-        std::fs::write(&store, "rows").unwrap();
-        let error = key(&path, &store).unwrap_err().to_string();
+        let path = dir.path().join("key");
+        let error = key(&path, Some("store")).unwrap_err().to_string();
         assert!(error.contains("restore the key from a backup"), "{error}");
         assert!(!path.exists());
     }
@@ -126,7 +124,7 @@ mod tests {
         let path = dir.path().join("key");
         for text in ["", "abc", &"0".repeat(63), &"0".repeat(66), &"g".repeat(64)] {
             std::fs::write(&path, text).unwrap();
-            let error = format!("{:#}", key(&path, &dir.path().join("store")).unwrap_err());
+            let error = format!("{:#}", key(&path, None).unwrap_err());
             assert!(error.contains("holds no key"), "{error}");
             assert!(text.is_empty() || !error.contains(text), "{error}");
         }

@@ -1,6 +1,7 @@
 //! What is promised with this configuration, in plain words.
 
 use buffer_journal::Sync;
+use buffer_redis::inspect::{self, Durability};
 
 use crate::config::Config;
 use crate::url::{Buffer, Store};
@@ -22,6 +23,11 @@ pub(crate) fn accepted(buffer: &Buffer) -> String {
                 ),
             }
         }
+        Buffer::Redis(options) => format!(
+            "Accepted payments are held by Redis ({}) and survive what its persistence makes them \
+             survive; `forebay config check` looks.",
+            named(options)
+        ),
         Buffer::Memory(options) => format!(
             "NOTHING SURVIVES: memory: holds up to {} accepted payments in this process alone, and \
              they are gone when it ends; use journal: to keep them.",
@@ -40,18 +46,53 @@ pub(crate) fn survives(buffer: &Buffer) -> String {
                 Sync::Os => format!("kill -9, NOT POWER LOSS (journal {dir}, sync=os)"),
             }
         }
+        Buffer::Redis(options) => format!("what Redis survives ({})", named(options)),
         Buffer::Memory(_) => "NOTHING (memory:)".to_owned(),
     }
 }
 
 /// One sentence on how effects are applied once.
 pub(crate) fn settled(store: &Store) -> String {
-    let Store::Sqlite(options) = store;
+    let how = match store {
+        Store::Sqlite(options) => {
+            format!("SQLite {}, WAL, synchronous=FULL", options.path.display())
+        }
+        Store::Postgres(options) => {
+            let hosts = options.hosts.iter().map(|(host, port)| format!("{host}:{port}"));
+            let hosts = hosts.collect::<Vec<_>>().join(",");
+            format!("PostgreSQL {hosts}/{}, schema {}", options.dbname, options.schema)
+        }
+    };
     format!(
-        "Settled once: SQLite {}, WAL, synchronous=FULL, tx_id unique; a payment and its dedupe \
-         mark are one row in one transaction.",
-        options.path.display()
+        "Settled once: {how}, tx_id unique; a payment and its dedupe mark are one row in one \
+         transaction."
     )
+}
+
+/// The same as [`accepted`], after asking a Redis how it is kept; and what is wrong with that. A
+/// buffer of which something is wrong is not called durable.
+///
+/// # Errors
+/// If it can't be asked.
+pub(crate) async fn asked(buffer: &Buffer) -> Result<(String, Vec<String>), buffer::Error> {
+    let Buffer::Redis(options) = buffer else { return Ok((accepted(buffer), Vec::new())) };
+    let Durability { problems, survives, .. } = inspect::durability(options).await?;
+    let name = named(options);
+    let sentence = match problems.is_empty() {
+        true => format!("Accepted payments survive {survives}: Redis ({name})."),
+        false => format!("NOT DURABLE: Redis ({name}) may lose accepted payments."),
+    };
+    Ok((sentence, problems))
+}
+
+/// The list or stream, and where.
+fn named(options: &buffer_redis::Options) -> String {
+    let what = match options.layout {
+        buffer_redis::Layout::List => "list",
+        buffer_redis::Layout::Stream { .. } => "stream",
+    };
+    let at = options.server.addresses.iter().map(|(host, port)| format!("{host}:{port}"));
+    format!("{what} {} at {}", options.name, at.collect::<Vec<_>>().join(","))
 }
 
 /// One sentence on what is kept of card numbers.
@@ -66,9 +107,21 @@ pub(crate) fn cards(config: &Config) -> String {
     )
 }
 
-/// Everything, one sentence a line.
-pub(crate) fn all(config: &Config) -> [String; 3] {
-    [accepted(&config.buffer), settled(&config.store), cards(config)]
+/// Everything, one sentence a line. A Redis is asked; one that does not answer is taken at its word
+/// for now.
+pub(crate) async fn all(config: &Config) -> Vec<String> {
+    let (accepted, problems) =
+        asked(&config.buffer).await.unwrap_or_else(|_| (accepted(&config.buffer), Vec::new()));
+    [accepted].into_iter().chain(problems).chain(beyond(config)).collect()
+}
+
+/// What is promised besides what accepted events survive.
+pub(crate) fn beyond(config: &Config) -> Vec<String> {
+    let spill = config.spill.as_ref().map(|options| {
+        let dir = options.dir.display();
+        format!("While the buffer is out of reach, payments spill into the journal {dir}.")
+    });
+    spill.into_iter().chain([settled(&config.store), cards(config)]).collect()
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod log;
 mod mask;
 mod open;
 mod out;
+mod outside;
 mod pipeline;
 mod progress;
 mod signals;
@@ -51,7 +52,10 @@ async fn run(args: Args) -> anyhow::Result<Exit> {
         Verb::Serve(args) => verbs::serve::run(args, flags).await,
         Verb::Generate(args) => verbs::generate::run(args, &flags).await,
         Verb::Replay(args) => verbs::replay::run(args, &flags).await,
-        Verb::Buffer(verb) => verbs::buffer::run(verb, &flags),
+        Verb::Monitor(args) => verbs::monitor::run(args, &flags).await,
+        Verb::Bench(verb) => verbs::bench::run(verb, &flags).await,
+        Verb::Store(verb) => verbs::store::run(verb, &flags).await,
+        Verb::Buffer(verb) => verbs::buffer::run(verb, &flags).await,
         Verb::Dead(verb) => verbs::dead::run(verb, &flags).await,
         Verb::Config(verb) => verbs::config::run(verb, &flags).await,
     }

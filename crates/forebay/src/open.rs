@@ -6,9 +6,13 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use buffer::Buffer;
 use buffer::memory::Memory;
+use buffer::spill::Spill;
 use buffer_journal::{JournalBuffer, Recovery};
+use buffer_redis::RedisBuffer;
 use model::clock::{Clock, System};
 use store::card::Guard;
+use store::{Completions, Payments};
+use tokio::task::block_in_place;
 
 use crate::config::{self, Config};
 use crate::{fingerprint, url};
@@ -20,6 +24,13 @@ pub(crate) struct Opened {
     pub(crate) recovery: Option<Recovery>,
 }
 
+/// An open store.
+#[derive(Clone)]
+pub(crate) enum Store {
+    Sqlite(Arc<store_sqlite::Store>),
+    Postgres(Arc<store_postgres::Store>),
+}
+
 /// The machine's clock, as everything here takes it.
 pub(crate) fn clock() -> Arc<dyn Clock> {
     Arc::new(System)
@@ -29,30 +40,98 @@ pub(crate) fn clock() -> Arc<dyn Clock> {
 ///
 /// # Errors
 /// If it can't be opened, or another process has it.
-pub(crate) fn buffer(buffer: &url::Buffer) -> Result<Opened> {
-    match buffer {
+pub(crate) async fn buffer(buffer: &url::Buffer) -> Result<Opened> {
+    let opened = match buffer {
         url::Buffer::Journal(options) => {
-            let (journal, recovery) = JournalBuffer::open(options.clone(), clock())
-                .context("the buffer can't be opened")?;
-            Ok(Opened { buffer: Arc::new(journal), recovery: Some(recovery) })
+            // Recovering a large backlog takes a while, in which signals must be heard.
+            let opened = block_in_place(|| JournalBuffer::open(options.clone(), clock()));
+            let (journal, recovery) = opened.context("the buffer can't be opened")?;
+            Opened { buffer: Arc::new(journal), recovery: Some(recovery) }
         }
         url::Buffer::Memory(options) => {
             let memory = Memory::new(options.clone(), clock());
-            Ok(Opened { buffer: Arc::new(memory), recovery: None })
+            Opened { buffer: Arc::new(memory), recovery: None }
+        }
+        url::Buffer::Redis(options) => {
+            let redis = RedisBuffer::open((**options).clone()).await;
+            let redis = redis.context("the buffer can't be opened")?;
+            Opened { buffer: Arc::new(redis), recovery: None }
+        }
+    };
+    Ok(opened)
+}
+
+/// Opens the buffer that `config` names, behind its spill if it names one.
+///
+/// # Errors
+/// If either can't be opened. With a spill, a buffer that is out of reach is no error.
+pub(crate) async fn configured_buffer(config: &Config) -> Result<Opened> {
+    let Some(spill) = &config.spill else { return buffer(&config.buffer).await };
+    let primary = match &config.buffer {
+        url::Buffer::Redis(options) => {
+            let options = buffer_redis::Options { lazy: true, ..(**options).clone() };
+            url::Buffer::Redis(Box::new(options))
+        }
+        other => other.clone(),
+    };
+    let primary = buffer(&primary).await?.buffer;
+    let local = block_in_place(|| JournalBuffer::open(spill.clone(), clock()));
+    let (local, recovery) = local.context("the spill can't be opened")?;
+    let spill = Spill::new(primary, Arc::new(local), clock());
+    Ok(Opened { buffer: Arc::new(spill), recovery: Some(recovery) })
+}
+
+/// Opens the store and the guard of its card numbers. A SQLite store is made if it is not there.
+///
+/// # Errors
+/// If either can't be opened, or the store was begun with another key.
+pub(crate) async fn store(config: &Config) -> Result<(Store, Arc<Guard>)> {
+    let guard = |key| Arc::new(Guard::new(&key, config.cards_clear));
+    match &config.store {
+        url::Store::Sqlite(options) => {
+            // The key comes first: a store without its key is of no use, a key without a store does
+            // no harm.
+            let there = options.path.exists().then(|| options.path.display().to_string());
+            let key = fingerprint::key(&config.key_file, there.as_deref())?;
+            let store = block_in_place(|| store_sqlite::Store::open(options.clone(), clock()))?;
+            Ok((Store::Sqlite(Arc::new(store)), guard(key)))
+        }
+        url::Store::Postgres(options) => {
+            let store = store_postgres::Store::open((**options).clone(), clock()).await?;
+            let there = (!store.is_empty().await?).then_some("in PostgreSQL");
+            let guard = guard(fingerprint::key(&config.key_file, there)?);
+            Ok((Store::Postgres(Arc::new(store)), guard))
         }
     }
 }
 
-/// Opens the store, made if it is not there, and the guard of its card numbers.
-///
-/// # Errors
-/// If either can't be opened.
-pub(crate) fn store(config: &Config) -> Result<(Arc<store_sqlite::Store>, Arc<Guard>)> {
-    let url::Store::Sqlite(options) = &config.store;
-    // The key comes first: a store without its key is of no use, a key without a store does no harm.
-    let key = fingerprint::key(&config.key_file, &options.path)?;
-    let store = store_sqlite::Store::open(options.clone(), clock())?;
-    Ok((Arc::new(store), Arc::new(Guard::new(&key, config.cards_clear))))
+impl Store {
+    /// Where payments are settled.
+    pub(crate) fn payments(&self) -> Arc<dyn Payments> {
+        match self {
+            Self::Sqlite(store) => store.clone(),
+            Self::Postgres(store) => store.clone(),
+        }
+    }
+
+    /// Where finished work is recorded.
+    pub(crate) fn completions(&self) -> Arc<dyn Completions> {
+        match self {
+            Self::Sqlite(store) => store.clone(),
+            Self::Postgres(store) => store.clone(),
+        }
+    }
+
+    /// Finishes what waits, and closes it.
+    ///
+    /// # Errors
+    /// If it can't be closed in order.
+    pub(crate) async fn close(&self) -> Result<(), store::Error> {
+        match self {
+            Self::Sqlite(store) => store.close().await,
+            Self::Postgres(store) => store.close().await,
+        }
+    }
 }
 
 /// The directory of the journal, for looking at it from outside.

@@ -10,7 +10,7 @@ use buffer_journal::Recovery;
 use engine::{Stats, Summary};
 use model::Event;
 use store::card::Guard;
-use tokio::task::{JoinHandle, block_in_place};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -22,7 +22,7 @@ const PAGE: usize = 1_000;
 /// A running pipeline. [`Pipeline::stop`] ends it in order; dropping it does not.
 pub(crate) struct Pipeline {
     buffer: Arc<dyn Buffer>,
-    store: Arc<store_sqlite::Store>,
+    store: open::Store,
     engine: JoinHandle<Result<Summary, engine::Error>>,
     drained: Pin<Box<dyn Future<Output = ()> + Send>>,
     stats: Arc<Stats>,
@@ -52,19 +52,17 @@ impl Pipeline {
     /// # Errors
     /// If something can't be opened.
     pub(crate) async fn start(config: &Config) -> Result<Self> {
-        // Recovering a large backlog takes a while, in which signals must be heard.
-        let (opened, store) =
-            block_in_place(|| (open::buffer(&config.buffer), open::store(config)));
-        let (open::Opened { buffer, recovery }, (store, guard)) = (opened?, store?);
+        let open::Opened { buffer, recovery } = open::configured_buffer(config).await?;
+        let (store, guard) = open::store(config).await?;
         let cards_max = (config.cards_max / config.engine.lanes).max(1);
         let ruleset = config.ruleset.clone();
         let handler =
-            fraud::Handler::open(store.clone(), guard.clone(), ruleset, cards_max).await?;
+            fraud::Handler::open(store.payments(), guard.clone(), ruleset, cards_max).await?;
         let shutdown = CancellationToken::new();
         let service = engine::Service {
             buffer: buffer.clone(),
             handler: Arc::new(handler),
-            completions: Some(store.clone()),
+            completions: Some(store.completions()),
             clock: open::clock(),
             seed: rand::random(),
             shutdown: shutdown.clone(),

@@ -43,7 +43,7 @@ impl Target {
     ///
     /// # Errors
     /// If it can't be opened.
-    pub(crate) fn open(&self) -> Result<Opened> {
+    pub(crate) async fn open(&self) -> Result<Opened> {
         match self {
             Self::Output => Ok(Opened::new(Lines::new(std::io::stdout()), None)),
             Self::Server(base) => {
@@ -52,7 +52,7 @@ impl Target {
                 Ok(Opened::new(http, None))
             }
             Self::Buffer(buffer) => {
-                let buffer = open::buffer(buffer)?.buffer;
+                let buffer = open::buffer(buffer).await?.buffer;
                 Ok(Opened::new(Buffered::new(buffer.clone()), Some(buffer)))
             }
         }

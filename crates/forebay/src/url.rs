@@ -1,6 +1,10 @@
 //! Buffer and store URLs: which backend, where, and how it is kept.
 //!
 //! `journal:PATH?key=value&…`. The path is taken as it is written, up to the first `?`.
+//! `redis://[user[:password]@]host[:port][/db]?list=NAME` or `?stream=NAME`, and
+//! `redis-cluster://host:port,host:port?…`; with a trailing `s` (`rediss:`) over TLS.
+
+mod redis;
 
 use std::path::PathBuf;
 
@@ -11,20 +15,24 @@ use crate::config::Error;
 /// One mebibyte, in bytes.
 const MIB: u64 = 1 << 20;
 /// Backends that are planned and not built in.
-const LATER: [&str; 8] =
-    ["redis", "rediss", "redis-cluster", "kafka", "sqs", "postgres", "postgresql", "mysql"];
+const LATER: [&str; 3] = ["kafka", "sqs", "mysql"];
+/// What is built in, as a clause.
+const BUFFERS: &str = "journal:, redis:, redis-cluster: and memory: are";
+const STORES: &str = "sqlite: and postgres: are";
 
 /// Which buffer.
 #[derive(Debug, Clone)]
 pub(crate) enum Buffer {
     Journal(buffer_journal::Options),
     Memory(memory::Options),
+    Redis(Box<buffer_redis::Options>),
 }
 
 /// Which store.
 #[derive(Debug, Clone)]
 pub(crate) enum Store {
     Sqlite(store_sqlite::Options),
+    Postgres(Box<store_postgres::Options>),
 }
 
 /// A URL in its parts.
@@ -40,12 +48,20 @@ impl Buffer {
     /// # Errors
     /// If the backend is not built in, or an option is unknown or out of bounds.
     pub(crate) fn parse(url: &str) -> Result<Self, Error> {
-        let parts = split("buffer", url, "journal: and memory: are")?;
+        let parts = split("buffer", url, BUFFERS)?;
         match parts.scheme {
             "journal" => parts.journal().map(Self::Journal),
             "memory" => parts.memory().map(Self::Memory),
-            other => Err(unknown("buffer", other, "journal: and memory: are")),
+            "redis" | "rediss" | "redis-cluster" | "rediss-cluster" => {
+                redis::options(&parts).map(|options| Self::Redis(Box::new(options)))
+            }
+            other => Err(unknown("buffer", other, BUFFERS)),
         }
+    }
+
+    /// Whether several processes may settle from it at once.
+    pub(crate) fn shared(&self) -> bool {
+        matches!(self, Self::Redis(_))
     }
 
     /// How long its leases last, in milliseconds.
@@ -53,6 +69,7 @@ impl Buffer {
         let lease_ms = match self {
             Self::Journal(options) => options.lease_ms,
             Self::Memory(options) => options.lease_ms,
+            Self::Redis(options) => options.lease_ms,
         };
         u64::try_from(lease_ms).expect("a URL holds no negative lease")
     }
@@ -64,22 +81,31 @@ impl Store {
     /// # Errors
     /// If the backend is not built in, or an option is unknown or out of bounds.
     pub(crate) fn parse(url: &str) -> Result<Self, Error> {
-        let parts = split("store", url, "sqlite: is")?;
-        if parts.scheme != "sqlite" {
-            return Err(unknown("store", parts.scheme, "sqlite: is"));
+        let parts = split("store", url, STORES)?;
+        match parts.scheme {
+            "sqlite" => parts.sqlite().map(Self::Sqlite),
+            "postgres" | "postgresql" => {
+                let options = store_postgres::Options::from_url(url);
+                let options = options.map_err(|problem| Error(format!("store: {problem}")))?;
+                Ok(Self::Postgres(Box::new(options)))
+            }
+            other => Err(unknown("store", other, STORES)),
         }
-        let mut options = store_sqlite::Options::at(parts.path_for("store")?);
-        for (key, text) in &parts.query {
+    }
+}
+
+impl Parts<'_> {
+    fn sqlite(&self) -> Result<store_sqlite::Options, Error> {
+        let mut options = store_sqlite::Options::at(self.path_for("store")?);
+        for (key, text) in &self.query {
             match *key {
                 "busy_timeout_ms" => options.busy_timeout_ms = number("store", key, text, 1)?,
                 _ => return Err(no_option("store", key, &["busy_timeout_ms"])),
             }
         }
-        Ok(Self::Sqlite(options))
+        Ok(options)
     }
-}
 
-impl Parts<'_> {
     fn path_for(&self, key: &str) -> Result<PathBuf, Error> {
         if self.path.is_empty() {
             let scheme = self.scheme;
@@ -227,13 +253,15 @@ mod tests {
 
     #[test]
     fn a_backend_that_is_not_built_in_says_which_are() {
-        let expect = "buffer: redis: is not built into this version yet; journal: and memory: are";
-        refused(Buffer::parse("redis://127.0.0.1/0"), expect);
-        let expect = "store: postgres: is not built into this version yet; sqlite: is";
-        refused(Store::parse("postgres://u:p@h/db"), expect);
-        let expect = "buffer: there is no backend jurnal: ; journal: and memory: are built in";
+        let expect = "buffer: kafka: is not built into this version yet; \
+                      journal:, redis:, redis-cluster: and memory: are";
+        refused(Buffer::parse("kafka://127.0.0.1/t"), expect);
+        let expect = "store: mysql: is not built into this version yet; sqlite: and postgres: are";
+        refused(Store::parse("mysql://u:p@h/db"), expect);
+        let expect = "buffer: there is no backend jurnal: ; \
+                      journal:, redis:, redis-cluster: and memory: are built in";
         refused(Buffer::parse("jurnal:x"), expect);
-        let expect = "store: \"data.db\" names no backend; sqlite: is built in";
+        let expect = "store: \"data.db\" names no backend; sqlite: and postgres: are built in";
         refused(Store::parse("data.db"), expect);
     }
 

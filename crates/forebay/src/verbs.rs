@@ -1,14 +1,17 @@
 //! One file for each verb: its arguments, and what it does.
 
+pub(crate) mod bench;
 pub(crate) mod buffer;
 pub(crate) mod config;
 pub(crate) mod dead;
 pub(crate) mod demo;
 pub(crate) mod generate;
+pub(crate) mod monitor;
 pub(crate) mod replay;
 pub(crate) mod serve;
+pub(crate) mod store;
 
-use crate::config::{Config, Error, Flags, Settings};
+use crate::config::{Config, Error, Flags, Settings, conventional};
 
 /// Reads all layers and resolves them.
 ///
@@ -23,7 +26,9 @@ fn configured(flags: &Flags) -> Result<(Settings, Config), Error> {
 /// The environment, as far as it is ours.
 fn variables() -> Result<Vec<(String, String)>, Error> {
     let ours = std::env::vars_os().filter_map(|(name, value)| {
-        let name = name.into_string().ok().filter(|name| name.starts_with("FOREBAY_"))?;
+        let name = name.into_string().ok()?;
+        let known = name.starts_with("FOREBAY_") || conventional::NAMES.contains(&name.as_str());
+        known.then_some(())?;
         Some((name, value))
     });
     ours.map(|(name, value)| {

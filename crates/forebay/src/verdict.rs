@@ -1,20 +1,19 @@
 //! Holds what was offered against what is in the store and on the buffer's medium.
 //!
-//! The store is read through a connection of its own, the journal read-only from its directory, after
-//! the pipeline has closed both. No counter of the pipeline has a say.
+//! The store is read through a connection of its own, the buffer from outside, after the pipeline
+//! has closed both. No counter of the pipeline has a say.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use lab::audit::{Audit, Finding, Ledger, Row};
 use lab::report::{LatencyMs, Report};
 use lab::score::{Labels, Scorer, Scores};
-use store_sqlite::inspect::{self, Counts};
+use store_sqlite::inspect::Counts;
 
 use crate::pipeline::Stopped;
-use crate::url;
+use crate::{outside, url};
 
 /// Most events an audit holds, at 25 bytes each and 5 more while it compares. Further ones are
 /// counted as unaudited.
@@ -22,11 +21,11 @@ pub(crate) const LEDGER_EVENTS_MAX: usize = 4_000_000;
 
 /// Where to look.
 pub(crate) struct Places {
-    store: PathBuf,
+    store: url::Store,
     /// What the store held before the run; `None` if there was none.
     before: Option<Counts>,
-    /// The journal's directory; without one, what was left of the buffer is in [`Stopped`].
-    journal: Option<PathBuf>,
+    /// Of one that keeps nothing, what was left is in [`Stopped`].
+    buffer: url::Buffer,
 }
 
 /// What was found.
@@ -39,27 +38,20 @@ struct Found {
 }
 
 impl Places {
-    /// Remembers what the store at `store` holds by now, if there is one.
+    /// Remembers what `store` holds by now, if it is there.
     ///
     /// # Errors
     /// If it can't be read.
-    pub(crate) fn before(store: &Path, buffer: &url::Buffer) -> Result<Self> {
-        let before = match store.exists() {
-            true => Some(inspect::open(store)?.counts()?),
-            false => None,
-        };
-        let journal = match buffer {
-            url::Buffer::Journal(options) => Some(options.dir.clone()),
-            url::Buffer::Memory(_) => None,
-        };
-        Ok(Self { store: store.to_owned(), before, journal })
+    pub(crate) async fn before(store: &url::Store, buffer: &url::Buffer) -> Result<Self> {
+        let before = outside::counts(store).await?;
+        Ok(Self { store: store.clone(), before, buffer: buffer.clone() })
     }
 
     /// Audits a run that has ended after `settling`. Reads everything there is.
     ///
     /// # Errors
-    /// If the store or the journal can't be read.
-    pub(crate) fn report(
+    /// If the store or the buffer can't be read.
+    pub(crate) async fn report(
         &self,
         ledger: Ledger,
         labels: &Labels,
@@ -68,7 +60,7 @@ impl Places {
         settling: Duration,
     ) -> Result<Report> {
         let Found { finding, pending, dead, scores, counts } =
-            self.find(ledger, labels, stopped).context("the audit could not be made")?;
+            self.find(ledger, labels, stopped).await.context("the audit could not be made")?;
         let before = self.before.clone().unwrap_or_default();
         let rules = counts.flagged_by_rule.into_iter().map(|(rule, count)| {
             let earlier = before.flagged_by_rule.get(&rule).copied().unwrap_or(0);
@@ -98,19 +90,18 @@ impl Places {
         })
     }
 
-    fn find(&self, ledger: Ledger, labels: &Labels, stopped: &Stopped) -> Result<Found> {
+    async fn find(&self, ledger: Ledger, labels: &Labels, stopped: &Stopped) -> Result<Found> {
         let began_empty = self.before.as_ref().is_none_or(|before| before.total == 0);
         let mut audit = Audit::new(ledger, began_empty);
         let (mut pending, mut dead) = (0, 0);
-        if let Some(dir) = &self.journal {
-            buffer_journal::inspect::events(dir, |_, _, done, event| {
-                if !done {
-                    pending += 1;
-                    audit.pending(event.id());
-                }
+        if !matches!(self.buffer, url::Buffer::Memory(_)) {
+            outside::pending(&self.buffer, |held| {
+                pending += 1;
+                audit.pending(held.event.id());
                 true
-            })?;
-            for letter in buffer_journal::inspect::dead(dir)? {
+            })
+            .await?;
+            for letter in outside::dead(&self.buffer).await? {
                 dead += 1;
                 audit.dead(letter.event.id());
             }
@@ -123,9 +114,8 @@ impl Places {
             dead += 1;
             audit.dead(event.id());
         }
-        let view = inspect::open(&self.store)?;
         let mut scorer = Scorer::new(labels);
-        view.payments(|payment| {
+        outside::payments(&self.store, |payment| {
             audit.settled(&Row {
                 tx_id: payment.tx_id,
                 amount: payment.amount,
@@ -134,8 +124,10 @@ impl Places {
             });
             let rules: Vec<&str> = serde_json::from_str(payment.fraud_rules).unwrap_or_default();
             scorer.settled(payment.tx_id.as_bytes(), rules);
-        })?;
-        let (scores, counts) = (scorer.finish(), view.counts()?);
+        })
+        .await?;
+        let counts = outside::counts(&self.store).await?.context("the store is gone")?;
+        let scores = scorer.finish();
         Ok(Found { finding: audit.finish(), pending, dead, scores, counts })
     }
 }

@@ -3,6 +3,7 @@
 //! - [`generator`] makes payments, [`pace`] offers them in time, [`replay`] reads them from files.
 //! - [`sink`] is where events go: a buffer, a server, a stream of lines.
 //! - [`audit`] compares what was accepted with what is in the store and on the buffer's medium.
+//! - [`phases`] holds several ways into a database side by side: table, JSON, page.
 //! - [`score`] tells how well screening found the labelled frauds; [`report`] is all of it in JSON.
 //!
 //! What it deliberately does not do: it draws no progress bars, reads no command line, and opens no
@@ -17,6 +18,7 @@ pub mod audit;
 pub mod generator;
 pub mod memory;
 pub mod pace;
+pub mod phases;
 pub mod replay;
 pub mod report;
 pub mod score;

@@ -36,7 +36,17 @@ pub(crate) struct Shared {
 pub struct Service {
     shared: Arc<Shared>,
     connections: Connections,
-    effective: bool,
+    events: Events,
+}
+
+/// What becomes of events that are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Events {
+    Accepted,
+    /// Answered 202 and dropped.
+    Dropped,
+    /// There is no such route.
+    Unknown,
 }
 
 /// Looks at a server from outside while it runs. Clones see the same server.
@@ -83,14 +93,22 @@ impl Service {
             streams,
             unreachable: AtomicBool::new(false),
         };
-        Self { shared: Arc::new(shared), connections, effective: true }
+        Self { shared: Arc::new(shared), connections, events: Events::Accepted }
     }
 
     /// The same server, except that it answers 202 to every event and does nothing with it: the
     /// ceiling that ingest is measured against. Accepts nothing, so never for use.
     #[must_use]
     pub fn without_effect(mut self) -> Self {
-        self.effective = false;
+        self.events = Events::Dropped;
+        self
+    }
+
+    /// The same server without the route that takes events: health and metrics of a process that
+    /// only settles.
+    #[must_use]
+    pub fn without_events(mut self) -> Self {
+        self.events = Events::Unknown;
         self
     }
 
@@ -102,9 +120,16 @@ impl Service {
 
     /// The routes alone, without bounds on connections or on the time a head takes.
     pub fn router(&self) -> Router {
-        let events = if self.effective { post(ingest::events) } else { post(ingest::nothing) };
-        Router::new()
-            .route("/v1/events", events.fallback(not_allowed(Path::Events, "POST")))
+        let events = match self.events {
+            Events::Accepted => Some(post(ingest::events)),
+            Events::Dropped => Some(post(ingest::nothing)),
+            Events::Unknown => None,
+        };
+        let routes = events.map_or_else(Router::new, |events| {
+            let events = events.fallback(not_allowed(Path::Events, "POST"));
+            Router::new().route("/v1/events", events)
+        });
+        routes
             .route("/ping", get(probes::ping).fallback(not_allowed(Path::Ping, "GET, HEAD")))
             .route("/ready", get(probes::ready).fallback(not_allowed(Path::Ready, "GET, HEAD")))
             .route(

@@ -1,1 +1,47 @@
-//! The store's ports on PostgreSQL.
+//! The store's ports on PostgreSQL: a schema of its own in a database that others may use as well.
+//!
+//! ```text
+//!  settle ─────────────────► pool ──► BEGIN, binary COPY, COMMIT   (one transaction a batch)
+//!  histories, is_empty ────► pool ──► one query, so one snapshot
+//!  complete ───────────────► pool ──► INSERT
+//!  claim (advisory lock) ──► a connection of its own, probed and made anew when it breaks
+//! ```
+//!
+//! Invariants
+//! - A caller is answered only after COMMIT was, with `synchronous_commit=on`. A commit whose answer
+//!   is lost is [`store::Error::Unavailable`], and the next attempt finds duplicates.
+//! - Every call ends within a bound: waiting for a connection, connecting, and a little more than
+//!   [`Options::statement_timeout_ms`]. A connection on which anything failed that leaves its state
+//!   in doubt is thrown away, and what the server still does for it is cancelled.
+//! - A store opened for exclusive use holds an advisory lock, and every batch checks in its own
+//!   transaction that no other process settled in between: what this process knows of cards would
+//!   be out of date.
+//! - Nothing outside the schema is read or written but PostgreSQL's catalogs.
+//! - No password, and no text of a row, is in any error or log.
+//!
+//! What it deliberately does not do: it retries nothing (the engine does), it goes through no pooler
+//! that shares sessions between transactions (the lock and the settings belong to a session), and it
+//! keeps no rows in memory across calls.
+
+pub mod baseline;
+mod claim;
+mod completions;
+mod discard;
+mod encode;
+mod error;
+mod history;
+pub mod inspect;
+mod link;
+mod migrations;
+mod options;
+mod payments;
+mod schema;
+mod session;
+mod store;
+mod time;
+mod tls;
+
+pub use discard::discard;
+pub use migrations::{Migrated, migrate};
+pub use options::{Options, SslMode};
+pub use store::Store;

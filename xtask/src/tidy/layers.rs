@@ -22,6 +22,9 @@ const LAYERS: &[Layer] = &[
     Layer { name: "buffer", uses: &["model"], tests_use: &[] },
     Layer { name: "store", uses: &["model"], tests_use: &[] },
     Layer { name: "buffer-journal", uses: &["model", "buffer", "journal"], tests_use: &[] },
+    Layer { name: "testbed", uses: &[], tests_use: &[] },
+    Layer { name: "buffer-redis", uses: &["model", "buffer"], tests_use: &["testbed"] },
+    Layer { name: "store-postgres", uses: &["model", "store"], tests_use: &["testbed"] },
     Layer { name: "store-sqlite", uses: &["model", "store"], tests_use: &[] },
     Layer { name: "engine", uses: &["model", "buffer", "store"], tests_use: &[] },
     Layer { name: "fraud", uses: &["model", "buffer", "store", "engine"], tests_use: &[] },
@@ -33,10 +36,13 @@ const LAYERS: &[Layer] = &[
             "journal",
             "store",
             "buffer-journal",
+            "buffer-redis",
             "store-sqlite",
+            "store-postgres",
             "engine",
             "fraud",
             "server",
+            "testbed",
         ],
     },
     Layer {
@@ -47,24 +53,29 @@ const LAYERS: &[Layer] = &[
             "buffer",
             "store",
             "buffer-journal",
+            "buffer-redis",
             "store-sqlite",
+            "store-postgres",
             "engine",
             "fraud",
             "server",
             "lab",
         ],
-        tests_use: &[],
+        tests_use: &["testbed"],
     },
     Layer { name: "xtask", uses: &[], tests_use: &[] },
 ];
 
 /// Libraries that mark a boundary, and the crates that may use them outside tests.
 const OUTSIDE: &[(&str, &[&str])] = &[
-    ("anyhow", &["forebay", "lab", "xtask"]),
+    ("anyhow", &["forebay", "lab", "testbed", "xtask"]),
     ("axum", &["server"]),
     ("clap", &["forebay"]),
+    ("deadpool-postgres", &["store-postgres"]),
     ("ratatui", &["forebay"]),
+    ("redis", &["buffer-redis"]),
     ("rusqlite", &["store-sqlite"]),
+    ("tokio-postgres", &["store-postgres"]),
 ];
 
 /// One crate of the workspace.
@@ -182,6 +193,17 @@ mod tests {
         assert_eq!(check(&[krate("lab", &backend(false))]).len(), 1);
         assert_eq!(check(&[krate("engine", &backend(true))]).len(), 1);
         assert_eq!(check(&[krate("fraud", &backend(false))]).len(), 1);
+        let driver = [("redis", false, false), ("tokio-postgres", false, false)];
+        assert_eq!(check(&[krate("forebay", &driver)]).len(), 2);
+    }
+
+    #[test]
+    fn servers_are_started_by_tests_alone() {
+        let testbed = |tests_only| [("testbed", tests_only, true)];
+        for name in ["buffer-redis", "store-postgres", "lab", "forebay"] {
+            assert_eq!(check(&[krate(name, &testbed(true))]).len(), 0, "{name}");
+            assert_eq!(check(&[krate(name, &testbed(false))]).len(), 1, "{name}");
+        }
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl Worker {
                     self.backoff.after(tries)
                 }
             };
-            if !self.shared.pause(wait).await {
+            if !self.pause(wait).await {
                 return Err(Stop::Abandoned);
             }
         }

@@ -72,7 +72,7 @@ impl Worker {
             let (lane, events) = (self.index, burials.len());
             tracing::warn!(lane, events, %error, "events could not be buried; the lane waits");
             let wait = self.backoff.after(failures);
-            if !self.shared.pause(wait).await {
+            if !self.pause(wait).await {
                 return Err(Stop::Abandoned);
             }
         }

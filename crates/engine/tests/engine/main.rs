@@ -10,6 +10,7 @@ mod completions;
 mod draining;
 mod faults;
 mod leases;
+mod load;
 mod metrics_names;
 mod order;
 mod retrying;

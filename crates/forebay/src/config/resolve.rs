@@ -24,6 +24,8 @@ pub(crate) struct Config {
     pub(crate) data: PathBuf,
     pub(crate) buffer: url::Buffer,
     pub(crate) store: url::Store,
+    /// Where events go while the buffer is out of reach; `None` refuses them instead.
+    pub(crate) spill: Option<buffer_journal::Options>,
     pub(crate) bind: SocketAddr,
     pub(crate) http: server::Options,
     pub(crate) engine: engine::Options,
@@ -45,6 +47,8 @@ impl Config {
         let buffer =
             blamed(settings.entry("buffer"), url::Buffer::parse(&settings.path("buffer")))?;
         let store = blamed(settings.entry("store"), url::Store::parse(&settings.path("store")))?;
+        let (buffer, store) = completed(settings, buffer, store);
+        let spill = blamed(settings.entry("spill"), spill(&settings.path("spill"), &buffer))?;
         let bind = settings.entry("http.bind");
         let address = bind.value.to_string().parse().map_err(|_| {
             let problem = "http.bind is no address; write e.g. 127.0.0.1:8080 or [::1]:8080";
@@ -53,6 +57,7 @@ impl Config {
         Ok(Self {
             data: PathBuf::from(settings.text("data")),
             store,
+            spill,
             bind: address,
             http: server::Options {
                 connections_max: settings.count("http.connections_max"),
@@ -100,6 +105,43 @@ impl Settings {
 
     fn millis(&self, key: &str) -> u64 {
         u64::try_from(self.whole(key)).expect("the schema allows no negative wait")
+    }
+}
+
+/// What a URL leaves open and something else says: passwords, which the environment may hold, and
+/// whether a store is one process's alone, which the buffer decides.
+fn completed(
+    settings: &Settings,
+    mut buffer: url::Buffer,
+    mut store: url::Store,
+) -> (url::Buffer, url::Store) {
+    if let url::Buffer::Redis(options) = &mut buffer {
+        let password = &mut options.server.password;
+        *password = password.take().or_else(|| settings.secrets.redis_password.clone());
+    }
+    if let url::Store::Postgres(options) = &mut store {
+        let password = &mut options.password;
+        *password = password.take().or_else(|| settings.secrets.postgres_password.clone());
+        options.exclusive = !buffer.shared();
+    }
+    (buffer, store)
+}
+
+/// The journal that a spill is.
+fn spill(url: &str, buffer: &url::Buffer) -> Result<Option<buffer_journal::Options>, Error> {
+    if url == "none" {
+        return Ok(None);
+    }
+    match url::Buffer::parse(url) {
+        Ok(url::Buffer::Journal(_)) if !buffer.shared() => {
+            let problem = "spill: the buffer is on this machine already; leave it \"none\"";
+            Err(Error(problem.to_owned()))
+        }
+        Ok(url::Buffer::Journal(options)) => Ok(Some(options)),
+        _ => Err(Error(format!(
+            "spill is \"{}\"; it must be \"none\" or a journal, e.g. journal:{{data}}/spill",
+            url::redacted(url)
+        ))),
     }
 }
 
@@ -218,7 +260,7 @@ mod tests {
         assert_eq!(config.ruleset.velocity.payments_min, 9);
         assert_eq!(config.ruleset.unusual_category.tier, model::payment::Tier::Vip);
         assert!(config.cards_clear);
-        let url::Store::Sqlite(store) = &config.store;
+        let url::Store::Sqlite(store) = &config.store else { panic!("no SQLite") };
         assert_eq!(store.path, PathBuf::from("/srv/f/forebay.db"));
     }
 
@@ -238,7 +280,7 @@ mod tests {
         check(
             "buffer=kafka://b/t",
             "flag --set: buffer: kafka: is not built into this version yet; \
-             journal: and memory: are",
+             journal:, redis:, redis-cluster: and memory: are",
         );
     }
 }

@@ -32,6 +32,7 @@ pub(crate) fn all() -> Vec<Setting> {
         text("data", "./data"),
         text("buffer", "journal:{data}/buffer"),
         text("store", "sqlite:{data}/forebay.db"),
+        text("spill", "none"),
         text("http.bind", "127.0.0.1:8080"),
         whole("http.connections_max", up_to(65_536), count(http.connections_max)),
         whole("http.drain_delay_ms", up_from_0(HOUR_MS), delay_ms),

@@ -2,12 +2,26 @@
 
 use super::schema::{self, Setting};
 use super::value::{Origin, Value};
-use super::{Error, Flags, environment, file};
+use super::{Error, Flags, conventional, environment, file};
 
 /// Effective values, one for each key of the schema, in its order.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     entries: Vec<Entry>,
+    pub(super) secrets: Secrets,
+}
+
+/// What is never shown and lies in no file of ours.
+#[derive(Clone, Default)]
+pub(super) struct Secrets {
+    pub(super) postgres_password: Option<String>,
+    pub(super) redis_password: Option<String>,
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Secrets").finish_non_exhaustive()
+    }
 }
 
 /// One effective value.
@@ -19,8 +33,8 @@ pub(crate) struct Entry {
 }
 
 impl Settings {
-    /// Reads all layers: defaults, `forebay.toml` (or the file the flags name), `variables` (the
-    /// environment), flags.
+    /// Reads all layers: defaults, the variables that other tools know (`POSTGRES_HOST`),
+    /// `forebay.toml` (or the file the flags name), our own variables (`FOREBAY_…`), flags.
     ///
     /// # Errors
     /// If a layer can't be read, sets an unknown key, or a value its key does not take.
@@ -28,7 +42,9 @@ impl Settings {
         flags: &Flags,
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Error> {
+        let variables: Vec<_> = variables.into_iter().collect();
         let mut settings = Self::defaults();
+        conventional::apply(&mut settings, &variables)?;
         file::apply(&mut settings, flags.config.as_deref())?;
         environment::apply(&mut settings, variables)?;
         flags.apply(&mut settings)?;
@@ -41,7 +57,8 @@ impl Settings {
             let value = setting.default.clone();
             Entry { setting, value, origin: Origin::Default }
         };
-        Self { entries: schema::all().into_iter().map(entry).collect() }
+        let entries = schema::all().into_iter().map(entry).collect();
+        Self { entries, secrets: Secrets::default() }
     }
 
     /// Every key.

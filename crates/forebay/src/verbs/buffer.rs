@@ -1,20 +1,22 @@
-//! `forebay buffer`: looking at the journal from outside, and repairing it.
+//! `forebay buffer`: looking at a buffer from outside, and repairing a journal.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
+use buffer::{Buffer, Depth};
 use buffer_journal::inspect::{self, Stat};
 use jiff::Timestamp;
 use journal::fs::{Fs, disk::Disk};
 use serde_json::json;
 
 use super::configured;
-use crate::config::Flags;
+use crate::config::{Error, Flags};
 use crate::exit::Exit;
+use crate::outside::Held;
 use crate::progress::{Progress, Unit};
 use crate::units::{bytes, grouped};
-use crate::{mask, open, out, url};
+use crate::{mask, open, out, outside, url};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
@@ -54,15 +56,48 @@ pub(crate) enum Verb {
     },
 }
 
-pub(crate) fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
+pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
     let (_, config) = configured(flags)?;
-    let dir = open::journal_dir(&config.buffer)?;
-    match verb {
-        Verb::Stat { json } => stat(dir, json),
-        Verb::Peek { count, reveal, json } => peek(dir, count, reveal, json),
-        Verb::Verify { json } => verify(dir, json),
-        Verb::Repair { json } => repair(&config.buffer, json),
+    let buffer = &config.buffer;
+    match (verb, buffer) {
+        (Verb::Stat { json }, url::Buffer::Redis(options)) => remote(options, json).await,
+        (Verb::Stat { json }, _) => stat(open::journal_dir(buffer)?, json),
+        (Verb::Peek { count, reveal, json }, _) => peek(buffer, count, reveal, json).await,
+        (Verb::Verify { .. } | Verb::Repair { .. }, url::Buffer::Redis(_)) => {
+            let problem = "a Redis keeps no checksums of ours to verify or repair; \
+                           `forebay config check` looks at how it is kept";
+            bail!(Error(problem.to_owned()))
+        }
+        (Verb::Verify { json }, _) => verify(open::journal_dir(buffer)?, json),
+        (Verb::Repair { json }, _) => {
+            open::journal_dir(buffer)?;
+            repair(buffer, json)
+        }
     }
+}
+
+/// How much a Redis holds.
+async fn remote(options: &buffer_redis::Options, json: bool) -> Result<Exit> {
+    let redis = buffer_redis::RedisBuffer::open(options.clone()).await?;
+    let Depth { ready, leased, dead, oldest_accepted_ms } = redis.depth().await?;
+    redis.close().await?;
+    if json {
+        out::json(&json!({
+            "ready": ready,
+            "leased": leased,
+            "pending": ready + leased,
+            "dead": dead,
+            "oldest_accepted_ms": oldest_accepted_ms,
+        }))?;
+        return Ok(Exit::Done);
+    }
+    let oldest = oldest_accepted_ms.map_or_else(|| "-".to_owned(), time);
+    out::line(options.name.as_str())?;
+    out::line(format_args!("  ready     {:>15}", grouped(ready)))?;
+    out::line(format_args!("  leased    {:>15}", grouped(leased)))?;
+    out::line(format_args!("  dead      {:>15}", grouped(dead)))?;
+    out::line(format_args!("  oldest    {oldest:>15}"))?;
+    Ok(Exit::Done)
 }
 
 fn stat(dir: &Path, json: bool) -> Result<Exit> {
@@ -85,31 +120,34 @@ fn stat(dir: &Path, json: bool) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn peek(dir: &Path, count: usize, reveal: bool, json: bool) -> Result<Exit> {
+async fn peek(buffer: &url::Buffer, count: usize, reveal: bool, json: bool) -> Result<Exit> {
     let mut written = Ok(());
     let mut left = count;
-    inspect::events(dir, |seq, accepted_at_ms, done, event| {
-        if done || left == 0 {
-            return left > 0;
+    outside::pending(buffer, |held| {
+        if left == 0 {
+            return false;
         }
         left -= 1;
-        let payload = shown(event.payload(), reveal);
-        let id = String::from_utf8_lossy(event.id());
-        written = if json {
-            let accepted_at = time(accepted_at_ms);
-            let line =
-                json!({ "seq": seq, "id": id, "accepted_at": accepted_at, "payload": payload });
-            out::line(line)
-        } else {
-            out::line(format_args!("{seq}  {}  {id}  {payload}", time(accepted_at_ms)))
-        };
+        written = print(&held, reveal, json);
         left > 0 && written.is_ok()
-    })?;
+    })
+    .await?;
     written?;
     if left == count && !json {
         out::line("Nothing waits to be settled.")?;
     }
     Ok(Exit::Done)
+}
+
+fn print(held: &Held, reveal: bool, json: bool) -> std::io::Result<()> {
+    let Held { seq, accepted_at_ms, event } = held;
+    let payload = shown(event.payload(), reveal);
+    let (id, accepted_at) = (String::from_utf8_lossy(event.id()), time(*accepted_at_ms));
+    if json {
+        let line = json!({ "seq": seq, "id": id, "accepted_at": accepted_at, "payload": payload });
+        return out::line(line);
+    }
+    out::line(format_args!("{seq}  {accepted_at}  {id}  {payload}"))
 }
 
 fn verify(dir: &Path, json: bool) -> Result<Exit> {

@@ -32,12 +32,19 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
 
 /// Opens each part, and goes on to the next when one can't be: all trouble is told at once.
 async fn check(config: &Config) -> Result<Exit> {
-    // What is promised holds whether or not a running server has it all open just now.
-    for line in guarantee::all(config) {
+    let mut troubles = Vec::new();
+    match guarantee::asked(&config.buffer).await {
+        // What is promised holds whether or not a running server has it all open just now.
+        Ok((accepted, problems)) => {
+            out::line(accepted)?;
+            troubles.extend(problems.into_iter().map(anyhow::Error::msg));
+        }
+        Err(error) => troubles.push(anyhow!("the buffer can't be asked how it is kept: {error}")),
+    }
+    for line in guarantee::beyond(config) {
         out::line(line)?;
     }
-    let mut troubles = Vec::new();
-    match open::buffer(&config.buffer) {
+    match open::configured_buffer(config).await {
         Ok(opened) => {
             for line in opened.recovery.iter().flat_map(open::recovered) {
                 out::line(line)?;
@@ -46,7 +53,7 @@ async fn check(config: &Config) -> Result<Exit> {
         }
         Err(error) => troubles.push(error),
     }
-    match open::store(config) {
+    match open::store(config).await {
         Ok((store, _)) => troubles.extend(store.close().await.err().map(anyhow::Error::from)),
         Err(error) => troubles.push(error),
     }

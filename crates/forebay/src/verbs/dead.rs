@@ -1,18 +1,16 @@
 //! `forebay dead`: events that could not be settled, until a person decides.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
 use buffer::DeadLetter;
-use buffer_journal::inspect;
 use serde_json::json;
 
 use super::buffer::{shown, time};
 use super::configured;
 use crate::config::{self, Flags};
 use crate::exit::Exit;
-use crate::{open, out, url};
+use crate::{open, out, outside, url};
 
 /// How many ids a group of letters shows.
 const EXAMPLES_MAX: usize = 3;
@@ -82,17 +80,17 @@ pub(crate) struct Which {
 
 pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
     let (_, config) = configured(flags)?;
-    let dir = open::journal_dir(&config.buffer)?;
+    let letters = outside::dead(&config.buffer).await?;
     match verb {
-        Verb::List { all, json } => list(dir, all, json),
-        Verb::Show { seq, reveal, json } => show(dir, seq, reveal, json),
+        Verb::List { all, json } => list(&letters, all, json),
+        Verb::Show { seq, reveal, json } => show(&letters, seq, reveal, json),
         Verb::Replay { which, json } => {
             let done = change(&config.buffer, &which, Change::Replay).await?;
             say("replayed", done, json)
         }
         Verb::Drop { which, yes, json } => {
             if !yes {
-                let chosen = which.choose(&inspect::dead(dir)?)?.len();
+                let chosen = which.choose(&letters)?.len();
                 let problem = format!("this forgets {chosen} letters for good; add --yes to do it");
                 bail!(config::Error(problem));
             }
@@ -102,13 +100,12 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
     }
 }
 
-fn list(dir: &Path, all: bool, json: bool) -> Result<Exit> {
-    let letters = inspect::dead(dir)?;
+fn list(letters: &[DeadLetter], all: bool, json: bool) -> Result<Exit> {
     if all {
-        return each(&letters, json);
+        return each(letters, json);
     }
     let mut groups: BTreeMap<&str, Vec<&DeadLetter>> = BTreeMap::new();
-    for letter in &letters {
+    for letter in letters {
         groups.entry(&letter.reason).or_default().push(letter);
     }
     let mut groups: Vec<_> = groups.into_iter().collect();
@@ -150,8 +147,7 @@ fn each(letters: &[DeadLetter], json: bool) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn show(dir: &Path, seq: u64, reveal: bool, json: bool) -> Result<Exit> {
-    let letters = inspect::dead(dir)?;
+fn show(letters: &[DeadLetter], seq: u64, reveal: bool, json: bool) -> Result<Exit> {
     let letter = letters.iter().find(|letter| letter.seq == seq).ok_or_else(|| {
         anyhow!("there is no dead letter {seq}; `forebay dead list --all` lists them")
     })?;
@@ -176,10 +172,13 @@ enum Change {
     Drop,
 }
 
-/// Changes letters, which takes the journal: no server may hold it.
+/// Changes letters. Of a journal that takes the journal: no server may hold it.
 async fn change(buffer: &url::Buffer, which: &Which, change: Change) -> Result<usize> {
-    let opened = open::buffer(buffer).map_err(|error| {
-        error.context("a running server holds the dead letters; stop it first, or wait")
+    let opened = open::buffer(buffer).await.map_err(|error| match buffer {
+        url::Buffer::Journal(_) => {
+            error.context("a running server holds the dead letters; stop it first, or wait")
+        }
+        _ => error,
     })?;
     let dead = opened.buffer.dead_letters();
     let mut letters = Vec::new();

@@ -72,8 +72,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
         let (telemetry, stop) = (telemetry.clone(), CancellationToken::new());
         async move { telemetry.upkeep(stop).await }
     });
-    let url::Store::Sqlite(store) = &config.store;
-    let places = Places::before(&store.path, &config.buffer)?;
+    let places = Places::before(&config.store, &config.buffer).await?;
     let mut pipeline = Pipeline::start(&config).await?;
     let offered = Offered::default();
     let mut watch =
@@ -94,9 +93,8 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     let settling = began.elapsed();
     let stopped = pipeline.stop().await?;
     let durability = guarantee::survives(&config.buffer);
-    let audit = move || audit(&places, traffic, &stopped, settling, &durability);
-    let audit = tokio::task::spawn_blocking(audit);
-    let report = watch.during(Phase::Auditing, &enough, audit).await??;
+    let audit = async move { audit(&places, traffic, &stopped, settling, &durability).await };
+    let report = watch.during(Phase::Auditing, &enough, tokio::spawn(audit)).await??;
     drop(watch);
     let report = Report { seed: Some(args.traffic.seed), ..report };
     finish(&report, args.report.as_deref(), &config.data)
@@ -136,17 +134,24 @@ pub(super) fn writable(path: &Path) -> Result<(), Error> {
 /// The same configuration, embedded: journal and store in `dir`, which is made anew.
 fn within(dir: &Path, config: Config) -> Result<Config> {
     make_anew(dir)?;
-    let url::Store::Sqlite(store) = config.store;
+    let at = dir.join("forebay.db");
+    let store = match config.store {
+        url::Store::Sqlite(store) => store_sqlite::Options { path: at, ..store },
+        url::Store::Postgres(_) => store_sqlite::Options::at(at),
+    };
+    let at = dir.join("buffer");
     let buffer = match config.buffer {
         url::Buffer::Journal(options) => {
-            url::Buffer::Journal(buffer_journal::Options { dir: dir.join("buffer"), ..options })
+            url::Buffer::Journal(buffer_journal::Options { dir: at, ..options })
         }
         memory @ url::Buffer::Memory(_) => memory,
+        url::Buffer::Redis(_) => url::Buffer::Journal(buffer_journal::Options::new(at)),
     };
     Ok(Config {
         data: dir.to_owned(),
         buffer,
-        store: url::Store::Sqlite(store_sqlite::Options { path: dir.join("forebay.db"), ..store }),
+        store: url::Store::Sqlite(store),
+        spill: None,
         key_file: dir.join("fingerprint.key"),
         ..config
     })
@@ -217,7 +222,7 @@ async fn offer(
     Offering { outcome, ledger, labels }
 }
 
-fn audit(
+async fn audit(
     places: &Places,
     traffic: Offering,
     stopped: &Stopped,
@@ -225,7 +230,7 @@ fn audit(
     durability: &str,
 ) -> Result<Report> {
     let Offering { outcome, ledger, labels } = traffic;
-    let report = places.report(ledger, &labels, stopped, durability, settling)?;
+    let report = places.report(ledger, &labels, stopped, durability, settling).await?;
     Ok(report.with_outcome(&outcome))
 }
 

@@ -34,7 +34,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL", default_value = "-")]
     to: String,
     /// Events a second [default: 1000]
-    #[arg(long)]
+    #[arg(long, env = "TPS")]
     tps: Option<f64>,
     /// For how long, e.g. 30s [default: 10s]
     #[arg(long, value_parser = duration)]
@@ -87,7 +87,7 @@ pub(crate) async fn run(args: Args, _: &Flags) -> Result<Exit> {
         source.time.start_ms = start.as_millisecond();
     }
     let stop = signals::stop()?;
-    let mut opened = target.open()?;
+    let mut opened = target.open().await?;
     if matches!(target, Target::Output) && args.tps.is_none() {
         unpaced(&mut source, &plan, &mut opened).await?;
         opened.close().await?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use lab::audit::{Ledger, Recorder};
 use lab::replay::{Format, Options, Progress as Done, Replay, Start, Summary};
 use lab::report::Report;
@@ -89,7 +89,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     if args.drain {
         return drain(&args, &config, &replay, &stop).await;
     }
-    let mut opened = target.open()?;
+    let mut opened = target.open().await?;
     let summary = offer(&replay, &mut *opened.sink, &stop).await;
     opened.close().await?;
     tell(&summary?)
@@ -131,8 +131,7 @@ async fn drain(
     replay: &Replay,
     stop: &CancellationToken,
 ) -> Result<Exit> {
-    let url::Store::Sqlite(store) = &config.store;
-    let places = Places::before(&store.path, &config.buffer)?;
+    let places = Places::before(&config.store, &config.buffer).await?;
     let mut pipeline = Pipeline::start(config).await?;
     let began = Instant::now();
     let guard = pipeline.guard.clone();
@@ -149,16 +148,15 @@ async fn drain(
     let summary = summary?;
     let (ledger, _) = recorder.into_parts();
     let durability = guarantee::survives(&config.buffer);
-    let audit = tokio::task::spawn_blocking(move || {
-        places.report(ledger, &Labels::default(), &stopped, &durability, settling)
-    });
+    let labels = Labels::default();
+    let audited = places.report(ledger, &labels, &stopped, &durability, settling).await;
     let report = Report {
         offered: summary.accepted,
         accepted: summary.accepted,
         refused: 0,
         duration_s: offering.as_secs_f64(),
         achieved_tps: per_second(summary.accepted, offering),
-        ..audit.await.context("the audit broke off")??
+        ..audited?
     };
     let told = tell(&summary)?;
     let finished = finish(&report, args.report.as_deref(), &config.data)?;

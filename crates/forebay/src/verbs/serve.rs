@@ -1,5 +1,6 @@
 //! `forebay serve`: the production process.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,22 +12,29 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::configured;
-use crate::config::{Config, Flags};
+use crate::config::{Config, Flags, Origin};
 use crate::exit::Exit;
 use crate::pipeline::Pipeline;
 use crate::units::grouped;
 use crate::{guarantee, open, out, signals};
+
+/// Where a process that takes no events listens unless told otherwise: many of them may share a
+/// machine.
+const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   forebay serve
   forebay serve --bind 127.0.0.1:9000 --data /srv/forebay
+  forebay serve --roles worker --buffer 'redis://127.0.0.1/0?list=tx_queue' \\
+      --store postgres://forebay@127.0.0.1/forebay
 
+Workers on a Redis share its events between them: start as many as you like.
 The first SIGTERM or Ctrl-C settles what is being worked on and stops (a backlog stays in the
 buffer for the next start), the second stops at once.")]
 pub(crate) struct Args {
-    /// Listen here; port 0 takes a free one [default: 127.0.0.1:8080]
+    /// Listen here; port 0 takes a free one [default: 127.0.0.1:8080, of a worker alone a free one]
     #[arg(long, value_name = "ADDRESS")]
     bind: Option<String>,
     /// What this process does: take events (api), settle them (worker)
@@ -42,35 +50,33 @@ enum Role {
 
 pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
     flags.bind = args.bind;
-    let (_, config) = configured(&flags)?;
+    let (settings, config) = configured(&flags)?;
     let telemetry = server::telemetry::install()?;
     let stop = signals::stop()?;
     let readiness = Readiness::new();
 
-    let listener = match args.roles.contains(&Role::Api) {
-        true => Some(listen(&config).await?),
-        false => None,
-    };
+    let api = args.roles.contains(&Role::Api);
+    // Only what is offered here can spill here; the journal it spills into is one process's alone.
+    let config = if api { config } else { Config { spill: None, ..config } };
+    let chosen = settings.entry("http.bind").origin != Origin::Default;
+    let listener = listen(if api || chosen { config.bind } else { ANY_PORT }).await?;
     let parts = Parts::open(&config, &args.roles).await?;
-    let serving = match listener {
-        Some(listener) => {
-            out::line(format_args!("Listening on http://{}", listener.local_addr()?))?;
-            // The engine finishes what it holds at the same time, so that both end in time.
-            let grace = Duration::from_millis(config.engine.drain_timeout_ms);
-            let options = server::Options { grace, ..config.http.clone() };
-            let (buffer, clock) = (parts.buffer().clone(), open::clock());
-            let service = Service::new(buffer, clock, telemetry, readiness.clone(), options);
-            Some(tokio::spawn(service.run(listener, stop.clone())))
-        }
-        None => {
-            // A server empties the recorder's histograms; without one somebody else must.
-            let stop = stop.clone();
-            tokio::spawn(async move { telemetry.upkeep(stop).await });
-            None
-        }
+    let address = listener.local_addr()?;
+    // The engine finishes what it holds at the same time, so that both end in time.
+    let grace = Duration::from_millis(config.engine.drain_timeout_ms);
+    let options = server::Options { grace, ..config.http.clone() };
+    let (buffer, clock) = (parts.buffer().clone(), open::clock());
+    let service = Service::new(buffer, clock, telemetry, readiness.clone(), options);
+    let service = if api {
+        out::line(format_args!("Listening on http://{address}"))?;
+        service
+    } else {
+        out::line(format_args!("Health and metrics on http://{address}"))?;
+        service.without_events()
     };
+    let serving = tokio::spawn(service.run(listener, stop.clone()));
     out::line(format_args!("Data in {}", config.data.display()))?;
-    for line in guarantee::all(&config).into_iter().chain(parts.recovered()) {
+    for line in guarantee::all(&config).await.into_iter().chain(parts.recovered()) {
         out::line(line)?;
     }
     parts.run_until(&stop, &readiness).await;
@@ -100,7 +106,7 @@ impl Parts {
         if roles.contains(&Role::Worker) {
             return Ok(Self::Worker(Box::new(Pipeline::start(config).await?)));
         }
-        Ok(Self::Api(open::buffer(&config.buffer)?))
+        Ok(Self::Api(open::configured_buffer(config).await?))
     }
 
     fn buffer(&self) -> &Arc<dyn Buffer> {
@@ -157,8 +163,7 @@ impl Parts {
     }
 }
 
-async fn listen(config: &Config) -> Result<TcpListener> {
-    let bind = config.bind;
+async fn listen(bind: SocketAddr) -> Result<TcpListener> {
     if !bind.ip().is_loopback() {
         out::note(format_args!(
             "Warning: {bind} can be reached from other machines, and anyone who reaches it may \
@@ -171,8 +176,7 @@ async fn listen(config: &Config) -> Result<TcpListener> {
 }
 
 /// Waits for the requests in flight.
-async fn finish(serving: Option<JoinHandle<Result<(), server::Error>>>) -> Result<()> {
-    let Some(serving) = serving else { return Ok(()) };
+async fn finish(serving: JoinHandle<Result<(), server::Error>>) -> Result<()> {
     serving.await.map_err(|error| anyhow!("the server ended unexpectedly: {error}"))??;
     Ok(())
 }

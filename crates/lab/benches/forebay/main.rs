@@ -19,6 +19,7 @@ mod journal_offer;
 mod load;
 mod pipeline;
 mod process;
+mod scaled;
 mod screening;
 mod table;
 
@@ -50,7 +51,7 @@ impl Scale {
 
 type Bench = fn(Scale) -> anyhow::Result<Vec<Row>>;
 
-const BENCHES: [(&str, Bench); 7] = [
+const BENCHES: [(&str, Bench); 12] = [
     ("journal-offer", journal_offer::run),
     ("journal-lease", journal_lease::run),
     ("screening", screening::run),
@@ -58,6 +59,11 @@ const BENCHES: [(&str, Bench); 7] = [
     ("http", http::run),
     ("latency", process::latency),
     ("backlog", process::backlog),
+    ("redis-offer", scaled::offer),
+    ("redis-pipeline", scaled::pipeline),
+    ("redis-peer", scaled::peer),
+    ("redis-latency", scaled::latency),
+    ("redis-outage", scaled::outage),
 ];
 
 fn main() -> ExitCode {

@@ -1,0 +1,20 @@
+//! Taking a buffer away again.
+
+use buffer::Error;
+
+use crate::Options;
+use crate::failure::Failure;
+use crate::shared::Shared;
+
+/// Removes the buffer with everything it holds, its source and its dead letters: for buffers made
+/// to measure or to try. Does nothing where there is none. A process that still has it open makes
+/// it anew, empty.
+///
+/// # Errors
+/// If Redis can't be reached.
+pub async fn erase(options: &Options) -> Result<(), Error> {
+    options.validate()?;
+    let shared = Shared::new(options.clone());
+    let removed: Result<u64, Failure> = shared.call(&shared.rest, &shared.scripts.erase, |_| {}).await;
+    removed.map(drop).map_err(Failure::error)
+}

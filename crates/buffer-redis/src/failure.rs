@@ -1,0 +1,119 @@
+//! What Redis refuses or fails at, in the words of the contract.
+
+use buffer::Error;
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+/// Why a step was not done.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// We are no longer a member, or the shard is no longer ours.
+    Fenced,
+    /// The buffer's own keys are gone: it has to be opened anew.
+    Lost,
+    /// A bound is reached.
+    Full,
+    /// It could never fit.
+    TooMany(usize),
+    /// Redis has no memory left for it.
+    Memory,
+    /// Anything else.
+    Other(Error),
+}
+
+impl Failure {
+    /// In the words of the contract, where no better answer is known.
+    pub(crate) fn error(self) -> Error {
+        match self {
+            Self::Other(error) => error,
+            Self::Memory => full("the maxmemory of Redis".to_owned()),
+            Self::Full => full("a bound of the buffer".to_owned()),
+            Self::TooMany(got) => Error::TooMany { got, max: 0 },
+            Self::Fenced => Error::Unavailable(
+                "another process took this one's shards over; it joins again".to_owned(),
+            ),
+            Self::Lost => Error::Unavailable(
+                "the buffer's keys are gone from Redis; it is opened anew".to_owned(),
+            ),
+        }
+    }
+}
+
+/// A refusal that names the bound.
+pub(crate) fn full(bound: String) -> Error {
+    Error::Full { bound, retry_after: std::time::Duration::from_secs(1) }
+}
+
+/// Whether the reply may have been lost on its way, or never came: the connection is in doubt.
+pub(crate) fn breaks(error: &RedisError) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Io | ErrorKind::ClusterConnectionNotFound | ErrorKind::Parse | ErrorKind::Client
+    ) || error.is_timeout()
+        || error.is_connection_dropped()
+}
+
+impl From<RedisError> for Failure {
+    fn from(error: RedisError) -> Self {
+        match error.code().unwrap_or_default() {
+            "FENCED" => return Self::Fenced,
+            "LOST" => return Self::Lost,
+            "FULL" => return Self::Full,
+            "TOOMANY" => {
+                let got = error.detail().and_then(|n| n.trim().parse().ok()).unwrap_or(0);
+                return Self::TooMany(got);
+            }
+            "OOM" => return Self::Memory,
+            _ => {}
+        }
+        let text = error.to_string();
+        // An error inside a script is told with the script's name around it.
+        if text.contains("OOM command not allowed") {
+            return Self::Memory;
+        }
+        Self::Other(other(&error, &text))
+    }
+}
+
+fn other(error: &RedisError, text: &str) -> Error {
+    let has = |codes: &[&str]| {
+        codes.iter().any(|code| error.code() == Some(*code) || text.contains(code))
+    };
+    match error.code().unwrap_or_default() {
+        "SHARDS" | "LAYOUT" | "FORMAT" => return Error::Open(mismatch(error)),
+        _ => {}
+    }
+    if has(&["WRONGTYPE"]) {
+        return Error::Open(
+            "redis: a key of this buffer holds something else: name another list or stream, or \
+             say ?stream= for a stream and ?list= for a list"
+                .to_owned(),
+        );
+    }
+    if has(&["NOAUTH", "WRONGPASS"]) || error.kind() == ErrorKind::AuthenticationFailed {
+        return Error::Open(
+            "redis: it asks for another user or password: put them into the URL".to_owned(),
+        );
+    }
+    if has(&["NOPERM"]) || error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) {
+        return Error::Open(format!("redis: the ACL of this user forbids a step: {text}"));
+    }
+    if has(&["unknown command", "Unknown Redis command"]) {
+        return Error::Open(format!("redis: this server is too old (6.2 is needed): {text}"));
+    }
+    if error.kind() == ErrorKind::InvalidClientConfig {
+        return Error::Open(format!("redis: {text}"));
+    }
+    Error::Unavailable(format!("redis: {text}"))
+}
+
+fn mismatch(error: &RedisError) -> String {
+    let stored = error.detail().unwrap_or_default().trim().to_owned();
+    match error.code().unwrap_or_default() {
+        "SHARDS" => format!(
+            "redis: this buffer has {stored} shards: open it with shards={stored}, or drain it, \
+             delete its keys and open it anew"
+        ),
+        "LAYOUT" => format!("redis: this buffer is a {stored}: open it with ?{stored}="),
+        _ => format!("redis: this buffer has format {stored}, which this version can't read"),
+    }
+}

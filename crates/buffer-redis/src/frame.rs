@@ -1,0 +1,131 @@
+//! How an event is written into Redis and read back.
+//!
+//! A value begins with a head of fixed width: seq 16 digits, accepted ms 13, leases so far 5, shard 3.
+//! In lists the lengths of id and key follow (2 digits each), then id, key and payload; in streams the
+//! entry id follows, and the parts are the entry's fields.
+
+use buffer::Error;
+use bytes::Bytes;
+use model::Event;
+use model::clock::EpochMs;
+use redis::Value;
+
+const HEAD: usize = 37;
+const LIST_HEAD: usize = HEAD + 4;
+
+/// An event as a script told of it.
+pub(crate) struct Told {
+    pub(crate) seq: u64,
+    pub(crate) accepted_at_ms: EpochMs,
+    /// How often it had been leased before.
+    pub(crate) leases: u32,
+    pub(crate) shard: u16,
+    /// The entry id, in streams.
+    pub(crate) entry: Option<String>,
+    pub(crate) event: Event,
+}
+
+/// The shard of an event: by its key, or by its id where there is no key. As in `push.lua`.
+pub(crate) fn shard_of(event: &Event, shards: u16) -> u8 {
+    let text = if event.key().is_empty() { event.id() } else { event.key() };
+    let hash =
+        text.iter().fold(5381_u64, |hash, byte| (hash * 131 + u64::from(*byte)) % 4_294_967_291);
+    u8::try_from(hash % u64::from(shards.max(1))).expect("there are at most 256 shards")
+}
+
+/// What a list holds of an event, from its shard on.
+pub(crate) fn list_tail(event: &Event, shard: u8, into: &mut Vec<u8>) {
+    use std::io::Write as _;
+    into.clear();
+    write!(into, "{shard:03}{:02}{:02}", event.id().len(), event.key().len())
+        .expect("a vector takes whatever is written");
+    into.extend_from_slice(event.as_bytes());
+}
+
+/// How a receipt's event is named in scripts: seq and the leases it has had, its own among them.
+pub(crate) fn item(seq: u64, attempt: u32) -> String {
+    format!("{seq:016}{attempt:05}")
+}
+
+/// Reads what a claim or a peek replied: of lists values, of streams values each with its parts.
+pub(crate) fn read(values: Vec<Value>, stream: bool) -> Result<Vec<Told>, Error> {
+    let mut told = Vec::with_capacity(if stream { values.len() / 4 } else { values.len() });
+    let mut values = values.into_iter();
+    while let Some(value) = values.next() {
+        let value = bytes(value)?;
+        if stream {
+            let mut part = || bytes(values.next().unwrap_or(Value::Nil));
+            let (id, key, payload) = (part()?, part()?, part()?);
+            let event = Event::new(&id, &key, &payload).map_err(|e| damaged(&e.to_string()))?;
+            let entry = text(&value, HEAD..value.len())?.to_owned();
+            told.push(head(&value, event, Some(entry))?);
+        } else {
+            let id_len: usize = number(&value, HEAD..HEAD + 2)?;
+            let key_len: usize = number(&value, HEAD + 2..LIST_HEAD)?;
+            let value = Bytes::from(value);
+            let event = Event::from_parts(value.slice(LIST_HEAD..), id_len, key_len)
+                .map_err(|error| damaged(&error.to_string()))?;
+            told.push(head(&value, event, None)?);
+        }
+    }
+    Ok(told)
+}
+
+fn head(value: &[u8], event: Event, entry: Option<String>) -> Result<Told, Error> {
+    Ok(Told {
+        seq: number(value, 0..16)?,
+        accepted_at_ms: number(value, 16..29)?,
+        leases: number(value, 29..34)?,
+        shard: number(value, 34..37)?,
+        entry,
+        event,
+    })
+}
+
+fn bytes(value: Value) -> Result<Vec<u8>, Error> {
+    match value {
+        Value::BulkString(bytes) => Ok(bytes),
+        _ => Err(damaged("a value is missing")),
+    }
+}
+
+fn text(value: &[u8], range: std::ops::Range<usize>) -> Result<&str, Error> {
+    value
+        .get(range)
+        .and_then(|digits| std::str::from_utf8(digits).ok())
+        .ok_or_else(|| damaged("a value is too short"))
+}
+
+fn number<T: std::str::FromStr>(value: &[u8], range: std::ops::Range<usize>) -> Result<T, Error> {
+    text(value, range)?.parse().map_err(|_| damaged("a number is not one"))
+}
+
+pub(crate) fn damaged(what: &str) -> Error {
+    Error::Corrupt(format!("what Redis holds under this name is not this buffer's: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_read_back_as_it_was_written() {
+        let event = Event::new(b"id\0", b"key", &[0, 255, b'\n']).unwrap();
+        let mut tail = Vec::new();
+        list_tail(&event, 7, &mut tail);
+        let mut value = b"0000000000000042170000000000000003".to_vec();
+        value.extend_from_slice(&tail);
+        let told = read(vec![Value::BulkString(value)], false).unwrap().remove(0);
+        assert_eq!((told.seq, told.accepted_at_ms), (42, 1_700_000_000_000));
+        assert_eq!((told.leases, told.shard, &told.event), (3, 7, &event));
+    }
+
+    #[test]
+    fn what_is_not_a_value_is_refused_and_does_not_panic() {
+        for value in [&b""[..], b"x", &[b'9'; 41], &[0xff; 50]] {
+            let value = Value::BulkString(value.to_vec());
+            assert!(read(vec![value], false).is_err());
+        }
+        assert!(read(vec![Value::Nil], true).is_err());
+    }
+}

@@ -1,0 +1,159 @@
+//! Looking at a buffer without leasing from it or joining its members.
+
+use buffer::{DeadLetter, Error};
+use model::Event;
+use model::clock::EpochMs;
+use redis::Value;
+
+use crate::failure::Failure;
+use crate::frame;
+use crate::shared::Shared;
+use crate::{Layout, Options};
+
+/// Events read at once, at most.
+const PAGE: usize = 200;
+
+/// A process that leases.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Its random name.
+    pub id: String,
+    /// When it is given up unless it is heard of again.
+    pub deadline_ms: EpochMs,
+    /// The shards it holds.
+    pub shards: Vec<u16>,
+    /// How many leases it holds.
+    pub leases: u64,
+    /// How many events those hold.
+    pub events: u64,
+}
+
+/// Who holds what.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Distribution {
+    /// The time of the server.
+    pub now_ms: EpochMs,
+    /// The processes that lease.
+    pub members: Vec<Member>,
+    /// Events not leased, by shard (the index).
+    pub backlog: Vec<u64>,
+    /// Foreign events that are not routed yet.
+    pub source: u64,
+}
+
+/// What this Redis promises.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Durability {
+    /// Whether it writes an append-only file; none if it would not say.
+    pub aof: Option<bool>,
+    /// Its `appendfsync`; none if it would not say.
+    pub fsync: Option<String>,
+    /// Its `maxmemory`, in bytes; 0 is none.
+    pub maxmemory_bytes: u64,
+    /// Its `maxmemory-policy`; none if it would not say.
+    pub policy: Option<String>,
+    /// What is wrong and how to mend it, one sentence each.
+    pub problems: Vec<String>,
+    /// What an accepted event survives, in plain words.
+    pub survives: String,
+}
+
+/// A held event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Its place in the buffer. A foreign event that is not routed yet has the one it would get now.
+    pub seq: u64,
+    /// When it was accepted.
+    pub accepted_at_ms: EpochMs,
+    /// Whether a lease holds it.
+    pub leased: bool,
+    /// The event.
+    pub event: Event,
+}
+
+/// Who holds what, read without joining.
+///
+/// # Errors
+/// If Redis can't be read.
+pub async fn distribution(options: &Options) -> Result<Distribution, Error> {
+    type Row = (String, EpochMs, u64, u64, Vec<u16>);
+    let shared = look(options)?;
+    let (now_ms, source, backlog, rows): (EpochMs, u64, Vec<u64>, Vec<Row>) = shared
+        .call(&shared.rest, &shared.scripts.distribution, |cmd| {
+            cmd.arg(options.shards);
+        })
+        .await
+        .map_err(Failure::error)?;
+    let member = |(id, deadline_ms, leases, events, shards)| Member {
+        id,
+        deadline_ms,
+        shards,
+        leases,
+        events,
+    };
+    Ok(Distribution { now_ms, members: rows.into_iter().map(member).collect(), backlog, source })
+}
+
+/// What this Redis promises.
+///
+/// # Errors
+/// If Redis can't be read.
+pub async fn durability(options: &Options) -> Result<Durability, Error> {
+    crate::durability::read(&look(options)?).await
+}
+
+/// The number of the process that serves this buffer, on its own machine; nothing if it would not
+/// say.
+///
+/// # Errors
+/// If Redis can't be read.
+pub async fn process_ids(options: &Options) -> Result<Vec<u32>, Error> {
+    let shared = look(options)?;
+    let told: Result<u32, Failure> = shared.call(&shared.rest, &shared.scripts.process, |_| {}).await;
+    Ok(Some(told.map_err(Failure::error)?).filter(|pid| *pid > 0).into_iter().collect())
+}
+
+/// Up to `max` held events with a `seq` of at least `from_seq`, in order of `seq`. Fewer than `max`
+/// does not mean that there are no more: only an empty page does.
+///
+/// # Errors
+/// If Redis can't be read.
+pub async fn events(options: &Options, from_seq: u64, max: usize) -> Result<Vec<Held>, Error> {
+    let shared = look(options)?;
+    let field = match &options.layout {
+        Layout::Stream { field: Some(field), .. } => field.as_str(),
+        _ => "",
+    };
+    let (flags, values): (Vec<u8>, Vec<Value>) = shared
+        .call(&shared.rest, &shared.scripts.peek, |cmd| {
+            cmd.arg(from_seq).arg(max.min(PAGE)).arg(options.shards);
+            cmd.arg(&options.id_field).arg(&options.key_field).arg(field);
+        })
+        .await
+        .map_err(Failure::error)?;
+    let told = frame::read(values, shared.is_stream())?;
+    Ok(told
+        .into_iter()
+        .zip(flags)
+        .map(|(one, leased)| Held {
+            seq: one.seq,
+            accepted_at_ms: one.accepted_at_ms,
+            leased: leased == 1,
+            event: one.event,
+        })
+        .collect())
+}
+
+/// All dead letters, read in pages.
+///
+/// # Errors
+/// If Redis can't be read.
+pub async fn dead(options: &Options) -> Result<Vec<DeadLetter>, Error> {
+    look(options)?.letters(0, usize::MAX).await
+}
+
+/// Connections and scripts, without joining or writing anything.
+fn look(options: &Options) -> Result<Shared, Error> {
+    options.validate()?;
+    Ok(Shared::new(options.clone()))
+}

@@ -1,0 +1,142 @@
+//! Membership: saying that we live, taking and giving up shards, leaving.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use buffer::Error;
+use tokio::sync::MutexGuard;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::failure::Failure;
+use crate::shared::{Claims, Shared};
+use crate::waiting::number;
+
+/// How often shards are settled while some move.
+const SOON: Duration = Duration::from_millis(100);
+
+/// What a beat replies: members, events that came back, our shards, their last ids.
+type Beaten = (usize, u64, Vec<u16>, Vec<String>);
+
+impl Shared {
+    fn beat_interval(&self) -> Duration {
+        let usual = Duration::from_millis(self.options.member_ms.unsigned_abs() / 3);
+        if self.state().is_unsettled() { usual.min(SOON) } else { usual }
+    }
+
+    /// One beat, or the first one, which joins. Fenced: all that was held is forgotten, and the
+    /// next one joins anew.
+    pub(crate) async fn beat(&self, claims: &MutexGuard<'_, Claims>) -> Result<(), Failure> {
+        let (member, mode, given) = {
+            let state = self.state();
+            // While a reply is missing, what is held of any shard is not known.
+            let given =
+                if claims.unresolved.is_some() { Vec::new() } else { state.drained() };
+            (state.member.clone(), if state.joined { "stay" } else { "join" }, given)
+        };
+        let beaten: Result<Beaten, Failure> = self
+            .opened(|| {
+                self.call(&self.rest, &self.scripts.beat, |cmd| {
+                    cmd.arg(&member).arg(self.options.member_ms).arg(self.options.shards);
+                    cmd.arg(mode).arg(&given);
+                })
+            })
+            .await;
+        match beaten {
+            Ok((members, back, mine, lasts)) => {
+                self.beaten(members, back, &mine, lasts);
+                Ok(())
+            }
+            Err(Failure::Fenced) => {
+                self.fenced();
+                Err(Failure::Fenced)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn beaten(&self, members: usize, back: u64, mine: &[u16], lasts: Vec<String>) {
+        let (members, shards) = (members.max(1), usize::from(self.options.shards));
+        let mut lasts = lasts.into_iter();
+        let mine: Vec<(u16, String)> =
+            mine.iter().map(|shard| (*shard, lasts.next().unwrap_or_default())).collect();
+        let changed = self.state().owned(&mine, shards.div_ceil(members), shards / members);
+        metrics::gauge!("buffer_redis_members").set(number(members));
+        metrics::gauge!("buffer_redis_shards_owned").set(number(mine.len()));
+        if back > 0 {
+            metrics::counter!("buffer_redis_redelivered_total").increment(back);
+            tracing::info!(events = back, "events of a process that is gone come again");
+        }
+        if changed || back > 0 {
+            self.changed.notify_waiters();
+        }
+    }
+
+    pub(crate) fn fenced(&self) {
+        let held = {
+            let mut state = self.state();
+            let held = state.held();
+            state.fenced();
+            held
+        };
+        metrics::counter!("buffer_redis_fenced_total").increment(1);
+        tracing::warn!(
+            held,
+            "this process was not heard of in time and others took over what it held; it joins again"
+        );
+    }
+
+    /// Gives up all shards. What is still held can be acked until somebody takes it over.
+    pub(crate) async fn leave(&self) -> Result<(), Error> {
+        let member = {
+            let state = self.state();
+            if !state.joined {
+                return Ok(());
+            }
+            state.member.clone()
+        };
+        let _: Beaten = self
+            .call(&self.rest, &self.scripts.beat, |cmd| {
+                cmd.arg(&member).arg(self.options.member_ms).arg(self.options.shards);
+                cmd.arg("leave").arg("");
+            })
+            .await
+            .map_err(Failure::error)?;
+        self.state().left();
+        Ok(())
+    }
+}
+
+/// Beats for as long as this process is a member.
+pub(crate) async fn keep(shared: Arc<Shared>) {
+    loop {
+        let interval = shared.beat_interval();
+        if shared.state().joined {
+            // A change of membership may ask for an earlier beat.
+            let _ = timeout(interval, shared.joined.notified()).await;
+        } else {
+            shared.joined.notified().await;
+            continue;
+        }
+        if shared.is_closed() {
+            return;
+        }
+        let claims = shared.claims.lock().await;
+        if !shared.state().joined {
+            continue;
+        }
+        let stuck = shared.state().stuck(Instant::now());
+        if !stuck.is_empty()
+            && let Err(failure) = shared.release_now(&stuck, Duration::ZERO).await
+        {
+            tracing::debug!(error = %failure.error(), "expired leases could not be given up");
+        }
+        match shared.beat(&claims).await {
+            Ok(()) | Err(Failure::Fenced) => {}
+            Err(failure) => {
+                tracing::warn!(error = %failure.error(), "redis does not hear that this process lives");
+                drop(claims);
+                sleep(SOON).await;
+            }
+        }
+    }
+}

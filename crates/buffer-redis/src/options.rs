@@ -1,0 +1,190 @@
+//! Where the buffer lies in Redis, and its bounds.
+
+use buffer::Error;
+
+/// Most shards a buffer may have.
+pub const SHARDS_MAX: u16 = 256;
+
+/// How events are stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Layout {
+    /// Lists: foreign producers `LPUSH` JSON.
+    List,
+    /// Streams with a consumer group: foreign producers `XADD` JSON as a field.
+    Stream {
+        /// The consumer group of the shards.
+        group: String,
+        /// The field that holds the JSON; the first of each entry if none is named.
+        field: Option<String>,
+    },
+}
+
+/// How a waiting lease learns of new events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Poll {
+    /// Redis rings when something comes (a blocking read that takes nothing).
+    Blocking,
+    /// By asking every 1 to 10 ms.
+    NonBlocking,
+}
+
+/// How many connections a buffer uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connections {
+    /// One for everything.
+    Shared,
+    /// One for offers, one for leases, one for the rest.
+    Dedicated,
+}
+
+/// The Redis to use.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Host and port; of a cluster, some of its nodes.
+    pub addresses: Vec<(String, u16)>,
+    /// Whether it is a Redis Cluster.
+    pub cluster: bool,
+    /// Whether to speak TLS.
+    pub tls: bool,
+    /// The database number; 0 in a cluster.
+    pub db: i64,
+    /// The ACL user.
+    pub user: Option<String>,
+    /// The password. Never printed.
+    pub password: Option<String>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server")
+            .field("addresses", &self.addresses)
+            .field("cluster", &self.cluster)
+            .field("tls", &self.tls)
+            .field("db", &self.db)
+            .field("user", &self.user)
+            .field("password", &self.password.as_ref().map(|_| "***"))
+            .finish()
+    }
+}
+
+/// Where a buffer lies, and its bounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The Redis to use.
+    pub server: Server,
+    /// The name of the list or stream; all other keys are `{name}:…`.
+    pub name: String,
+    /// How events are stored.
+    pub layout: Layout,
+    /// Over how many shards keys are spread: 1 to [`SHARDS_MAX`]. Fixed when the buffer is first
+    /// opened; at most this many processes can lease at once.
+    pub shards: u16,
+    /// Most events held at once, leased ones among them, foreign ones not yet routed not.
+    pub events_max: usize,
+    /// Most memory Redis may use before offers are refused, in bytes; 0 is nine tenths of its
+    /// `maxmemory`, if it has one.
+    pub memory_max_bytes: u64,
+    /// How long a lease lasts, in milliseconds.
+    pub lease_ms: i64,
+    /// After how much silence a leasing process is given up, in milliseconds.
+    pub member_ms: i64,
+    /// Most dead letters held at once.
+    pub dead_max: usize,
+    /// The JSON field of a foreign event that is its id.
+    pub id_field: String,
+    /// The JSON field of a foreign event that is its key.
+    pub key_field: String,
+    /// How a waiting lease learns of new events.
+    pub poll: Poll,
+    /// How many connections to use.
+    pub connections: Connections,
+    /// How many replicas must have an offer before it counts as accepted.
+    pub wait_replicas: u32,
+    /// How long a reply may take, in milliseconds.
+    pub response_timeout_ms: u64,
+    /// Whether opening succeeds though Redis can't be reached, to go on trying later.
+    pub lazy: bool,
+}
+
+impl Options {
+    /// A buffer of lists, with the usual bounds.
+    #[must_use]
+    pub fn list(server: Server, name: &str) -> Self {
+        Self {
+            server,
+            name: name.to_owned(),
+            layout: Layout::List,
+            shards: 16,
+            events_max: 1_000_000,
+            memory_max_bytes: 0,
+            lease_ms: 30_000,
+            member_ms: 10_000,
+            dead_max: 10_000,
+            id_field: "tx_id".to_owned(),
+            key_field: "card_number".to_owned(),
+            poll: Poll::NonBlocking,
+            connections: Connections::Shared,
+            wait_replicas: 0,
+            response_timeout_ms: 2_000,
+            lazy: false,
+        }
+    }
+
+    /// A buffer of streams with this consumer group, with the usual bounds.
+    #[must_use]
+    pub fn stream(server: Server, name: &str, group: &str) -> Self {
+        Self {
+            layout: Layout::Stream { group: group.to_owned(), field: None },
+            poll: Poll::Blocking,
+            ..Self::list(server, name)
+        }
+    }
+
+    /// Whether a buffer can be opened with these.
+    ///
+    /// # Errors
+    /// [`Error::Open`] that names the option and its bounds.
+    pub fn validate(&self) -> Result<(), Error> {
+        let refuse = |what: String| Err(Error::Open(what));
+        if self.server.addresses.is_empty() {
+            return refuse("redis: name at least one host".to_owned());
+        }
+        if self.name.is_empty() || self.name.len() > 512 || self.name.contains(['{', '}']) {
+            return refuse(
+                "redis: the list or stream must have a name of 1 to 512 bytes without braces: the \
+                 buffer adds its own hash tag"
+                    .to_owned(),
+            );
+        }
+        if let Layout::Stream { group, .. } = &self.layout
+            && group.is_empty()
+        {
+            return refuse("redis: the consumer group must have a name".to_owned());
+        }
+        if self.shards == 0 || self.shards > SHARDS_MAX {
+            return refuse(format!("redis: shards must be 1 to {SHARDS_MAX}, not {}", self.shards));
+        }
+        if self.server.cluster && self.server.db != 0 {
+            return refuse("redis: a cluster has database 0 only".to_owned());
+        }
+        for (option, value, min) in [
+            ("events_max", i64::try_from(self.events_max).unwrap_or(i64::MAX), 1),
+            ("dead_max", i64::try_from(self.dead_max).unwrap_or(i64::MAX), 1),
+            ("lease_ms", self.lease_ms, 30),
+            ("member_ms", self.member_ms, 100),
+            (
+                "response_timeout_ms",
+                i64::try_from(self.response_timeout_ms).unwrap_or(i64::MAX),
+                10,
+            ),
+        ] {
+            if value < min {
+                return refuse(format!("redis: {option} must be at least {min}, not {value}"));
+            }
+        }
+        if self.id_field.is_empty() || self.key_field.is_empty() {
+            return refuse("redis: the fields of id and key must have names".to_owned());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,188 @@
+//! The buffer: offers, and the contract's steps handed to where they are done.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use buffer::{Buffer, DeadLetters, Depth, Envelope, Error, Kind, Receipt};
+use model::Event;
+use redis::Cmd;
+use tokio::task::JoinHandle;
+
+use crate::failure::{Failure, full};
+use crate::shared::Shared;
+use crate::{Options, bell, durability, frame, member};
+
+/// Most bytes of one offer: Redis takes no command of more than a gigabyte.
+const OFFER_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// How often the memory of Redis is looked at.
+const MEMORY_EVERY: Duration = Duration::from_secs(1);
+
+/// A buffer in Redis.
+pub struct RedisBuffer {
+    pub(crate) shared: Arc<Shared>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl RedisBuffer {
+    /// Opens the buffer of this name, or makes it. Needs a tokio runtime, for as long as it is open.
+    ///
+    /// # Errors
+    /// [`Error::Open`] if the options can't be used or the buffer there is another one,
+    /// [`Error::Unavailable`] if Redis can't be reached (unless [`Options::lazy`]).
+    pub async fn open(options: Options) -> Result<Self, Error> {
+        options.validate()?;
+        let lazy = options.lazy;
+        let shared = Arc::new(Shared::new(options));
+        match shared.ensure_open().await.map_err(Failure::error) {
+            Err(Error::Unavailable(why)) if lazy => {
+                tracing::warn!(%why, "redis can't be reached yet; it is tried again when needed");
+            }
+            opened => opened?,
+        }
+        let tasks = vec![
+            tokio::spawn(member::keep(Arc::clone(&shared))),
+            tokio::spawn(bell::ring(Arc::clone(&shared))),
+            tokio::spawn(watch_memory(Arc::clone(&shared))),
+        ];
+        Ok(Self { shared, tasks })
+    }
+}
+
+impl Drop for RedisBuffer {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+#[async_trait]
+impl Buffer for RedisBuffer {
+    async fn offer(&self, events: &[Event]) -> Result<(), Error> {
+        let shared = &self.shared;
+        if shared.is_closed() {
+            return Err(Error::Closed);
+        }
+        let max = shared.options.events_max;
+        if events.len() > max {
+            return Err(Error::TooMany { got: events.len(), max });
+        }
+        let bytes: usize = events.iter().map(|event| event.as_bytes().len()).sum();
+        if bytes > OFFER_BYTES_MAX {
+            return Err(Error::TooMany { got: bytes, max: OFFER_BYTES_MAX });
+        }
+        if events.is_empty() {
+            return Ok(());
+        }
+        if shared.memory_over.load(Ordering::Relaxed) > 0 {
+            return Err(shared.memory_full());
+        }
+        let fill = |cmd: &mut Cmd| fill_offer(shared, events, cmd);
+        shared.opened(|| shared.offer_script(fill)).await.map_err(|failure| match failure {
+            Failure::Full => full(format!("events_max = {max} events")),
+            failure => failure.error(),
+        })?;
+        shared.changed.notify_waiters();
+        Ok(())
+    }
+
+    async fn lease(&self, max: usize, wait: Duration) -> Result<Vec<Envelope>, Error> {
+        self.shared.lease_now(max, wait).await
+    }
+
+    async fn ack(&self, receipts: &[Receipt]) -> Result<usize, Error> {
+        self.shared.ack_now(receipts).await.map_err(Failure::error)
+    }
+
+    async fn release(&self, receipts: &[Receipt], delay: Duration) -> Result<usize, Error> {
+        self.shared.release_now(receipts, delay).await.map_err(Failure::error)
+    }
+
+    async fn bury(&self, burials: &[(Receipt, String)]) -> Result<usize, Error> {
+        self.shared.bury_now(burials).await
+    }
+
+    async fn extend(&self, receipts: &[Receipt], by: Duration) -> Result<usize, Error> {
+        match self.shared.extend_now(receipts, by).await {
+            // Others hold them now, or will: what is asked for can't be had.
+            Err(Failure::Fenced) => {
+                if !self.shared.is_closed() {
+                    self.shared.fenced();
+                }
+                Ok(0)
+            }
+            done => done.map_err(Failure::error),
+        }
+    }
+
+    async fn depth(&self) -> Result<Depth, Error> {
+        let shared = &self.shared;
+        let (ready, leased, dead, oldest): (u64, u64, u64, i64) = shared
+            .opened(|| {
+                shared.call(&shared.rest, &shared.scripts.depth, |cmd| {
+                    cmd.arg(shared.options.shards);
+                })
+            })
+            .await
+            .map_err(Failure::error)?;
+        let oldest_accepted_ms = Some(oldest).filter(|ms| *ms >= 0);
+        Ok(Depth { ready, leased, dead, oldest_accepted_ms })
+    }
+
+    fn kind(&self) -> Kind {
+        let known = self.shared.durable.get();
+        let (durable, survives) = known.copied().unwrap_or((false, durability::UNKNOWN));
+        Kind { name: "redis", survives, durable, shared: true }
+    }
+
+    fn dead_letters(&self) -> &dyn DeadLetters {
+        self
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        self.shared.close_now().await
+    }
+}
+
+impl Shared {
+    fn memory_full(&self) -> Error {
+        let bound = self.memory_bound.load(Ordering::Relaxed);
+        full(format!("memory_max_bytes = {bound} bytes used by Redis"))
+    }
+}
+
+/// The arguments of an offer: the bound, the shard of each event, and the events.
+fn fill_offer(shared: &Shared, events: &[Event], cmd: &mut Cmd) {
+    let shards: Vec<u8> =
+        events.iter().map(|event| frame::shard_of(event, shared.options.shards)).collect();
+    cmd.arg(shared.options.events_max).arg(&shards);
+    if shared.is_stream() {
+        for event in events {
+            cmd.arg(event.id()).arg(event.key()).arg(event.payload());
+        }
+        return;
+    }
+    let mut tail = Vec::new();
+    for (event, shard) in events.iter().zip(shards) {
+        frame::list_tail(event, shard, &mut tail);
+        cmd.arg(&tail);
+    }
+}
+
+/// Looks at the memory of Redis, and says when offers must be refused.
+async fn watch_memory(shared: Arc<Shared>) {
+    while !shared.is_closed() {
+        let told: Result<(u64, u64, String, String, i64), Failure> =
+            shared.call(&shared.rest, &shared.scripts.memory, |_| {}).await;
+        if let Ok((used, maxmemory, ..)) = told {
+            let configured = shared.options.memory_max_bytes;
+            let bound = if configured > 0 { configured } else { maxmemory / 10 * 9 };
+            let over = if bound > 0 && used > bound { used } else { 0 };
+            shared.memory_bound.store(bound, Ordering::Relaxed);
+            shared.memory_over.store(over, Ordering::Relaxed);
+        }
+        tokio::time::sleep(MEMORY_EVERY).await;
+    }
+}

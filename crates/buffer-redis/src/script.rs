@@ -1,0 +1,82 @@
+//! The scripts: a common beginning, the layout's storage, and one step.
+
+use redis::Cmd;
+
+use crate::options::Layout;
+
+const COMMON: &str = include_str!("scripts/common.lua");
+const LIST: &str = include_str!("scripts/list.lua");
+const STREAM: &str = include_str!("scripts/stream.lua");
+const LEASES: &str = include_str!("scripts/leases.lua");
+const PUSH: &str = include_str!("scripts/push.lua");
+const ROUTE: &str = include_str!("scripts/route.lua");
+
+/// One step as Redis runs it: it is sent by its hash, and whole when Redis does not know it.
+pub(crate) struct Script {
+    code: String,
+    hash: String,
+}
+
+impl Script {
+    fn new(parts: &[&str]) -> Self {
+        let code = parts.join("\n");
+        let hash = redis::Script::new(&code).get_hash().to_owned();
+        Self { code, hash }
+    }
+
+    /// The call without arguments, by hash or with the whole code.
+    pub(crate) fn call(&self, whole: bool, source: &str, group: &str) -> Cmd {
+        let mut cmd =
+            if whole { redis::cmd("EVAL") } else { redis::cmd("EVALSHA") };
+        cmd.arg(if whole { &self.code } else { &self.hash }).arg(1).arg(source).arg(group);
+        cmd
+    }
+}
+
+/// The scripts of one layout.
+pub(crate) struct Scripts {
+    pub(crate) open: Script,
+    pub(crate) offer: Script,
+    pub(crate) claim: Script,
+    pub(crate) ack: Script,
+    pub(crate) release: Script,
+    pub(crate) extend: Script,
+    pub(crate) bury: Script,
+    pub(crate) replay: Script,
+    pub(crate) beat: Script,
+    pub(crate) depth: Script,
+    pub(crate) memory: Script,
+    pub(crate) process: Script,
+    pub(crate) erase: Script,
+    pub(crate) peek: Script,
+    pub(crate) distribution: Script,
+}
+
+impl Scripts {
+    pub(crate) fn new(layout: &Layout) -> Self {
+        let store = match layout {
+            Layout::List => LIST,
+            Layout::Stream { .. } => STREAM,
+        };
+        let leasing = |body| Script::new(&[COMMON, store, LEASES, body]);
+        let routing = |body| Script::new(&[COMMON, store, LEASES, PUSH, ROUTE, body]);
+        let pushing = |body| Script::new(&[COMMON, store, PUSH, body]);
+        Self {
+            open: leasing(include_str!("scripts/open.lua")),
+            offer: pushing(include_str!("scripts/offer.lua")),
+            claim: routing(include_str!("scripts/claim.lua")),
+            ack: leasing(include_str!("scripts/ack.lua")),
+            release: leasing(include_str!("scripts/release.lua")),
+            extend: leasing(include_str!("scripts/extend.lua")),
+            bury: leasing(include_str!("scripts/bury.lua")),
+            replay: pushing(include_str!("scripts/replay.lua")),
+            beat: leasing(include_str!("scripts/beat.lua")),
+            depth: routing(include_str!("scripts/depth.lua")),
+            memory: Script::new(&[COMMON, include_str!("scripts/memory.lua")]),
+            process: Script::new(&[COMMON, include_str!("scripts/process.lua")]),
+            erase: Script::new(&[COMMON, include_str!("scripts/erase.lua")]),
+            peek: routing(include_str!("scripts/peek.lua")),
+            distribution: routing(include_str!("scripts/distribution.lua")),
+        }
+    }
+}

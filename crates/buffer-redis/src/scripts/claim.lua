@@ -1,0 +1,127 @@
+-- Leases the lowest events of a member's shards. ARGV: 2 member, 3 token, 4 max, 5 lease_ms, 6 shards
+-- as bytes, 7 id field, 8 key field, 9 stream field, 10 shards in all, 11 dead_max, 12 events_max.
+-- Replies with how long until something is due (ms, -1: nothing is) and the events.
+local ROUTE_MAX, REAP_MAX, DUE_MAX = 1000, 10000, 1000
+local member, token, max, owned = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[6]
+if not call('ZSCORE', MEMBERS, member) then return fail('FENCED') end
+local shards = {}
+for i = 1, #owned do shards[i] = byte(owned, i) end
+for _, owner in ipairs(values_of(SHARDS, shards, #shards)) do
+  if owner ~= member then return fail('FENCED') end
+end
+
+drains()
+local key = lease_key(member, token)
+local out = {}
+-- The reply to this claim was lost: it is given once more.
+if call('EXISTS', key) == 1 then
+  call('ZADD', LEASES, now + ARGV[5], member .. ':' .. token)
+  tell(call('HVALS', key), out)
+  return { 0, out }
+end
+
+local reaped = 0
+for _, name in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, 100)) do
+  if reaped >= REAP_MAX then break end
+  reaped = reaped + end_lease(name)
+end
+local due = call('ZRANGEBYSCORE', LATER, '-inf', now, 'LIMIT', 0, DUE_MAX)
+if #due > 0 then
+  local values = values_of(BACK, due, #due)
+  for i = 1, #due do
+    if values[i] then
+      call('ZADD', P .. 'again:' .. shard_of(values[i]), tonumber(due[i]), due[i])
+    end
+  end
+  call('ZREM', LATER, unpack(due))
+end
+if source_length() > 0 then
+  local room = ARGV[12] + ROUTE_MAX - (call('HGET', META, 'held') or 0)
+  if room > 0 then
+    route(math.min(room, ROUTE_MAX), ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11]))
+  end
+end
+
+local fields, at = {}, 0
+
+-- Takes the lowest `room` over all shards without comparing event by event: whatever is not above
+-- the last one of any window that may have more behind it is lower than all that was not looked at.
+-- look(shard, n) gives items, their count; seq(items, i); get(shard, items, count).
+local function sweep(look, seq, get)
+  local live = shards
+  while at < max and #live > 0 do
+    local room = max - at
+    local window = math.max(1, math.floor(room / #live))
+    local found, still, edge = {}, {}, nil
+    for _, shard in ipairs(live) do
+      local items, count = look(shard, window)
+      if count > 0 then
+        found[#found + 1] = { shard, items, count }
+        if count == window then
+          still[#still + 1] = shard
+          local last = seq(items, count)
+          if not edge or last < edge then edge = last end
+        end
+      end
+    end
+    for _, one in ipairs(found) do
+      local items, count = one[2], one[3]
+      if edge and seq(items, count) > edge then
+        local low, high = 0, count
+        while low < high do
+          local middle = math.floor((low + high + 1) / 2)
+          if seq(items, middle) <= edge then low = middle else high = middle - 1 end
+        end
+        count = low
+      end
+      if count > 0 then at = get(one[1], items, count) end
+      if count < one[3] and one[3] < window then still[#still + 1] = one[1] end
+    end
+    live = still
+    -- Rather fewer now than another round over all shards for the last few.
+    if at * 2 >= max then break end
+  end
+end
+
+local backs = call('HLEN', BACK)
+if backs > 0 then
+  sweep(function(shard, n)
+    local seqs = call('ZRANGE', P .. 'again:' .. shard, 0, n - 1)
+    return seqs, #seqs
+  end, function(seqs, i) return tonumber(seqs[i]) end, function(shard, seqs, count)
+    local values, kept = values_of(BACK, seqs, count), {}
+    for i = 1, count do
+      if values[i] then kept[#kept + 1] = values[i] end
+    end
+    each_chunk('HDEL', BACK, seqs, count)
+    each_chunk('ZREM', P .. 'again:' .. shard, seqs, count)
+    return take_again(shard, kept, #kept, member, out, fields, at)
+  end)
+end
+-- Those that come again go first: fresh ones only once no more of them are ready.
+local more = false
+if at > 0 and at < max then
+  for _, shard in ipairs(shards) do
+    if call('EXISTS', P .. 'again:' .. shard) == 1 then more = true end
+  end
+end
+if at < max and not more then
+  sweep(function(shard, n) return peek(shard, n) end, seq_at, function(shard, items, count)
+    return take(shard, items, count, member, out, fields, at)
+  end)
+end
+
+if at > 0 then
+  each_chunk('HSET', key, fields, 2 * at)
+  call('ZADD', LEASES, now + ARGV[5], member .. ':' .. token)
+  return { 0, out }
+end
+local wait = -1
+for _, zset in ipairs({ LEASES, LATER }) do
+  local first = call('ZRANGE', zset, 0, 0, 'WITHSCORES')
+  if first[2] then
+    local left = math.max(0, first[2] - now)
+    if wait < 0 or left < wait then wait = left end
+  end
+end
+return { wait, out }

@@ -1,0 +1,54 @@
+-- Begins every script. KEYS[1] is the source N; ARGV[1] the consumer group ('' for lists).
+--
+-- Beside N lie, all under the hash tag {N}:
+--   meta          hash: format, layout, shards, seq, ms, held, dead (the last number of each)
+--   <shard>       fresh events of a shard, never leased yet (list or stream)
+--   back          hash seq -> value: events that come again
+--   again:<shard> zset seq: those of them that are ready
+--   later         zset seq by due time: those of them that are delayed
+--   leases        zset member:token by deadline
+--   lease:<member>:<token>  hash seq -> value: what a lease holds
+--   members       zset member by deadline;   shards  hash shard -> member
+--   dead          stream <n>-0
+--
+-- A value begins with a head of fixed width: seq 16, accepted ms 13, leases so far 5, shard 3.
+local N = KEYS[1]
+local P = '{' .. N .. '}:'
+local META, BACK, LATER, LEASES = P .. 'meta', P .. 'back', P .. 'later', P .. 'leases'
+local MEMBERS, SHARDS, DEAD = P .. 'members', P .. 'shards', P .. 'dead'
+local GROUP = ARGV[1]
+local call, sub, format, byte, unpack = redis.call, string.sub, string.format, string.byte, unpack
+local CHUNK = 4000
+local clock = call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+local function fail(code, text)
+  return redis.error_reply(code .. ' ' .. (text or ''))
+end
+
+-- One command over any number of arguments, in chunks under Lua's limit.
+local function each_chunk(name, key, args, n)
+  if n <= CHUNK then
+    if n > 0 then return call(name, key, unpack(args, 1, n)) end
+    return 0
+  end
+  local sum = 0
+  for from = 1, n, CHUNK do
+    sum = sum + call(name, key, unpack(args, from, math.min(from + CHUNK - 1, n)))
+  end
+  return sum
+end
+
+local function shard_of(value) return tonumber(sub(value, 35, 37)) end
+
+-- The values of these fields of a hash, false where there is none.
+local function values_of(key, fields, n)
+  if n == 0 then return {} end
+  if n <= CHUNK then return call('HMGET', key, unpack(fields, 1, n)) end
+  local all = {}
+  for from = 1, n, CHUNK do
+    local some = call('HMGET', key, unpack(fields, from, math.min(from + CHUNK - 1, n)))
+    for i = 1, #some do all[from + i - 1] = some[i] end
+  end
+  return all
+end

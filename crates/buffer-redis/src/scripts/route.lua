@@ -1,0 +1,106 @@
+-- How foreign events become ours: read from the source, told apart by key. Follows push.lua.
+local PAYLOAD_MAX = 65536
+
+-- A JSON field as text. A number is given as it is written, so that no digit of an id is lost.
+local function text_of(doc, name, raw)
+  local value = doc[name]
+  if type(value) == 'string' then return value end
+  if type(value) ~= 'number' then return nil end
+  local quoted = string.gsub(name, '%W', '%%%0')
+  for written in string.gmatch(raw, '"' .. quoted .. '"%s*:%s*(%-?[%d%.eE+-]+)') do
+    if tonumber(written) == value then return written end
+  end
+  return format('%.17g', value)
+end
+
+-- id and key of a payload.
+local function identify(raw, id_field, key_field)
+  local ok, doc = pcall(cjson.decode, raw)
+  if ok and type(doc) == 'table' then
+    local id = text_of(doc, id_field, raw)
+    if id and #id > 0 and #id <= 64 then
+      local key = text_of(doc, key_field, raw) or ''
+      if #key > 64 then key = redis.sha1hex(key) end
+      return id, key
+    end
+  end
+  return 'unread-' .. redis.sha1hex(raw), ''
+end
+
+-- The payload of a stream entry: the field of this name, or else its first one.
+local function payload_of(fields, field)
+  if field ~= '' then
+    for i = 1, #fields, 2 do
+      if fields[i] == field then return fields[i + 1] end
+    end
+  end
+  return fields[2]
+end
+
+-- The oldest foreign events: payload and, where it is known, the time they came.
+local function source_head(n, offset, field)
+  local found = {}
+  if GROUP == '' then
+    local items = call('LRANGE', N, -n - offset, -1 - offset)
+    for i = #items, 1, -1 do found[#found + 1] = { items[i] } end
+  else
+    for i, entry in ipairs(call('XRANGE', N, '-', '+', 'COUNT', n + offset)) do
+      if i > offset then
+        local ms = tonumber(string.match(entry[1], '^(%d+)'))
+        found[#found + 1] = { payload_of(entry[2], field), ms, entry[1] }
+      end
+    end
+  end
+  return found
+end
+
+local function source_drop(found)
+  if GROUP == '' then
+    call('LTRIM', N, 0, -#found - 1)
+  else
+    local ids = {}
+    for i = 1, #found do ids[i] = found[i][3] end
+    call('XDEL', N, unpack(ids))
+  end
+end
+
+local function source_length()
+  if GROUP == '' then return call('LLEN', N) end
+  return call('XLEN', N)
+end
+
+-- Too long for an event: what fits of it goes to the dead letters, if there is room.
+local function bury_long(id, key, raw, accepted, dead_max)
+  if call('XLEN', DEAD) >= dead_max then return false end
+  call('XADD', DEAD, format('%d-0', call('HINCRBY', META, 'dead', 1)), 'i', id, 'k', key,
+    'p', sub(raw, 1, PAYLOAD_MAX), 'a', accepted, 't', 0, 'b', now,
+    'r', 'payload: ' .. #raw .. ' bytes are more than the 65536 an event may have; cut off')
+  return true
+end
+
+-- Routes up to `limit` of the oldest foreign events, in chunks.
+local function route(limit, id_field, key_field, field, shards, dead_max)
+  local routed, held = 0, 0
+  while routed < limit do
+    local found = source_head(math.min(100, limit - routed), 0, field)
+    local n = #found
+    if n == 0 then break end
+    local last = call('HINCRBY', META, 'seq', n)
+    local ms = accept_ms(call('HGET', META, 'ms') or 0)
+    for i = 1, n do
+      local raw, accepted = found[i][1], math.min(found[i][2] or ms, ms)
+      local id, key = identify(raw, id_field, key_field)
+      local buried = #raw > PAYLOAD_MAX and bury_long(id, key, raw, accepted, dead_max)
+      if not buried then
+        local shard = shard_for(key == '' and id or key, shards)
+        push(shard, last - n + i, ms, accepted, id, key, sub(raw, 1, PAYLOAD_MAX))
+        held = held + 1
+      end
+    end
+    flush()
+    source_drop(found)
+    routed = routed + n
+  end
+  if held > 0 then call('HINCRBY', META, 'held', held) end
+  return routed
+end

@@ -1,0 +1,193 @@
+//! What becomes of leased events: acked, released, buried, extended.
+
+use std::time::Duration;
+
+use buffer::{Error, Receipt};
+use redis::Cmd;
+
+use crate::failure::{Failure, full};
+use crate::frame::item;
+use crate::shared::Shared;
+use crate::state::{Part, until};
+
+/// Most events one script acts on, so that Redis is never kept for long.
+const EVENTS_MAX: usize = 5_000;
+
+fn add_parts(cmd: &mut Cmd, parts: &[Part]) {
+    for part in parts {
+        if part.whole {
+            cmd.arg(part.token).arg(0);
+            continue;
+        }
+        cmd.arg(part.token).arg(part.items.len());
+        for (seq, attempt) in &part.items {
+            cmd.arg(item(*seq, *attempt));
+        }
+    }
+}
+
+/// Cuts large parts, and puts small ones together, to what one script may act on.
+fn chunks(parts: Vec<Part>) -> Vec<Vec<Part>> {
+    let mut chunks = Vec::new();
+    let (mut chunk, mut events) = (Vec::new(), 0);
+    for part in parts {
+        let pieces: Vec<Part> = if part.whole {
+            vec![part]
+        } else {
+            part.items
+                .chunks(EVENTS_MAX)
+                .map(|items| Part { token: part.token, items: items.to_vec(), whole: false })
+                .collect()
+        };
+        for piece in pieces {
+            if events > 0 && events + piece.items.len() > EVENTS_MAX {
+                chunks.push(std::mem::take(&mut chunk));
+                events = 0;
+            }
+            events += piece.items.len();
+            chunk.push(piece);
+        }
+    }
+    chunks.push(chunk);
+    chunks.retain(|chunk| !chunk.is_empty());
+    chunks
+}
+
+/// Those of `parts` whose lease is gone, to be asked for event by event.
+fn one_by_one(parts: &[Part], gone: &[u64]) -> Vec<Part> {
+    let is_gone = |part: &&Part| part.whole && gone.contains(&part.token);
+    parts.iter().filter(is_gone).map(|part| Part { whole: false, ..part.clone() }).collect()
+}
+
+fn delay_ms(delay: Duration) -> i64 {
+    // Far enough for anybody, and near enough for arithmetic in doubles.
+    const YEARS_100: i64 = 100 * 366 * 86_400_000;
+    i64::try_from(delay.as_millis()).unwrap_or(YEARS_100).min(YEARS_100)
+}
+
+impl Shared {
+    pub(crate) async fn ack_now(&self, receipts: &[Receipt]) -> Result<usize, Failure> {
+        let (member, parts) = self.parts(receipts);
+        let mut acked = 0;
+        let step = async |parts: &[Part]| -> Result<(usize, Vec<u64>), Failure> {
+            self.call(&self.leases, &self.scripts.ack, |cmd| {
+                cmd.arg(&member);
+                add_parts(cmd, parts);
+            })
+            .await
+        };
+        for chunk in chunks(parts) {
+            let (count, gone) = step(&chunk).await?;
+            acked += count;
+            let late = one_by_one(&chunk, &gone);
+            if !late.is_empty() {
+                acked += step(&late).await?.0;
+            }
+        }
+        self.state().done(receipts.iter().copied());
+        Ok(acked)
+    }
+
+    pub(crate) async fn release_now(
+        &self,
+        receipts: &[Receipt],
+        delay: Duration,
+    ) -> Result<usize, Failure> {
+        let (member, mut parts) = self.parts(receipts);
+        for part in &mut parts {
+            part.whole = false;
+        }
+        let mut released = 0;
+        for chunk in chunks(parts) {
+            released += self
+                .call::<usize>(&self.leases, &self.scripts.release, |cmd| {
+                    cmd.arg(&member).arg(delay_ms(delay));
+                    add_parts(cmd, &chunk);
+                })
+                .await?;
+        }
+        self.state().done(receipts.iter().copied());
+        self.changed.notify_waiters();
+        Ok(released)
+    }
+
+    pub(crate) async fn extend_now(
+        &self,
+        receipts: &[Receipt],
+        by: Duration,
+    ) -> Result<usize, Failure> {
+        let (member, parts) = self.parts(receipts);
+        let mut extended = 0;
+        for chunk in chunks(parts) {
+            let (count, gone) = self.extend_parts(&member, &chunk, by).await?;
+            extended += count;
+            let late = one_by_one(&chunk, &gone);
+            if !late.is_empty() {
+                extended += self.extend_parts(&member, &late, by).await?.0;
+            }
+        }
+        self.changed.notify_waiters();
+        Ok(extended)
+    }
+
+    async fn extend_parts(
+        &self,
+        member: &str,
+        parts: &[Part],
+        by: Duration,
+    ) -> Result<(usize, Vec<u64>), Failure> {
+        let fresh = self.state().token();
+        let until = until(by);
+        let reply = self
+            .call(&self.leases, &self.scripts.extend, |cmd| {
+                cmd.arg(member).arg(delay_ms(by)).arg(fresh);
+                add_parts(cmd, parts);
+            })
+            .await;
+        self.state().extended(parts, fresh, until, reply.is_ok());
+        reply
+    }
+
+    pub(crate) async fn bury_now(&self, burials: &[(Receipt, String)]) -> Result<usize, Error> {
+        let mut buried = 0;
+        for chunk in burials.chunks(EVENTS_MAX) {
+            let mut named = Vec::with_capacity(chunk.len());
+            let member = {
+                let state = self.state();
+                for (receipt, reason) in chunk {
+                    let Some((token, other, attempt)) = state.find(*receipt) else { continue };
+                    named.push((token, item(receipt.seq, attempt), reason));
+                    if other != 0 {
+                        named.push((other, item(receipt.seq, attempt), reason));
+                    }
+                }
+                state.member.clone()
+            };
+            if named.is_empty() {
+                continue;
+            }
+            let reply = self
+                .call::<usize>(&self.leases, &self.scripts.bury, |cmd| {
+                    cmd.arg(&member).arg(self.options.dead_max);
+                    for (token, item, reason) in &named {
+                        cmd.arg(token).arg(item).arg(reason.as_str());
+                    }
+                })
+                .await;
+            buried += match reply {
+                Ok(count) => count,
+                Err(Failure::Full) => {
+                    return Err(full(format!("dead_max = {} dead letters", self.options.dead_max)));
+                }
+                Err(failure) => return Err(failure.error()),
+            };
+            self.state().done(chunk.iter().map(|(receipt, _)| *receipt));
+        }
+        Ok(buried)
+    }
+
+    fn parts(&self, receipts: &[Receipt]) -> (String, Vec<Part>) {
+        let state = self.state();
+        (state.member.clone(), state.parts(receipts.iter().copied()))
+    }
+}

@@ -1,0 +1,316 @@
+//! What a process knows of its own membership and leases. No waiting, no I/O.
+//!
+//! Only the member that owns a shard leases from it, so this table alone tells which receipt of an
+//! event is the latest; Redis tells whether the lease is still there.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use buffer::{Envelope, Receipt};
+use tokio::time::Instant;
+
+use crate::frame::Told;
+
+/// An event under a lease of ours.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    epoch: u32,
+    attempt: u32,
+    shard: u16,
+    token: u64,
+    /// Another token it may be under: splitting it off was asked for, and no reply came. 0: none.
+    other: u64,
+}
+
+/// A lease of ours: how many of its events are still held, and until when.
+#[derive(Debug, Clone, Copy)]
+struct Lease {
+    events: usize,
+    until: Instant,
+}
+
+/// A shard of ours.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Shard {
+    /// Which stretch of owning it this is.
+    pub(crate) term: u64,
+    /// Nothing more is leased from it; it is given up when nothing of it is held.
+    pub(crate) draining: bool,
+    /// The last entry delivered, in streams.
+    pub(crate) last: String,
+}
+
+/// Some events of one lease.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    pub(crate) token: u64,
+    pub(crate) items: Vec<(u64, u32)>,
+    /// These are all that is held of the lease.
+    pub(crate) whole: bool,
+}
+
+pub(crate) struct State {
+    /// Our name among the members.
+    pub(crate) member: String,
+    pub(crate) joined: bool,
+    /// Changes when all that was held is lost.
+    pub(crate) incarnation: u64,
+    pub(crate) shards: BTreeMap<u16, Shard>,
+    held: HashMap<u64, Held>,
+    leases: HashMap<u64, Lease>,
+    next_token: u64,
+    next_epoch: u32,
+    next_term: u64,
+    /// Another member holds shards that are due to us.
+    pub(crate) wanting: bool,
+}
+
+fn new_name() -> String {
+    format!("{:016x}", rand::random::<u64>())
+}
+
+impl State {
+    pub(crate) fn new() -> Self {
+        Self {
+            member: new_name(),
+            joined: false,
+            incarnation: 1,
+            shards: BTreeMap::new(),
+            held: HashMap::new(),
+            leases: HashMap::new(),
+            next_token: 1,
+            next_epoch: 1,
+            next_term: 1,
+            wanting: false,
+        }
+    }
+
+    /// Forgets all that was held: others have it now. The next beat joins under a new name.
+    pub(crate) fn fenced(&mut self) {
+        self.member = new_name();
+        self.joined = false;
+        self.incarnation += 1;
+        self.shards.clear();
+        self.held.clear();
+        self.leases.clear();
+    }
+
+    /// What is held stays held until it expires, but no shard is ours any more.
+    pub(crate) fn left(&mut self) {
+        self.joined = false;
+        self.shards.clear();
+    }
+
+    pub(crate) fn token(&mut self) -> u64 {
+        self.next_token += 1;
+        self.next_token - 1
+    }
+
+    /// The shards to lease from.
+    pub(crate) fn open_shards(&self) -> Vec<u8> {
+        self.shards
+            .iter()
+            .filter(|(_, shard)| !shard.draining)
+            .filter_map(|(index, _)| u8::try_from(*index).ok())
+            .collect()
+    }
+
+    /// Takes over what a beat says is ours; shards beyond our fair share begin to drain.
+    /// Returns whether anything changed.
+    pub(crate) fn owned(&mut self, mine: &[(u16, String)], fair: usize, least: usize) -> bool {
+        self.joined = true;
+        let before: Vec<(u16, bool)> = self.drains();
+        self.shards.retain(|index, _| mine.iter().any(|(shard, _)| shard == index));
+        for (index, last) in mine {
+            let next_term = &mut self.next_term;
+            self.shards.entry(*index).or_insert_with(|| {
+                *next_term += 1;
+                Shard { term: *next_term - 1, draining: false, last: last.clone() }
+            });
+        }
+        self.wanting = self.shards.len() < least;
+        let mut surplus = self.shards.len().saturating_sub(fair);
+        // Those that drain already go on doing so, then the highest.
+        let mut order: Vec<u16> = self.shards.keys().rev().copied().collect();
+        order.sort_by_key(|index| !self.shards[index].draining);
+        for index in order {
+            if let Some(shard) = self.shards.get_mut(&index) {
+                shard.draining = surplus > 0;
+                surplus = surplus.saturating_sub(1);
+            }
+        }
+        before != self.drains()
+    }
+
+    fn drains(&self) -> Vec<(u16, bool)> {
+        self.shards.iter().map(|(index, shard)| (*index, shard.draining)).collect()
+    }
+
+    /// Whether the next beat should come soon.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.wanting || self.shards.values().any(|shard| shard.draining)
+    }
+
+    /// Draining shards of which nothing is held.
+    pub(crate) fn drained(&self) -> Vec<u8> {
+        let mut drained = self.shards.clone();
+        drained.retain(|_, shard| shard.draining);
+        if !drained.is_empty() {
+            for held in self.held.values() {
+                drained.remove(&held.shard);
+            }
+        }
+        drained.keys().filter_map(|index| u8::try_from(*index).ok()).collect()
+    }
+
+    /// Receipts of draining shards whose lease has expired: nobody may ever come back with them.
+    pub(crate) fn stuck(&self, now: Instant) -> Vec<Receipt> {
+        if !self.shards.values().any(|shard| shard.draining) {
+            return Vec::new();
+        }
+        let expired = |held: &Held| self.leases.get(&held.token).is_none_or(|l| l.until < now);
+        self.held
+            .iter()
+            .filter(|(_, held)| self.shards.get(&held.shard).is_some_and(|s| s.draining))
+            .filter(|(_, held)| expired(held))
+            .map(|(seq, held)| Receipt { seq: *seq, epoch: held.epoch })
+            .collect()
+    }
+
+    /// Records what a claim took, and makes the envelopes of it, lowest `seq` first.
+    pub(crate) fn leased(
+        &mut self,
+        token: u64,
+        mut told: Vec<Told>,
+        until: Instant,
+    ) -> Vec<Envelope> {
+        told.sort_unstable_by_key(|one| one.seq);
+        let epoch = self.next_epoch;
+        self.next_epoch = self.next_epoch.wrapping_add(2).max(1);
+        self.leases.insert(token, Lease { events: told.len(), until });
+        let mut envelopes = Vec::with_capacity(told.len());
+        for one in told {
+            let attempt = one.leases + 1;
+            let held = Held { epoch, attempt, shard: one.shard, token, other: 0 };
+            if let Some(old) = self.held.insert(one.seq, held) {
+                self.discount(old.token);
+            }
+            let mut term = 0;
+            if let Some(shard) = self.shards.get_mut(&one.shard) {
+                term = shard.term;
+                if one.leases == 0
+                    && let Some(entry) = one.entry
+                {
+                    shard.last = entry;
+                }
+            }
+            envelopes.push(Envelope {
+                receipt: Receipt { seq: one.seq, epoch },
+                accepted_at_ms: one.accepted_at_ms,
+                attempt,
+                term,
+                event: one.event,
+            });
+        }
+        envelopes
+    }
+
+    fn discount(&mut self, token: u64) {
+        if let Some(lease) = self.leases.get_mut(&token) {
+            lease.events = lease.events.saturating_sub(1);
+            if lease.events == 0 {
+                self.leases.remove(&token);
+            }
+        }
+    }
+
+    /// Where these receipts' events are, by lease; stale ones and repeated ones are left out.
+    pub(crate) fn parts(&self, receipts: impl IntoIterator<Item = Receipt>) -> Vec<Part> {
+        let mut seen: Vec<Receipt> = receipts.into_iter().collect();
+        seen.sort_unstable();
+        seen.dedup();
+        let mut by_token: BTreeMap<u64, Part> = BTreeMap::new();
+        for receipt in seen {
+            let Some(held) = self.held.get(&receipt.seq) else { continue };
+            if held.epoch != receipt.epoch {
+                continue;
+            }
+            for token in [held.token, held.other] {
+                if token != 0 {
+                    let part = by_token.entry(token).or_insert_with(|| Part {
+                        token,
+                        items: Vec::new(),
+                        whole: true,
+                    });
+                    part.items.push((receipt.seq, held.attempt));
+                    part.whole &= held.other == 0;
+                }
+            }
+        }
+        let mut parts: Vec<Part> = by_token.into_values().collect();
+        for part in &mut parts {
+            let lease = self.leases.get(&part.token);
+            part.whole &= lease.is_some_and(|lease| lease.events == part.items.len());
+        }
+        parts
+    }
+
+    /// The token and attempt of a receipt, if it is the latest of its event.
+    pub(crate) fn find(&self, receipt: Receipt) -> Option<(u64, u64, u32)> {
+        let held = self.held.get(&receipt.seq).filter(|held| held.epoch == receipt.epoch)?;
+        Some((held.token, held.other, held.attempt))
+    }
+
+    /// These are no longer held.
+    pub(crate) fn done(&mut self, receipts: impl IntoIterator<Item = Receipt>) {
+        for receipt in receipts {
+            if let Some(held) = self.held.get(&receipt.seq).copied()
+                && held.epoch == receipt.epoch
+            {
+                self.held.remove(&receipt.seq);
+                self.discount(held.token);
+            }
+        }
+    }
+
+    /// These leases last until then, and what was split off is under `fresh` (if `sure`).
+    pub(crate) fn extended(&mut self, parts: &[Part], fresh: u64, until: Instant, sure: bool) {
+        for part in parts {
+            if part.whole {
+                if let Some(lease) = self.leases.get_mut(&part.token)
+                    && sure
+                {
+                    lease.until = until;
+                }
+                continue;
+            }
+            for (seq, attempt) in &part.items {
+                let Some(held) = self.held.get_mut(seq).filter(|h| h.attempt == *attempt) else {
+                    continue;
+                };
+                if sure {
+                    let old = std::mem::replace(&mut held.token, fresh);
+                    held.other = 0;
+                    if old != fresh {
+                        self.discount(old);
+                        let lease = Lease { events: 0, until };
+                        self.leases.entry(fresh).or_insert(lease).events += 1;
+                    }
+                } else {
+                    held.other = fresh;
+                }
+            }
+        }
+    }
+
+    /// How many events are held.
+    pub(crate) fn held(&self) -> usize {
+        self.held.len()
+    }
+}
+
+/// Until when a lease that was asked for now lasts at least.
+pub(crate) fn until(by: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(by).unwrap_or_else(|| now + Duration::from_secs(86_400 * 365))
+}

@@ -1,0 +1,169 @@
+//! Claims, and waiting for something to claim.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use buffer::{Envelope, Error};
+use redis::Value;
+use tokio::sync::MutexGuard;
+use tokio::time::Instant;
+
+use crate::failure::Failure;
+use crate::frame;
+use crate::options::Layout;
+use crate::shared::{Claims, Shared};
+use crate::state::until;
+
+/// Most events of one claim, and about how many bytes.
+const CLAIM_EVENTS_MAX: usize = 10_000;
+const CLAIM_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Between two looks at Redis, while nothing comes.
+const POLL_MIN: Duration = Duration::from_millis(1);
+const POLL_MAX: Duration = Duration::from_millis(10);
+/// How often a claim may find itself fenced before the one who asked is told.
+const FENCED_MAX: usize = 3;
+
+/// What a claim found.
+enum Claimed {
+    Events(Vec<Envelope>),
+    /// Nothing, and when something is due at the latest.
+    Nothing(Option<Duration>),
+    /// No shard is ours just now.
+    NoShard,
+}
+
+pub(crate) fn number(count: usize) -> f64 {
+    u32::try_from(count).map_or(f64::MAX, f64::from)
+}
+
+impl Shared {
+    pub(crate) async fn lease_now(
+        &self,
+        max: usize,
+        wait: Duration,
+    ) -> Result<Vec<Envelope>, Error> {
+        let started = Instant::now();
+        let mut pause = POLL_MIN;
+        let mut fenced = 0;
+        loop {
+            // Made before looking, so that what happens between looking and sleeping wakes us.
+            let changed = self.changed.notified();
+            if self.is_closed() || max == 0 {
+                return Ok(Vec::new());
+            }
+            let due = match self.claim(max).await {
+                Ok(Claimed::Events(events)) => return Ok(events),
+                Ok(Claimed::Nothing(due)) => {
+                    let pause = self.bell.listen().unwrap_or(pause);
+                    due.unwrap_or(pause).min(pause)
+                }
+                Ok(Claimed::NoShard) => POLL_MAX,
+                Err(Failure::Fenced) if fenced < FENCED_MAX => {
+                    fenced += 1;
+                    continue;
+                }
+                Err(failure) => return Err(failure.error()),
+            };
+            let left = wait.saturating_sub(started.elapsed());
+            if left.is_zero() {
+                return Ok(Vec::new());
+            }
+            pause = (pause * 2).min(POLL_MAX);
+            // Either way we look again: a wake-up and a passed deadline ask for the same thing.
+            let _ = tokio::time::timeout(due.max(POLL_MIN).min(left), changed).await;
+        }
+    }
+
+    async fn claim(&self, max: usize) -> Result<Claimed, Failure> {
+        let mut claims = self.claims.lock().await;
+        if self.is_closed() {
+            return Ok(Claimed::Nothing(None));
+        }
+        if !self.state().joined {
+            self.beat(&claims).await?;
+            self.joined.notify_one();
+        }
+        let (member, shards, incarnation) = {
+            let state = self.state();
+            (state.member.clone(), state.open_shards(), state.incarnation)
+        };
+        if claims.incarnation != incarnation {
+            *claims = Claims { incarnation, event_bytes: claims.event_bytes, ..Claims::default() };
+        }
+        if !claims.left_over.is_empty() {
+            return Ok(Claimed::Events(give(&mut claims, max)));
+        }
+        if shards.is_empty() {
+            return Ok(Claimed::NoShard);
+        }
+        let token = claims.unresolved.unwrap_or_else(|| self.state().token());
+        let bound = CLAIM_BYTES_MAX / claims.event_bytes.max(1024);
+        let most = max.min(CLAIM_EVENTS_MAX).min(bound);
+        let lasts_until = until(Duration::from_millis(self.options.lease_ms.unsigned_abs()));
+        // Until its reply is here, this claim may have taken something.
+        claims.unresolved = Some(token);
+        let (due_ms, values) = match self.claim_script(&member, token, most, &shards).await {
+            Err(Failure::Fenced) => {
+                self.fenced();
+                return Err(Failure::Fenced);
+            }
+            done => done?,
+        };
+        let told = frame::read(values, self.is_stream()).map_err(Failure::Other)?;
+        claims.unresolved = None;
+        if told.is_empty() {
+            return Ok(Claimed::Nothing(u64::try_from(due_ms).ok().map(Duration::from_millis)));
+        }
+        let bytes: usize = told.iter().map(|one| one.event.as_bytes().len()).sum();
+        claims.event_bytes = (claims.event_bytes + bytes / told.len()) / 2;
+        let again = told.iter().filter(|one| one.leases > 0).count() as u64;
+        if again > 0 {
+            metrics::counter!("buffer_redis_redelivered_total").increment(again);
+        }
+        claims.left_over = self.state().leased(token, told, lasts_until);
+        Ok(Claimed::Events(give(&mut claims, max)))
+    }
+
+    async fn claim_script(
+        &self,
+        member: &str,
+        token: u64,
+        max: usize,
+        shards: &[u8],
+    ) -> Result<(i64, Vec<Value>), Failure> {
+        let options = &self.options;
+        let field = match &options.layout {
+            Layout::Stream { field: Some(field), .. } => field.as_str(),
+            _ => "",
+        };
+        self.call(&self.leases, &self.scripts.claim, |cmd| {
+            cmd.arg(member).arg(token).arg(max).arg(options.lease_ms).arg(shards);
+            cmd.arg(&options.id_field).arg(&options.key_field).arg(field);
+            cmd.arg(options.shards).arg(options.dead_max).arg(options.events_max);
+        })
+        .await
+    }
+
+    /// Ends all waiting and gives back what nobody was given.
+    pub(crate) async fn close_now(&self) -> Result<(), Error> {
+        if self.closed.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        self.changed.notify_waiters();
+        self.joined.notify_waiters();
+        let mut claims = self.claims.lock().await;
+        let left: Vec<_> = claims.left_over.drain(..).map(|envelope| envelope.receipt).collect();
+        if !left.is_empty() {
+            self.release_now(&left, Duration::ZERO).await.map_err(Failure::error)?;
+        }
+        self.leave().await
+    }
+}
+
+/// Up to `max` of what was leased; the rest is given to the next who asks.
+fn give(claims: &mut MutexGuard<'_, Claims>, max: usize) -> Vec<Envelope> {
+    if claims.left_over.len() <= max {
+        return std::mem::take(&mut claims.left_over);
+    }
+    claims.left_over.drain(..max).collect()
+}

@@ -1,0 +1,79 @@
+//! Where a test's buffer lies: a name of its own in a Redis of the test.
+
+#![allow(dead_code, reason = "each test binary uses some of it")]
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use buffer::{Buffer, Envelope, Receipt};
+use buffer_redis::{Options, Server};
+use model::Event;
+
+/// How long anything that must come is waited for.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) fn server(address: &str) -> Server {
+    let (host, port) = address.rsplit_once(':').unwrap();
+    Server {
+        addresses: vec![(host.to_owned(), port.parse().unwrap())],
+        cluster: false,
+        tls: false,
+        db: 0,
+        user: None,
+        password: None,
+    }
+}
+
+/// Options with short times, under a name nobody else has.
+pub(crate) fn options(address: &str, stream: bool, shards: u16) -> Options {
+    static NAMES: AtomicU32 = AtomicU32::new(0);
+    let name = format!("place-{}", NAMES.fetch_add(1, Ordering::Relaxed));
+    let options = if stream {
+        Options::stream(server(address), &name, "forebay")
+    } else {
+        Options::list(server(address), &name)
+    };
+    Options { shards, lease_ms: 5_000, member_ms: 1_000, events_max: 100_000, ..options }
+}
+
+pub(crate) fn event(id: &str, key: &str) -> Event {
+    Event::new(id.as_bytes(), key.as_bytes(), b"{}").unwrap()
+}
+
+pub(crate) fn events(range: std::ops::Range<usize>) -> Vec<Event> {
+    range.map(|n| event(&format!("id-{n}"), &format!("key-{}", n % 7))).collect()
+}
+
+pub(crate) fn ids(envelopes: &[Envelope]) -> Vec<String> {
+    envelopes.iter().map(|e| String::from_utf8_lossy(e.event.id()).into_owned()).collect()
+}
+
+pub(crate) fn receipts(envelopes: &[Envelope]) -> Vec<Receipt> {
+    envelopes.iter().map(|envelope| envelope.receipt).collect()
+}
+
+/// Leases exactly `count` events; errors in between are passed over.
+pub(crate) async fn take(buffer: &dyn Buffer, count: usize) -> Vec<Envelope> {
+    let (deadline, mut taken) = (Instant::now() + PATIENCE, Vec::new());
+    while taken.len() < count {
+        assert!(Instant::now() < deadline, "only {} of {count} events came", taken.len());
+        match buffer.lease(count - taken.len(), Duration::from_millis(200)).await {
+            Ok(leased) => taken.extend(leased),
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+    taken
+}
+
+/// Asks until the answer is as it must be.
+pub(crate) async fn until<T, F: Future<Output = T>>(what: &str, ask: impl Fn() -> F, is: impl Fn(&T) -> bool) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = ask().await;
+        if is(&answer) {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "it never came to this: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

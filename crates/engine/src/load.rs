@@ -1,0 +1,127 @@
+//! How loaded an engine is, as metrics to scale by: how busy its lanes are, and how far behind.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use metrics::{Gauge, Unit, describe_gauge, gauge};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use crate::shared::Shared;
+
+/// How often the load is looked at. The buffer is asked for its depth no more often than this.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Looks that the share of busy time is taken over: ten seconds.
+const LOOKS: usize = 10;
+
+/// When each lane was at work. Waiting for events, or for a next try, is not work: a store that
+/// can't be reached is no reason for more workers.
+pub(crate) struct Load {
+    lanes: Vec<Mutex<Lane>>,
+    busy_share: Gauge,
+    backlog_seconds: Gauge,
+}
+
+#[derive(Default)]
+struct Lane {
+    /// In the stretches of work that have ended.
+    worked: Duration,
+    /// When the stretch under way began.
+    since: Option<Instant>,
+}
+
+impl Load {
+    /// Registers the metrics under this pipeline's name. They go to the recorder that is installed
+    /// by now.
+    pub(crate) fn new(pipeline: &'static str, lanes: usize) -> Self {
+        describe_gauge!(
+            "engine_busy_share",
+            Unit::Count,
+            "Share (0 to 1) of the last ten seconds that the lanes were settling, on average."
+        );
+        describe_gauge!(
+            "engine_backlog_seconds",
+            Unit::Seconds,
+            "Age of the oldest event in the buffer that is neither settled nor buried."
+        );
+        Self {
+            lanes: (0..lanes).map(|_| Mutex::default()).collect(),
+            busy_share: gauge!("engine_busy_share", "pipeline" => pipeline),
+            backlog_seconds: gauge!("engine_backlog_seconds", "pipeline" => pipeline),
+        }
+    }
+
+    /// The lane begins to work.
+    pub(crate) fn begin(&self, lane: usize) {
+        self.lane(lane).since = Some(Instant::now());
+    }
+
+    /// The lane begins to wait.
+    pub(crate) fn end(&self, lane: usize) {
+        let mut lane = self.lane(lane);
+        if let Some(since) = lane.since.take() {
+            lane.worked += since.elapsed();
+        }
+    }
+
+    /// How long all lanes together have worked by now.
+    fn worked(&self) -> Duration {
+        let worked = |lane| {
+            let lane = self.lane(lane);
+            lane.worked + lane.since.map_or(Duration::ZERO, |since| since.elapsed())
+        };
+        (0..self.lanes.len()).map(worked).sum()
+    }
+
+    fn lane(&self, lane: usize) -> MutexGuard<'_, Lane> {
+        self.lanes[lane].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Looks every second until the engine has ended.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut ticks = interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looks = VecDeque::with_capacity(LOOKS + 1);
+    loop {
+        tokio::select! {
+            () = shared.ended.cancelled() => break,
+            _ = ticks.tick() => {}
+        }
+        let load = &shared.load;
+        looks.push_back((Instant::now(), load.worked()));
+        load.busy_share.set(share(&looks, load.lanes.len()));
+        if looks.len() > LOOKS {
+            looks.pop_front();
+        }
+        tokio::select! {
+            () = shared.ended.cancelled() => break,
+            seconds = backlog_seconds(&shared) => load.backlog_seconds.set(seconds),
+        }
+    }
+    shared.load.busy_share.set(0.0);
+}
+
+/// Of the time between the first look and the last, what each of `lanes` worked on average.
+fn share(looks: &VecDeque<(Instant, Duration)>, lanes: usize) -> f64 {
+    let (Some((first, before)), Some((last, after))) = (looks.front(), looks.back()) else {
+        return 0.0;
+    };
+    let passed = last.duration_since(*first).as_secs_f64() * lanes as f64;
+    if passed > 0.0 { after.saturating_sub(*before).as_secs_f64() / passed } else { 0.0 }
+}
+
+/// NaN when the buffer can't be read: an old value would be taken for a true one.
+async fn backlog_seconds(shared: &Shared) -> f64 {
+    match timeout(LOOK_EVERY, shared.buffer.depth()).await {
+        Ok(Ok(depth)) => depth.oldest_accepted_ms.map_or(0.0, |oldest_ms| {
+            let age_ms = shared.clock.now_ms().saturating_sub(oldest_ms).max(0);
+            age_ms as f64 / 1000.0
+        }),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "the buffer's depth can't be read");
+            f64::NAN
+        }
+        Err(_elapsed) => f64::NAN,
+    }
+}

@@ -1,0 +1,121 @@
+//! Reading a buffer and a store from outside, while others may be working on them: for audits, and
+//! for the verbs that look. Whatever the backend, the same questions.
+
+use anyhow::Result;
+use buffer::DeadLetter;
+use model::Event;
+use model::clock::EpochMs;
+use store_sqlite::inspect::{Counts, Payment};
+use tokio::task::block_in_place;
+
+use crate::{open, url};
+
+/// Events read at once.
+const PAGE_EVENTS: usize = 1_000;
+
+/// An event that a buffer holds.
+pub(crate) struct Held {
+    pub(crate) seq: u64,
+    pub(crate) accepted_at_ms: EpochMs,
+    pub(crate) event: Event,
+}
+
+/// Hands every event that is neither settled nor buried to `each`, oldest first, for as long as it
+/// says to go on.
+///
+/// # Errors
+/// If the buffer can't be looked at from outside.
+pub(crate) async fn pending(
+    buffer: &url::Buffer,
+    mut each: impl FnMut(Held) -> bool + Send,
+) -> Result<()> {
+    match buffer {
+        url::Buffer::Redis(options) => {
+            let mut from = 0;
+            loop {
+                let page = buffer_redis::inspect::events(options, from, PAGE_EVENTS).await?;
+                let Some(last) = page.last() else { return Ok(()) };
+                from = last.seq + 1;
+                for held in page {
+                    let buffer_redis::inspect::Held { seq, accepted_at_ms, event, .. } = held;
+                    if !each(Held { seq, accepted_at_ms, event }) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        journal => block_in_place(|| {
+            let dir = open::journal_dir(journal)?;
+            buffer_journal::inspect::events(dir, |seq, accepted_at_ms, done, event| {
+                done || each(Held { seq, accepted_at_ms, event: event.clone() })
+            })?;
+            Ok(())
+        }),
+    }
+}
+
+/// The dead letters of a buffer, in their order.
+///
+/// # Errors
+/// If the buffer can't be looked at from outside.
+pub(crate) async fn dead(buffer: &url::Buffer) -> Result<Vec<DeadLetter>> {
+    match buffer {
+        url::Buffer::Redis(options) => Ok(buffer_redis::inspect::dead(options).await?),
+        journal => {
+            block_in_place(|| Ok(buffer_journal::inspect::dead(open::journal_dir(journal)?)?))
+        }
+    }
+}
+
+/// What a store holds; `None` where there is none yet.
+///
+/// # Errors
+/// If it is there and can't be read.
+pub(crate) async fn counts(store: &url::Store) -> Result<Option<Counts>> {
+    match store {
+        url::Store::Sqlite(options) => block_in_place(|| {
+            if !options.path.exists() {
+                return Ok(None);
+            }
+            Ok(Some(store_sqlite::inspect::open(&options.path)?.counts()?))
+        }),
+        url::Store::Postgres(options) => {
+            let view = store_postgres::inspect::open(options).await?;
+            let store_postgres::inspect::Counts { total, distinct, flagged, flagged_by_rule } =
+                view.counts().await?;
+            Ok(Some(Counts { total, distinct, flagged, flagged_by_rule }))
+        }
+    }
+}
+
+/// Hands every payment of the store to `each`, in order of settling.
+///
+/// # Errors
+/// If it can't be read. Rows read until then have been handed over.
+pub(crate) async fn payments(
+    store: &url::Store,
+    mut each: impl FnMut(Payment<'_>) + Send,
+) -> Result<()> {
+    match store {
+        url::Store::Sqlite(options) => {
+            block_in_place(|| store_sqlite::inspect::open(&options.path)?.payments(each))?;
+        }
+        url::Store::Postgres(options) => {
+            let view = store_postgres::inspect::open(options).await?;
+            view.payments(|payment| {
+                each(Payment {
+                    tx_id: payment.tx_id,
+                    amount: payment.amount,
+                    card_fingerprint: payment.card_fingerprint,
+                    is_fraud: payment.is_fraud,
+                    fraud_rules: payment.fraud_rules,
+                    created_at_ms: payment.created_at_ms,
+                    accepted_at_ms: payment.accepted_at_ms,
+                    processed_at_ms: payment.processed_at_ms,
+                });
+            })
+            .await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,153 @@
+//! `forebay bench phases`: the plain ways into a PostgreSQL against ours.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use jiff::Timestamp;
+use lab::phases::processor::{self, Server};
+use lab::phases::{Comparison, Figures, Machine, Setting};
+
+use super::super::configured;
+use super::{buffered, direct};
+use crate::config::{Config, Error, Flags};
+use crate::exit::Exit;
+use crate::units::{duration, grouped};
+use crate::{guarantee, out, url};
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  forebay bench phases --buffer 'redis://127.0.0.1/0?list=tx_queue' \\
+      --store postgres://forebay@127.0.0.1/shop
+
+Everything is written to schemas and a queue of its own, beside yours, and removed at the end.")]
+pub(crate) struct Args {
+    /// Payments in each phase
+    #[arg(long, default_value_t = 100_000)]
+    events: u32,
+    /// A direct phase ends after this long, however many it has written, e.g. 20s
+    #[arg(long, value_parser = duration, default_value = "20s")]
+    limit: Duration,
+    /// Connections of phase 2
+    #[arg(long, default_value_t = 16)]
+    pool: usize,
+    /// Where phases.txt, phases.json and phases.html are written
+    #[arg(long, value_name = "DIR", default_value = "phases")]
+    out: PathBuf,
+}
+
+/// What all phases are run with.
+pub(super) struct Plan {
+    pub(super) config: Config,
+    pub(super) store: store_postgres::Options,
+    pub(super) buffer: buffer_redis::Options,
+    pub(super) events: usize,
+    pub(super) limit: Duration,
+    pub(super) pool: usize,
+    pub(super) servers: Vec<Server>,
+}
+
+pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
+    let (_, config) = configured(flags)?;
+    let (url::Buffer::Redis(buffer), url::Store::Postgres(store)) = (&config.buffer, &config.store)
+    else {
+        let problem = "the phases are measured on a Redis and a PostgreSQL of yours; name them with \
+                       --buffer redis://… and --store postgres://…";
+        bail!(Error(problem.to_owned()))
+    };
+    if !(1..=1_000).contains(&args.pool) || !(1_000..=10_000_000).contains(&args.events) {
+        let problem = "--pool is 1 to 1000 and --events 1000 to 10000000";
+        bail!(Error(problem.to_owned()))
+    }
+    std::fs::create_dir_all(&args.out)
+        .with_context(|| format!("can't make {}; name another --out", args.out.display()))?;
+    let plan = Plan {
+        store: (**store).clone(),
+        buffer: (**buffer).clone(),
+        events: usize::try_from(args.events)?,
+        limit: args.limit,
+        pool: args.pool,
+        servers: servers(store, buffer).await?,
+        config,
+    };
+    let comparison = compare(&plan).await?;
+    write(&args, &comparison)?;
+    Ok(Exit::Done)
+}
+
+async fn compare(plan: &Plan) -> Result<Comparison> {
+    let mut phases = Vec::new();
+    out::note("1 of 3: one INSERT a payment …");
+    phases.push(in_schema(plan, 1, async |store| direct::one_by_one(plan, store).await).await?);
+    out::note("2 of 3: a pool of them …");
+    phases.push(in_schema(plan, 2, async |store| direct::pooled(plan, store).await).await?);
+    out::note("3 of 3: buffered, screened, in batches …");
+    phases.push(in_schema(plan, 3, async |store| buffered::run(plan, store).await).await?);
+    let (accepted, problems) = guarantee::asked(&plan.config.buffer).await?;
+    let setting = |name: &str, value: String| Setting::new(name, value);
+    Ok(Comparison {
+        title: "Three ways into PostgreSQL".to_owned(),
+        date: Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        machine: Machine::read(),
+        payload: "card payments of some 250 bytes of JSON, 15 columns, all indexes".to_owned(),
+        settings: vec![
+            setting("payments in each phase", grouped(u64::try_from(plan.events)?)),
+            setting("a direct phase ends after", format!("{} s", plan.limit.as_secs())),
+            setting("connections of phase 2", plan.pool.to_string()),
+            setting("batch of phase 3, at most", plan.config.engine.batch_max.to_string()),
+            setting("lanes of phase 3", plan.config.engine.lanes.to_string()),
+        ],
+        notes: [accepted].into_iter().chain(problems).collect(),
+        phases,
+    })
+}
+
+/// Runs `work` in a schema of its own, which is gone afterwards.
+async fn in_schema(
+    plan: &Plan,
+    phase: u8,
+    work: impl AsyncFnOnce(store_postgres::Options) -> Result<Figures>,
+) -> Result<Figures> {
+    let schema = format!("{}_bench_{phase}", plan.store.schema);
+    let store = store_postgres::Options { schema, exclusive: false, ..plan.store.clone() };
+    let made = store_postgres::migrate(&store).await?;
+    if made.from != 0 {
+        bail!("the schema {} is there already; drop it, then try again", store.schema);
+    }
+    let figures = work(store.clone()).await;
+    let discarded = store_postgres::discard(&store).await;
+    let figures = figures?;
+    discarded?;
+    Ok(figures)
+}
+
+/// The servers, as far as they run on this machine.
+async fn servers(
+    store: &store_postgres::Options,
+    buffer: &buffer_redis::Options,
+) -> Result<Vec<Server>> {
+    let postgres =
+        store_postgres::baseline::while_connected(store, |pid| processor::root_of(pid, "postgres"));
+    let redis = buffer_redis::inspect::process_ids(buffer).await?;
+    let redis = redis.into_iter().filter_map(|pid| processor::root_of(pid, "redis-server"));
+    let named = |name: &str, pids: Vec<u32>| Server { name: name.to_owned(), pids };
+    let all = [
+        named("PostgreSQL", postgres.await?.into_iter().collect()),
+        named("Redis", redis.collect()),
+    ];
+    Ok(all.into_iter().filter(|server| !server.pids.is_empty()).collect())
+}
+
+fn write(args: &Args, comparison: &Comparison) -> Result<()> {
+    let (text, json, html) = (comparison.text(), comparison.json(), comparison.html());
+    for (name, content) in [("phases.txt", &text), ("phases.json", &json), ("phases.html", &html)] {
+        let path = args.out.join(name);
+        std::fs::write(&path, content)
+            .with_context(|| format!("can't write {}", path.display()))?;
+    }
+    out::line(text.trim_end())?;
+    let dir = args.out.display();
+    out::line(format_args!("\nWritten: {dir}/phases.html, phases.json and phases.txt."))?;
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! `forebay monitor`: who holds what, live.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use buffer_redis::inspect::{self, Distribution, Member};
+use serde_json::json;
+
+use super::configured;
+use crate::config::{Error, Flags};
+use crate::exit::Exit;
+use crate::units::grouped;
+use crate::{out, signals, url};
+
+/// How often it looks.
+const EVERY: Duration = Duration::from_secs(1);
+/// Erases the screen and begins again at its top (ECMA-48: ED, CUP).
+const CLEAR: &str = "\u{1b}[2J\u{1b}[H";
+/// How wide a full bar is, in characters.
+const BAR: u64 = 24;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  forebay monitor --distribution
+  forebay monitor --distribution --once --json")]
+pub(crate) struct Args {
+    /// Which process holds which shards and leases
+    #[arg(long, required = true)]
+    distribution: bool,
+    /// Look once
+    #[arg(long)]
+    once: bool,
+    /// As JSON, one object for each look
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
+    let (_, config) = configured(flags)?;
+    let url::Buffer::Redis(options) = &config.buffer else {
+        let problem = "only a Redis is shared between processes; a journal or memory: is held by \
+                       one, and `forebay buffer stat` looks at it";
+        bail!(Error(problem.to_owned()))
+    };
+    let stop = signals::stop()?;
+    let live = std::io::stdout().is_terminal() && !args.once && !args.json;
+    loop {
+        let seen = inspect::distribution(options).await?;
+        if args.json {
+            out::line(as_json(&seen))?;
+        } else {
+            let clear = if live { CLEAR } else { "" };
+            out::line(format_args!("{clear}{}", drawn(&options.name, &seen)))?;
+        }
+        if args.once || stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
+            return Ok(Exit::Done);
+        }
+    }
+}
+
+fn drawn(name: &str, seen: &Distribution) -> String {
+    let waiting: u64 = seen.backlog.iter().sum();
+    let source = match seen.source {
+        0 => String::new(),
+        events => format!(", {} not yet routed", grouped(events)),
+    };
+    let mut lines = vec![
+        format!(
+            "{name}: {} processes, {} shards, {} events wait{source}",
+            seen.members.len(),
+            seen.backlog.len(),
+            grouped(waiting)
+        ),
+        String::new(),
+        "process           alive for  leases    leased     waits  shards".to_owned(),
+    ];
+    let most = seen.members.iter().map(|member| backlog(seen, member)).max().unwrap_or(0).max(1);
+    for member in &seen.members {
+        let behind = backlog(seen, member);
+        let bar = "█".repeat(usize::try_from(behind * BAR / most).unwrap_or(0));
+        lines.push(format!(
+            "{:<16}  {:>7.1} s  {:>6}  {:>8}  {:>8}  {}  {bar}",
+            member.id,
+            Duration::from_millis(alive_for_ms(seen, member)).as_secs_f64(),
+            member.leases,
+            grouped(member.events),
+            grouped(behind),
+            ranges(&member.shards),
+        ));
+    }
+    let free = free(seen);
+    if !free.is_empty() {
+        lines.push(format!("nobody holds      {}", ranges(&free)));
+    }
+    lines.join("\n")
+}
+
+/// How long a member counts as alive unless it is heard of again.
+fn alive_for_ms(seen: &Distribution, member: &Member) -> u64 {
+    u64::try_from(member.deadline_ms - seen.now_ms).unwrap_or(0)
+}
+
+/// The shards that nobody holds.
+fn free(seen: &Distribution) -> Vec<u16> {
+    let held = |shard: &u16| seen.members.iter().any(|member| member.shards.contains(shard));
+    let shards = u16::try_from(seen.backlog.len()).expect("shards are counted in 16 bits");
+    (0..shards).filter(|shard| !held(shard)).collect()
+}
+
+/// Events that wait in a member's shards.
+fn backlog(seen: &Distribution, member: &Member) -> u64 {
+    let waiting = |shard: &u16| seen.backlog.get(usize::from(*shard)).copied().unwrap_or(0);
+    member.shards.iter().map(waiting).sum()
+}
+
+/// `0-3 7 9-10`.
+fn ranges(shards: &[u16]) -> String {
+    let mut shards = shards.to_vec();
+    shards.sort_unstable();
+    let runs = shards.chunk_by(|a, b| a + 1 == *b).map(|run| match run {
+        [one] => one.to_string(),
+        run => format!("{}-{}", run[0], run[run.len() - 1]),
+    });
+    runs.collect::<Vec<_>>().join(" ")
+}
+
+fn as_json(seen: &Distribution) -> serde_json::Value {
+    let members: Vec<_> = seen
+        .members
+        .iter()
+        .map(|member| {
+            json!({
+                "id": member.id,
+                "alive_for_ms": alive_for_ms(seen, member),
+                "shards": member.shards,
+                "leases": member.leases,
+                "leased": member.events,
+                "waiting": backlog(seen, member),
+            })
+        })
+        .collect();
+    json!({
+        "members": members,
+        "waiting_by_shard": seen.backlog,
+        "free_shards": free(seen),
+        "not_routed": seen.source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(id: &str, shards: &[u16]) -> Member {
+        Member {
+            id: id.to_owned(),
+            deadline_ms: 10_240,
+            shards: shards.to_vec(),
+            leases: 2,
+            events: 1_500,
+        }
+    }
+
+    #[test]
+    fn each_process_has_a_line_with_its_shards_and_what_waits_in_them() {
+        let seen = Distribution {
+            now_ms: 1_000,
+            members: vec![member("a1", &[0, 1, 3]), member("b2", &[2])],
+            backlog: vec![10, 0, 0, 2, 1],
+            source: 7,
+        };
+        let drawn = drawn("tx_queue", &seen);
+        let lines: Vec<_> = drawn.lines().collect();
+        assert_eq!(lines[0], "tx_queue: 2 processes, 5 shards, 13 events wait, 7 not yet routed");
+        assert!(
+            lines[3].starts_with("a1                    9.2 s       2     1,500        12  0-1 3")
+        );
+        assert!(lines[3].ends_with(&"█".repeat(24)), "{}", lines[3]);
+        assert!(lines[4].ends_with("         0  2  "), "{}", lines[4]);
+        assert_eq!(lines[5], "nobody holds      4");
+        assert_eq!(as_json(&seen)["free_shards"], json!([4]));
+        assert_eq!(as_json(&seen)["members"][0]["waiting"], 12);
+    }
+
+    #[test]
+    fn shards_that_follow_each_other_are_drawn_together() {
+        assert_eq!(ranges(&[10, 0, 1, 2, 7, 9]), "0-2 7 9-10");
+        assert_eq!(ranges(&[]), "");
+    }
+}

@@ -1,0 +1,282 @@
+//! The verbs on Redis and PostgreSQL, as a user types them.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use testbed::Redis;
+
+use crate::layout::{Layout, NAME};
+use crate::rig::Rig;
+
+/// A payment as a foreign producer writes it.
+fn payment(id: &str, card: &str, merchant: &str) -> String {
+    format!(
+        r#"{{"tx_id":"{id}","card_number":"{card}","user_id":"u1","tier":"normal","amount":1000,
+"merchant":"{merchant}","category":"coffee","created_at":"2026-01-05T12:00:00Z"}}"#
+    )
+}
+
+/// Waits until as many payments are settled and dead as expected.
+fn wait(rig: &Rig, settled: usize, dead: usize) {
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        let rows = rig.postgres.query("SELECT count(*) FROM fds.transactions").unwrap();
+        let rows: usize = rows[0][0].as_deref().unwrap().parse().unwrap();
+        let letters: Value =
+            serde_json::from_str(&rig.verb(&["dead", "list", "--all", "--json"])).unwrap();
+        let letters = letters.as_array().unwrap().len();
+        if (rows, letters) == (settled, dead) {
+            return;
+        }
+        assert!(
+            Instant::now() < end,
+            "{rows} settled and {letters} dead, not {settled} and {dead}"
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn foreign_pushes_are_settled_and_each_bad_one_gets_one_clear_reason() {
+    let mut rig = Rig::start(Layout::List);
+    rig.add_worker();
+    let good = "4000123412341234";
+    let mut pushes: Vec<String> =
+        (0..1_000).map(|n| payment(&format!("tx-{n}"), good, "Cafe")).collect();
+    pushes.push(payment("tx-7", good, "Cafe"));
+    pushes.push(payment("long", "40001234123412341234", "Cafe"));
+    pushes.push(payment("short", "40001234", "Cafe"));
+    pushes.push(payment("nul", good, "Ca\\u0000fe"));
+    pushes.push("not json".to_owned());
+    for push in &pushes {
+        rig.redis().call(&["LPUSH", NAME, push]).unwrap();
+    }
+    wait(&rig, 1_000, 4);
+    let groups: Value = serde_json::from_str(&rig.verb(&["dead", "list", "--json"])).unwrap();
+    let mut reasons: Vec<_> = groups
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|group| {
+            (group["reason"].as_str().unwrap().to_owned(), group["count"].as_u64().unwrap())
+        })
+        .collect();
+    reasons.sort();
+    assert_eq!(reasons[0], ("card_number: must be 12 to 19 digits, nothing else".to_owned(), 2));
+    assert!(reasons[1].0.starts_with("event: "), "{reasons:?}");
+    assert!(reasons[2].0.starts_with("merchant: holds a control character"), "{reasons:?}");
+}
+
+#[test]
+fn foreign_stream_entries_are_settled() {
+    let mut rig = Rig::start(Layout::Sharded);
+    rig.add_worker();
+    for n in 0..200 {
+        let payment = payment(&format!("tx-{n}"), "4000123412341234", "Cafe");
+        rig.redis().call(&["XADD", NAME, "*", "data", &payment]).unwrap();
+    }
+    wait(&rig, 200, 0);
+}
+
+#[test]
+fn a_redis_that_may_lose_events_is_not_called_durable() {
+    let mut rig = Rig::start(Layout::List);
+    let check = |rig: &Rig| {
+        let ended =
+            rig.command(&["config", "check", "--set", "http.bind=127.0.0.1:0"]).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (ended.status.code().unwrap(), text(ended.stdout), text(ended.stderr))
+    };
+    let (code, stdout, stderr) = check(&rig);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert!(stdout.contains("Accepted payments survive"), "{stdout}");
+
+    rig.redis().call(&["CONFIG", "SET", "appendonly", "no"]).unwrap();
+    let (code, stdout, stderr) = check(&rig);
+    assert_eq!(code, 1);
+    assert!(stdout.contains("NOT DURABLE"), "{stdout}");
+    assert!(stderr.contains("appendonly yes"), "{stderr}");
+
+    rig.redis().call(&["CONFIG", "SET", "appendonly", "yes"]).unwrap();
+    rig.redis().call(&["CONFIG", "SET", "maxmemory", "100mb"]).unwrap();
+    rig.redis().call(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]).unwrap();
+    let (code, stdout, stderr) = check(&rig);
+    assert_eq!(code, 1);
+    assert!(stdout.contains("NOT DURABLE"), "{stdout}");
+    assert!(stderr.contains("noeviction"), "{stderr}");
+}
+
+#[test]
+fn the_distribution_shows_every_process_and_its_shards() {
+    let mut rig = Rig::start(Layout::List);
+    rig.add_worker();
+    rig.add_worker();
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        let seen = rig.verb(&["monitor", "--distribution", "--once", "--json"]);
+        let seen: Value = serde_json::from_str(&seen).unwrap();
+        let shards = |member: &Value| member["shards"].as_array().unwrap().len();
+        let mut held: Vec<_> = seen["members"].as_array().unwrap().iter().map(shards).collect();
+        held.sort_unstable();
+        if held == [8, 8] {
+            break;
+        }
+        assert!(Instant::now() < end, "the shards are not shared: {seen}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let drawn = rig.verb(&["monitor", "--distribution", "--once"]);
+    assert!(drawn.contains("2 processes, 16 shards, 0 events wait"), "{drawn}");
+}
+
+#[test]
+fn the_variables_of_the_reference_point_a_worker_at_both() {
+    let rig = Rig::start(Layout::List);
+    let redis = Redis::start().unwrap();
+    let (redis_address, pg_address) = (redis.address(), rig.postgres.address());
+    let port = |address: &str| address.rsplit(':').next().unwrap().to_owned();
+    let output = Command::new(env!("CARGO_BIN_EXE_forebay"))
+        .current_dir(rig.dir())
+        .args(["config", "check", "--set", "http.bind=127.0.0.1:0"])
+        .env("POSTGRES_HOST", "127.0.0.1")
+        .env("POSTGRES_PORT", port(&pg_address))
+        .env("POSTGRES_USER", "postgres")
+        .env("POSTGRES_PASSWORD", "unused")
+        .env("POSTGRES_DB", "forebay")
+        .env("POSTGRES_SCHEMA", "fds")
+        .env("REDIS_HOST", "127.0.0.1")
+        .env("REDIS_PORT", port(&redis_address))
+        .output()
+        .unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(stdout.contains(&format!("list tx_queue at {redis_address}")), "{stdout}");
+    assert!(stdout.contains(&format!("{pg_address}/forebay, schema fds")), "{stdout}");
+}
+
+#[test]
+fn a_full_buffer_refuses_and_the_generator_says_how_many() {
+    let rig = Rig::start(Layout::List);
+    let url = format!("{}&events_max=1000", rig.buffer_url());
+    let output = rig
+        .command(&["generate", "--to", &url, "--tps", "2000", "--duration", "2s"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("accepted 1,000") && !said.contains("refused 0,"), "{said}");
+}
+
+#[test]
+fn a_store_that_is_not_migrated_says_how() {
+    let rig = Rig::start(Layout::List);
+    let store = format!("{}?schema=other", rig.postgres.url());
+    let output = Command::new(env!("CARGO_BIN_EXE_forebay"))
+        .current_dir(rig.dir())
+        .args(["serve", "--roles", "worker", "--buffer", &rig.buffer_url(), "--store", &store])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("forebay store migrate"), "{said}");
+}
+
+#[test]
+fn while_redis_is_down_offers_spill_and_drain_in_order_when_it_is_back() {
+    let mut rig = Rig::start(Layout::List);
+    rig.add_worker();
+    let mut api = Api::start(&rig);
+    api.post("before", 202);
+    rig.redis().stop();
+    for n in 0..50 {
+        api.post(&format!("during-{n}"), 202);
+    }
+    let shown = api.metric("buffer_spill_size");
+    assert!(shown >= 50.0, "{shown} events are shown as spilled");
+    rig.redis().start_again().unwrap();
+    wait(&rig, 51, 0);
+    let end = Instant::now() + Duration::from_secs(20);
+    while api.metric("buffer_spill_size") > 0.0 {
+        assert!(Instant::now() < end, "the spill does not drain");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let rows = rig.postgres.query("SELECT tx_id FROM fds.transactions ORDER BY id").unwrap();
+    let ids: Vec<_> = rows.into_iter().map(|row| row[0].clone().unwrap()).collect();
+    let expect: Vec<_> = std::iter::once("before".to_owned())
+        .chain((0..50).map(|n| format!("during-{n}")))
+        .collect();
+    assert_eq!(ids, expect);
+}
+
+#[test]
+fn without_a_spill_a_redis_that_is_down_is_a_503_that_says_when_to_come_back() {
+    let mut rig = Rig::start(Layout::List);
+    let mut api = Api::start_with(&rig, &[]);
+    api.post("before", 202);
+    rig.redis().stop();
+    let answer = api.post("during", 503);
+    assert!(answer.to_lowercase().contains("retry-after"), "{answer}");
+}
+
+/// A `forebay serve --roles api` on the rig's buffer.
+struct Api {
+    child: std::process::Child,
+    address: String,
+}
+
+impl Api {
+    fn start(rig: &Rig) -> Self {
+        Self::start_with(rig, &["--set", "spill=journal:spill"])
+    }
+
+    fn start_with(rig: &Rig, args: &[&str]) -> Self {
+        use std::io::BufRead as _;
+        let mut child = rig
+            .command(&["serve", "--roles", "api", "--bind", "127.0.0.1:0", "--data", "api"])
+            .args(args)
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = lines
+            .find_map(|line| line.unwrap().strip_prefix("Listening on http://").map(str::to_owned))
+            .unwrap();
+        // Whoever writes to a pipe that nobody reads would be stopped by it.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, address }
+    }
+
+    /// Posts a payment; the whole answer, which must have this status.
+    fn post(&mut self, id: &str, status: u16) -> String {
+        let body = payment(id, "4000123412341234", "Cafe");
+        let head = format!(
+            "POST /v1/events HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        let answer = self.ask(&(head + &body));
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{id}: {answer}");
+        answer
+    }
+
+    fn metric(&mut self, name: &str) -> f64 {
+        let text = self.ask("GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let line = text.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(f64::NAN)
+    }
+
+    fn ask(&mut self, request: &str) -> String {
+        use std::io::{Read as _, Write as _};
+        let mut stream = std::net::TcpStream::connect(&self.address).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+}
+
+impl Drop for Api {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

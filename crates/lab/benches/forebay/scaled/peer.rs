@@ -1,0 +1,74 @@
+//! The consumer of the reference design, in Python, on the same servers in the same run.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use super::{Layout, Servers, pipeline, runtime};
+use crate::Scale;
+use crate::table::{Row, Target, paired};
+
+/// Runs the script with its Redis on our port: it takes the default one.
+const LAUNCH: &str = "\
+import functools, runpy, sys, redis.asyncio
+script, port = sys.argv[1], int(sys.argv[2])
+redis.asyncio.Redis = functools.partial(redis.asyncio.Redis, port=port)
+sys.argv = [script] + sys.argv[3:]
+runpy.run_path(script, run_name='__main__')
+";
+/// The table it writes to, with the indexes of the reference.
+const SCHEMA: &str = "\
+CREATE SCHEMA fds;
+CREATE TABLE fds.transactions (id SERIAL PRIMARY KEY, tx_id VARCHAR(50) UNIQUE NOT NULL, \
+card_number VARCHAR(20) NOT NULL, amount BIGINT NOT NULL, merchant VARCHAR(100), \
+is_fraud BOOLEAN DEFAULT false, fraud_rules TEXT[], created_at TIMESTAMP DEFAULT NOW(), \
+processed_at TIMESTAMP);
+CREATE INDEX ON fds.transactions (created_at);
+CREATE INDEX ON fds.transactions (card_number);
+CREATE INDEX ON fds.transactions (is_fraud) WHERE is_fraud = true;
+";
+
+pub(crate) fn run(scale: Scale) -> Result<Vec<Row>> {
+    let what = "Redis to PostgreSQL vs. the reference";
+    let Some(script) = std::env::var_os("BENCH_PEER").map(PathBuf::from) else {
+        let note = "not measured: BENCH_PEER names no reference_pipeline.py".to_owned();
+        let target = Target::None;
+        let (ours, ceiling, ratio) = (f64::NAN, None, None);
+        return Ok(vec![Row { what, unit: "payments/s", ours, ceiling, ratio, target, note }]);
+    };
+    let (count, theirs_count) = (scale.events(500_000), scale.events(100_000));
+    let runtime = runtime()?;
+    let mut pairs = Vec::new();
+    for _ in 0..3 {
+        let servers = runtime.block_on(Servers::start())?;
+        let ours = runtime.block_on(pipeline::settle(&servers, Layout::List, count))?;
+        drop(servers);
+        pairs.push((count as f64 / ours, consumed(&script, theirs_count)?));
+    }
+    let note = format!(
+        "{count} payments against {theirs_count} through reference_pipeline.py (asyncio, RPOP x \
+         500, rules, executemany); its table has fewer columns and indexes"
+    );
+    Ok(vec![paired(what, "payments/s", 4.0, &pairs, note)])
+}
+
+/// What the script says its consumer did in a second.
+fn consumed(script: &std::path::Path, count: usize) -> Result<f64> {
+    let redis = testbed::Redis::start()?;
+    let postgres = testbed::Postgres::start()?;
+    postgres.execute(SCHEMA)?;
+    let address = redis.address();
+    let port = address.rsplit(':').next().context("an address has a port")?;
+    let output = Command::new("python3")
+        .args(["-c", LAUNCH])
+        .arg(script)
+        .args([port, &count.to_string(), &postgres.url()])
+        .output()
+        .context("python3 can't be started")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "reference_pipeline.py needs redis and asyncpg: {said}");
+    let text = String::from_utf8(output.stdout)?;
+    let rate = text.lines().find_map(|line| line.strip_prefix("consumer tps "));
+    Ok(rate.context("it said no consumer tps")?.trim().parse()?)
+}

@@ -1,0 +1,124 @@
+//! Which of PostgreSQL's failures is whose fault.
+//!
+//! What a message may hold is a server's own sentence with its SQLSTATE, and names of columns and
+//! constraints. A server's DETAIL is left out: it repeats rows, and rows hold card numbers.
+
+use std::error::Error as _;
+use std::io;
+use std::io::ErrorKind::{InvalidData, InvalidInput};
+
+use store::Error;
+use tokio_postgres::error::DbError;
+
+/// When something failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// At the start, before anything was accepted: who starts it is there to mend what is wrong.
+    Open,
+    /// While rows are being written.
+    Write,
+    /// While something is looked up.
+    Read,
+}
+
+/// Sorts a failure.
+///
+/// Once the store runs, whatever is not a row's fault counts as an outage, a wrong password or a
+/// table that is gone too: passwords are rotated, rights are granted again, and a schema comes back
+/// with a backup. To stop for that would turn an outage of the database into one that needs a hand
+/// here as well, and nothing is lost by waiting: what was accepted is in the buffer.
+pub(crate) fn classify(error: &tokio_postgres::Error, stage: Stage) -> Error {
+    let said = text(error);
+    let Some(db) = error.as_db_error() else {
+        return if stage == Stage::Open && is_set_up_wrong(error) {
+            Error::Fatal(said)
+        } else {
+            Error::Unavailable(said)
+        };
+    };
+    let code = db.code().code();
+    match class(code) {
+        // Pages that can't be trusted stay so.
+        _ if matches!(code, "XX001" | "XX002") => {
+            Error::Fatal(format!("{said}; restore the database from a backup"))
+        }
+        "22" | "23" | "54" | "P0" if stage == Stage::Write => Error::Rejected(said),
+        "28" | "3D" | "3F" | "42" | "0A" if stage == Stage::Open => {
+            Error::Fatal(format!("{said}; {}", remedy(code)))
+        }
+        "28" | "3D" | "3F" | "42" => Error::Unavailable(format!("{said}; {}", remedy(code))),
+        _ => Error::Unavailable(said),
+    }
+}
+
+/// Whether the link, or the server behind it, is gone: other links to it are then no better.
+pub(crate) fn is_link(error: &tokio_postgres::Error) -> bool {
+    match error.as_db_error() {
+        // 57P01 to 57P03: the server ends, ended, or is not there yet.
+        Some(db) => class(db.code().code()) == "08" || db.code().code().starts_with("57P"),
+        None => true,
+    }
+}
+
+/// The failure in words: what it is, and what it comes from.
+pub(crate) fn text(error: &tokio_postgres::Error) -> String {
+    if let Some(db) = error.as_db_error() {
+        return of_server(db);
+    }
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(deeper) = cause {
+        let words = deeper.to_string();
+        if !said.ends_with(&words) {
+            said = format!("{said}: {words}");
+        }
+        cause = deeper.source();
+    }
+    said
+}
+
+fn of_server(db: &DbError) -> String {
+    let mut said = format!("{} [SQLSTATE {}", db.message(), db.code().code());
+    for (what, name) in [("constraint", db.constraint()), ("column", db.column())] {
+        if let Some(name) = name {
+            said = format!("{said}, {what} {name}");
+        }
+    }
+    said.push(']');
+    said
+}
+
+fn class(code: &str) -> &str {
+    code.get(..2).unwrap_or("")
+}
+
+fn remedy(code: &str) -> &'static str {
+    match code {
+        "28P01" => "give the right password (PGPASSWORD, or in the URL)",
+        "3D000" => "create the database, or name another one",
+        "42501" => "grant this role the rights it needs on the schema and its tables",
+        "42P01" | "42703" | "3F000" => {
+            "the schema is not as this program made it: restore it, or run `forebay store migrate`"
+        }
+        code if class(code) == "28" => {
+            "let this role log in from here (pg_hba.conf), or name another"
+        }
+        _ => "the server does not know what this program needs; PostgreSQL 12 or later is needed",
+    }
+}
+
+/// Whether connecting failed for what was configured here, rather than for what is down.
+fn is_set_up_wrong(error: &tokio_postgres::Error) -> bool {
+    // The library does not tell kinds apart in any other way.
+    match error.to_string().as_str() {
+        "invalid configuration" | "authentication error" => true,
+        // A server that went away in the middle is an I/O error here too, of another kind.
+        "error performing TLS handshake" => match error.source() {
+            Some(cause) => cause
+                .downcast_ref::<io::Error>()
+                .is_none_or(|cause| matches!(cause.kind(), InvalidData | InvalidInput)),
+            None => true,
+        },
+        _ => false,
+    }
+}

@@ -1,0 +1,218 @@
+//! Reading a store from outside: for audits, and for tools that look at a store another process is
+//! settling into.
+//!
+//! Connections here can't write and claim nothing.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use store::Error;
+use store::card::Fingerprint;
+use tokio::sync::Mutex;
+use tokio_postgres::{Client, Row};
+
+use crate::error::{Stage, classify, text};
+use crate::link::Link;
+use crate::options::Role;
+use crate::schema::Schema;
+use crate::time::Timestamp;
+use crate::{Options, link, migrations, tls};
+
+mod check;
+
+/// Rows fetched at once.
+const PAGE_ROWS: i64 = 10_000;
+
+/// A store, open for reading.
+pub struct View {
+    schema: Schema,
+    /// One transaction at a time.
+    link: Mutex<Link>,
+}
+
+/// One settled payment, as far as an audit needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payment<'a> {
+    /// The producer's identity.
+    pub tx_id: &'a str,
+    /// In KRW.
+    pub amount: i64,
+    /// Keyed hash of the card number.
+    pub card_fingerprint: Fingerprint,
+    /// Whether any rule fired.
+    pub is_fraud: bool,
+    /// Names of the rules that fired, as a JSON array; `[]` when none did.
+    pub fraud_rules: &'a str,
+    /// Event time.
+    pub created_at_ms: i64,
+    /// When the buffer accepted it.
+    pub accepted_at_ms: i64,
+    /// When it was settled.
+    pub processed_at_ms: Option<i64>,
+}
+
+/// How many there are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Payments.
+    pub total: u64,
+    /// Different `tx_id`s among them, counted without the index that keeps them unique.
+    pub distinct: u64,
+    /// Payments that some rule fired for.
+    pub flagged: u64,
+    /// For each rule that fired at least once, how many payments it fired for.
+    pub flagged_by_rule: BTreeMap<String, u64>,
+}
+
+/// Opens the store that `options` name. [`Options::create`] and [`Options::exclusive`] are passed
+/// over.
+///
+/// # Errors
+/// [`Error::Fatal`] when there is no store, or not of the schema this program knows;
+/// [`Error::Unavailable`] when the server can't be reached.
+pub async fn open(options: &Options) -> Result<View, Error> {
+    let opened = async {
+        let schema = options.check().map_err(Error::Fatal)?;
+        let link = Link::open(options, Role::Inspect, tls::connector(options)?).await?;
+        let bound = options.patience();
+        link::within(bound, migrations::checked(&link.client, &schema)).await?;
+        Ok(View { schema, link: Mutex::new(link) })
+    };
+    opened.await.map_err(|error| crate::store::at(options, error))
+}
+
+impl View {
+    /// Hands every payment that was settled when this began to `each`, in order of settling. All of
+    /// them are from one snapshot: read page by page without one, a batch that commits late would
+    /// be missed where its ids are lower than those already read.
+    ///
+    /// # Errors
+    /// If the store can't be read. Rows read until then have been handed over.
+    pub async fn payments(&self, mut each: impl FnMut(Payment<'_>)) -> Result<(), Error> {
+        let link = self.link.lock().await;
+        let client = begun(&link).await?;
+        // By id: an audit must not trust the index on `tx_id`, which it is checking.
+        let page = format!(
+            "SELECT id, tx_id, amount, card_fingerprint, is_fraud, \
+                    array_to_json(fraud_rules)::text, created_at, accepted_at, processed_at \
+             FROM {}.transactions WHERE id > $1 ORDER BY id LIMIT $2",
+            self.schema
+        );
+        let page = client.prepare(&page).await.map_err(|error| unread(&error))?;
+        let mut after = i64::MIN;
+        loop {
+            let rows = client.query(&page, &[&after, &PAGE_ROWS]).await;
+            let rows = rows.map_err(|error| unread(&error))?;
+            for row in &rows {
+                hand(row, &mut each).map_err(|error| unread(&error))?;
+            }
+            match rows.last() {
+                Some(last) => after = last.get(0),
+                None => break,
+            }
+        }
+        ended(client).await
+    }
+
+    /// Counts everything, from one moment. Reads the whole table.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn counts(&self) -> Result<Counts, Error> {
+        let link = self.link.lock().await;
+        let client = begun(&link).await?;
+        let counts = self.counted(client).await.map_err(|error| unread(&error))?;
+        ended(client).await?;
+        Ok(counts)
+    }
+
+    async fn counted(&self, client: &Client) -> Result<Counts, tokio_postgres::Error> {
+        // What is counted must not come from the indexes that are to be checked.
+        client
+            .batch_execute(
+                "SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; \
+                 SET LOCAL enable_bitmapscan = off",
+            )
+            .await?;
+        let totals = format!(
+            "SELECT count(*), count(DISTINCT tx_id), count(*) FILTER (WHERE is_fraud) \
+             FROM {}.transactions",
+            self.schema
+        );
+        let totals = client.query_one(&totals, &[]).await?;
+        let by_rule = format!(
+            "SELECT rule, count(*) FROM {}.transactions, unnest(fraud_rules) AS rule \
+             WHERE is_fraud GROUP BY rule",
+            self.schema
+        );
+        let by_rule = client.query(&by_rule, &[]).await?;
+        let flagged_by_rule = by_rule.iter().map(|row| Ok((row.try_get(0)?, count(row, 1)?)));
+        Ok(Counts {
+            total: count(&totals, 0)?,
+            distinct: count(&totals, 1)?,
+            flagged: count(&totals, 2)?,
+            flagged_by_rule: flagged_by_rule.collect::<Result<_, tokio_postgres::Error>>()?,
+        })
+    }
+
+    /// What is wrong with the store as it is, one sentence for each; empty when nothing is. Reads
+    /// the whole table.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn check(&self) -> Result<Vec<String>, Error> {
+        let link = self.link.lock().await;
+        let client = begun(&link).await?;
+        let found = check::problems(client, &self.schema).await;
+        let found = found.map_err(|error| unread(&error))?;
+        ended(client).await?;
+        Ok(found)
+    }
+}
+
+impl fmt::Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View").field("schema", &self.schema).finish_non_exhaustive()
+    }
+}
+
+/// The connection, in a snapshot of its own. One that an earlier failure left open is ended first.
+async fn begun(link: &Link) -> Result<&Client, Error> {
+    let begin = "ROLLBACK; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+    link.client.batch_execute(begin).await.map_err(|error| unread(&error))?;
+    Ok(&link.client)
+}
+
+async fn ended(client: &Client) -> Result<(), Error> {
+    client.batch_execute("COMMIT").await.map_err(|error| unread(&error))
+}
+
+fn unread(error: &tokio_postgres::Error) -> Error {
+    match error.as_db_error() {
+        Some(_) => classify(error, Stage::Read),
+        None => Error::Unavailable(text(error)),
+    }
+}
+
+fn hand(row: &Row, each: &mut impl FnMut(Payment<'_>)) -> Result<(), tokio_postgres::Error> {
+    let fingerprint: &[u8] = row.try_get(3)?;
+    let ms = |column| row.try_get::<_, Timestamp>(column).map(Timestamp::ms);
+    each(Payment {
+        tx_id: row.try_get(1)?,
+        amount: row.try_get(2)?,
+        card_fingerprint: Fingerprint(
+            fingerprint.try_into().expect("a constraint of the table keeps it at 16 bytes"),
+        ),
+        is_fraud: row.try_get(4)?,
+        fraud_rules: row.try_get(5)?,
+        created_at_ms: ms(6)?,
+        accepted_at_ms: ms(7)?,
+        processed_at_ms: row.try_get::<_, Option<Timestamp>>(8)?.map(Timestamp::ms),
+    });
+    Ok(())
+}
+
+/// A column that counts something.
+fn count(row: &Row, column: usize) -> Result<u64, tokio_postgres::Error> {
+    row.try_get::<_, i64>(column).map(i64::unsigned_abs)
+}

@@ -1,0 +1,183 @@
+//! Settling a batch: one transaction, one binary COPY.
+//!
+//! ```text
+//!  client                                   server
+//!  BEGIN; SELECT term │ COPY          ──►
+//!                                     ◄──   term │ ready for rows
+//!  rows … │ COMMIT                    ──►
+//!                                     ◄──   rows copied │ committed
+//! ```
+//!
+//! Two round trips for a batch of any size. A batch that holds a duplicate fails as a whole at the
+//! unique index, and only then is looked up which rows it was. Copying into a staging table and
+//! merging what is new from there would settle the rest at once, but it would be wrong: rows of the
+//! same card behind the duplicate were screened as if it had not been there before, and have to be
+//! screened again.
+
+use std::collections::HashSet;
+use std::pin::pin;
+
+use bytes::Bytes;
+use futures_util::SinkExt;
+use model::clock::EpochMs;
+use store::{Error, Row, Settlement};
+use tokio::time::timeout;
+use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::error::SqlState;
+
+use crate::encode;
+use crate::error::{Stage, text};
+use crate::schema::Schema;
+use crate::session::{Pool, Session};
+
+/// Ends the transaction. A commit may wait for a standby, and what ends that wait early (a timeout,
+/// a request to cancel) makes the server commit without it and answer as if all were well. So
+/// nothing but this end's own patience bounds a commit.
+const COMMIT: &str = "SET LOCAL statement_timeout = 0; COMMIT";
+
+/// The statements, for one schema.
+#[derive(Debug)]
+pub(crate) struct Statements {
+    begin: String,
+    begin_in_term: String,
+    copy: String,
+    existing: String,
+}
+
+impl Statements {
+    pub(crate) fn new(schema: &Schema) -> Self {
+        Self {
+            begin: "BEGIN".into(),
+            begin_in_term: format!("BEGIN; SELECT term FROM {schema}.settling_term"),
+            copy: format!(
+                "COPY {schema}.transactions ({}) FROM STDIN (FORMAT binary)",
+                encode::COLUMNS
+            ),
+            existing: format!("SELECT tx_id FROM {schema}.transactions WHERE tx_id = ANY($1)"),
+        }
+    }
+}
+
+/// How an attempt ended that did not commit.
+enum Failure {
+    Database(tokio_postgres::Error),
+    /// The store is in another term than this process.
+    Superseded,
+}
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// Writes `rows`, or nothing. With `term`, only if the store is in that term.
+pub(crate) async fn settle(
+    pool: &Pool,
+    statements: &Statements,
+    rows: &[Row],
+    now_ms: EpochMs,
+    term: Option<i64>,
+) -> Result<Settlement, Error> {
+    let chunks = encode::rows(rows, now_ms)?;
+    let mut session = pool.session(Stage::Write).await?;
+    let bound = session.bound();
+    // A session that is dropped on the way out is thrown away with its transaction.
+    let failure = match timeout(bound, copy(&mut session, statements, chunks, term)).await {
+        Ok(Ok(())) => {
+            session.keep();
+            return Ok(Settlement::Settled);
+        }
+        Ok(Err(failure)) => failure,
+        Err(_) => return Err(session.late()),
+    };
+    match failure {
+        Failure::Superseded => Err(crate::claim::superseded()),
+        Failure::Database(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
+            let found = duplicates(&session, statements, rows, &error).await?;
+            session.keep();
+            Ok(found)
+        }
+        Failure::Database(error) => {
+            let failed = session.failed(&error);
+            if matches!(failed, Error::Rejected(_)) {
+                session.bounded(session.client().batch_execute("ROLLBACK")).await?;
+                session.keep();
+            }
+            Err(failed)
+        }
+    }
+}
+
+/// The transaction.
+async fn copy(
+    session: &mut Session<'_>,
+    statements: &Statements,
+    chunks: Vec<Bytes>,
+    term: Option<i64>,
+) -> Result<(), Failure> {
+    let copy = session.client().prepare_cached(&statements.copy).await?;
+    let begin = if term.is_some() { &statements.begin_in_term } else { &statements.begin };
+    // Requests go out in the order in which they are first polled, which is the order named here.
+    let (begun, sink) = tokio::join!(
+        session.client().simple_query(begin),
+        session.client().copy_in::<_, Bytes>(&copy)
+    );
+    let begun = begun?;
+    let mut sink = pin!(sink?);
+    if let Some(ours) = term {
+        let theirs = begun.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0)?.parse::<i64>().ok(),
+            _ => None,
+        });
+        if theirs != Some(ours) {
+            return Err(Failure::Superseded);
+        }
+    }
+    for chunk in chunks {
+        // A link that breaks here says why when the end is read.
+        if sink.feed(chunk).await.is_err() {
+            break;
+        }
+    }
+    session.set_cancel(false);
+    let (copied, committed) =
+        tokio::join!(sink.as_mut().finish(), session.client().batch_execute(COMMIT));
+    if let Err(error) = copied {
+        // The server refused to commit what had failed; the transaction is still to be ended.
+        session.set_cancel(true);
+        return Err(error.into());
+    }
+    committed?;
+    session.set_cancel(true);
+    Ok(())
+}
+
+/// Which of `rows` a batch was refused for.
+async fn duplicates(
+    session: &Session<'_>,
+    statements: &Statements,
+    rows: &[Row],
+    refusal: &tokio_postgres::Error,
+) -> Result<Settlement, Error> {
+    let ids: Vec<&str> = rows.iter().map(|row| row.tx_id.as_str()).collect();
+    let client = session.client();
+    let existing = session.bounded(async {
+        client.batch_execute("ROLLBACK").await?;
+        let existing = client.prepare_cached(&statements.existing).await?;
+        client.query(&existing, &[&ids]).await
+    });
+    let existing = existing.await?;
+    // An id seen before is in the store, or in front of this one.
+    let mut seen: HashSet<&str> = existing.iter().map(|row| row.get(0)).collect();
+    let repeated = |(index, id)| (!seen.insert(id)).then_some(index);
+    let indexes: Vec<usize> = ids.into_iter().enumerate().filter_map(repeated).collect();
+    if indexes.is_empty() {
+        return Err(Error::Unavailable(format!(
+            "{}, but none of the batch is there now; if that goes on, the sequence behind \
+             transactions.id is behind the table: set it past max(id)",
+            text(refusal)
+        )));
+    }
+    Ok(Settlement::Duplicates(indexes))
+}

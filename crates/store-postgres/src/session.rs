@@ -1,0 +1,191 @@
+//! Connections for work: borrowed from a pool, bounded in time, and thrown away on any doubt.
+
+use std::time::Duration;
+
+use deadpool_postgres::{
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Metrics, Object, PoolError,
+    RecyclingMethod, Runtime, TimeoutType, Timeouts,
+};
+use store::Error;
+use tokio::time::timeout;
+use tokio_postgres::CancelToken;
+
+use crate::error::{Stage, classify, is_link};
+use crate::options::Role;
+use crate::{Options, tls};
+
+/// A connection that lay idle for longer is asked whether it still works before it is used.
+const IDLE_TRUSTED: Duration = Duration::from_secs(30);
+
+pub(crate) struct Pool {
+    inner: deadpool_postgres::Pool,
+    tls: tls::Connector,
+    bound: Duration,
+    connect_timeout: Duration,
+}
+
+impl Pool {
+    /// Connects to nothing yet.
+    pub(crate) fn new(options: &Options, tls: tls::Connector) -> Result<Self, Error> {
+        let recycling_method = RecyclingMethod::Fast;
+        let manager = Manager::from_config(
+            options.config(Role::Work),
+            tls.clone(),
+            ManagerConfig { recycling_method },
+        );
+        let inner = deadpool_postgres::Pool::builder(manager)
+            .max_size(options.pool_max)
+            .runtime(Runtime::Tokio1)
+            .timeouts(Timeouts {
+                wait: Some(options.patience()),
+                create: Some(options.connect_timeout_of_all()),
+                recycle: Some(options.connect_timeout()),
+            })
+            .pre_recycle(Hook::async_fn(|client: &mut ClientWrapper, metrics: &Metrics| {
+                let trusted = metrics.last_used() < IDLE_TRUSTED;
+                Box::pin(async move {
+                    if !trusted {
+                        client.batch_execute("").await.map_err(HookError::Backend)?;
+                    }
+                    Ok(())
+                })
+            }))
+            .build()
+            .map_err(|error| Error::Fatal(format!("no pool can be made: {error}")))?;
+        Ok(Self {
+            inner,
+            tls,
+            bound: options.patience(),
+            connect_timeout: options.connect_timeout_of_all(),
+        })
+    }
+
+    /// A connection, within the time that waiting and connecting may take.
+    pub(crate) async fn session(&self, stage: Stage) -> Result<Session<'_>, Error> {
+        let object = self.inner.get().await;
+        self.count();
+        let object = object.map_err(|error| match error {
+            PoolError::Backend(error) => match classify(&error, stage) {
+                // Connecting sends no row that could be at fault.
+                Error::Rejected(said) => Error::Unavailable(said),
+                other => other,
+            },
+            PoolError::Timeout(TimeoutType::Wait) => Error::Unavailable(format!(
+                "all {} connections were in use for {} ms",
+                self.inner.status().max_size,
+                self.bound.as_millis()
+            )),
+            PoolError::Timeout(_) => {
+                let ms = self.connect_timeout.as_millis();
+                Error::Unavailable(format!("no server answered within {ms} ms"))
+            }
+            PoolError::Closed => Error::Fatal("it is closed".into()),
+            other => Error::Unavailable(other.to_string()),
+        })?;
+        Ok(Session { pool: self, object: Some(object), stage, cancel: true })
+    }
+
+    /// Gives no connection away any more, and closes those that lie idle.
+    pub(crate) fn close(&self) {
+        self.inner.close();
+        self.count();
+    }
+
+    /// Closes what lies idle: the server that it leads to was found to be gone.
+    fn distrust(&self) {
+        self.inner.retain(|_, _| false);
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a pool has a thousand connections at most")]
+    fn count(&self) {
+        let status = self.inner.status();
+        metrics::gauge!("store_pool_connections").set(status.size as f64);
+        metrics::gauge!("store_pool_idle").set(status.available as f64);
+        metrics::gauge!("store_pool_waiting").set(status.waiting as f64);
+    }
+
+    /// Asks the server, beside the connection, to stop what it is doing for it.
+    fn cancel(&self, token: CancelToken) {
+        let (tls, bound) = (self.tls.clone(), self.connect_timeout);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                match timeout(bound, token.cancel_query(tls)).await {
+                    Ok(Ok(())) => {}
+                    // The server's own timeout ends it then.
+                    Ok(Err(error)) => tracing::debug!(%error, "a statement was not cancelled"),
+                    Err(_) => tracing::debug!("a statement was not cancelled in time"),
+                }
+            });
+        }
+    }
+}
+
+/// A borrowed connection. Dropping it throws the connection away, with whatever transaction it was
+/// in, and cancels the statement that runs; only [`Session::keep`] gives it back.
+pub(crate) struct Session<'p> {
+    pool: &'p Pool,
+    object: Option<Object>,
+    stage: Stage,
+    cancel: bool,
+}
+
+impl Session<'_> {
+    pub(crate) fn client(&self) -> &ClientWrapper {
+        self.object.as_ref().expect("it is there until it is kept or dropped")
+    }
+
+    /// Whether dropping the session cancels the statement that runs.
+    pub(crate) fn set_cancel(&mut self, cancel: bool) {
+        self.cancel = cancel;
+    }
+
+    /// Runs `work` on this connection, for a little longer than the server lets a statement run.
+    pub(crate) async fn bounded<T>(
+        &self,
+        work: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, Error> {
+        match timeout(self.pool.bound, work).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(self.failed(&error)),
+            Err(_) => Err(self.late()),
+        }
+    }
+
+    pub(crate) fn bound(&self) -> Duration {
+        self.pool.bound
+    }
+
+    /// What a failure on this connection means.
+    pub(crate) fn failed(&self, error: &tokio_postgres::Error) -> Error {
+        if is_link(error) {
+            self.pool.distrust();
+        }
+        classify(error, self.stage)
+    }
+
+    /// The server neither answered nor gave up.
+    pub(crate) fn late(&self) -> Error {
+        self.pool.distrust();
+        let ms = self.pool.bound.as_millis();
+        Error::Unavailable(format!("the server did not answer within {ms} ms"))
+    }
+
+    /// Gives the connection back to the pool. Only for one that is in no transaction.
+    pub(crate) fn keep(mut self) {
+        drop(self.object.take());
+        self.pool.count();
+    }
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        if let Some(object) = self.object.take() {
+            let client = Object::take(object);
+            if self.cancel && !client.is_closed() {
+                self.pool.cancel(client.cancel_token());
+            }
+            drop(client);
+            self.pool.count();
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The store as its users hold it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use model::clock::Clock;
+use store::card::Fingerprint;
+use store::{Completion, Completions, Error, History, Payments, Row, Settlement};
+use tokio::sync::{RwLock, RwLockReadGuard};
+
+use crate::claim::Claim;
+use crate::session::Pool;
+use crate::{Options, completions, history, migrations, payments, tls};
+
+/// An open store. Dropping it lets go of the claim and waits for nothing; [`Store::close`] waits.
+pub struct Store {
+    pool: Pool,
+    clock: Arc<dyn Clock>,
+    claim: Claim,
+    /// Whether it is closed. Read for as long as a call lasts, so that closing waits for them.
+    closed: RwLock<bool>,
+    payments: payments::Statements,
+    histories: history::Statements,
+    completion: String,
+    shown: String,
+}
+
+impl Store {
+    /// Opens the store: brings the schema up with [`Options::create`], checks it, and claims it,
+    /// for this process alone with [`Options::exclusive`] and beside others without.
+    ///
+    /// A role that is to settle, and to change no schema, needs USAGE on the schema, SELECT on its
+    /// tables, INSERT on `transactions` and `pipeline_completion_log`, and UPDATE on
+    /// `settling_term`.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] when an option is wrong, the role may not do what it has to, the schema is
+    /// not there or not of this program's version, or another process holds a claim that excludes
+    /// this one; [`Error::Unavailable`] when the server can't be reached or takes no writes.
+    pub async fn open(options: Options, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        Self::opened(&options, clock).await.map_err(|error| at(&options, error))
+    }
+
+    async fn opened(options: &Options, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        let schema = options.check().map_err(Error::Fatal)?;
+        let tls = tls::connector(options)?;
+        if options.create {
+            migrations::run(options, &schema, tls.clone()).await?;
+        } else {
+            migrations::check(options, &schema, tls.clone()).await?;
+        }
+        let claim = Claim::take(options, &schema, tls.clone()).await?;
+        Ok(Self {
+            pool: Pool::new(options, tls)?,
+            clock,
+            claim,
+            closed: RwLock::new(false),
+            payments: payments::Statements::new(&schema),
+            histories: history::Statements::new(&schema),
+            completion: completions::statement(&schema),
+            shown: options.to_string(),
+        })
+    }
+
+    /// Waits for the calls that run, closes the connections, and lets go of the claim. A second
+    /// call does nothing. Later calls fail.
+    ///
+    /// # Errors
+    /// None today; the claim is the server's to take back when it can't be given.
+    pub async fn close(&self) -> Result<(), Error> {
+        let mut closed = self.closed.write().await;
+        *closed = true;
+        self.pool.close();
+        self.claim.release().await;
+        Ok(())
+    }
+
+    async fn entered(&self) -> Result<RwLockReadGuard<'_, bool>, Error> {
+        let closed = self.closed.read().await;
+        if *closed { Err(Error::Fatal("it is closed".into())) } else { Ok(closed) }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("at", &self.shown).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Payments for Store {
+    async fn settle(&self, rows: Vec<Row>) -> Result<Settlement, Error> {
+        let _open = self.entered().await?;
+        if rows.is_empty() {
+            return Ok(Settlement::Settled);
+        }
+        let term = self.claim.term()?;
+        let began = Instant::now();
+        let now_ms = self.clock.now_ms();
+        let settled = payments::settle(&self.pool, &self.payments, &rows, now_ms, term).await;
+        match &settled {
+            Ok(Settlement::Settled) => {
+                metrics::histogram!("store_commit_seconds").record(began.elapsed());
+                let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
+                metrics::counter!("store_rows_total").increment(count);
+            }
+            Ok(Settlement::Duplicates(_)) => {}
+            Err(error) => tracing::warn!(%error, "a transaction failed"),
+        }
+        settled
+    }
+
+    async fn histories(
+        &self,
+        cards: &[Fingerprint],
+        recent_max: usize,
+    ) -> Result<Vec<History>, Error> {
+        let _open = self.entered().await?;
+        if cards.is_empty() {
+            return Ok(Vec::new());
+        }
+        history::read(&self.pool, &self.histories, cards, recent_max).await
+    }
+
+    async fn is_empty(&self) -> Result<bool, Error> {
+        let _open = self.entered().await?;
+        history::is_empty(&self.pool, &self.histories).await
+    }
+}
+
+#[async_trait]
+impl Completions for Store {
+    async fn complete(&self, completion: Completion) -> Result<(), Error> {
+        let _open = self.entered().await?;
+        completions::complete(&self.pool, &self.completion, &completion).await
+    }
+}
+
+/// Adds which store it is to an error of opening it.
+pub(crate) fn at(options: &Options, error: Error) -> Error {
+    match error {
+        Error::Unavailable(text) => Error::Unavailable(format!("{options}: {text}")),
+        Error::Rejected(text) => Error::Rejected(format!("{options}: {text}")),
+        Error::Fatal(text) => Error::Fatal(format!("{options}: {text}")),
+    }
+}

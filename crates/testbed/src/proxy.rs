@@ -1,0 +1,150 @@
+//! A proxy in front of a server, which fails on command.
+
+mod link;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::port::Port;
+
+/// How soon a change of fault is noticed by whoever waits for something else.
+const POLL: Duration = Duration::from_millis(5);
+
+/// What a proxy does to every connection, new ones and those that are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Passes on everything.
+    None,
+    /// Passes on everything, each way this much later, so that a round trip takes twice as much
+    /// longer.
+    Delay(Duration),
+    /// Passes on what the client sends, and swallows what the server answers. A connection that
+    /// lost an answer this way is cut when the fault ends: no network leaves a hole in a stream.
+    DropReplies,
+    /// Passes on nothing and keeps every connection open. What was sent meanwhile arrives when the
+    /// fault ends.
+    HalfOpen,
+    /// Cuts every connection and refuses new ones.
+    Refuse,
+}
+
+/// What the threads share.
+#[derive(Debug)]
+struct Orders {
+    fault: Fault,
+    /// Counts the cuts; a connection that began under an earlier count is to end.
+    cuts: u64,
+    ended: bool,
+}
+
+/// A proxy with threads of its own; ends when dropped, cutting what is connected.
+#[derive(Debug)]
+pub struct Proxy {
+    address: String,
+    orders: Arc<Mutex<Orders>>,
+    door: Option<JoinHandle<()>>,
+}
+
+impl Proxy {
+    /// Starts a proxy for the server at `upstream` (`127.0.0.1:PORT`), which may come later.
+    ///
+    /// # Errors
+    /// If `upstream` is no address, or there is no free port.
+    pub fn start(upstream: &str) -> Result<Self> {
+        let upstream: SocketAddr =
+            upstream.parse().with_context(|| format!("`{upstream}` is no address"))?;
+        let port = Port::free()?;
+        let address = port.address();
+        let listener = listen(&port)?;
+        let orders = Orders { fault: Fault::None, cuts: 0, ended: false };
+        let orders = Arc::new(Mutex::new(orders));
+        let door = {
+            let orders = Arc::clone(&orders);
+            thread::Builder::new()
+                .name("proxy".into())
+                .spawn(move || keep_door(&port, listener, upstream, &orders))
+                .context("no thread for the proxy")?
+        };
+        Ok(Self { address, orders, door: Some(door) })
+    }
+
+    /// `127.0.0.1:PORT`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.address.clone()
+    }
+
+    /// Changes what happens from now on, within some milliseconds.
+    pub fn set(&self, fault: Fault) {
+        let mut orders = lock(&self.orders);
+        orders.fault = fault;
+        if fault == Fault::Refuse {
+            orders.cuts += 1;
+        }
+    }
+
+    /// Resets every connection there is, within some milliseconds; new ones are accepted.
+    pub fn cut(&self) {
+        lock(&self.orders).cuts += 1;
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        {
+            let mut orders = lock(&self.orders);
+            orders.ended = true;
+            orders.cuts += 1;
+        }
+        if let Some(door) = self.door.take() {
+            // A panic over there has been printed, and there is nothing to add in a drop.
+            let _ = door.join();
+        }
+    }
+}
+
+fn lock(orders: &Mutex<Orders>) -> MutexGuard<'_, Orders> {
+    orders.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn listen(port: &Port) -> Result<TcpListener> {
+    let listener = port.listen()?;
+    listener.set_nonblocking(true).context("the listener can't be polled")?;
+    Ok(listener)
+}
+
+/// Lets connections in, each to a thread of its own, and closes the door while it is to refuse.
+fn keep_door(
+    port: &Port,
+    listener: TcpListener,
+    upstream: SocketAddr,
+    orders: &Arc<Mutex<Orders>>,
+) {
+    let mut listener = Some(listener);
+    loop {
+        let (ended, refuse, cuts) = {
+            let orders = lock(orders);
+            (orders.ended, orders.fault == Fault::Refuse, orders.cuts)
+        };
+        if ended {
+            return;
+        }
+        if refuse {
+            listener = None;
+        } else if listener.is_none() {
+            // Tried again at the next turn if it fails.
+            listener = listen(port).ok();
+        }
+        match listener.as_ref().map(TcpListener::accept) {
+            Some(Ok((client, _))) => {
+                let orders = Arc::clone(orders);
+                thread::spawn(move || link::keep(client, upstream, &orders, cuts));
+            }
+            Some(Err(_)) | None => thread::sleep(POLL),
+        }
+    }
+}
