@@ -18,7 +18,8 @@ use crate::options::{Layout, Options, Poll};
 use crate::shared::Shared;
 
 /// How long one read blocks.
-const BLOCK: Duration = Duration::from_secs(1);
+const BLOCK_MS: u64 = 1_000;
+const BLOCK: Duration = Duration::from_millis(BLOCK_MS);
 /// Between two rings: those who were woken first have to look.
 const PAUSE: Duration = Duration::from_millis(2);
 /// After a read that failed.
@@ -64,7 +65,7 @@ pub(crate) async fn ring(shared: Arc<Shared>) {
             shards.retain(|_, shard| !shard.draining);
             let name = &shared.options.name;
             let mut cmd = redis::cmd("XREAD");
-            cmd.arg("COUNT").arg(1).arg("BLOCK").arg(BLOCK.as_millis() as u64);
+            cmd.arg("COUNT").arg(1).arg("BLOCK").arg(BLOCK_MS);
             cmd.arg("STREAMS").arg(name);
             for index in shards.keys() {
                 cmd.arg(format!("{{{name}}}:{index}"));

@@ -80,7 +80,8 @@ impl Connection {
     ) -> RedisResult<T> {
         let late = || RedisError::from((ErrorKind::Io, "no reply came in time"));
         // A cluster's client tries other nodes within this time.
-        let result = timeout(self.response_timeout * 2, reply).await.unwrap_or_else(|_| Err(late()));
+        let result =
+            timeout(self.response_timeout * 2, reply).await.unwrap_or_else(|_| Err(late()));
         if let Err(error) = &result
             && breaks(error)
         {

@@ -31,10 +31,8 @@ pub(crate) fn words(found: &Durability) -> &'static str {
 
 /// Asks the node that holds the buffer.
 pub(crate) async fn read(shared: &Shared) -> Result<Durability, Error> {
-    let (_, maxmemory_bytes, policy, aof, _): (u64, u64, String, String, i64) = shared
-        .call(&shared.rest, &shared.scripts.memory, |_| {})
-        .await
-        .map_err(Failure::error)?;
+    let (_, maxmemory_bytes, policy, aof, _): (u64, u64, String, String, i64) =
+        shared.call(&shared.rest, &shared.scripts.memory, |_| {}).await.map_err(Failure::error)?;
     let told = |text: String| Some(text).filter(|text| !text.is_empty());
     let mut found = Durability {
         aof: told(aof).map(|enabled| enabled == "1"),
@@ -89,9 +87,8 @@ fn problems(found: &Durability) -> Vec<String> {
             "maxmemory-policy is {policy}: Redis would delete accepted events when it is full; set \
              it with `CONFIG SET maxmemory-policy noeviction`, and the same in redis.conf"
         )),
-        None => problems.push(
-            "Redis does not say its maxmemory-policy; see that it is noeviction".to_owned(),
-        ),
+        None => problems
+            .push("Redis does not say its maxmemory-policy; see that it is noeviction".to_owned()),
     }
     problems
 }

@@ -15,6 +15,7 @@ use crate::shared::Shared;
 pub async fn erase(options: &Options) -> Result<(), Error> {
     options.validate()?;
     let shared = Shared::new(options.clone());
-    let removed: Result<u64, Failure> = shared.call(&shared.rest, &shared.scripts.erase, |_| {}).await;
+    let removed: Result<u64, Failure> =
+        shared.call(&shared.rest, &shared.scripts.erase, |_| {}).await;
     removed.map(drop).map_err(Failure::error)
 }

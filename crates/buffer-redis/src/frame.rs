@@ -1,8 +1,10 @@
 //! How an event is written into Redis and read back.
 //!
 //! A value begins with a head of fixed width: seq 16 digits, accepted ms 13, leases so far 5, shard 3.
-//! In lists the lengths of id and key follow (2 digits each), then id, key and payload; in streams the
-//! entry id follows, and the parts are the entry's fields.
+//! In lists the lengths of id and key follow (2 digits each), then id, key and payload; in streams
+//! the parts are the fields of an entry whose id ends in the seq.
+//!
+//! In Redis numbers begin at [`FIRST`], so that all have 16 digits and scripts need not pad them.
 
 use buffer::Error;
 use bytes::Bytes;
@@ -10,6 +12,10 @@ use model::Event;
 use model::clock::EpochMs;
 use redis::Value;
 
+/// What is added to every number there; as in `common.lua`. All stay below what a double holds exactly.
+pub(crate) const FIRST: u64 = 1_000_000_000_000_000;
+
+const SEQ: usize = 16;
 const HEAD: usize = 37;
 const LIST_HEAD: usize = HEAD + 4;
 
@@ -44,39 +50,48 @@ pub(crate) fn list_tail(event: &Event, shard: u8, into: &mut Vec<u8>) {
 
 /// How a receipt's event is named in scripts: seq and the leases it has had, its own among them.
 pub(crate) fn item(seq: u64, attempt: u32) -> String {
-    format!("{seq:016}{attempt:05}")
+    format!("{:016}{attempt:05}", seq.saturating_add(FIRST))
 }
 
-/// Reads what a claim or a peek replied: of lists values, of streams values each with its parts.
+/// Reads what a claim or a peek replied: of lists values; of streams for each event its entry id,
+/// what is stored of it, and its parts.
 pub(crate) fn read(values: Vec<Value>, stream: bool) -> Result<Vec<Told>, Error> {
-    let mut told = Vec::with_capacity(if stream { values.len() / 4 } else { values.len() });
+    let mut told = Vec::with_capacity(if stream { values.len() / 5 } else { values.len() });
     let mut values = values.into_iter();
     while let Some(value) = values.next() {
-        let value = bytes(value)?;
-        if stream {
+        told.push(if stream {
+            let entry =
+                String::from_utf8(bytes(value)?).map_err(|_| damaged("an id is not text"))?;
             let mut part = || bytes(values.next().unwrap_or(Value::Nil));
-            let (id, key, payload) = (part()?, part()?, part()?);
+            let (stored, id, key, payload) = (part()?, part()?, part()?, part()?);
             let event = Event::new(&id, &key, &payload).map_err(|e| damaged(&e.to_string()))?;
-            let entry = text(&value, HEAD..value.len())?.to_owned();
-            told.push(head(&value, event, Some(entry))?);
+            let seq = entry.split('-').nth(1).unwrap_or_default();
+            let seq = number(seq.as_bytes(), 0..seq.len())?;
+            head(seq, &stored, 0, event, Some(entry))?
         } else {
+            let value = Bytes::from(bytes(value)?);
             let id_len: usize = number(&value, HEAD..HEAD + 2)?;
             let key_len: usize = number(&value, HEAD + 2..LIST_HEAD)?;
-            let value = Bytes::from(value);
             let event = Event::from_parts(value.slice(LIST_HEAD..), id_len, key_len)
                 .map_err(|error| damaged(&error.to_string()))?;
-            told.push(head(&value, event, None)?);
-        }
+            head(number(&value, 0..SEQ)?, &value, SEQ, event, None)?
+        });
     }
     Ok(told)
 }
 
-fn head(value: &[u8], event: Event, entry: Option<String>) -> Result<Told, Error> {
+fn head(
+    seq: u64,
+    value: &[u8],
+    at: usize,
+    event: Event,
+    entry: Option<String>,
+) -> Result<Told, Error> {
     Ok(Told {
-        seq: number(value, 0..16)?,
-        accepted_at_ms: number(value, 16..29)?,
-        leases: number(value, 29..34)?,
-        shard: number(value, 34..37)?,
+        seq: seq.checked_sub(FIRST).ok_or_else(|| damaged("a number is too low"))?,
+        accepted_at_ms: number(value, at..at + 13)?,
+        leases: number(value, at + 13..at + 18)?,
+        shard: number(value, at + 18..at + 21)?,
         entry,
         event,
     })
@@ -113,7 +128,7 @@ mod tests {
         let event = Event::new(b"id\0", b"key", &[0, 255, b'\n']).unwrap();
         let mut tail = Vec::new();
         list_tail(&event, 7, &mut tail);
-        let mut value = b"0000000000000042170000000000000003".to_vec();
+        let mut value = b"1000000000000042170000000000000003".to_vec();
         value.extend_from_slice(&tail);
         let told = read(vec![Value::BulkString(value)], false).unwrap().remove(0);
         assert_eq!((told.seq, told.accepted_at_ms), (42, 1_700_000_000_000));

@@ -11,7 +11,7 @@ use crate::shared::Shared;
 use crate::{Layout, Options};
 
 /// Events read at once, at most.
-const PAGE: usize = 200;
+const PAGE: usize = 500;
 
 /// A process that leases.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +109,8 @@ pub async fn durability(options: &Options) -> Result<Durability, Error> {
 /// If Redis can't be read.
 pub async fn process_ids(options: &Options) -> Result<Vec<u32>, Error> {
     let shared = look(options)?;
-    let told: Result<u32, Failure> = shared.call(&shared.rest, &shared.scripts.process, |_| {}).await;
+    let told: Result<u32, Failure> =
+        shared.call(&shared.rest, &shared.scripts.process, |_| {}).await;
     Ok(Some(told.map_err(Failure::error)?).filter(|pid| *pid > 0).into_iter().collect())
 }
 

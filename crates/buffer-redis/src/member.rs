@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use buffer::Error;
 use tokio::sync::MutexGuard;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -29,8 +28,7 @@ impl Shared {
         let (member, mode, given) = {
             let state = self.state();
             // While a reply is missing, what is held of any shard is not known.
-            let given =
-                if claims.unresolved.is_some() { Vec::new() } else { state.drained() };
+            let given = if claims.unresolved.is_some() { Vec::new() } else { state.drained() };
             (state.member.clone(), if state.joined { "stay" } else { "join" }, given)
         };
         let beaten: Result<Beaten, Failure> = self
@@ -47,7 +45,7 @@ impl Shared {
                 Ok(())
             }
             Err(Failure::Fenced) => {
-                self.fenced();
+                self.fenced(&member);
                 Err(Failure::Fenced)
             }
             Err(failure) => Err(failure),
@@ -71,9 +69,14 @@ impl Shared {
         }
     }
 
-    pub(crate) fn fenced(&self) {
+    /// This member is one no longer: what it held is forgotten.
+    pub(crate) fn fenced(&self, member: &str) {
         let held = {
             let mut state = self.state();
+            // It may have joined again since that was found.
+            if state.member != member || !state.joined {
+                return;
+            }
             let held = state.held();
             state.fenced();
             held
@@ -85,8 +88,30 @@ impl Shared {
         );
     }
 
+    /// Looks for entries of our shards that are pending though no lease knows of them.
+    async fn sweep(&self) -> Result<(), Failure> {
+        let (member, shards) = {
+            let state = self.state();
+            (state.member.clone(), state.open_shards())
+        };
+        let strays: u64 = self
+            .call(&self.rest, &self.scripts.sweep, |cmd| {
+                cmd.arg(&member).arg(self.options.lease_ms).arg(&shards);
+            })
+            .await?;
+        if strays > 0 {
+            metrics::counter!("buffer_redis_redelivered_total").increment(strays);
+            tracing::warn!(
+                events = strays,
+                "entries were pending that no lease knew of (keys deleted or evicted?); they come again"
+            );
+            self.changed.notify_waiters();
+        }
+        Ok(())
+    }
+
     /// Gives up all shards. What is still held can be acked until somebody takes it over.
-    pub(crate) async fn leave(&self) -> Result<(), Error> {
+    pub(crate) async fn leave(&self) -> Result<(), Failure> {
         let member = {
             let state = self.state();
             if !state.joined {
@@ -99,8 +124,7 @@ impl Shared {
                 cmd.arg(&member).arg(self.options.member_ms).arg(self.options.shards);
                 cmd.arg("leave").arg("");
             })
-            .await
-            .map_err(Failure::error)?;
+            .await?;
         self.state().left();
         Ok(())
     }
@@ -130,7 +154,11 @@ pub(crate) async fn keep(shared: Arc<Shared>) {
         {
             tracing::debug!(error = %failure.error(), "expired leases could not be given up");
         }
-        match shared.beat(&claims).await {
+        let beaten = match shared.beat(&claims).await {
+            Ok(()) if shared.is_stream() => shared.sweep().await,
+            beaten => beaten,
+        };
+        match beaten {
             Ok(()) | Err(Failure::Fenced) => {}
             Err(failure) => {
                 tracing::warn!(error = %failure.error(), "redis does not hear that this process lives");

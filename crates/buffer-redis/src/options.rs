@@ -22,7 +22,8 @@ pub enum Layout {
 /// How a waiting lease learns of new events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Poll {
-    /// Redis rings when something comes (a blocking read that takes nothing).
+    /// Redis rings when something comes (a blocking read that takes nothing). For streams; lists
+    /// are polled all the same.
     Blocking,
     /// By asking every 1 to 10 ms.
     NonBlocking,

@@ -105,12 +105,11 @@ impl Buffer for RedisBuffer {
     }
 
     async fn extend(&self, receipts: &[Receipt], by: Duration) -> Result<usize, Error> {
+        let member = self.shared.state().member.clone();
         match self.shared.extend_now(receipts, by).await {
             // Others hold them now, or will: what is asked for can't be had.
             Err(Failure::Fenced) => {
-                if !self.shared.is_closed() {
-                    self.shared.fenced();
-                }
+                self.shared.fenced(&member);
                 Ok(0)
             }
             done => done.map_err(Failure::error),

@@ -26,8 +26,7 @@ impl Script {
 
     /// The call without arguments, by hash or with the whole code.
     pub(crate) fn call(&self, whole: bool, source: &str, group: &str) -> Cmd {
-        let mut cmd =
-            if whole { redis::cmd("EVAL") } else { redis::cmd("EVALSHA") };
+        let mut cmd = if whole { redis::cmd("EVAL") } else { redis::cmd("EVALSHA") };
         cmd.arg(if whole { &self.code } else { &self.hash }).arg(1).arg(source).arg(group);
         cmd
     }
@@ -50,6 +49,8 @@ pub(crate) struct Scripts {
     pub(crate) erase: Script,
     pub(crate) peek: Script,
     pub(crate) distribution: Script,
+    /// Streams only.
+    pub(crate) sweep: Script,
 }
 
 impl Scripts {
@@ -77,6 +78,7 @@ impl Scripts {
             erase: Script::new(&[COMMON, include_str!("scripts/erase.lua")]),
             peek: routing(include_str!("scripts/peek.lua")),
             distribution: routing(include_str!("scripts/distribution.lua")),
+            sweep: leasing(include_str!("scripts/sweep.lua")),
         }
     }
 }

@@ -17,6 +17,8 @@ use crate::state::until;
 /// Most events of one claim, and about how many bytes.
 const CLAIM_EVENTS_MAX: usize = 10_000;
 const CLAIM_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How large events are taken to be before one was seen, in bytes.
+const EVENT_BYTES_FIRST: usize = 8 * 1024;
 /// Between two looks at Redis, while nothing comes.
 const POLL_MIN: Duration = Duration::from_millis(1);
 const POLL_MAX: Duration = Duration::from_millis(10);
@@ -97,6 +99,9 @@ impl Shared {
             return Ok(Claimed::NoShard);
         }
         let token = claims.unresolved.unwrap_or_else(|| self.state().token());
+        if claims.event_bytes == 0 {
+            claims.event_bytes = EVENT_BYTES_FIRST;
+        }
         let bound = CLAIM_BYTES_MAX / claims.event_bytes.max(1024);
         let most = max.min(CLAIM_EVENTS_MAX).min(bound);
         let lasts_until = until(Duration::from_millis(self.options.lease_ms.unsigned_abs()));
@@ -104,13 +109,17 @@ impl Shared {
         claims.unresolved = Some(token);
         let (due_ms, values) = match self.claim_script(&member, token, most, &shards).await {
             Err(Failure::Fenced) => {
-                self.fenced();
+                self.fenced(&member);
                 return Err(Failure::Fenced);
             }
             done => done?,
         };
         let told = frame::read(values, self.is_stream()).map_err(Failure::Other)?;
         claims.unresolved = None;
+        if self.state().incarnation != incarnation {
+            // Found fenced meanwhile: what this claim took went back with all the rest.
+            return Err(Failure::Fenced);
+        }
         if told.is_empty() {
             return Ok(Claimed::Nothing(u64::try_from(due_ms).ok().map(Duration::from_millis)));
         }
@@ -153,10 +162,15 @@ impl Shared {
         self.joined.notify_waiters();
         let mut claims = self.claims.lock().await;
         let left: Vec<_> = claims.left_over.drain(..).map(|envelope| envelope.receipt).collect();
+        let mut given_back = Ok(0);
         if !left.is_empty() {
-            self.release_now(&left, Duration::ZERO).await.map_err(Failure::error)?;
+            given_back = self.release_now(&left, Duration::ZERO).await;
         }
-        self.leave().await
+        if let Err(failure) = given_back.and(self.leave().await) {
+            // Nothing is lost by it: others have to wait until this member is not heard of.
+            tracing::warn!(error = %failure.error(), "redis could not be told that this process ends");
+        }
+        Ok(())
     }
 }
 

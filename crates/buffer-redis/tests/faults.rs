@@ -44,7 +44,8 @@ async fn a_claim_whose_reply_was_lost_is_answered_with_the_same_batch() {
         // Two first, though the lost batch had five: the rest of it comes next.
         let two = take(&buffer, 2).await;
         let rest = take(&buffer, 7).await;
-        let came: Vec<String> = ids(&first).into_iter().chain(ids(&two)).chain(ids(&rest)).collect();
+        let came: Vec<String> =
+            ids(&first).into_iter().chain(ids(&two)).chain(ids(&rest)).collect();
         assert_eq!(came, (0..10).map(|n| format!("id-{n}")).collect::<Vec<_>>());
         let all: Vec<_> = first.iter().chain(&two).chain(&rest).collect();
         assert!(all.iter().all(|envelope| envelope.attempt == 1), "nothing was leased twice");
@@ -233,7 +234,10 @@ async fn a_redis_out_of_memory_refuses_offers_and_can_be_drained() {
             }
             assert!(held < 3_000, "it should be full by now");
         };
-        assert!(matches!(&refused, Error::Full { bound, .. } if bound.contains("mem")), "{refused}");
+        assert!(
+            matches!(&refused, Error::Full { bound, .. } if bound.contains("mem")),
+            "{refused}"
+        );
         let leased = take(&buffer, held).await;
         assert_eq!(buffer.ack(&receipts(&leased)).await.unwrap(), held);
         let again = || async { buffer.offer(&[event("after", "")]).await };
@@ -269,4 +273,84 @@ async fn a_password_that_is_wrong_is_told_and_never_printed() {
     }
     options.server.password = Some("s3cret".to_owned());
     RedisBuffer::open(options).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_of_a_stream_whose_lease_was_deleted_by_hand_come_again() {
+    let redis = Redis::start().unwrap();
+    let options = Options { lease_ms: 1_000, member_ms: 600, ..options(&redis.address(), true, 4) };
+    let buffer = RedisBuffer::open(options.clone()).await.unwrap();
+    buffer.offer(&events(0..300)).await.unwrap();
+    let lost = take(&buffer, 250).await;
+    let hour = Duration::from_secs(3600);
+    assert_eq!(buffer.extend(&receipts(&lost[..10]), hour).await.unwrap(), 10);
+    for name in [format!("{{{}}}:leases", options.name)] {
+        let members = redis.call(&["ZRANGE", &name, "0", "-1"]).unwrap();
+        let testbed::Reply::Array(members) = members else { panic!("{members:?}") };
+        for member in members.iter().filter_map(testbed::Reply::text) {
+            // All but the one that was split off and lasts an hour.
+            let key = format!("{{{}}}:lease:{member}", options.name);
+            if redis.call(&["HLEN", &key]).unwrap().integer() != Some(10) {
+                redis.call(&["DEL", &key]).unwrap();
+                redis.call(&["ZREM", &name, member]).unwrap();
+            }
+        }
+    }
+    let mut came = Vec::new();
+    while came.len() < 290 {
+        let again = take(&buffer, 1).await;
+        assert_eq!(buffer.ack(&receipts(&again)).await.unwrap(), 1);
+        came.extend(ids(&again));
+    }
+    came.sort_by_key(|id| id[3..].parse::<u32>().unwrap());
+    assert_eq!(came, (10..300).map(|n| format!("id-{n}")).collect::<Vec<_>>());
+    assert_eq!(buffer.ack(&receipts(&lost[..10])).await.unwrap(), 10, "these were never lost");
+    let depth = buffer.depth().await.unwrap();
+    assert_eq!((depth.ready, depth.leased), (0, 0));
+}
+
+/// How often a script was called.
+fn scripts_run(redis: &Redis) -> u64 {
+    let stats = redis.call(&["INFO", "commandstats"]).unwrap();
+    let line = stats.text().unwrap().lines().find(|line| line.starts_with("cmdstat_evalsha:"));
+    let calls = line.and_then(|line| line.split("calls=").nth(1)?.split(',').next()).unwrap();
+    calls.parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_waiting_lease_of_a_stream_hears_the_doorbell_and_does_not_poll() {
+    let redis = Redis::start().unwrap();
+    let options = options(&redis.address(), true, 16);
+    let consumer = RedisBuffer::open(options.clone()).await.unwrap();
+    let producer = RedisBuffer::open(options.clone()).await.unwrap();
+    let before = scripts_run(&redis);
+    assert!(consumer.lease(1, Duration::from_secs(2)).await.unwrap().is_empty());
+    let asked = scripts_run(&redis) - before;
+    assert!(asked < 30, "{asked} scripts in two seconds of silence");
+    for n in 0..5 {
+        let waiting = consumer.lease(10, place::PATIENCE);
+        let (leased, ()) = tokio::join!(waiting, async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            producer.offer(&events(n..n + 1)).await.unwrap();
+        });
+        assert_eq!(ids(&leased.unwrap()), [format!("id-{n}")]);
+    }
+    redis.call(&["XADD", &options.name, "*", "json", r#"{"tx_id":"foreign"}"#]).unwrap();
+    assert_eq!(ids(&take(&consumer, 1).await), ["foreign"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_refuses_to_block_is_polled() {
+    let redis = Redis::start().unwrap();
+    redis.call(&["ACL", "SETUSER", "default", "-xread"]).unwrap();
+    let options = options(&redis.address(), true, 4);
+    let consumer = RedisBuffer::open(options.clone()).await.unwrap();
+    let producer = RedisBuffer::open(options).await.unwrap();
+    let before = scripts_run(&redis);
+    let (leased, ()) = tokio::join!(consumer.lease(10, place::PATIENCE), async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        producer.offer(&events(0..1)).await.unwrap();
+    });
+    assert_eq!(ids(&leased.unwrap()), ["id-0"]);
+    assert!(scripts_run(&redis) - before > 20, "it should have polled");
 }

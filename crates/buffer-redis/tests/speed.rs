@@ -39,8 +39,7 @@ async fn measure(redis: &Redis, stream: bool, shards: u16, payload_bytes: usize)
         }
     }
     let offered = started.elapsed();
-    let (started, mut done, mut leasing, mut leases) =
-        (Instant::now(), 0, Duration::ZERO, 0);
+    let (started, mut done, mut leasing, mut leases) = (Instant::now(), 0, Duration::ZERO, 0);
     while done < EVENTS {
         let began = Instant::now();
         let leased = buffer.lease(2000, Duration::from_secs(1)).await.unwrap();
@@ -67,7 +66,9 @@ fn spent(redis: &Redis) -> String {
     let stats = redis.call(&["INFO", "commandstats"]).unwrap();
     let mut spent = Vec::new();
     for line in stats.text().unwrap().lines() {
-        let Some((name, rest)) = line.trim_start_matches("cmdstat_").split_once(':') else { continue };
+        let Some((name, rest)) = line.trim_start_matches("cmdstat_").split_once(':') else {
+            continue;
+        };
         let Some(usec) = rest.split("usec=").nth(1).and_then(|text| text.split(',').next()) else {
             continue;
         };
@@ -107,7 +108,8 @@ async fn how_fast_it_is() {
     let only = std::env::var("SPEED").unwrap_or_default();
     for (stream, shards) in [(false, 1), (false, 16), (true, 1), (true, 16)] {
         for payload_bytes in [16, 300] {
-            let name = format!("{}-{shards}-{payload_bytes}", if stream { "stream" } else { "list" });
+            let name =
+                format!("{}-{shards}-{payload_bytes}", if stream { "stream" } else { "list" });
             if name.contains(&only) {
                 measure(&redis, stream, shards, payload_bytes).await;
             }

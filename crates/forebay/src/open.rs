@@ -10,12 +10,16 @@ use buffer::spill::Spill;
 use buffer_journal::{JournalBuffer, Recovery};
 use buffer_redis::RedisBuffer;
 use model::clock::{Clock, System};
-use store::card::Guard;
+use store::card::{Fingerprint, Guard};
 use store::{Completions, Payments};
 use tokio::task::block_in_place;
 
 use crate::config::{self, Config};
 use crate::{fingerprint, url};
+
+/// What the fingerprint of this text under an installation's key is compared by, so that two
+/// processes of one store are known to have one key without either showing it.
+const KEY_CHECK: &str = "forebay key check";
 
 /// An open buffer, and what opening it found.
 pub(crate) struct Opened {
@@ -100,6 +104,16 @@ pub(crate) async fn store(config: &Config) -> Result<(Store, Arc<Guard>)> {
             let store = store_postgres::Store::open((**options).clone(), clock()).await?;
             let there = (!store.is_empty().await?).then_some("in PostgreSQL");
             let guard = guard(fingerprint::key(&config.key_file, there)?);
+            let Fingerprint(check) = guard.fingerprint(KEY_CHECK);
+            if !store_postgres::same_key(options, check).await? {
+                store.close().await?;
+                let key_file = config.key_file.display();
+                bail!(
+                    "the store was begun with another card fingerprint key than the one in \
+                     {key_file}: every card would look new; copy the key file (cards.key_file) of \
+                     the process that began it"
+                );
+            }
             Ok((Store::Postgres(Arc::new(store)), guard))
         }
     }

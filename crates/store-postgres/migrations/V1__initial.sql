@@ -98,8 +98,11 @@ CREATE TABLE sla_violations (
 
 -- One row. Each process that opens the store to settle into it begins a new term: by it, one that
 -- was cut off finds out whether another settled meanwhile.
+-- Beside it, what the card fingerprint key of the first of them makes of a fixed text: the others
+-- must have the same key.
 CREATE TABLE settling_term (
-    term BIGINT NOT NULL
+    term      BIGINT NOT NULL,
+    key_check BYTEA
 );
 
 INSERT INTO settling_term (term) VALUES (0);

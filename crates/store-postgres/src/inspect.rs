@@ -9,6 +9,7 @@ use std::fmt;
 use store::Error;
 use store::card::Fingerprint;
 use tokio::sync::Mutex;
+use tokio_postgres::types::FromSql;
 use tokio_postgres::{Client, Row};
 
 use crate::error::{Stage, classify, text};
@@ -104,7 +105,7 @@ impl View {
             let rows = client.query(&page, &[&after, &PAGE_ROWS]).await;
             let rows = rows.map_err(|error| unread(&error))?;
             for row in &rows {
-                hand(row, &mut each).map_err(|error| unread(&error))?;
+                hand(row, &mut each)?;
             }
             match rows.last() {
                 Some(last) => after = last.get(0),
@@ -194,22 +195,28 @@ fn unread(error: &tokio_postgres::Error) -> Error {
     }
 }
 
-fn hand(row: &Row, each: &mut impl FnMut(Payment<'_>)) -> Result<(), tokio_postgres::Error> {
-    let fingerprint: &[u8] = row.try_get(3)?;
-    let ms = |column| row.try_get::<_, Timestamp>(column).map(Timestamp::ms);
+fn hand(row: &Row, each: &mut impl FnMut(Payment<'_>)) -> Result<(), Error> {
+    let fingerprint: &[u8] = value(row, 3)?;
+    let fingerprint = fingerprint.try_into().map_err(|_| {
+        let id: i64 = row.get(0);
+        Error::Fatal(format!("the card_fingerprint of the payment with id {id} is not 16 bytes"))
+    })?;
+    let ms = |column| value(row, column).map(Timestamp::ms);
     each(Payment {
-        tx_id: row.try_get(1)?,
-        amount: row.try_get(2)?,
-        card_fingerprint: Fingerprint(
-            fingerprint.try_into().expect("a constraint of the table keeps it at 16 bytes"),
-        ),
-        is_fraud: row.try_get(4)?,
-        fraud_rules: row.try_get(5)?,
+        tx_id: value(row, 1)?,
+        amount: value(row, 2)?,
+        card_fingerprint: Fingerprint(fingerprint),
+        is_fraud: value(row, 4)?,
+        fraud_rules: value(row, 5)?,
         created_at_ms: ms(6)?,
         accepted_at_ms: ms(7)?,
-        processed_at_ms: row.try_get::<_, Option<Timestamp>>(8)?.map(Timestamp::ms),
+        processed_at_ms: value::<Option<Timestamp>>(row, 8)?.map(Timestamp::ms),
     });
     Ok(())
+}
+
+fn value<'r, T: FromSql<'r>>(row: &'r Row, column: usize) -> Result<T, Error> {
+    row.try_get(column).map_err(|error| unread(&error))
 }
 
 /// A column that counts something.

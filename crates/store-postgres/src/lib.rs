@@ -31,6 +31,7 @@ mod encode;
 mod error;
 mod history;
 pub mod inspect;
+mod key;
 mod link;
 mod migrations;
 mod options;
@@ -42,6 +43,7 @@ mod time;
 mod tls;
 
 pub use discard::discard;
+pub use key::same_key;
 pub use migrations::{Migrated, migrate};
 pub use options::{Options, SslMode};
 pub use store::Store;

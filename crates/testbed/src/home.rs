@@ -90,7 +90,7 @@ mod tests {
         let mut home = Home::new("test", None).unwrap();
         let path = home.path().to_path_buf();
         std::fs::write(path.join("file"), "x").unwrap();
-        let mut tenant = Command::new("sleep").arg("600").spawn().unwrap();
+        let mut tenant = Command::new("sleep").arg("30").spawn().unwrap();
         home.watch(Some(tenant.id())).unwrap();
         drop(home);
         assert!(!tenant.wait().unwrap().success());
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn who_has_moved_out_is_let_be() {
         let mut home = Home::new("test", None).unwrap();
-        let mut former = Command::new("sleep").arg("600").spawn().unwrap();
+        let mut former = Command::new("sleep").arg("30").spawn().unwrap();
         home.watch(Some(former.id())).unwrap();
         home.watch(None).unwrap();
         drop(home);

@@ -12,7 +12,7 @@ while ARGV[i] do
     if held == 0 then
       gone[#gone + 1] = token
     else
-      if GROUP ~= '' then forget(call('HVALS', key), held) end
+      if GROUP ~= '' then forget_stored(call('HGETALL', key), 2 * held) end
       call('UNLINK', key)
       call('ZREM', LEASES, member .. ':' .. token)
       done = done + held
@@ -21,11 +21,9 @@ while ARGV[i] do
     local seqs = {}
     for j = 1, n do seqs[j] = sub(ARGV[i + j - 1], 1, 16) end
     if GROUP ~= '' then
-      local values, kept = values_of(key, seqs, n), {}
-      for j = 1, n do
-        if values[j] then kept[#kept + 1] = values[j] end
-      end
-      forget(kept, #kept)
+      local stored, pairs_ = stored_in(key, seqs, n), {}
+      for j = 1, n do pairs_[2 * j - 1], pairs_[2 * j] = seqs[j], stored[j] end
+      forget_stored(pairs_, 2 * n)
     end
     local acked = each_chunk('HDEL', key, seqs, n)
     if acked > 0 and call('EXISTS', key) == 0 then call('ZREM', LEASES, member .. ':' .. token) end

@@ -6,11 +6,11 @@ for i = 4, #ARGV, 3 do
   local item = ARGV[i + 1]
   local seq = sub(item, 1, 16)
   if not seen[seq] then
-    local value = call('HGET', lease_key(member, ARGV[i]), seq)
+    local value = value_of_one(lease_key(member, ARGV[i]), seq)
     local leases = value and tonumber(sub(value, 30, 34)) + 1
     local late = false
     if not value then
-      value = call('HGET', BACK, seq)
+      value = value_of_one(BACK, seq)
       late = true
       if value and sub(value, 30, 34) ~= sub(item, 17, 21) then value = nil end
       leases = value and tonumber(sub(value, 30, 34))

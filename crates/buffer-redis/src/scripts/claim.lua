@@ -6,7 +6,7 @@ local member, token, max, owned = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[6]
 if not call('ZSCORE', MEMBERS, member) then return fail('FENCED') end
 local shards = {}
 for i = 1, #owned do shards[i] = byte(owned, i) end
-for _, owner in ipairs(values_of(SHARDS, shards, #shards)) do
+for _, owner in ipairs(stored_in(SHARDS, shards, #shards)) do
   if owner ~= member then return fail('FENCED') end
 end
 
@@ -16,7 +16,7 @@ local out = {}
 -- The reply to this claim was lost: it is given once more.
 if call('EXISTS', key) == 1 then
   call('ZADD', LEASES, now + ARGV[5], member .. ':' .. token)
-  tell(call('HVALS', key), out)
+  tell(values_in(key), out, 0)
   return { 0, out }
 end
 

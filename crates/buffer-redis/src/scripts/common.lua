@@ -3,22 +3,23 @@
 -- Beside N lie, all under the hash tag {N}:
 --   meta          hash: format, layout, shards, seq, ms, held, dead (the last number of each)
 --   <shard>       fresh events of a shard, never leased yet (list or stream)
---   back          hash seq -> value: events that come again
+--   back          hash seq -> stored value: events that come again
 --   again:<shard> zset seq: those of them that are ready
 --   later         zset seq by due time: those of them that are delayed
 --   leases        zset member:token by deadline
---   lease:<member>:<token>  hash seq -> value: what a lease holds
+--   lease:<member>:<token>  hash seq -> stored value: what a lease holds
 --   members       zset member by deadline;   shards  hash shard -> member
 --   dead          stream <n>-0
 --
--- A value begins with a head of fixed width: seq 16, accepted ms 13, leases so far 5, shard 3.
+-- A value begins with a head of fixed width: seq 16, accepted ms 13, leases so far 5, shard 3. Numbers
+-- begin at FIRST, so that a seq has 16 digits without padding; outside they count from 0.
 local N = KEYS[1]
 local P = '{' .. N .. '}:'
 local META, BACK, LATER, LEASES = P .. 'meta', P .. 'back', P .. 'later', P .. 'leases'
 local MEMBERS, SHARDS, DEAD = P .. 'members', P .. 'shards', P .. 'dead'
 local GROUP = ARGV[1]
 local call, sub, format, byte, unpack = redis.call, string.sub, string.format, string.byte, unpack
-local CHUNK = 4000
+local CHUNK, FIRST = 4000, 1000000000000000
 local clock = call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
@@ -41,8 +42,8 @@ end
 
 local function shard_of(value) return tonumber(sub(value, 35, 37)) end
 
--- The values of these fields of a hash, false where there is none.
-local function values_of(key, fields, n)
+-- What is stored in these fields of a hash, false where there is nothing.
+local function stored_in(key, fields, n)
   if n == 0 then return {} end
   if n <= CHUNK then return call('HMGET', key, unpack(fields, 1, n)) end
   local all = {}

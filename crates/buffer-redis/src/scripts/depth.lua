@@ -13,7 +13,7 @@ for i = 1, #leases, 2 do
     if not lowest or seqs[j] < lowest then lowest, lowest_key = seqs[j], key end
   end
 end
-if lowest then consider(tonumber(sub(call('HGET', lowest_key, lowest), 17, 29))) end
+if lowest then consider(tonumber(sub(value_of_one(lowest_key, lowest), 17, 29))) end
 local back = nil
 for _, seq in ipairs(call('ZRANGE', LATER, 0, -1)) do
   if not back or seq < back then back = seq end
@@ -24,7 +24,7 @@ for shard = 0, tonumber(ARGV[2]) - 1 do
   if first and (not back or first < back) then back = first end
 end
 if back then
-  local value = call('HGET', BACK, back)
+  local value = value_of_one(BACK, back)
   if value then consider(tonumber(sub(value, 17, 29))) end
 end
 local source = source_length()

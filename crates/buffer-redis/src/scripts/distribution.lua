@@ -7,7 +7,7 @@ for shard = 0, shards - 1 do
   backlog[shard + 1] = fresh + call('ZCARD', P .. 'again:' .. shard)
 end
 for _, seq in ipairs(call('ZRANGE', LATER, 0, -1)) do
-  local value = call('HGET', BACK, seq)
+  local value = value_of_one(BACK, seq)
   if value then
     local at = shard_of(value) + 1
     backlog[at] = (backlog[at] or 0) + 1

@@ -34,7 +34,7 @@ while ARGV[i] do
       end
       if value then
         moved = moved + 1
-        pairs_[2 * moved - 1], pairs_[2 * moved] = seqs[j], value
+        pairs_[2 * moved - 1], pairs_[2 * moved] = seqs[j], stored_of(value)
       end
     end
     if moved > 0 then

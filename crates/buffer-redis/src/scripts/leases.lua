@@ -4,6 +4,25 @@
 -- middle. What drains the buffer must go on, so its first write is one that never grows.
 local function drains() call('DEL', P .. 'nothing') end
 
+-- The values of these seqs in a hash, false where there is none.
+local function values_of(key, seqs, n)
+  local values = stored_in(key, seqs, n)
+  for i = 1, n do values[i] = values[i] and value_of(seqs[i], values[i]) end
+  return values
+end
+
+local function value_of_one(key, seq)
+  local stored = call('HGET', key, seq)
+  return stored and value_of(seq, stored)
+end
+
+-- All values of a lease.
+local function values_in(key)
+  local pairs_, values = call('HGETALL', key), {}
+  for i = 1, #pairs_, 2 do values[#values + 1] = value_of(pairs_[i], pairs_[i + 1]) end
+  return values
+end
+
 local function lease_key(member, token) return P .. 'lease:' .. member .. ':' .. token end
 
 -- Puts values back, one lease older, to come again now or when `due`.
@@ -14,7 +33,7 @@ local function put_back(values, n, due)
     local leases = math.min(tonumber(sub(value, 30, 34)) + 1, 99999)
     local seq = sub(value, 1, 16)
     pairs_[2 * i - 1] = seq
-    pairs_[2 * i] = sub(value, 1, 29) .. format('%05d', leases) .. sub(value, 35)
+    pairs_[2 * i] = stored_of(sub(value, 1, 29) .. format('%05d', leases) .. sub(value, 35))
     if due then
       delayed[2 * i - 1], delayed[2 * i] = due, seq
     else
@@ -37,7 +56,7 @@ end
 -- Ends the lease `name` (member:token). Returns how many events it held.
 local function end_lease(name)
   local key = P .. 'lease:' .. name
-  local values = call('HVALS', key)
+  local values = values_in(key)
   put_back(values, #values, nil)
   call('UNLINK', key)
   call('ZREM', LEASES, name)
@@ -48,7 +67,7 @@ end
 -- has leased it since, and its last lease may still act on it.
 local function take_back(item)
   local seq = sub(item, 1, 16)
-  local value = call('HGET', BACK, seq)
+  local value = value_of_one(BACK, seq)
   if not value or sub(value, 30, 34) ~= sub(item, 17, 21) then return nil end
   call('HDEL', BACK, seq)
   if call('ZREM', P .. 'again:' .. shard_of(value), seq) == 0 then call('ZREM', LATER, seq) end

@@ -1,12 +1,15 @@
--- Storage as lists. A value is the head, the lengths of id and key (2 digits each), id, key, payload.
--- The oldest is at the right.
+-- Storage as lists. A value is the head, the lengths of id and key (2 digits each), id, key, payload,
+-- and is stored as it is. The oldest is at the right.
+
+local function value_of(seq, stored) return stored end
+local function stored_of(value) return value end
 
 local function prepare() end
 
--- The next `n` fresh ones of a shard, oldest first: their seqs as numbers, and what take() needs.
-local function peek(shard, n, offset)
-  offset = offset or 0
-  local items = call('LRANGE', P .. shard, -n - offset, -1 - offset)
+-- The next `n` fresh ones of a shard, oldest first, past `skip`.
+local function peek(shard, n, skip)
+  skip = skip or 0
+  local items = call('LRANGE', P .. shard, -n - skip, -1 - skip)
   local count, values = #items, {}
   for i = 1, count do values[i] = items[count + 1 - i] end
   return values, count
@@ -14,48 +17,41 @@ end
 
 local function seq_at(values, i) return tonumber(sub(values[i], 1, 16)) end
 
--- Takes the first `count` of what was peeked; puts values into `out` and `fields`.
+-- Those that come again, whose values are given: what is told of them goes to `out`, what the lease
+-- stores to `fields`.
+local function take_again(shard, values, count, member, out, fields, at)
+  for i = 1, count do
+    local value = values[i]
+    at = at + 1
+    fields[2 * at - 1], fields[2 * at] = sub(value, 1, 16), value
+    out[at] = value
+  end
+  return at
+end
+
+-- Takes the first `count` of what was peeked.
 local function take(shard, values, count, member, out, fields, at)
-  for i = 1, count do
-    local value = values[i]
-    fields[2 * (at + i) - 1] = sub(value, 1, 16)
-    fields[2 * (at + i)] = value
-    out[at + i] = value
-  end
   call('LTRIM', P .. shard, 0, -count - 1)
-  return at + count
+  return take_again(shard, values, count, member, out, fields, at)
 end
 
--- The same for those that come again, whose values are given.
-local take_again = function(shard, values, count, member, out, fields, at)
-  for i = 1, count do
-    local value = values[i]
-    fields[2 * (at + i) - 1] = sub(value, 1, 16)
-    fields[2 * (at + i)] = value
-    out[at + i] = value
-  end
-  return at + count
-end
-
--- A lease that is told of once more.
-local function tell(values, out)
-  for i = 1, #values do out[i] = values[i] end
-end
-
--- Events that were forgotten (acked or buried): nothing is left of them elsewhere.
-local function forget(values, n) end
-
--- Values that nobody leases any more.
-local function parked(values, n) end
-
-local function retire(member, shard) end
-
--- id, key, payload of a value.
+-- id, key and payload of a value.
 local function parts(value)
   local id_len, key_len = tonumber(sub(value, 38, 39)), tonumber(sub(value, 40, 41))
   return sub(value, 42, 41 + id_len), sub(value, 42 + id_len, 41 + id_len + key_len),
     sub(value, 42 + id_len + key_len)
 end
+
+-- What is told of values, where they are not taken.
+local function tell(values, out, at)
+  for i = 1, #values do out[at + i] = values[i] end
+  return at + #values
+end
+
+-- Nothing of an event is anywhere else.
+local function forget() end
+local function parked() end
+local function retire() end
 
 local function fresh_count(shard) return call('LLEN', P .. shard) end
 
@@ -70,7 +66,16 @@ local function fresh_skip(shard, seq)
   local key, low, high = P .. shard, 0, call('LLEN', P .. shard)
   while low < high do
     local middle = math.floor((low + high) / 2)
-    if tonumber(sub(call('LINDEX', key, -1 - middle), 1, 16)) < seq then low = middle + 1 else high = middle end
+    local value = call('LINDEX', key, -1 - middle)
+    if tonumber(sub(value, 1, 16)) < seq then low = middle + 1 else high = middle end
   end
   return low
+end
+
+-- What is told of one that was peeked.
+local function tell_fresh(shard, values, i, out, at) out[at] = values[i] end
+
+-- What would be told of a foreign event.
+local function tell_foreign(out, at, seq, ms, accepted, shard, id, key, payload)
+  out[at] = format('%016d%013d00000%03d%02d%02d', seq, accepted, shard, #id, #key) .. id .. key .. payload
 end

@@ -19,7 +19,7 @@ if GROUP == '' then
     end
     local at = batch.n + 1
     batch.n = at
-    batch[at] = format('%016d', base + i) .. middle .. ARGV[i + 3]
+    batch[at] = format('%d', base + i) .. middle .. ARGV[i + 3]
   end
   for shard, batch in pairs(batches) do each_chunk('LPUSH', P .. shard, batch, batch.n) end
 else

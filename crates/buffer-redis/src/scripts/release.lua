@@ -23,7 +23,7 @@ while ARGV[i] do
   for j = 1, #late do
     local value = take_back(late[j])
     if value then
-      call('HSET', BACK, sub(value, 1, 16), value)
+      call('HSET', BACK, sub(value, 1, 16), stored_of(value))
       if due then
         call('ZADD', LATER, due, sub(value, 1, 16))
       else

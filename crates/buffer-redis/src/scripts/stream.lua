@@ -1,9 +1,18 @@
--- Storage as streams. Fresh events lie past the group's last delivered id; a value is the head and the
--- entry id, `<ms>-<seq>`; id, key and payload are the entry's fields i, k and p (and a, the accepted
--- ms, where it is not the id's). Leased ones are pending for their member, the others that were
--- leased before for the consumer PARKED.
+-- Storage as streams. Fresh events lie past the last delivered id; id, key and payload are an entry's
+-- fields i, k and p (and a, the accepted ms, where it is not the id's). The entry id is <ms>-<seq>.
+-- Leased ones are pending for their member, the others that were leased before for PARKED: whoever
+-- looks with XPENDING sees what is so.
+--
+-- A value is the head and the entry's ms. What is stored of it under its seq is all but the seq: it is
+-- the same text for every event of a millisecond, which Lua keeps once. FILL makes it longer than a
+-- small hash takes, so that Redis does not search a list for every one that is added.
 local PARKED = '-parked-'
 local LAST = P .. 'last'
+local FILL = string.rep(' ', 31)
+
+local function stored_of(value) return sub(value, 17) end
+local function value_of(seq, stored) return seq .. stored end
+local function entry_of(value) return sub(value, 38, 50) .. '-' .. sub(value, 1, 16) end
 
 local function prepare(shards)
   for shard = 0, shards - 1 do
@@ -11,6 +20,115 @@ local function prepare(shards)
     if type(made) == 'table' and made.err and not string.find(made.err, 'BUSYGROUP', 1, true) then
       return made.err
     end
+  end
+end
+
+-- The next `n` fresh entries of a shard, oldest first.
+local function peek(shard, n, after)
+  if not after then
+    local last = call('HGET', LAST, shard)
+    after = last and '(' .. last or '-'
+  end
+  local items = call('XRANGE', P .. shard, after, '+', 'COUNT', n)
+  return items, #items
+end
+
+local function seq_at(items, i) return tonumber(sub(items[i][1], 15)) end
+
+-- What is stored of events accepted when their entry was made, by that ms.
+local function stored_fresh(shard)
+  local head, by_ms = format('00000%03d', shard), {}
+  return function(entry_id, fields)
+    local ms = sub(entry_id, 1, 13)
+    if fields[8] then return format('%013d', fields[8]) .. head .. ms .. FILL end
+    local stored = by_ms[ms]
+    if not stored then
+      stored = ms .. head .. ms .. FILL
+      by_ms[ms] = stored
+    end
+    return stored
+  end
+end
+
+local function tell_one(out, at, entry_id, stored, fields)
+  local o = 5 * at
+  out[o - 4], out[o - 3], out[o - 2], out[o - 1], out[o] =
+    entry_id, stored, fields[2], fields[4], fields[6]
+end
+
+-- Takes the first `count` of what was peeked: what is told of them goes to `out`, what the lease
+-- stores to `fields`.
+local function take(shard, items, count, member, out, fields, at)
+  call('XREADGROUP', 'GROUP', GROUP, member, 'COUNT', count, 'STREAMS', P .. shard, '>')
+  local stored_for = stored_fresh(shard)
+  for i = 1, count do
+    local entry_id, entry = items[i][1], items[i][2]
+    local stored = stored_for(entry_id, entry)
+    at = at + 1
+    fields[2 * at - 1], fields[2 * at] = sub(entry_id, 15), stored
+    tell_one(out, at, entry_id, stored, entry)
+  end
+  call('HSET', LAST, shard, items[count][1])
+  return at
+end
+
+-- The same for those that come again, whose values are given.
+local function take_again(shard, values, count, member, out, fields, at)
+  local ids, came = {}, {}
+  for i = 1, count do ids[i] = entry_of(values[i]) end
+  for from = 1, count, CHUNK do
+    local entries = call('XCLAIM', P .. shard, GROUP, member, 0,
+      unpack(ids, from, math.min(from + CHUNK - 1, count)))
+    for i = 1, #entries do
+      if entries[i] then came[entries[i][1]] = entries[i][2] end
+    end
+  end
+  for i = 1, count do
+    -- One that somebody took off the group's pending ones by hand is still there.
+    local entry = came[ids[i]] or (call('XRANGE', P .. shard, ids[i], ids[i])[1] or {})[2]
+    if entry then
+      at = at + 1
+      local stored = stored_of(values[i])
+      fields[2 * at - 1], fields[2 * at] = sub(values[i], 1, 16), stored
+      tell_one(out, at, ids[i], stored, entry)
+    else
+      -- Somebody deleted it by hand: it is no longer held.
+      call('HINCRBY', META, 'held', -1)
+    end
+  end
+  return at
+end
+
+local function entry_at(value)
+  local id = entry_of(value)
+  local entry = call('XRANGE', P .. shard_of(value), id, id)[1]
+  return entry and entry[2]
+end
+
+-- id, key and payload of a value.
+local function parts(value)
+  local entry = entry_at(value)
+  if not entry then return nil end
+  return entry[2], entry[4], entry[6]
+end
+
+-- What is told of values, where they are not taken.
+local function tell(values, out, at)
+  for i = 1, #values do
+    local entry = entry_at(values[i])
+    if entry then
+      at = at + 1
+      tell_one(out, at, entry_of(values[i]), stored_of(values[i]), entry)
+    end
+  end
+  return at
+end
+
+local function forget_ids(shard, ids, n)
+  for from = 1, n, CHUNK do
+    local to = math.min(from + CHUNK - 1, n)
+    call('XACK', P .. shard, GROUP, unpack(ids, from, to))
+    call('XDEL', P .. shard, unpack(ids, from, to))
   end
 end
 
@@ -24,102 +142,35 @@ local function by_shard(values, n)
       groups[shard] = ids
     end
     ids.n = ids.n + 1
-    ids[ids.n] = sub(values[i], 38)
+    ids[ids.n] = entry_of(values[i])
   end
   return groups
 end
 
-local function peek(shard, n, after)
-  if not after then
-    local last = call('HGET', LAST, shard)
-    after = last and '(' .. last or '-'
-  end
-  local items = call('XRANGE', P .. shard, after, '+', 'COUNT', n)
-  return items, #items
-end
-
-local function seq_at(items, i) return tonumber(string.match(items[i][1], '%-(%d+)$')) end
-
--- id, key, payload, accepted ms of an entry's fields.
-local function fields_of(entry_id, fields)
-  local accepted = fields[8] or string.match(entry_id, '^(%d+)')
-  return fields[2], fields[4], fields[6], accepted
-end
-
-local function put(entry_id, fields, seq, leases, shard, out, pairs_, at)
-  local id, key, payload, accepted = fields_of(entry_id, fields)
-  local value = format('%016d%013d%05d%03d', seq, accepted, leases, shard) .. entry_id
-  pairs_[2 * at - 1] = sub(value, 1, 16)
-  pairs_[2 * at] = value
-  local o = 4 * at
-  out[o - 3], out[o - 2], out[o - 1], out[o] = value, id, key, payload
-end
-
-local function take(shard, items, count, member, out, fields, at)
-  call('XREADGROUP', 'GROUP', GROUP, member, 'COUNT', count, 'STREAMS', P .. shard, '>')
-  for i = 1, count do
-    put(items[i][1], items[i][2], seq_at(items, i), 0, shard, out, fields, at + i)
-  end
-  call('HSET', LAST, shard, items[count][1])
-  return at + count
-end
-
-local function take_again(shard, values, count, member, out, fields, at)
-  local ids = {}
-  for i = 1, count do ids[i] = sub(values[i], 38) end
-  local came = {}
-  for from = 1, count, CHUNK do
-    local entries = call('XCLAIM', P .. shard, GROUP, member, 0,
-      unpack(ids, from, math.min(from + CHUNK - 1, count)))
-    for i = 1, #entries do
-      if entries[i] then came[entries[i][1]] = entries[i][2] end
-    end
-  end
-  for i = 1, count do
-    local entry = came[ids[i]]
-    if entry then
-      at = at + 1
-      local value = values[i]
-      local id, key, payload = fields_of(ids[i], entry)
-      fields[2 * at - 1] = sub(value, 1, 16)
-      fields[2 * at] = value
-      local o = 4 * at
-      out[o - 3], out[o - 2], out[o - 1], out[o] = value, id, key, payload
-    else
-      -- Somebody deleted it by hand: it is no longer held.
-      call('HINCRBY', META, 'held', -1)
-    end
-  end
-  return at
-end
-
-local function parts(value)
-  local entry = call('XRANGE', P .. shard_of(value), sub(value, 38), sub(value, 38))[1]
-  if not entry then return nil end
-  return fields_of(entry[1], entry[2])
-end
-
-local function tell(values, out)
-  local at = 0
-  for i = 1, #values do
-    local id, key, payload = parts(values[i])
-    if id then
-      out[at + 1], out[at + 2], out[at + 3], out[at + 4] = values[i], id, key, payload
-      at = at + 4
-    end
-  end
-end
-
+-- Events that are acked or buried: nothing is left of them.
 local function forget(values, n)
-  for shard, ids in pairs(by_shard(values, n)) do
-    for from = 1, ids.n, CHUNK do
-      local to = math.min(from + CHUNK - 1, ids.n)
-      call('XACK', P .. shard, GROUP, unpack(ids, from, to))
-      call('XDEL', P .. shard, unpack(ids, from, to))
-    end
-  end
+  for shard, ids in pairs(by_shard(values, n)) do forget_ids(shard, ids, ids.n) end
 end
 
+-- The same for fields and what is stored of them in turn (false: nothing), without making values.
+local function forget_stored(pairs_, n)
+  local groups = {}
+  for i = 1, n, 2 do
+    local stored = pairs_[i + 1]
+    if stored then
+      local ids = groups[stored]
+      if not ids then
+        ids = { n = 0, ms = sub(stored, 22, 34) .. '-', shard = tonumber(sub(stored, 19, 21)) }
+        groups[stored] = ids
+      end
+      ids.n = ids.n + 1
+      ids[ids.n] = ids.ms .. pairs_[i]
+    end
+  end
+  for _, ids in pairs(groups) do forget_ids(ids.shard, ids, ids.n) end
+end
+
+-- Values that nobody leases any more.
 local function parked(values, n)
   for shard, ids in pairs(by_shard(values, n)) do
     for from = 1, ids.n, CHUNK do
@@ -137,27 +188,42 @@ local function retire(member, shard)
   end
 end
 
+-- How many fresh ones there are, as far as the group knows.
 local function fresh_count(shard)
-  return call('XLEN', P .. shard) - call('XPENDING', P .. shard, GROUP)[1]
+  return math.max(0, call('XLEN', P .. shard) - call('XPENDING', P .. shard, GROUP)[1])
 end
 
+-- The accepted ms of the oldest fresh one, or nil.
 local function fresh_oldest(shard)
   local items = peek(shard, 1)
   if not items[1] then return nil end
-  local _, _, _, accepted = fields_of(items[1][1], items[1][2])
-  return tonumber(accepted)
+  return tonumber(items[1][2][8] or sub(items[1][1], 1, 13))
 end
 
--- After which entry those from this seq on begin. Entry ids ascend as seqs do, but their times are not
--- known, so pages are read past.
+-- From which entry on those from this seq on are, as peek() takes it. Entry ids ascend in ms as in seq,
+-- so halving the ms finds it.
 local function fresh_skip(shard, seq)
-  local after
-  while true do
-    local items, count = peek(shard, 500, after)
-    if count == 0 then return after end
-    for i = 1, count do
-      if seq_at(items, i) >= seq then return after end
-      after = '(' .. items[i][1]
-    end
+  local first = peek(shard, 1)[1]
+  if not first or tonumber(sub(first[1], 15)) >= seq then return nil end
+  local newest = call('XREVRANGE', P .. shard, '+', '-', 'COUNT', 1)[1]
+  -- The highest ms from which on the first entry is still too low.
+  local low, high = tonumber(sub(first[1], 1, 13)), tonumber(sub(newest[1], 1, 13))
+  while low < high do
+    local middle = math.floor((low + high + 1) / 2)
+    local entry = call('XRANGE', P .. shard, format('%d', middle), '+', 'COUNT', 1)[1]
+    if tonumber(sub(entry[1], 15)) < seq then low = middle else high = middle - 1 end
   end
+  return format('%d-%d', low, seq)
+end
+
+-- What is told of one that was peeked.
+local function tell_fresh(shard, items, i, out, at)
+  local entry_id, entry = items[i][1], items[i][2]
+  tell_one(out, at, entry_id, stored_fresh(shard)(entry_id, entry), entry)
+end
+
+-- What would be told of a foreign event.
+local function tell_foreign(out, at, seq, ms, accepted, shard, id, key, payload)
+  tell_one(out, at, format('%013d-%d', ms, seq), format('%013d00000%03d%013d', accepted, shard, ms),
+    { 'i', id, 'k', key, 'p', payload })
 end

@@ -24,6 +24,16 @@ pub(crate) fn server(address: &str) -> Server {
     }
 }
 
+/// All nodes of a cluster.
+pub(crate) fn cluster(cluster: &testbed::RedisCluster) -> Server {
+    let nodes = cluster.addresses();
+    let address = |node: &String| {
+        let (host, port) = node.rsplit_once(':').unwrap();
+        (host.to_owned(), port.parse().unwrap())
+    };
+    Server { addresses: nodes.iter().map(address).collect(), cluster: true, ..server(&nodes[0]) }
+}
+
 /// Options with short times, under a name nobody else has.
 pub(crate) fn options(address: &str, stream: bool, shards: u16) -> Options {
     static NAMES: AtomicU32 = AtomicU32::new(0);
@@ -66,7 +76,11 @@ pub(crate) async fn take(buffer: &dyn Buffer, count: usize) -> Vec<Envelope> {
 }
 
 /// Asks until the answer is as it must be.
-pub(crate) async fn until<T, F: Future<Output = T>>(what: &str, ask: impl Fn() -> F, is: impl Fn(&T) -> bool) -> T {
+pub(crate) async fn until<T, F: Future<Output = T>>(
+    what: &str,
+    ask: impl Fn() -> F,
+    is: impl Fn(&T) -> bool,
+) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let answer = ask().await;

@@ -123,6 +123,8 @@ fn completed(
         let password = &mut options.password;
         *password = password.take().or_else(|| settings.secrets.postgres_password.clone());
         options.exclusive = !buffer.shared();
+        // Somebody else's database is changed only when asked to.
+        options.create = false;
     }
     (buffer, store)
 }

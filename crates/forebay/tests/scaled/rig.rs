@@ -96,7 +96,6 @@ impl Rig {
             .current_dir(self.dir.path())
             .args(args)
             .args(["--buffer", &self.buffer_url(), "--store", &self.postgres.url()])
-            .args(["--set", "cards.key_file=key"])
             .env("FOREBAY_LOG", "warn");
         command
     }
@@ -111,7 +110,10 @@ impl Rig {
         self.started += 1;
         let log = self.dir.path().join(format!("worker-{}.log", self.started));
         let mut command = self.command(&["serve", "--roles", "worker"]);
-        command.args(args).args(["--data", &format!("worker-{}", self.started)]);
+        command
+            .args(args)
+            .args(["--set", "cards.key_file=key"])
+            .args(["--data", &format!("worker-{}", self.started)]);
         self.workers.push(Worker::spawn(command, &log));
     }
 

@@ -40,8 +40,7 @@ pub(super) async fn pooled(plan: &Plan, store: store_postgres::Options) -> Resul
     let sampler = Sampler::start(plan.servers.clone());
     let mut recorder = Recorder::new(Instant::now());
     let on_insert = |took| recorder.record(Instant::now(), took);
-    let outcome =
-        baseline::pooled(connections, rows, plan.limit, open::clock(), on_insert).await;
+    let outcome = baseline::pooled(connections, rows, plan.limit, open::clock(), on_insert).await;
     let what = format!(
         "{} connections at once, asynchronous; each payment is an INSERT and a transaction of its own",
         plan.pool

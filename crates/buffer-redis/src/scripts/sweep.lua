@@ -1,0 +1,38 @@
+-- Finds entries that are pending though nobody knows of them (somebody deleted keys by hand, or Redis
+-- evicted them): they come again. ARGV: 2 member, 3 idle ms, 4 shards as bytes.
+-- It goes on where it stopped last time, whoever stopped. Replies with how many were found.
+local FOUND_MAX = 100
+local member, idle, owned = ARGV[2], ARGV[3], ARGV[4]
+if not call('ZSCORE', MEMBERS, member) then return fail('FENCED') end
+drains()
+local leases = call('ZRANGE', LEASES, 0, -1)
+local function holder(seq)
+  for _, name in ipairs(leases) do
+    if call('HEXISTS', P .. 'lease:' .. name, seq) == 1 then return string.match(name, '^(.*):') end
+  end
+end
+local strays = 0
+for i = 1, #owned do
+  local shard = byte(owned, i)
+  local place = 'cursor:' .. shard
+  local reply = call('XAUTOCLAIM', P .. shard, GROUP, PARKED, idle,
+    call('HGET', META, place) or '0-0', 'COUNT', FOUND_MAX, 'JUSTID')
+  call('HSET', META, place, reply[1])
+  local last = call('HGET', LAST, shard) or '0-0'
+  for _, id in ipairs(reply[2]) do
+    local seq = sub(id, 15)
+    if call('HEXISTS', BACK, seq) == 0 and seq <= sub(last, 15) then
+      local who = holder(seq)
+      if who then
+        call('XCLAIM', P .. shard, GROUP, who, 0, id, 'JUSTID')
+      else
+        local pending = call('XPENDING', P .. shard, GROUP, id, id, 1)[1]
+        local ms = sub(id, 1, 13)
+        call('HSET', BACK, seq, ms .. format('%05d%03d', pending and pending[4] or 1, shard) .. ms .. FILL)
+        call('ZADD', P .. 'again:' .. shard, tonumber(seq), seq)
+        strays = strays + 1
+      end
+    end
+  end
+end
+return strays
