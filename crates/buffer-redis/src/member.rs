@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::MutexGuard;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use crate::failure::Failure;
 use crate::shared::{Claims, Shared};
@@ -88,6 +88,16 @@ impl Shared {
         );
     }
 
+    /// Gives back what nobody may ever come back with, and beats.
+    async fn keep_once(&self, claims: &MutexGuard<'_, Claims>) -> Result<(), Failure> {
+        let stuck = self.state().stuck(Instant::now());
+        if !stuck.is_empty() {
+            self.release_now(&stuck, Duration::ZERO).await?;
+        }
+        self.beat(claims).await?;
+        if self.is_stream() { self.sweep().await } else { Ok(()) }
+    }
+
     /// Looks for entries of our shards that are pending though no lease knows of them.
     async fn sweep(&self) -> Result<(), Failure> {
         let (member, shards) = {
@@ -132,38 +142,27 @@ impl Shared {
 
 /// Beats for as long as this process is a member.
 pub(crate) async fn keep(shared: Arc<Shared>) {
-    loop {
-        let interval = shared.beat_interval();
-        if shared.state().joined {
-            // A change of membership may ask for an earlier beat.
-            let _ = timeout(interval, shared.joined.notified()).await;
-        } else {
+    let mut heard = true;
+    while !shared.is_closed() {
+        if !shared.state().joined {
             shared.joined.notified().await;
             continue;
         }
-        if shared.is_closed() {
-            return;
-        }
+        // One that was not heard is said again soon: others wait no longer than they were told.
+        let pause = if heard { shared.beat_interval() } else { shared.beat_interval().min(SOON) };
+        let _ = timeout(pause, shared.joined.notified()).await;
         let claims = shared.claims.lock().await;
-        if !shared.state().joined {
+        if shared.is_closed() || !shared.state().joined {
             continue;
         }
-        let stuck = shared.state().stuck(Instant::now());
-        if !stuck.is_empty()
-            && let Err(failure) = shared.release_now(&stuck, Duration::ZERO).await
-        {
-            tracing::debug!(error = %failure.error(), "expired leases could not be given up");
-        }
-        let beaten = match shared.beat(&claims).await {
-            Ok(()) if shared.is_stream() => shared.sweep().await,
-            beaten => beaten,
-        };
-        match beaten {
-            Ok(()) | Err(Failure::Fenced) => {}
+        match shared.keep_once(&claims).await {
+            Ok(()) | Err(Failure::Fenced) => heard = true,
             Err(failure) => {
-                tracing::warn!(error = %failure.error(), "redis does not hear that this process lives");
-                drop(claims);
-                sleep(SOON).await;
+                if heard {
+                    let error = failure.error();
+                    tracing::warn!(%error, "redis does not hear that this process lives");
+                }
+                heard = false;
             }
         }
     }

@@ -37,8 +37,8 @@ pub(super) async fn again(postgres: &Postgres) -> Result<f64> {
     client.batch_execute("CHECKPOINT").await?;
 
     let started = Instant::now();
-    let sink = client.copy_in(&format!("COPY bare.transactions ({columns}) FROM STDIN BINARY"));
-    let mut sink = pin!(sink.await?);
+    let copy = format!("COPY bare.transactions ({columns}) FROM STDIN BINARY");
+    let mut sink = pin!(client.copy_in(&copy).await?);
     for piece in pieces {
         sink.feed(piece).await?;
     }

@@ -25,7 +25,7 @@ pub(crate) fn run(scale: Scale) -> Result<Vec<Row>> {
 }
 
 async fn measure(seconds: f64) -> Result<Vec<Row>> {
-    let mut servers = Servers::start().await?;
+    let servers = Servers::start().await?;
     let running = Running::start(&servers, Layout::Stream).await?;
     let stop = CancellationToken::new();
     let producer = tokio::spawn(produce(
