@@ -24,6 +24,8 @@ pub(crate) struct Claims {
     /// Leased, but more than the one who asked wanted; of this incarnation.
     pub(crate) left_over: Vec<Envelope>,
     pub(crate) incarnation: u64,
+    /// Until when more is left to gather, after a claim that brought little.
+    pub(crate) gathered_at: Option<tokio::time::Instant>,
     /// A usual event's bytes, so that a claim's reply stays bounded.
     pub(crate) event_bytes: usize,
 }

@@ -17,6 +17,20 @@ fn redis() -> &'static Redis {
     REDIS.get_or_init(|| Redis::start().unwrap())
 }
 
+/// Takes every step once. Redis then knows all scripts, and a step whose reply is lost was done: of one
+/// it does not know, the reply that is lost would only have said so.
+async fn know_scripts(buffer: &RedisBuffer) {
+    buffer.offer(&events(0..3)).await.unwrap();
+    let leased = take(buffer, 3).await;
+    buffer.extend(&receipts(&leased[..1]), Duration::from_secs(9)).await.unwrap();
+    buffer.release(&receipts(&leased[..1]), Duration::ZERO).await.unwrap();
+    buffer.bury(&[(leased[1].receipt, "bad".to_owned())]).await.unwrap();
+    let again = take(buffer, 1).await;
+    assert_eq!(buffer.ack(&receipts(&[&again[..], &leased[2..]].concat())).await.unwrap(), 2);
+    let letters = buffer.dead_letters().list(0, 1).await.unwrap();
+    assert_eq!(buffer.dead_letters().drop_letters(&[letters[0].seq]).await.unwrap(), 1);
+}
+
 /// A buffer behind a proxy, which waits a short time for replies.
 async fn behind_proxy(stream: bool) -> (Proxy, Options, RedisBuffer) {
     let proxy = Proxy::start(&redis().address()).unwrap();
@@ -28,6 +42,7 @@ async fn behind_proxy(stream: bool) -> (Proxy, Options, RedisBuffer) {
         ..options(&redis().address(), stream, 4)
     };
     let buffer = RedisBuffer::open(options.clone()).await.unwrap();
+    know_scripts(&buffer).await;
     (proxy, options, buffer)
 }
 
@@ -110,7 +125,7 @@ async fn an_offer_whose_reply_was_lost_is_held_once_for_each_time_it_was_made() 
 async fn an_unreachable_redis_is_told_in_time_and_come_back_it_is_used_again() {
     for connections in [Connections::Shared, Connections::Dedicated] {
         let (proxy, options, buffer) = behind_proxy(true).await;
-        drop(buffer);
+        buffer.close().await.unwrap();
         let buffer = RedisBuffer::open(Options { connections, ..options.clone() }).await.unwrap();
         buffer.offer(&events(0..5)).await.unwrap();
         for fault in [Fault::HalfOpen, Fault::Refuse] {

@@ -25,7 +25,7 @@ const KEYS: usize = 40;
 /// The order events must be done in, and who does what: told by every process as it works.
 #[derive(Default)]
 struct Ledger {
-    /// The next number of each key that was not done yet.
+    /// Which number of each key is to be done next.
     next: BTreeMap<Vec<u8>, usize>,
     /// Which process holds events of a key, and how many.
     holders: BTreeMap<Vec<u8>, (usize, usize)>,
@@ -44,13 +44,6 @@ impl Ledger {
                 self.wrong.push(format!("{who} was given what {} holds", holder.0));
             }
             *holder = (who, holder.1 + 1);
-            let n: usize = String::from_utf8_lossy(envelope.event.payload()).parse().unwrap();
-            let next = self.next.entry(envelope.event.key().to_vec()).or_default();
-            if n > *next {
-                let key = String::from_utf8_lossy(envelope.event.key()).into_owned();
-                self.wrong.push(format!("{key}: {n} came while {next} was next"));
-            }
-            *next = (*next).max(n + 1);
             let turns = self.terms.entry(envelope.event.key().to_vec()).or_default();
             if turns.last() != Some(&(who, envelope.term)) {
                 turns.push((who, envelope.term));
@@ -60,6 +53,13 @@ impl Ledger {
 
     fn end(&mut self, who: usize, envelopes: &[Envelope]) {
         for envelope in envelopes {
+            let n: usize = String::from_utf8_lossy(envelope.event.payload()).parse().unwrap();
+            let next = self.next.entry(envelope.event.key().to_vec()).or_default();
+            if n > *next {
+                let key = String::from_utf8_lossy(envelope.event.key()).into_owned();
+                self.wrong.push(format!("{key}: {n} was done while {next} was next"));
+            }
+            *next = (*next).max(n + 1);
             self.done.insert(envelope.event.id().to_vec());
             let holder = self.holders.get_mut(envelope.event.key()).unwrap();
             if holder.0 == who {
@@ -233,4 +233,85 @@ async fn one_who_only_offers_takes_no_shard() {
     let consumer = RedisBuffer::open(options.clone()).await.unwrap();
     assert_eq!(take(&consumer, 5).await.len(), 5);
     assert_eq!(owned(&options).await, [4]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_of_which_something_is_held_is_not_given_up() {
+    for stream in [false, true] {
+        let options = options(&redis().address(), stream, 4);
+        let options = Options { lease_ms: 60_000, ..options };
+        let first = RedisBuffer::open(options.clone()).await.unwrap();
+        first.offer(&place::events(0..20)).await.unwrap();
+        let held = take(&first, 20).await;
+        first.offer(&place::events(20..40)).await.unwrap();
+        let second = RedisBuffer::open(options.clone()).await.unwrap();
+        // Far longer than it takes to spread the shards when nothing is held.
+        assert!(second.lease(20, Duration::from_secs(3)).await.unwrap().is_empty());
+        assert_eq!(owned(&options).await, [0, 4]);
+        assert_eq!(first.ack(&receipts(&held)).await.unwrap(), 20);
+        until("they share", || owned(&options), |owned| *owned == [2, 2]).await;
+        let mine = take(&second, 1).await;
+        let theirs: BTreeSet<_> = held.iter().map(|e| e.event.key().to_vec()).collect();
+        assert!(mine.iter().all(|envelope| theirs.contains(envelope.event.key())));
+    }
+}
+
+/// The member that holds all shards.
+async fn only_member(options: &Options) -> String {
+    inspect::distribution(options).await.unwrap().members[0].id.clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_who_was_struck_off_leases_nothing_before_joining_under_another_term() {
+    for stream in [false, true] {
+        // It hears of it by nothing but what Redis says to a claim.
+        let options = Options { member_ms: 3_600_000, ..options(&redis().address(), stream, 4) };
+        let key = |part: &str| format!("{{{}}}:{part}", options.name);
+        let buffer = RedisBuffer::open(options.clone()).await.unwrap();
+        buffer.offer(&place::events(0..8)).await.unwrap();
+        let before = take(&buffer, 4).await;
+        let member = only_member(&options).await;
+        redis().call(&["ZREM", &key("members"), &member]).unwrap();
+        let after = take(&buffer, 4).await;
+        assert_ne!(only_member(&options).await, member);
+        let terms = |of: &[Envelope]| of.iter().map(|e| e.term).collect::<BTreeSet<_>>();
+        assert!(terms(&before).is_disjoint(&terms(&after)));
+
+        // Another living member was given its shards, and it was told nothing.
+        let far = (inspect::distribution(&options).await.unwrap().now_ms + 3_600_000).to_string();
+        redis().call(&["ZADD", &key("members"), &far, "other"]).unwrap();
+        for shard in 0..4 {
+            redis().call(&["HSET", &key("shards"), &shard.to_string(), "other"]).unwrap();
+        }
+        buffer.offer(&place::events(8..20)).await.unwrap();
+        let leased = buffer.lease(20, Duration::from_millis(300)).await.unwrap();
+        assert_eq!(ids(&leased), Vec::<String>::new());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_receipt_acts_only_while_nobody_has_leased_its_event_since() {
+    for stream in [false, true] {
+        let options = Options { member_ms: 3_600_000, ..options(&redis().address(), stream, 4) };
+        let late = RedisBuffer::open(options.clone()).await.unwrap();
+        late.offer(&place::events(0..3)).await.unwrap();
+        let lost = take(&late, 3).await;
+        let members = format!("{{{}}}:members", options.name);
+        redis().call(&["ZREM", &members, &only_member(&options).await]).unwrap();
+
+        // Opening gives back what the lost one held.
+        let other = RedisBuffer::open(options.clone()).await.unwrap();
+        assert_eq!(late.ack(&[lost[0].receipt]).await.unwrap(), 1, "nobody has it");
+        let taken = take(&other, 2).await;
+        assert_eq!(
+            (ids(&taken), taken[0].attempt),
+            (vec!["id-1".to_owned(), "id-2".to_owned()], 2)
+        );
+        let hour = Duration::from_secs(3600);
+        assert_eq!(other.release(&receipts(&taken), hour).await.unwrap(), 2);
+        assert_eq!(late.ack(&[lost[1].receipt]).await.unwrap(), 0);
+        assert_eq!(late.bury(&[(lost[2].receipt, "late".to_owned())]).await.unwrap(), 0);
+        let depth = other.depth().await.unwrap();
+        assert_eq!((depth.ready, depth.leased, depth.dead), (2, 0, 0));
+    }
 }

@@ -20,7 +20,7 @@ use crate::{open, url};
 const BATCH: usize = 500;
 /// How many batches' worth may be under way: enough to keep every lane busy, and no more, so that
 /// latency is the pipeline's and not that of a queue this bench has made.
-const UNDER_WAY_BATCHES: u64 = 4;
+const UNDER_WAY_BATCHES: u64 = 2;
 /// How often is looked how far it is.
 const LOOK: Duration = Duration::from_millis(100);
 
