@@ -12,7 +12,7 @@ use model::Event;
 use model::clock::EpochMs;
 use redis::Value;
 
-/// What is added to every number there; as in `common.lua`. All stay below what a double holds exactly.
+/// What is added to every number there; as in `keys.lua`. All stay below what a double holds exactly.
 pub(crate) const FIRST: u64 = 1_000_000_000_000_000;
 
 const SEQ: usize = 16;

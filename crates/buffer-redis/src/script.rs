@@ -4,7 +4,7 @@ use redis::Cmd;
 
 use crate::options::Layout;
 
-const COMMON: &str = include_str!("scripts/common.lua");
+const KEYS: &str = include_str!("scripts/keys.lua");
 const LIST: &str = include_str!("scripts/list.lua");
 const STREAM: &str = include_str!("scripts/stream.lua");
 const LEASES: &str = include_str!("scripts/leases.lua");
@@ -59,9 +59,9 @@ impl Scripts {
             Layout::List => LIST,
             Layout::Stream { .. } => STREAM,
         };
-        let leasing = |body| Script::new(&[COMMON, store, LEASES, body]);
-        let routing = |body| Script::new(&[COMMON, store, LEASES, PUSH, ROUTE, body]);
-        let pushing = |body| Script::new(&[COMMON, store, PUSH, body]);
+        let leasing = |body| Script::new(&[KEYS, store, LEASES, body]);
+        let routing = |body| Script::new(&[KEYS, store, LEASES, PUSH, ROUTE, body]);
+        let pushing = |body| Script::new(&[KEYS, store, PUSH, body]);
         Self {
             open: leasing(include_str!("scripts/open.lua")),
             offer: pushing(include_str!("scripts/offer.lua")),
@@ -73,9 +73,9 @@ impl Scripts {
             replay: pushing(include_str!("scripts/replay.lua")),
             beat: leasing(include_str!("scripts/beat.lua")),
             depth: routing(include_str!("scripts/depth.lua")),
-            memory: Script::new(&[COMMON, include_str!("scripts/memory.lua")]),
-            process: Script::new(&[COMMON, include_str!("scripts/process.lua")]),
-            erase: Script::new(&[COMMON, include_str!("scripts/erase.lua")]),
+            memory: Script::new(&[KEYS, include_str!("scripts/memory.lua")]),
+            process: Script::new(&[KEYS, include_str!("scripts/process.lua")]),
+            erase: Script::new(&[KEYS, include_str!("scripts/erase.lua")]),
             peek: routing(include_str!("scripts/peek.lua")),
             distribution: routing(include_str!("scripts/distribution.lua")),
             sweep: leasing(include_str!("scripts/sweep.lua")),

@@ -51,11 +51,10 @@ impl Shared {
         wait: Duration,
     ) -> Result<Vec<Envelope>, Error> {
         let started = Instant::now();
-        let gathered_at = self.claims.lock().await.gathered_at;
-        if let Some(gathered_at) = gathered_at
-            && wait > GATHER
-        {
-            tokio::time::sleep_until(gathered_at).await;
+        if wait > GATHER && !self.is_closed() {
+            // Whoever claims just now will say how much there is.
+            let gathered_at = self.claims.try_lock().ok().and_then(|claims| claims.gathered_at);
+            tokio::time::sleep_until(gathered_at.unwrap_or(started)).await;
         }
         let mut pause = POLL_MIN;
         let mut fenced = 0;
