@@ -22,6 +22,8 @@ Options:
   --quick   a tenth of the work, to see that they run
   --save    keep the run in docs/benchmarks, with notes about this machine
 
+BENCH_PEER names the reference_pipeline.py that redis-peer measures against.
+
 Examples:
   cargo xtask bench
   cargo xtask bench journal-offer screening --save
@@ -71,11 +73,6 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into);
     command.args(&options.pass).env("BENCH_BINARY", target.join("release/forebay"));
-    // The peer to measure against is not part of the project; it may lie beside the checkout.
-    let peer = root.join("../shared/peers/reference_pipeline.py");
-    if std::env::var_os("BENCH_PEER").is_none() && peer.is_file() {
-        command.env("BENCH_PEER", peer);
-    }
     if !options.save {
         return Ok(command.status().context("could not start cargo")?.success());
     }

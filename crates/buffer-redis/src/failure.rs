@@ -91,7 +91,8 @@ fn other(error: &RedisError, text: &str) -> Error {
     }
     if has(&["NOAUTH", "WRONGPASS"]) || error.kind() == ErrorKind::AuthenticationFailed {
         return Error::Open(
-            "redis: it asks for another user or password: put them into the URL".to_owned(),
+            "redis: it asks for another user or password: give them in REDIS_PASSWORD or the URL"
+                .to_owned(),
         );
     }
     if has(&["NOPERM"]) || error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) {

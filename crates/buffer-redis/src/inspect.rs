@@ -1,6 +1,6 @@
 //! Looking at a buffer without leasing from it or joining its members.
 
-use buffer::{DeadLetter, Error};
+use buffer::{DeadLetter, Depth, Error};
 use model::Event;
 use model::clock::EpochMs;
 use redis::Value;
@@ -69,6 +69,15 @@ pub struct Held {
     pub leased: bool,
     /// The event.
     pub event: Event,
+}
+
+/// How much is held, read without making the buffer where there is none.
+///
+/// # Errors
+/// If Redis can't be read.
+pub async fn depth(options: &Options) -> Result<Depth, Error> {
+    let shared = look(options)?;
+    shared.depth().await.map_err(Failure::error)
 }
 
 /// Who holds what, read without joining.

@@ -118,16 +118,7 @@ impl Buffer for RedisBuffer {
 
     async fn depth(&self) -> Result<Depth, Error> {
         let shared = &self.shared;
-        let (ready, leased, dead, oldest): (u64, u64, u64, i64) = shared
-            .opened(|| {
-                shared.call(&shared.rest, &shared.scripts.depth, |cmd| {
-                    cmd.arg(shared.options.shards);
-                })
-            })
-            .await
-            .map_err(Failure::error)?;
-        let oldest_accepted_ms = Some(oldest).filter(|ms| *ms >= 0);
-        Ok(Depth { ready, leased, dead, oldest_accepted_ms })
+        shared.opened(|| shared.depth()).await.map_err(Failure::error)
     }
 
     fn kind(&self) -> Kind {

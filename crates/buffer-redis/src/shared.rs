@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use buffer::{Envelope, Error};
+use buffer::{Depth, Envelope, Error};
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind};
 use tokio::sync::Notify;
 
@@ -169,6 +169,17 @@ impl Shared {
             }
             done => done,
         }
+    }
+
+    /// Asks how much is held.
+    pub(crate) async fn depth(&self) -> Result<Depth, Failure> {
+        let (ready, leased, dead, oldest): (u64, u64, u64, i64) = self
+            .call(&self.rest, &self.scripts.depth, |cmd| {
+                cmd.arg(self.options.shards);
+            })
+            .await?;
+        let oldest_accepted_ms = Some(oldest).filter(|ms| *ms >= 0);
+        Ok(Depth { ready, leased, dead, oldest_accepted_ms })
     }
 
     /// Runs the offer script, and waits for replicas where that is asked for.

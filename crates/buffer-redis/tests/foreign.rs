@@ -106,6 +106,20 @@ async fn what_is_too_long_for_an_event_is_buried_or_if_there_is_no_room_delivere
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_an_entry_with_several_fields_the_object_is_taken_and_nothing_is_gone() {
+    let options = options(&redis().address(), true, 4);
+    let buffer = RedisBuffer::open(options.clone()).await.unwrap();
+    let body = r#"{"tx_id":"a"}"#;
+    redis().call(&["XADD", &options.name, "*", "x", "1", "data", body]).unwrap();
+    redis().call(&["XADD", &options.name, "*", "x", "1", "tx_id", "b"]).unwrap();
+    let leased = take(&buffer, 2).await;
+    assert_eq!(ids(&leased), ["a", "b"]);
+    assert_eq!(leased[0].event.payload(), body.as_bytes());
+    let whole: serde_json::Value = serde_json::from_slice(leased[1].event.payload()).unwrap();
+    assert_eq!(whole, serde_json::json!({ "x": "1", "tx_id": "b" }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stream_entry_was_accepted_when_it_was_added_and_names_its_field() {
     let options = options(&redis().address(), true, 4);
     let layout = Layout::Stream { group: "g".to_owned(), field: Some("body".to_owned()) };

@@ -1,15 +1,15 @@
-//! How loaded an engine is, as metrics to scale by: how busy its lanes are, and how far behind.
+//! How loaded an engine is, as a metric to scale by: how busy its lanes are.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use metrics::{Gauge, Unit, describe_gauge, gauge};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::shared::Shared;
 
-/// How often the load is looked at. The buffer is asked for its depth no more often than this.
+/// How often the load is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Looks that the share of busy time is taken over: ten seconds.
 const LOOKS: usize = 10;
@@ -19,7 +19,6 @@ const LOOKS: usize = 10;
 pub(crate) struct Load {
     lanes: Vec<Mutex<Lane>>,
     busy_share: Gauge,
-    backlog_seconds: Gauge,
 }
 
 #[derive(Default)]
@@ -39,15 +38,9 @@ impl Load {
             Unit::Count,
             "Share (0 to 1) of the last ten seconds that the lanes were settling, on average."
         );
-        describe_gauge!(
-            "engine_backlog_seconds",
-            Unit::Seconds,
-            "Age of the oldest event in the buffer that is neither settled nor buried."
-        );
         Self {
             lanes: (0..lanes).map(|_| Mutex::default()).collect(),
             busy_share: gauge!("engine_busy_share", "pipeline" => pipeline),
-            backlog_seconds: gauge!("engine_backlog_seconds", "pipeline" => pipeline),
         }
     }
 
@@ -94,10 +87,6 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         if looks.len() > LOOKS {
             looks.pop_front();
         }
-        tokio::select! {
-            () = shared.ended.cancelled() => break,
-            seconds = backlog_seconds(&shared) => load.backlog_seconds.set(seconds),
-        }
     }
     shared.load.busy_share.set(0.0);
 }
@@ -109,19 +98,4 @@ fn share(looks: &VecDeque<(Instant, Duration)>, lanes: usize) -> f64 {
     };
     let passed = last.duration_since(*first).as_secs_f64() * lanes as f64;
     if passed > 0.0 { after.saturating_sub(*before).as_secs_f64() / passed } else { 0.0 }
-}
-
-/// NaN when the buffer can't be read: an old value would be taken for a true one.
-async fn backlog_seconds(shared: &Shared) -> f64 {
-    match timeout(LOOK_EVERY, shared.buffer.depth()).await {
-        Ok(Ok(depth)) => depth.oldest_accepted_ms.map_or(0.0, |oldest_ms| {
-            let age_ms = shared.clock.now_ms().saturating_sub(oldest_ms).max(0);
-            age_ms as f64 / 1000.0
-        }),
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "the buffer's depth can't be read");
-            f64::NAN
-        }
-        Err(_elapsed) => f64::NAN,
-    }
 }

@@ -89,7 +89,7 @@ async fn supervise(
     completions: Option<Arc<dyn Completions>>,
     shutdown: CancellationToken,
 ) -> Result<Summary, Error> {
-    // Whatever way this ends, so do the helpers, and whoever waits for a drain.
+    // Whatever way this ends, so does what runs beside it, and whoever waits for a drain.
     let _ended = shared.ended.clone().drop_guard();
     let heartbeat = tokio::spawn(heartbeat::run(Arc::clone(&shared)));
     let load = tokio::spawn(load::run(Arc::clone(&shared)));

@@ -121,7 +121,13 @@ pub(crate) fn beyond(config: &Config) -> Vec<String> {
         let dir = options.dir.display();
         format!("While the buffer is out of reach, payments spill into the journal {dir}.")
     });
-    spill.into_iter().chain([settled(&config.store), cards(config)]).collect()
+    let alone = (config.buffer.shared() && matches!(config.store, Store::Sqlite(_))).then(|| {
+        "ONE WORKER ONLY: a SQLite store is this machine's alone; a second worker elsewhere would \
+         settle into another one. Use postgres: to have several."
+            .to_owned()
+    });
+    let lines = spill.into_iter().chain(alone);
+    lines.chain([settled(&config.store), cards(config)]).collect()
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ pub(crate) async fn pending(
                 }
             }
         }
-        journal => block_in_place(|| {
+        journal @ (url::Buffer::Journal(_) | url::Buffer::Memory(_)) => block_in_place(|| {
             let dir = open::journal_dir(journal)?;
             buffer_journal::inspect::events(dir, |seq, accepted_at_ms, done, event| {
                 done || each(Held { seq, accepted_at_ms, event: event.clone() })

@@ -83,6 +83,13 @@ impl Pipeline {
         &self.buffer
     }
 
+    /// Whether the buffer goes on holding what is left when this process ends. A shared one does,
+    /// durable or not.
+    pub(crate) fn keeps(&self) -> bool {
+        let kind = self.buffer.kind();
+        kind.durable || kind.shared
+    }
+
     /// What the engine has done so far.
     pub(crate) fn stats(&self) -> &Arc<Stats> {
         &self.stats
@@ -111,12 +118,16 @@ impl Pipeline {
     /// The first of the engine's, the buffer's and the store's; all are closed all the same.
     pub(crate) async fn stop(self) -> Result<Stopped> {
         self.wind_down();
+        let keeps = self.keeps();
         let summary = self.engine.await.context("the engine's task ended early");
         let kept = match self.buffer.depth().await {
-            Ok(depth) if self.buffer.kind().durable => depth.ready + depth.leased,
+            Ok(depth) if keeps => depth.ready + depth.leased,
             _ => 0,
         };
-        let remains = remains(&*self.buffer).await;
+        let remains = match keeps {
+            true => Ok((Vec::new(), Vec::new())),
+            false => remains(&*self.buffer).await,
+        };
         let closed = self.buffer.close().await.context("the buffer could not be closed");
         let store = self.store.close().await.context("the store could not be closed");
         let summary = summary??;
@@ -130,9 +141,6 @@ impl Pipeline {
 /// What a buffer that keeps nothing holds: the events, and the dead letters.
 async fn remains(buffer: &dyn Buffer) -> Result<(Vec<Event>, Vec<Event>)> {
     let (mut left, mut dead) = (Vec::new(), Vec::new());
-    if buffer.kind().durable {
-        return Ok((left, dead));
-    }
     loop {
         let leased = buffer.lease(PAGE, Duration::ZERO).await?;
         if leased.is_empty() {

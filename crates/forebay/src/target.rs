@@ -31,11 +31,15 @@ impl Target {
         if text.starts_with("http://") || text.starts_with("https://") {
             return Ok(Self::Server(text.to_owned()));
         }
-        let buffer = url::Buffer::parse(text).map_err(|error| {
+        let mut buffer = url::Buffer::parse(text).map_err(|error| {
             config::Error(format!(
                 "--to: {error}; http://… and - (standard output) are targets too"
             ))
         })?;
+        if let url::Buffer::Redis(options) = &mut buffer {
+            let password = &mut options.server.password;
+            *password = password.take().or_else(|| std::env::var("REDIS_PASSWORD").ok());
+        }
         Ok(Self::Buffer(buffer))
     }
 

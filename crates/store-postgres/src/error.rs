@@ -94,7 +94,7 @@ fn class(code: &str) -> &str {
 
 fn remedy(code: &str) -> &'static str {
     match code {
-        "28P01" => "give the right password (PGPASSWORD, or in the URL)",
+        "28P01" => "give the right password (POSTGRES_PASSWORD, or in the URL)",
         "3D000" => "create the database, or name another one",
         "42501" => "grant this role the rights it needs on the schema and its tables",
         "42P01" | "42703" | "3F000" => {

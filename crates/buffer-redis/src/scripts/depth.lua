@@ -18,7 +18,7 @@ local back = nil
 for _, seq in ipairs(call('ZRANGE', LATER, 0, -1)) do
   if not back or seq < back then back = seq end
 end
-for shard = 0, tonumber(ARGV[2]) - 1 do
+for shard = 0, tonumber(call('HGET', META, 'shards') or ARGV[2]) - 1 do
   consider(fresh_oldest(shard))
   local first = call('ZRANGE', P .. 'again:' .. shard, 0, 0)[1]
   if first and (not back or first < back) then back = first end

@@ -1,6 +1,7 @@
 -- Who holds what. ARGV: 2 shards. Replies with now, the source's length, the backlog by shard, and for
 -- each member: name, deadline, leases, events, shards.
-local shards = tonumber(ARGV[2])
+-- The buffer's own number of shards, whatever the one who looks was told.
+local shards = tonumber(call('HGET', META, 'shards') or ARGV[2])
 local backlog, by_member = {}, {}
 for shard = 0, shards - 1 do
   local fresh = call('EXISTS', P .. shard) == 1 and fresh_count(shard) or 0

@@ -1,11 +1,9 @@
--- Removes the source and everything beside it. Returns how many keys there were.
-local pattern = '{' .. string.gsub(N, '[%*%?%[%]\\]', '\\%0') .. '}:*'
-local keys, cursor = { N }, '0'
-repeat
-  local page = call('SCAN', cursor, 'MATCH', pattern, 'COUNT', 1000)
-  cursor = page[1]
-  for _, key in ipairs(page[2]) do keys[#keys + 1] = key end
-until cursor == '0'
-local removed = 0
-for _, key in ipairs(keys) do removed = removed + call('UNLINK', key) end
-return removed
+-- Removes the source and everything beside it.
+local shards = tonumber(call('HGET', META, 'shards') or 0)
+for _, name in ipairs(call('ZRANGE', LEASES, 0, -1)) do call('UNLINK', P .. 'lease:' .. name) end
+for shard = 0, shards - 1 do call('UNLINK', P .. shard, P .. 'again:' .. shard) end
+for _, name in ipairs({ 'meta', 'back', 'later', 'leases', 'members', 'shards', 'dead', 'last' }) do
+  call('UNLINK', P .. name)
+end
+call('UNLINK', N)
+return shards

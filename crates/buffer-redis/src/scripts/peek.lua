@@ -1,6 +1,8 @@
 -- Held events from a seq on, lowest first, without touching them. ARGV: 2 from, 3 max, 4 shards, 5 id
 -- field, 6 key field, 7 stream field. Replies with flags (1: leased) and values as a claim does.
-local from, max, shards = FIRST + ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+-- The buffer's own number of shards, whatever the one who looks was told.
+local shards = tonumber(call('HGET', META, 'shards') or ARGV[4])
+local from, max = FIRST + ARGV[2], tonumber(ARGV[3])
 local found = {}
 local function consider(seq, leased, key)
   local number = tonumber(seq)

@@ -27,14 +27,17 @@ local function identify(raw, id_field, key_field)
   return 'unread-' .. redis.sha1hex(raw), ''
 end
 
--- The payload of a stream entry: the field of this name, or else its first one.
+-- The payload of a stream entry: its only field, the one of this name, or the first that looks like an
+-- object. Where there is none of them, all fields as an object, so that nothing that was sent is gone.
 local function payload_of(fields, field)
-  if field ~= '' then
-    for i = 1, #fields, 2 do
-      if fields[i] == field then return fields[i + 1] end
-    end
+  local whole = {}
+  for i = 1, #fields, 2 do
+    local name, value = fields[i], fields[i + 1]
+    if name == field or #fields == 2 then return value end
+    if field == '' and string.find(value, '^%s*{') then return value end
+    whole[name] = value
   end
-  return fields[2]
+  return cjson.encode(whole)
 end
 
 -- The oldest foreign events: payload and, where it is known, the time they came.

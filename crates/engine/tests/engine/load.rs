@@ -1,16 +1,13 @@
-//! How busy the lanes are and how far behind, as a scaler sees it.
+//! How busy the lanes are, as a scaler sees it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use buffer::memory::Memory;
-use buffer::{Buffer, DeadLetters, Depth, Envelope, Error, Kind, Receipt};
+use buffer::Envelope;
 use engine::{Failure, Handle, Options};
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
-use model::Event;
 use tokio::time::sleep;
 
 use crate::rig::{Rig, Step, events, one_lane};
@@ -49,61 +46,6 @@ impl Recorder for Gauges {
 
     fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
         Histogram::noop()
-    }
-}
-
-/// Counts how often its depth is read, and can't be read on demand.
-struct Counted {
-    memory: Arc<Memory>,
-    depths: AtomicUsize,
-    unreadable: AtomicUsize,
-}
-
-#[async_trait]
-impl Buffer for Counted {
-    async fn offer(&self, events: &[Event]) -> Result<(), Error> {
-        self.memory.offer(events).await
-    }
-
-    async fn lease(&self, max: usize, wait: Duration) -> Result<Vec<Envelope>, Error> {
-        self.memory.lease(max, wait).await
-    }
-
-    async fn ack(&self, receipts: &[Receipt]) -> Result<usize, Error> {
-        self.memory.ack(receipts).await
-    }
-
-    async fn release(&self, receipts: &[Receipt], delay: Duration) -> Result<usize, Error> {
-        self.memory.release(receipts, delay).await
-    }
-
-    async fn bury(&self, burials: &[(Receipt, String)]) -> Result<usize, Error> {
-        self.memory.bury(burials).await
-    }
-
-    async fn extend(&self, receipts: &[Receipt], by: Duration) -> Result<usize, Error> {
-        self.memory.extend(receipts, by).await
-    }
-
-    async fn depth(&self) -> Result<Depth, Error> {
-        self.depths.fetch_add(1, Ordering::SeqCst);
-        match self.unreadable.load(Ordering::SeqCst) {
-            0 => self.memory.depth().await,
-            1 => Err(Error::Unavailable("as scripted".to_owned())),
-            _ => std::future::pending().await,
-        }
-    }
-
-    fn kind(&self) -> Kind {
-        self.memory.kind()
-    }
-
-    fn dead_letters(&self) -> &dyn DeadLetters {
-        self.memory.dead_letters()
-    }
-
-    async fn close(&self) -> Result<(), Error> {
-        self.memory.close().await
     }
 }
 
@@ -147,7 +89,7 @@ async fn a_lane_that_never_waits_is_wholly_busy() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_makes_a_backlog_and_no_lane_busy() {
+async fn an_outage_makes_no_lane_busy() {
     let (rig, gauges) = (Rig::new(), Gauges::default());
     rig.offer(&events(1, 10)).await;
     let down = Arc::new(AtomicUsize::new(1));
@@ -161,31 +103,6 @@ async fn an_outage_makes_a_backlog_and_no_lane_busy() {
     let handle = start(&rig, &gauges, one_lane(), script);
     sleep(Duration::from_millis(60_500)).await;
     gauges.is_about("engine_busy_share", 0.0);
-    gauges.is_about("engine_backlog_seconds", 60.0);
     down.store(0, Ordering::SeqCst);
-    sleep(Duration::from_secs(10)).await;
-    gauges.is_about("engine_backlog_seconds", 0.0);
-    rig.finish(handle).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn the_buffer_is_asked_once_a_second_and_a_silent_one_shows_as_unknown() {
-    let (rig, gauges) = (Rig::new(), Gauges::default());
-    let (depths, unreadable) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let buffer = Arc::new(Counted { memory: rig.memory.clone(), depths, unreadable });
-    let handle = metrics::with_local_recorder(&gauges, || {
-        rig.start_with(one_lane(), buffer.clone(), None, |_| Step::Settle)
-    });
-    sleep(Duration::from_millis(30_500)).await;
-    assert_eq!(buffer.depths.load(Ordering::SeqCst), 31);
-    gauges.is_about("engine_backlog_seconds", 0.0);
-    for unreadable in [1, 2] {
-        buffer.unreadable.store(unreadable, Ordering::SeqCst);
-        sleep(Duration::from_secs(3)).await;
-        assert!(gauges.get("engine_backlog_seconds").is_nan());
-        buffer.unreadable.store(0, Ordering::SeqCst);
-        sleep(Duration::from_secs(3)).await;
-        gauges.is_about("engine_backlog_seconds", 0.0);
-    }
     rig.finish(handle).await;
 }

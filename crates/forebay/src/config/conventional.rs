@@ -94,17 +94,17 @@ mod tests {
     #[test]
     fn the_names_of_the_reference_make_urls() {
         let settings = applied(&[
-            ("POSTGRES_HOST", "my-postgres"),
-            ("POSTGRES_USER", "calme"),
+            ("POSTGRES_HOST", "db.example"),
+            ("POSTGRES_USER", "app"),
             ("POSTGRES_PASSWORD", "s3c/ret"),
-            ("POSTGRES_DB", "blood_db"),
-            ("REDIS_HOST", "fds-redis"),
+            ("POSTGRES_DB", "shop"),
+            ("REDIS_HOST", "redis.example"),
             ("REDIS_PORT", "6380"),
             ("BATCH_SIZE", "500"),
         ]);
         let value = |key: &str| settings.entry(key).value.to_string();
-        assert_eq!(value("store"), "postgres://calme@my-postgres:5432/blood_db?schema=fds");
-        assert_eq!(value("buffer"), "redis://fds-redis:6380/0?list=tx_queue");
+        assert_eq!(value("store"), "postgres://app@db.example:5432/shop?schema=fds");
+        assert_eq!(value("buffer"), "redis://redis.example:6380/0?list=tx_queue");
         assert_eq!(value("engine.batch_max"), "500");
         assert_eq!(settings.entry("store").origin.to_string(), "env POSTGRES_HOST");
         assert_eq!(settings.secrets.postgres_password.as_deref(), Some("s3c/ret"));

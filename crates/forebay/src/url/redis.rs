@@ -51,6 +51,10 @@ pub(super) fn options(parts: &Parts<'_>) -> Result<Options, Error> {
     for (key, text) in &parts.query {
         set(&mut options, key, text)?;
     }
+    if matches!((&options.layout, options.poll), (Layout::List, Poll::Blocking)) {
+        let problem = "buffer: a list is always polled; leave poll out, or use a stream";
+        return Err(Error(problem.to_owned()));
+    }
     options.validate().map_err(|error| Error(format!("buffer: {error}")))?;
     Ok(options)
 }
@@ -63,7 +67,7 @@ fn set(options: &mut Options, key: &str, text: &str) -> Result<(), Error> {
             Layout::Stream { .. } => {}
             Layout::List => return Err(Error(format!("buffer: a list has no {key}; streams do"))),
         },
-        "shards" => options.shards = small(key, text, 256)?,
+        "shards" => options.shards = small(key, text, buffer_redis::SHARDS_MAX)?,
         "events_max" => options.events_max = number("buffer", key, text, 1)?,
         "memory_max_mib" => {
             options.memory_max_bytes = number("buffer", key, text, 1_u64)? * MIB;
@@ -142,6 +146,7 @@ fn decoded(text: &str, key: &str) -> Result<String, Error> {
             continue;
         }
         let digits = after.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+        let digits = digits.filter(|two| two.bytes().all(|digit| digit.is_ascii_hexdigit()));
         let byte = digits.and_then(|two| u8::from_str_radix(two, 16).ok()).ok_or_else(wrong)?;
         bytes.push(byte);
         rest = &after[2..];

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use buffer::{Buffer, Depth};
+use buffer::Depth;
 use buffer_journal::inspect::{self, Stat};
 use jiff::Timestamp;
 use journal::fs::{Fs, disk::Disk};
@@ -78,9 +78,8 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
 
 /// How much a Redis holds.
 async fn remote(options: &buffer_redis::Options, json: bool) -> Result<Exit> {
-    let redis = buffer_redis::RedisBuffer::open(options.clone()).await?;
-    let Depth { ready, leased, dead, oldest_accepted_ms } = redis.depth().await?;
-    redis.close().await?;
+    let Depth { ready, leased, dead, oldest_accepted_ms } =
+        buffer_redis::inspect::depth(options).await?;
     if json {
         out::json(&json!({
             "ready": ready,

@@ -85,9 +85,17 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
     cut?;
     if kept > 0 {
         let kept = grouped(kept);
-        out::line(format_args!(
-            "{kept} events stay in the buffer and are settled at the next start."
-        ))?;
+        out::line(format_args!("{kept} events stay in the buffer, for whoever settles next."))?;
+    }
+    if let Some(spill) = &config.spill {
+        let left = buffer_journal::inspect::verify(&spill.dir, |_, _| {})?.pending;
+        if left > 0 {
+            let (left, dir) = (grouped(left), spill.dir.display());
+            out::line(format_args!(
+                "{left} accepted events wait in the spill {dir}; they go to the buffer when this is \
+                 started again with the same spill."
+            ))?;
+        }
     }
     out::line("Stopped.")?;
     Ok(Exit::Done)
@@ -136,7 +144,7 @@ impl Parts {
         }
         // Where the buffer keeps what is left, the engine winds down while the server does. Where it
         // does not, everything that is accepted until the server has ended is settled first.
-        if pipeline.buffer().kind().durable {
+        if pipeline.keeps() {
             pipeline.wind_down();
         }
     }
@@ -145,7 +153,7 @@ impl Parts {
     async fn stop(self, config: &Config) -> Result<u64> {
         match self {
             Self::Worker(mut pipeline) => {
-                if !pipeline.buffer().kind().durable {
+                if !pipeline.keeps() {
                     // What is left in the buffer would be gone: settle what there is time for.
                     let within = Duration::from_millis(config.engine.drain_timeout_ms);
                     if tokio::time::timeout(within, pipeline.drained()).await.is_err() {
@@ -155,7 +163,8 @@ impl Parts {
                 Ok(pipeline.stop().await?.kept)
             }
             Self::Api(opened) => {
-                let depth = opened.buffer.depth().await?;
+                // A buffer that is out of reach can't say what it holds, and is closed all the same.
+                let depth = opened.buffer.depth().await.unwrap_or_default();
                 opened.buffer.close().await?;
                 Ok(depth.ready + depth.leased)
             }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::configured;
-use crate::config::Flags;
+use crate::config::{Config, Flags};
 use crate::exit::Exit;
 use crate::units::grouped;
 use crate::{guarantee, open, out, outside, url};
@@ -36,17 +36,18 @@ public. A SQLite store is also made by `forebay serve` itself.")]
 pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
     let (_, config) = configured(flags)?;
     match verb {
-        Verb::Migrate { json } => migrate(&config.store, json).await,
+        Verb::Migrate { json } => migrate(&config, json).await,
         Verb::Check { json } => check(&config.store, json).await,
     }
 }
 
-async fn migrate(store: &url::Store, json: bool) -> Result<Exit> {
+async fn migrate(config: &Config, json: bool) -> Result<Exit> {
+    let store = &config.store;
     let changed = match store {
         url::Store::Sqlite(options) => {
             let there = options.path.exists();
-            // Opening brings it to the present version.
-            let store = store_sqlite::Store::open(options.clone(), open::clock())?;
+            // Opening makes it, with its key, and brings an older one to the present version.
+            let (store, _) = open::store(config).await?;
             store.close().await?;
             (!there).then_some(())
         }

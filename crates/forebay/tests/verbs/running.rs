@@ -19,7 +19,9 @@ pub(crate) struct Ran {
 pub(crate) fn binary(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("FOREBAY_") {
+        let name_text = name.to_string_lossy();
+        let foreign = ["FOREBAY_", "POSTGRES_", "REDIS_", "PGPASSWORD", "BATCH_SIZE", "TPS"];
+        if foreign.iter().any(|prefix| name_text.starts_with(prefix)) {
             command.env_remove(name);
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use buffer::Buffer;
 use engine::Stats;
 use lab::generator::{Generator, Options};
@@ -21,6 +21,8 @@ const BATCH: usize = 500;
 /// How many batches' worth may be under way: enough to keep every lane busy, and no more, so that
 /// latency is the pipeline's and not that of a queue this bench has made.
 const UNDER_WAY_BATCHES: u64 = 2;
+/// How often a batch is offered before the bench gives up.
+const OFFER_TRIES_MAX: u32 = 500;
 /// How often is looked how far it is.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -30,6 +32,8 @@ pub(super) async fn run(plan: &Plan, store: store_postgres::Options) -> Result<F
     let config = Config {
         buffer: url::Buffer::Redis(Box::new(buffer.clone())),
         store: url::Store::Postgres(Box::new(store)),
+        // What waits in a spill is somebody's money, and no business of a bench.
+        spill: None,
         ..plan.config.clone()
     };
     let figures = measure(plan, &config).await;
@@ -45,11 +49,14 @@ async fn measure(plan: &Plan, config: &Config) -> Result<Figures> {
     let (stats, buffer) = (pipeline.stats().clone(), pipeline.buffer().clone());
     let totals = tokio::spawn(watch(stats.clone(), began, pipeline.ended().clone()));
     let under_way_max = (config.engine.batch_max * config.engine.lanes) as u64 * UNDER_WAY_BATCHES;
-    let offers = offer(&*buffer, &stats, batches, under_way_max).await?;
+    let ended = pipeline.ended().clone();
+    let offering = offer(&*buffer, &stats, batches, under_way_max);
+    let offers = ended.run_until_cancelled(offering).await;
     pipeline.drained().await;
     let took = began.elapsed();
     let load = sampler.stop();
     let stopped = pipeline.stop().await?;
+    let offers = offers.context("the engine ended before all was offered")??;
     let counts = stopped.summary.counts;
     let latency = stats.latency();
     let ms = |quantile| millis(latency.quantile_ms(quantile));
@@ -89,10 +96,10 @@ async fn offer(
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let began = Instant::now();
+        let mut tries = 0;
         while let Err(error) = buffer.offer(&batch).await {
-            if error.class() != Class::Retryable {
-                return Err(error.into());
-            }
+            tries += 1;
+            ensure!(error.class() == Class::Retryable && tries < OFFER_TRIES_MAX, "{error}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         recorder.record_many(Instant::now(), began.elapsed(), batch.len() as u64);
