@@ -32,7 +32,8 @@ impl Failure {
                 "another process took this one's shards over; it joins again".to_owned(),
             ),
             Self::Lost => Error::Unavailable(
-                "the buffer's keys are gone from Redis; it is opened anew".to_owned(),
+                "the buffer's keys are gone from Redis: flushed, or on their way to another master"
+                    .to_owned(),
             ),
         }
     }

@@ -26,9 +26,11 @@ impl Shared {
     /// next one joins anew.
     pub(crate) async fn beat(&self, claims: &MutexGuard<'_, Claims>) -> Result<(), Failure> {
         let (member, mode, given) = {
-            let state = self.state();
+            let mut state = self.state();
             // While a reply is missing, what is held of any shard is not known.
             let given = if claims.unresolved.is_some() { Vec::new() } else { state.drained() };
+            // Even if the reply to this is lost: from now on it may have been another's.
+            state.renew(&given);
             (state.member.clone(), if state.joined { "stay" } else { "join" }, given)
         };
         let beaten: Result<Beaten, Failure> = self

@@ -158,7 +158,9 @@ impl Shared {
     {
         self.ensure_open().await?;
         match step().await {
-            Err(Failure::Lost) => {
+            // On a cluster they may be on their way to another master: a buffer made anew would be a
+            // second one beside it.
+            Err(Failure::Lost) if !self.options.server.cluster => {
                 tracing::warn!(
                     buffer = %self.options.name,
                     "the buffer's keys are gone from Redis (was it flushed?); it is opened anew"

@@ -151,6 +151,16 @@ impl State {
         self.wanting || self.shards.values().any(|shard| shard.draining)
     }
 
+    /// Begins a new term of these shards: they are about to be given up, and may come back.
+    pub(crate) fn renew(&mut self, shards: &[u8]) {
+        for index in shards {
+            if let Some(shard) = self.shards.get_mut(&u16::from(*index)) {
+                shard.term = self.next_term;
+                self.next_term += 1;
+            }
+        }
+    }
+
     /// Draining shards of which nothing is held.
     pub(crate) fn drained(&self) -> Vec<u8> {
         let mut drained = self.shards.clone();
@@ -195,7 +205,11 @@ impl State {
             if let Some(old) = self.held.insert(one.seq, held) {
                 self.discount(old.token);
             }
-            let mut term = 0;
+            // Of a shard that is no longer ours nothing remembered can be relied on.
+            let mut term = self.next_term;
+            if !self.shards.contains_key(&one.shard) {
+                self.next_term += 1;
+            }
             if let Some(shard) = self.shards.get_mut(&one.shard) {
                 term = shard.term;
                 if one.leases == 0

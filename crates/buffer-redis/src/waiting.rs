@@ -194,3 +194,59 @@ fn give(claims: &mut MutexGuard<'_, Claims>, max: usize) -> Vec<Envelope> {
     }
     claims.left_over.drain(..max).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use buffer::Buffer;
+    use model::Event;
+    use testbed::Redis;
+
+    use super::*;
+    use crate::options::{Options, Server};
+    use crate::redis_buffer::RedisBuffer;
+
+    /// As when its packets were held up while another copy was answered: what it took would be
+    /// nobody's until its lease expires, and later events of the same keys would go before it.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_copy_of_a_claim_that_comes_late_takes_nothing() {
+        let redis = Redis::start().unwrap();
+        let address = redis.address();
+        let (host, port) = address.rsplit_once(':').unwrap();
+        let server = Server {
+            addresses: vec![(host.to_owned(), port.parse().unwrap())],
+            cluster: false,
+            tls: false,
+            db: 0,
+            user: None,
+            password: None,
+        };
+        for options in [Options::list(server.clone(), "l"), Options::stream(server, "s", "g")] {
+            let producer = RedisBuffer::open(options.clone()).await.unwrap();
+            let event = |n: u8| Event::new(&[b'0' + n], b"key", b"{}").unwrap();
+            producer.offer(&(0..4).map(event).collect::<Vec<_>>()).await.unwrap();
+
+            let shared = Shared::new(options);
+            shared.ensure_open().await.unwrap_or_else(|_| panic!("it can be opened"));
+            let patience = Duration::from_secs(5);
+            let first = shared.lease_now(2, patience).await.unwrap();
+            let token = shared.state().token() - 1;
+            let receipts: Vec<_> = first.iter().map(|envelope| envelope.receipt).collect();
+            assert!(shared.ack_now(&receipts).await.is_ok_and(|acked| acked == receipts.len()));
+
+            let (member, shards) = {
+                let state = shared.state();
+                (state.member.clone(), state.open_shards())
+            };
+            let late = shared.claim_script(&member, token, 2, &shards).await;
+            assert!(late.is_ok_and(|(_, events)| events.is_empty()));
+            let mut seen = first;
+            while seen.len() < 4 {
+                let more = shared.lease_now(4, patience).await.unwrap();
+                assert!(!more.is_empty(), "only {} came", seen.len());
+                seen.extend(more);
+            }
+            let ids: Vec<_> = seen.iter().map(|envelope| envelope.event.id()).collect();
+            assert_eq!(ids, [b"0", b"1", b"2", b"3"]);
+        }
+    }
+}

@@ -22,6 +22,7 @@ if mode == 'leave' then
     if owner == member then free(shard) end
   end
   call('ZREM', MEMBERS, member)
+  call('HDEL', CLAIMS, member)
   return { 0, 0, {}, {} }
 end
 
@@ -31,7 +32,10 @@ for i = 1, #given do
   if owners[shard] == member then free(shard) end
 end
 for _, lost in ipairs(call('ZRANGEBYSCORE', MEMBERS, '-inf', now, 'LIMIT', 0, 64)) do
-  if lost ~= member then call('ZREM', MEMBERS, lost) end
+  if lost ~= member then
+    call('ZREM', MEMBERS, lost)
+    call('HDEL', CLAIMS, lost)
+  end
 end
 local back = end_orphans()
 local alive = {}

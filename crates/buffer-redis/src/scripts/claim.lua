@@ -20,6 +20,11 @@ if call('EXISTS', key) == 1 then
   return { 0, out }
 end
 
+-- A copy of a claim that was delayed on its way, and answered meanwhile by another: whatever it took
+-- now, nobody would know of.
+if tonumber(token) <= tonumber(call('HGET', CLAIMS, member) or 0) then return { 0, {} } end
+call('HSET', CLAIMS, member, token)
+
 local reaped = 0
 for _, name in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, 100)) do
   if reaped >= REAP_MAX then break end

@@ -25,7 +25,11 @@ while ARGV[i] do
     for j = 1, n do
       local value = values[j]
       if not value then
-        value = take_back(ARGV[i + j - 1])
+        -- Where the shard is another's by now, so is what comes again of it.
+        local back = value_of_one(BACK, seqs[j])
+        if back and call('HGET', SHARDS, shard_of(back)) == member then
+          value = take_back(ARGV[i + j - 1])
+        end
         if value then
           -- It never came again: it is in the same lease as before.
           local leases = tonumber(sub(value, 30, 34)) - 1

@@ -9,6 +9,7 @@
 --   leases        zset member:token by deadline
 --   lease:<member>:<token>  hash seq -> stored value: what a lease holds
 --   members       zset member by deadline;   shards  hash shard -> member
+--   claims        hash member -> the last token it claimed with
 --   dead          stream <n>-0
 --
 -- A value begins with a head of fixed width: seq 16, accepted ms 13, leases so far 5, shard 3. Numbers
@@ -17,6 +18,7 @@ local N = KEYS[1]
 local P = '{' .. N .. '}:'
 local META, BACK, LATER, LEASES = P .. 'meta', P .. 'back', P .. 'later', P .. 'leases'
 local MEMBERS, SHARDS, DEAD = P .. 'members', P .. 'shards', P .. 'dead'
+local CLAIMS = P .. 'claims'
 local GROUP = ARGV[1]
 local call, sub, format, byte, unpack = redis.call, string.sub, string.format, string.byte, unpack
 local CHUNK, FIRST = 4000, 1000000000000000

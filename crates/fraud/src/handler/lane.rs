@@ -186,6 +186,12 @@ fn read<'b>(batch: &'b [Envelope], outcomes: &mut [Outcome]) -> Vec<Read<'b>> {
     for (index, envelope) in batch.iter().enumerate() {
         let accepted_at_ms = envelope.accepted_at_ms;
         let reason = match Payment::parse(envelope.event.payload(), accepted_at_ms) {
+            // Order is kept by key. Where it is not the card, two processes may hold the card at once.
+            Ok(payment) if envelope.term != 0 && *envelope.event.key() != *payment.card_number.as_bytes() => {
+                "card_number: is not the key that this event is kept in order by; send JSON in which \
+                 any reader finds it, under the name that the buffer's URL gives as key"
+                    .to_owned()
+            }
             Ok(payment) => match Number::read(&payment.card_number) {
                 Some(number) => {
                     reads.push(Read {

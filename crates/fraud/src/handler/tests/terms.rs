@@ -42,6 +42,19 @@ async fn a_store_that_was_empty_at_the_start_is_still_asked() {
     assert_eq!(flagged(&store), ["tx-4"]);
 }
 
+/// Such an event may be in another process's hands than the card's others.
+#[tokio::test]
+async fn an_event_whose_key_is_not_its_card_is_rejected_where_others_settle_too() {
+    let store = Arc::new(Fake::default());
+    let mut lane = open(&store).await.lane();
+    let sent = envelope(&payment(1, 0, NOON_MS, 1_000));
+    let keyless = carrying(Event::new(sent.event.id(), b"", sent.event.payload()).unwrap());
+    let got = lane.settle(&in_term(1, vec![keyless.clone()])).await.unwrap();
+    let Outcome::Rejected(reason) = &got[0] else { panic!("{:?}", got[0]) };
+    assert!(reason.starts_with("card_number: is not the key"), "{reason}");
+    assert_eq!(outcomes(&mut lane, &[keyless]).await, "s");
+}
+
 /// One batch may hold what was leased before and after the card was given away and came back.
 #[tokio::test]
 async fn a_batch_may_hold_two_terms_of_a_card() {
