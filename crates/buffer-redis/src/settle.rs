@@ -16,7 +16,10 @@ const EVENTS_MAX: usize = 5_000;
 fn add_parts(cmd: &mut Cmd, parts: &[Part]) {
     for part in parts {
         if part.whole {
-            cmd.arg(part.token).arg(0);
+            // With how many there should be: an event that is in this lease and that we do not know
+            // of (it was extended while its burial was under way) must not go with the others.
+            let events = i64::try_from(part.items.len()).unwrap_or(i64::MAX);
+            cmd.arg(part.token).arg(-events);
             continue;
         }
         cmd.arg(part.token).arg(part.items.len());
@@ -189,5 +192,69 @@ impl Shared {
     fn parts(&self, receipts: &[Receipt]) -> (String, Vec<Part>) {
         let state = self.state();
         (state.member.clone(), state.parts(receipts.iter().copied()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use buffer::Buffer;
+    use model::Event;
+    use testbed::Redis;
+
+    use super::*;
+    use crate::options::{Options, Server};
+    use crate::redis_buffer::RedisBuffer;
+
+    /// The burial of one and the extension of both cross on their way: the burial finds nothing where
+    /// the event was, and we forget it. It must come again, whatever becomes of the other.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_event_that_was_moved_while_we_forgot_it_outlives_the_ack_of_its_neighbour() {
+        let redis = Redis::start().unwrap();
+        let address = redis.address();
+        let (host, port) = address.rsplit_once(':').unwrap();
+        let server = Server {
+            addresses: vec![(host.to_owned(), port.parse().unwrap())],
+            cluster: false,
+            tls: false,
+            db: 0,
+            user: None,
+            password: None,
+        };
+        for options in [Options::list(server.clone(), "l"), Options::stream(server, "s", "g")] {
+            let options = Options { shards: 1, lease_ms: 200, ..options };
+            let producer = RedisBuffer::open(options.clone()).await.unwrap();
+            let event = |n: u8| Event::new(&[b'0' + n], b"key", b"{}").unwrap();
+            producer.offer(&(0..3).map(event).collect::<Vec<_>>()).await.unwrap();
+            let shared = Shared::new(options);
+            shared.ensure_open().await.unwrap_or_else(|_| panic!("it can be opened"));
+            let patience = Duration::from_secs(5);
+            let mut held = Vec::new();
+            while held.len() < 3 {
+                held.extend(shared.lease_now(3 - held.len(), patience).await.unwrap());
+            }
+
+            let both = [held[0].receipt, held[1].receipt];
+            let (member, parts) = shared.parts(&both);
+            let fresh = shared.state().token();
+            let moved: Result<(usize, Vec<u64>), Failure> = shared
+                .call(&shared.leases, &shared.scripts.extend, |cmd| {
+                    cmd.arg(&member).arg(200).arg(fresh);
+                    let parts = parts.iter().map(|part| Part { whole: false, ..part.clone() });
+                    add_parts(cmd, &parts.collect::<Vec<_>>());
+                })
+                .await;
+            assert!(moved.is_ok_and(|(events, _)| events == 2));
+            shared.state().done([both[0]]);
+            shared.state().extended(&parts, fresh, until(Duration::from_millis(200)), true);
+
+            assert!(shared.ack_now(&both[1..]).await.is_ok_and(|acked| acked == 1));
+            let mut came = Vec::new();
+            while !came.contains(&b"0".to_vec()) {
+                let again = shared.lease_now(3, patience).await.unwrap();
+                assert!(!again.is_empty(), "the forgotten one is gone");
+                came.extend(again.iter().map(|envelope| envelope.event.id().to_vec()));
+            }
+            assert!(!came.contains(&b"1".to_vec()), "what was acked came again");
+        }
     }
 }

@@ -1,5 +1,6 @@
--- Done for good. ARGV: 2 member, then for each lease: token, n, n items (seq 16, leases 5). n = 0 is
--- the whole lease. Replies with how many were acked, and the tokens of whole leases that are gone.
+-- Done for good. ARGV: 2 member, then for each lease: token, n, n items (seq 16, leases 5). n < 0 is
+-- the whole lease, if it holds -n events. Replies with how many were acked, and the tokens of whole
+-- leases that are gone, or hold another number.
 drains()
 local member, done, gone = ARGV[2], 0, {}
 local i = 3
@@ -7,9 +8,10 @@ while ARGV[i] do
   local token, n = ARGV[i], tonumber(ARGV[i + 1])
   local key = lease_key(member, token)
   i = i + 2
-  if n == 0 then
+  if n < 0 then
     local held = call('HLEN', key)
-    if held == 0 then
+    n = 0 - n
+    if held ~= n then
       gone[#gone + 1] = token
     else
       if GROUP ~= '' then forget_stored(call('HGETALL', key), 2 * held) end
@@ -17,6 +19,7 @@ while ARGV[i] do
       call('ZREM', LEASES, member .. ':' .. token)
       done = done + held
     end
+    n = 0
   else
     local seqs = {}
     for j = 1, n do seqs[j] = sub(ARGV[i + j - 1], 1, 16) end

@@ -1,5 +1,5 @@
 -- Moves deadlines. ARGV: 2 member, 3 by ms, 4 the token for what is split off, then for each lease:
--- token, n, n items; n = 0 is the whole lease. Replies with how many were extended, and the tokens of
+-- token, n, n items; n < 0 is the whole lease. Replies with how many were extended, and the tokens of
 -- whole leases that are gone.
 local member, deadline, fresh = ARGV[2], now + ARGV[3], ARGV[4]
 if not call('ZSCORE', MEMBERS, member) then return fail('FENCED') end
@@ -10,7 +10,8 @@ while ARGV[i] do
   local token, n = ARGV[i], tonumber(ARGV[i + 1])
   local key = lease_key(member, token)
   i = i + 2
-  if n == 0 then
+  if n < 0 then
+    n = 0
     local held = call('HLEN', key)
     if held == 0 then
       gone[#gone + 1] = token
