@@ -1,8 +1,9 @@
 //! How an event is written into Redis and read back.
 //!
-//! A value begins with a head of fixed width: seq 16 digits, accepted ms 13, leases so far 5, shard 3.
-//! In lists the lengths of id and key follow (2 digits each), then id, key and payload; in streams
-//! the parts are the fields of an entry whose id ends in the seq.
+//! An event is offered as its tail: shard 3 digits, the lengths of id and key 2 each, id, key and
+//! payload. A value begins with a head of fixed width: seq 16 digits, accepted ms 13, leases so far
+//! 5, shard 3. In lists the rest of the tail follows; in streams the tail is a field of an entry whose
+//! id ends in the seq.
 //!
 //! In Redis numbers begin at [`FIRST`], so that all have 16 digits and scripts need not pad them.
 
@@ -16,8 +17,9 @@ use redis::Value;
 pub(crate) const FIRST: u64 = 1_000_000_000_000_000;
 
 const SEQ: usize = 16;
-const HEAD: usize = 37;
-const LIST_HEAD: usize = HEAD + 4;
+/// Where a list's value has its tail.
+const TAIL: usize = SEQ + 13 + 5;
+const TAIL_HEAD: usize = 3 + 2 + 2;
 
 /// An event as a script told of it.
 pub(crate) struct Told {
@@ -39,8 +41,8 @@ pub(crate) fn shard_of(event: &Event, shards: u16) -> u8 {
     u8::try_from(hash % u64::from(shards.max(1))).expect("there are at most 256 shards")
 }
 
-/// What a list holds of an event, from its shard on.
-pub(crate) fn list_tail(event: &Event, shard: u8, into: &mut Vec<u8>) {
+/// An event as it is offered.
+pub(crate) fn tail(event: &Event, shard: u8, into: &mut Vec<u8>) {
     use std::io::Write as _;
     into.clear();
     write!(into, "{shard:03}{:02}{:02}", event.id().len(), event.key().len())
@@ -54,30 +56,35 @@ pub(crate) fn item(seq: u64, attempt: u32) -> String {
 }
 
 /// Reads what a claim or a peek replied: of lists values; of streams for each event its entry id,
-/// what is stored of it, and its parts.
+/// what is stored of it, and its tail.
 pub(crate) fn read(values: Vec<Value>, stream: bool) -> Result<Vec<Told>, Error> {
-    let mut told = Vec::with_capacity(if stream { values.len() / 5 } else { values.len() });
+    let mut told = Vec::with_capacity(if stream { values.len() / 3 } else { values.len() });
     let mut values = values.into_iter();
     while let Some(value) = values.next() {
         told.push(if stream {
             let entry =
                 String::from_utf8(bytes(value)?).map_err(|_| damaged("an id is not text"))?;
             let mut part = || bytes(values.next().unwrap_or(Value::Nil));
-            let (stored, id, key, payload) = (part()?, part()?, part()?, part()?);
-            let event = Event::new(&id, &key, &payload).map_err(|e| damaged(&e.to_string()))?;
+            let (stored, tail) = (part()?, Bytes::from(part()?));
+            let event = event_of(&tail, 0)?;
             let seq = entry.split('-').nth(1).unwrap_or_default();
             let seq = number(seq.as_bytes(), 0..seq.len())?;
             head(seq, &stored, 0, event, Some(entry))?
         } else {
             let value = Bytes::from(bytes(value)?);
-            let id_len: usize = number(&value, HEAD..HEAD + 2)?;
-            let key_len: usize = number(&value, HEAD + 2..LIST_HEAD)?;
-            let event = Event::from_parts(value.slice(LIST_HEAD..), id_len, key_len)
-                .map_err(|error| damaged(&error.to_string()))?;
+            let event = event_of(&value, TAIL)?;
             head(number(&value, 0..SEQ)?, &value, SEQ, event, None)?
         });
     }
     Ok(told)
+}
+
+/// The event whose tail begins there.
+fn event_of(value: &Bytes, at: usize) -> Result<Event, Error> {
+    let id_len: usize = number(value, at + 3..at + 5)?;
+    let key_len: usize = number(value, at + 5..at + TAIL_HEAD)?;
+    Event::from_parts(value.slice(at + TAIL_HEAD..), id_len, key_len)
+        .map_err(|error| damaged(&error.to_string()))
 }
 
 fn head(
@@ -126,13 +133,17 @@ mod tests {
     #[test]
     fn an_event_is_read_back_as_it_was_written() {
         let event = Event::new(b"id\0", b"key", &[0, 255, b'\n']).unwrap();
-        let mut tail = Vec::new();
-        list_tail(&event, 7, &mut tail);
-        let mut value = b"1000000000000042170000000000000003".to_vec();
-        value.extend_from_slice(&tail);
-        let told = read(vec![Value::BulkString(value)], false).unwrap().remove(0);
-        assert_eq!((told.seq, told.accepted_at_ms), (42, 1_700_000_000_000));
-        assert_eq!((told.leases, told.shard, &told.event), (3, 7, &event));
+        let mut its = Vec::new();
+        tail(&event, 7, &mut its);
+        let value = [&b"1000000000000042170000000000000003"[..], &its].concat();
+        let list = read(vec![Value::BulkString(value)], false).unwrap().remove(0);
+        let parts = [&b"1700000000000-1000000000000042"[..], b"170000000000000003007", &its];
+        let parts = parts.map(|part| Value::BulkString(part.to_vec()));
+        let stream = read(parts.into(), true).unwrap().remove(0);
+        for told in [list, stream] {
+            assert_eq!((told.seq, told.accepted_at_ms), (42, 1_700_000_000_000));
+            assert_eq!((told.leases, told.shard, &told.event), (3, 7, &event));
+        }
     }
 
     #[test]

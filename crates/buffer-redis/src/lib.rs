@@ -26,6 +26,7 @@ mod failure;
 mod frame;
 pub mod inspect;
 mod member;
+mod offering;
 mod options;
 mod redis_buffer;
 mod script;

@@ -7,12 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use buffer::{Buffer, DeadLetters, Depth, Envelope, Error, Kind, Receipt};
 use model::Event;
-use redis::Cmd;
 use tokio::task::JoinHandle;
 
 use crate::failure::{Failure, full};
 use crate::shared::Shared;
-use crate::{Options, bell, durability, frame, member};
+use crate::{Options, bell, durability, member};
 
 /// Most bytes of one offer: Redis takes no command of more than a gigabyte.
 const OFFER_BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -79,8 +78,8 @@ impl Buffer for RedisBuffer {
         if shared.memory_over.load(Ordering::Relaxed) > 0 {
             return Err(shared.memory_full());
         }
-        let fill = |cmd: &mut Cmd| fill_offer(shared, events, cmd);
-        shared.opened(|| shared.offer_script(fill)).await.map_err(|failure| match failure {
+        let offered = shared.opened(|| shared.offer_now(events)).await;
+        offered.map_err(|failure| match failure {
             Failure::Full => full(format!("events_max = {max} events")),
             failure => failure.error(),
         })?;
@@ -140,24 +139,6 @@ impl Shared {
     fn memory_full(&self) -> Error {
         let bound = self.memory_bound.load(Ordering::Relaxed);
         full(format!("memory_max_bytes = {bound} bytes used by Redis"))
-    }
-}
-
-/// The arguments of an offer: the bound, the shard of each event, and the events.
-fn fill_offer(shared: &Shared, events: &[Event], cmd: &mut Cmd) {
-    let shards: Vec<u8> =
-        events.iter().map(|event| frame::shard_of(event, shared.options.shards)).collect();
-    cmd.arg(shared.options.events_max).arg(&shards);
-    if shared.is_stream() {
-        for event in events {
-            cmd.arg(event.id()).arg(event.key()).arg(event.payload());
-        }
-        return;
-    }
-    let mut tail = Vec::new();
-    for (event, shard) in events.iter().zip(shards) {
-        frame::list_tail(event, shard, &mut tail);
-        cmd.arg(&tail);
     }
 }
 

@@ -35,6 +35,7 @@ impl Script {
 /// The scripts of one layout.
 pub(crate) struct Scripts {
     pub(crate) open: Script,
+    /// Lists: it follows the push of what is offered. Streams: it pushes itself.
     pub(crate) offer: Script,
     pub(crate) claim: Script,
     pub(crate) ack: Script,
@@ -55,16 +56,16 @@ pub(crate) struct Scripts {
 
 impl Scripts {
     pub(crate) fn new(layout: &Layout) -> Self {
-        let store = match layout {
-            Layout::List => LIST,
-            Layout::Stream { .. } => STREAM,
+        let (store, offer) = match layout {
+            Layout::List => (LIST, include_str!("scripts/offer_list.lua")),
+            Layout::Stream { .. } => (STREAM, include_str!("scripts/offer_stream.lua")),
         };
         let leasing = |body| Script::new(&[KEYS, store, LEASES, body]);
         let routing = |body| Script::new(&[KEYS, store, LEASES, PUSH, ROUTE, body]);
         let pushing = |body| Script::new(&[KEYS, store, PUSH, body]);
         Self {
             open: leasing(include_str!("scripts/open.lua")),
-            offer: pushing(include_str!("scripts/offer.lua")),
+            offer: pushing(offer),
             claim: routing(include_str!("scripts/claim.lua")),
             ack: leasing(include_str!("scripts/ack.lua")),
             release: leasing(include_str!("scripts/release.lua")),

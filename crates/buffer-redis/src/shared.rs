@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use buffer::{Depth, Envelope, Error};
+use buffer::{Depth, Envelope};
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind};
 use tokio::sync::Notify;
 
@@ -182,34 +182,6 @@ impl Shared {
             .await?;
         let oldest_accepted_ms = Some(oldest).filter(|ms| *ms >= 0);
         Ok(Depth { ready, leased, dead, oldest_accepted_ms })
-    }
-
-    /// Runs the offer script, and waits for replicas where that is asked for.
-    pub(crate) async fn offer_script(&self, fill: impl Fn(&mut Cmd)) -> Result<(), Failure> {
-        let replicas = self.options.wait_replicas;
-        if replicas == 0 {
-            let _: i64 = self.call(&self.offers, &self.scripts.offer, fill).await?;
-            return Ok(());
-        }
-        let timeout_ms = self.options.response_timeout_ms / 2;
-        let mut whole = false;
-        loop {
-            let mut cmd = self.scripts.offer.call(whole, &self.options.name, &self.group);
-            fill(&mut cmd);
-            let mut pipe = redis::pipe();
-            pipe.add_command(cmd).cmd("WAIT").arg(replicas).arg(timeout_ms);
-            match self.offers.run_all::<(i64, u32)>(&pipe).await {
-                Ok((_, got)) if got >= replicas => return Ok(()),
-                Ok((_, got)) => {
-                    return Err(Failure::Other(Error::Unavailable(format!(
-                        "redis: {got} of {replicas} replicas have the offer after {timeout_ms} ms; \
-                         it may be held all the same"
-                    ))));
-                }
-                Err(error) if is_unknown_script(&error) && !whole => whole = true,
-                Err(error) => return Err(error.into()),
-            }
-        }
     }
 }
 

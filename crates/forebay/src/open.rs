@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use buffer::Buffer;
@@ -21,10 +20,6 @@ use crate::{fingerprint, url};
 /// What the fingerprint of this text under an installation's key is compared by, so that two
 /// processes of one store are known to have one key without either showing it.
 const KEY_CHECK: &str = "forebay key check";
-
-/// How often a PostgreSQL that is out of reach is tried at the start, and the pause in between.
-const OPEN_TRIES_MAX: u32 = 10;
-const OPEN_PAUSE: Duration = Duration::from_secs(1);
 
 /// An open buffer, and what opening it found.
 pub(crate) struct Opened {
@@ -106,7 +101,7 @@ pub(crate) async fn store(config: &Config) -> Result<(Store, Arc<Guard>)> {
             Ok((Store::Sqlite(Arc::new(store)), guard(key)))
         }
         url::Store::Postgres(options) => {
-            let store = postgres(options).await?;
+            let store = store_postgres::Store::open((**options).clone(), clock()).await?;
             let there = (!store.is_empty().await?).then_some("in PostgreSQL");
             let guard = guard(fingerprint::key(&config.key_file, there)?);
             let Fingerprint(check) = guard.fingerprint(KEY_CHECK);
@@ -124,21 +119,12 @@ pub(crate) async fn store(config: &Config) -> Result<(Store, Arc<Guard>)> {
     }
 }
 
-/// Opens a PostgreSQL, which may be out of reach for a while just when a process starts.
-async fn postgres(
-    options: &store_postgres::Options,
-) -> Result<store_postgres::Store, store::Error> {
-    let mut tries = 1;
-    loop {
-        match store_postgres::Store::open(options.clone(), clock()).await {
-            Err(store::Error::Unavailable(said)) if tries < OPEN_TRIES_MAX => {
-                tracing::warn!(tries, "the store can't be opened yet: {said}");
-                tries += 1;
-                tokio::time::sleep(OPEN_PAUSE).await;
-            }
-            opened => return opened,
-        }
-    }
+/// Whether a buffer or a store was out of reach, and may be there if it is tried again.
+pub(crate) fn may_come(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let buffer = matches!(cause.downcast_ref(), Some(buffer::Error::Unavailable(_)));
+        buffer || matches!(cause.downcast_ref(), Some(store::Error::Unavailable(_)))
+    })
 }
 
 impl Store {

@@ -40,6 +40,7 @@ if #due > 0 then
   end
   call('ZREM', LATER, unpack(due))
 end
+route_blocks(math.max(max, ROUTE_MAX))
 if source_length() > 0 then
   local room = ARGV[12] + ROUTE_MAX - (call('HGET', META, 'held') or 0)
   if room > 0 then

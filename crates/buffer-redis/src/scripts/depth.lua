@@ -27,6 +27,7 @@ if back then
   local value = value_of_one(BACK, back)
   if value then consider(tonumber(sub(value, 17, 29))) end
 end
+consider(blocks_oldest())
 local source = source_length()
 if source > 0 and GROUP ~= '' then consider(source_head(1, 0, '')[1][2]) end
 return { held - leased + source, leased, call('XLEN', DEAD), oldest or -1 }

@@ -1,5 +1,5 @@
--- Who holds what. ARGV: 2 shards. Replies with now, the source's length, the backlog by shard, and for
--- each member: name, deadline, leases, events, shards.
+-- Who holds what. ARGV: 2 shards. Replies with now, how many are not routed, the backlog by shard, and
+-- for each member: name, deadline, leases, events, shards.
 -- The buffer's own number of shards, whatever the one who looks was told.
 local shards = tonumber(call('HGET', META, 'shards') or ARGV[2])
 local backlog, by_member = {}, {}
@@ -34,4 +34,6 @@ for i = 1, #names, 2 do
   table.sort(one[5])
   members[#members + 1] = one
 end
-return { now, source_length(), backlog, members }
+local unrouted = source_length()
+for _, block in ipairs(blocks()) do unrouted = unrouted + call('LLEN', block[2]) end
+return { now, unrouted, backlog, members }

@@ -1,7 +1,10 @@
 -- Begins every script. KEYS[1] is the source N; ARGV[1] the consumer group ('' for lists).
 --
 -- Beside N lie, all under the hash tag {N}:
---   meta          hash: format, layout, shards, seq, ms, held, dead (the last number of each)
+--   meta          hash: format, layout, shards, seq, ms, held, dead, block (the last number of each)
+--   stage         lists: what an offer is pushing, and nobody sees
+--   in            lists: <ms>:<block> of offers that are not routed yet, the oldest at the right
+--   in:<block>    list of their events, each a tail, the oldest at the right
 --   <shard>       fresh events of a shard, never leased yet (list or stream)
 --   back          hash seq -> stored value: events that come again
 --   again:<shard> zset seq: those of them that are ready
@@ -12,13 +15,14 @@
 --   claims        hash member -> the last token it claimed with
 --   dead          stream <n>-0
 --
+-- A tail is an event as it is offered: shard 3 digits, the lengths of id and key 2 each, id, key, payload.
 -- A value begins with a head of fixed width: seq 16, accepted ms 13, leases so far 5, shard 3. Numbers
 -- begin at FIRST, so that a seq has 16 digits without padding; outside they count from 0.
 local N = KEYS[1]
 local P = '{' .. N .. '}:'
 local META, BACK, LATER, LEASES = P .. 'meta', P .. 'back', P .. 'later', P .. 'leases'
 local MEMBERS, SHARDS, DEAD = P .. 'members', P .. 'shards', P .. 'dead'
-local CLAIMS = P .. 'claims'
+local CLAIMS, INBOX, STAGE, BLOCK = P .. 'claims', P .. 'in', P .. 'stage', P .. 'in:'
 local GROUP = ARGV[1]
 local call, sub, format, byte, unpack = redis.call, string.sub, string.format, string.byte, unpack
 local CHUNK, FIRST = 4000, 1000000000000000
@@ -40,6 +44,17 @@ local function each_chunk(name, key, args, n)
     sum = sum + call(name, key, unpack(args, from, math.min(from + CHUNK - 1, n)))
   end
   return sum
+end
+
+local function tail_of(shard, id, key, payload)
+  return format('%03d%02d%02d', shard, #id, #key) .. id .. key .. payload
+end
+
+-- id, key and payload of a tail.
+local function split(tail)
+  local id_end = 7 + tonumber(sub(tail, 4, 5))
+  local key_end = id_end + tonumber(sub(tail, 6, 7))
+  return sub(tail, 8, id_end), sub(tail, id_end + 1, key_end), sub(tail, key_end + 1)
 end
 
 local function shard_of(value) return tonumber(sub(value, 35, 37)) end

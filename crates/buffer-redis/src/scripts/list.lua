@@ -1,5 +1,5 @@
--- Storage as lists. A value is the head, the lengths of id and key (2 digits each), id, key, payload,
--- and is stored as it is. The oldest is at the right.
+-- Storage as lists. A value is the head without its shard, and the tail; it is stored as it is. The
+-- oldest is at the right.
 
 local function value_of(seq, stored) return stored end
 local function stored_of(value) return value end
@@ -36,11 +36,7 @@ local function take(shard, values, count, member, out, fields, at)
 end
 
 -- id, key and payload of a value.
-local function parts(value)
-  local id_len, key_len = tonumber(sub(value, 38, 39)), tonumber(sub(value, 40, 41))
-  return sub(value, 42, 41 + id_len), sub(value, 42 + id_len, 41 + id_len + key_len),
-    sub(value, 42 + id_len + key_len)
-end
+local function parts(value) return split(sub(value, 35)) end
 
 -- What is told of values, where they are not taken.
 local function tell(values, out, at)
@@ -75,7 +71,55 @@ end
 -- What is told of one that was peeked.
 local function tell_fresh(shard, values, i, out, at) out[at] = values[i] end
 
--- What would be told of a foreign event.
-local function tell_foreign(out, at, seq, ms, accepted, shard, id, key, payload)
-  out[at] = format('%016d%013d00000%03d%02d%02d', seq, accepted, shard, #id, #key) .. id .. key .. payload
+-- What would be told of an event that is not routed yet.
+local function tell_unrouted(out, at, seq, ms, accepted, tail)
+  out[at] = format('%016d%013d00000', seq, accepted) .. tail
+end
+
+-- Oldest first: the accepted ms and the key of each block.
+local function blocks()
+  local names, all = call('LRANGE', INBOX, 0, -1), {}
+  for i = #names, 1, -1 do
+    local ms, number = string.match(names[i], '^(%d+):(%d+)$')
+    all[#all + 1] = { tonumber(ms), BLOCK .. number }
+  end
+  return all
+end
+
+-- The accepted ms of the oldest event of a block, or nil.
+local function blocks_oldest()
+  local name = call('LINDEX', INBOX, -1)
+  return name and tonumber(string.match(name, '^%d+'))
+end
+
+-- Gives the oldest `limit` events of blocks their numbers, and puts them where their shards are.
+local function route_blocks(limit)
+  local batches = {}
+  while limit > 0 do
+    local name = call('LINDEX', INBOX, -1)
+    if not name then break end
+    local ms, number = string.match(name, '^(%d+):(%d+)$')
+    local key, middle = BLOCK .. number, format('%013d00000', ms)
+    local tails = call('LRANGE', key, -limit, -1)
+    local n = #tails
+    local next_ = call('HINCRBY', META, 'seq', n) + 1
+    for i = n, 1, -1 do
+      local tail = tails[i]
+      local shard = sub(tail, 1, 3)
+      local batch = batches[shard]
+      if not batch then
+        batch = { n = 0 }
+        batches[shard] = batch
+      end
+      local at = batch.n + 1
+      batch.n = at
+      batch[at] = format('%d', next_ - i) .. middle .. tail
+    end
+    call('LTRIM', key, 0, -n - 1)
+    if call('EXISTS', key) == 0 then call('RPOP', INBOX) end
+    limit = limit - n
+  end
+  for shard, batch in pairs(batches) do
+    each_chunk('LPUSH', P .. tonumber(shard), batch, batch.n)
+  end
 end

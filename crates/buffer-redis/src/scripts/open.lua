@@ -5,11 +5,11 @@ local stored = call('HMGET', META, 'format', 'layout', 'shards')
 if not stored[1] then
   local refused = prepare(tonumber(ARGV[3]))
   if refused then return fail('ERR', refused) end
-  call('HSET', META, 'format', 1, 'layout', ARGV[2], 'shards', ARGV[3])
+  call('HSET', META, 'format', 2, 'layout', ARGV[2], 'shards', ARGV[3])
   call('HSETNX', META, 'seq', format('%d', FIRST))
-  for _, name in ipairs({ 'ms', 'held', 'dead' }) do call('HSETNX', META, name, 0) end
+  for _, name in ipairs({ 'ms', 'held', 'dead', 'block' }) do call('HSETNX', META, name, 0) end
 else
-  if stored[1] ~= '1' then return fail('FORMAT', stored[1]) end
+  if stored[1] ~= '2' then return fail('FORMAT', stored[1]) end
   if stored[2] ~= ARGV[2] then return fail('LAYOUT', stored[2]) end
   if stored[3] ~= ARGV[3] then return fail('SHARDS', stored[3]) end
   local refused = prepare(tonumber(ARGV[3]))

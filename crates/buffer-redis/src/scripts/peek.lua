@@ -34,17 +34,29 @@ for _, one in ipairs(found) do
   end
   if at > before then flags[at] = one[2] end
 end
--- Foreign events have the seq they would get now.
+-- What is not routed yet has the seq it would get now.
 local last = tonumber(call('HGET', META, 'seq') or FIRST)
+local ms = math.max(now, tonumber(call('HGET', META, 'ms') or 0))
+for _, block in ipairs(blocks()) do
+  if at >= max then break end
+  local n = call('LLEN', block[2])
+  local past = math.min(n, math.max(0, from - last - 1))
+  local tails = call('LRANGE', block[2], 0 - math.min(n, past + max - at), -1 - past)
+  for i = #tails, 1, -1 do
+    at = at + 1
+    tell_unrouted(out, at, last + past + 1 + #tails - i, ms, block[1], tails[i])
+    flags[at] = 0
+  end
+  last = last + n
+end
 local skipped = math.max(0, from - last - 1)
 if at < max then
-  local ms = math.max(now, tonumber(call('HGET', META, 'ms') or 0))
   for i, item in ipairs(source_head(max - at, skipped, ARGV[7])) do
     local id, key = identify(item[1], ARGV[5], ARGV[6])
     local shard = shard_for(key == '' and id or key, shards)
     at = at + 1
-    tell_foreign(out, at, last + skipped + i, ms, math.min(item[2] or ms, ms), shard, id, key,
-      sub(item[1], 1, PAYLOAD_MAX))
+    tell_unrouted(out, at, last + skipped + i, ms, math.min(item[2] or ms, ms),
+      tail_of(shard, id, key, sub(item[1], 1, PAYLOAD_MAX)))
     flags[at] = 0
   end
 end

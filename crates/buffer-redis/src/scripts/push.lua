@@ -23,10 +23,11 @@ local BATCH, BATCHES = {}, {}
 local function push(shard, seq, ms, accepted, id, key, payload)
   if GROUP ~= '' then
     local entry = format('%d-%d', ms, seq)
+    local tail = tail_of(shard, id, key, payload)
     if accepted == ms then
-      call('XADD', P .. shard, entry, 'i', id, 'k', key, 'p', payload)
+      call('XADD', P .. shard, entry, 'v', tail)
     else
-      call('XADD', P .. shard, entry, 'i', id, 'k', key, 'p', payload, 'a', format('%d', accepted))
+      call('XADD', P .. shard, entry, 'v', tail, 'a', format('%d', accepted))
     end
     return
   end
@@ -36,8 +37,7 @@ local function push(shard, seq, ms, accepted, id, key, payload)
     BATCHES[shard] = batch
   end
   batch.n = batch.n + 1
-  batch[batch.n] = format('%016d%013d00000%03d%02d%02d', seq, accepted, shard, #id, #key)
-    .. id .. key .. payload
+  batch[batch.n] = format('%016d%013d00000', seq, accepted) .. tail_of(shard, id, key, payload)
 end
 
 local function flush()

@@ -1,5 +1,5 @@
--- Storage as streams. Fresh events lie past the last delivered id; id, key and payload are an entry's
--- fields i, k and p (and a, the accepted ms, where it is not the id's). The entry id is <ms>-<seq>.
+-- Storage as streams. Fresh events lie past the last delivered id; the tail is an entry's field v (and
+-- the accepted ms its field a, where it is not the id's). The entry id is <ms>-<seq>.
 -- Leased ones are pending for their member, the others that were leased before for PARKED: whoever
 -- looks with XPENDING sees what is so.
 --
@@ -40,7 +40,7 @@ local function stored_fresh(shard)
   local head, by_ms = format('00000%03d', shard), {}
   return function(entry_id, fields)
     local ms = sub(entry_id, 1, 13)
-    if fields[8] then return format('%013d', fields[8]) .. head .. ms .. FILL end
+    if fields[4] then return format('%013d', fields[4]) .. head .. ms .. FILL end
     local stored = by_ms[ms]
     if not stored then
       stored = ms .. head .. ms .. FILL
@@ -51,9 +51,8 @@ local function stored_fresh(shard)
 end
 
 local function tell_one(out, at, entry_id, stored, fields)
-  local o = 5 * at
-  out[o - 4], out[o - 3], out[o - 2], out[o - 1], out[o] =
-    entry_id, stored, fields[2], fields[4], fields[6]
+  local o = 3 * at
+  out[o - 2], out[o - 1], out[o] = entry_id, stored, fields[2]
 end
 
 -- Takes the first `count` of what was peeked: what is told of them goes to `out`, what the lease
@@ -109,7 +108,7 @@ end
 local function parts(value)
   local entry = entry_at(value)
   if not entry then return nil end
-  return entry[2], entry[4], entry[6]
+  return split(entry[2])
 end
 
 -- What is told of values, where they are not taken.
@@ -197,7 +196,7 @@ end
 local function fresh_oldest(shard)
   local items = peek(shard, 1)
   if not items[1] then return nil end
-  return tonumber(items[1][2][8] or sub(items[1][1], 1, 13))
+  return tonumber(items[1][2][4] or sub(items[1][1], 1, 13))
 end
 
 -- From which entry on those from this seq on are, as peek() takes it. Entry ids ascend in ms as in seq,
@@ -222,8 +221,13 @@ local function tell_fresh(shard, items, i, out, at)
   tell_one(out, at, entry_id, stored_fresh(shard)(entry_id, entry), entry)
 end
 
--- What would be told of a foreign event.
-local function tell_foreign(out, at, seq, ms, accepted, shard, id, key, payload)
-  tell_one(out, at, format('%013d-%d', ms, seq), format('%013d00000%03d%013d', accepted, shard, ms),
-    { 'i', id, 'k', key, 'p', payload })
+-- What would be told of an event that is not routed yet.
+local function tell_unrouted(out, at, seq, ms, accepted, tail)
+  tell_one(out, at, format('%013d-%d', ms, seq),
+    format('%013d00000', accepted) .. sub(tail, 1, 3) .. format('%013d', ms), { 'v', tail })
 end
+
+-- Offers are routed at once.
+local function blocks() return {} end
+local function blocks_oldest() return nil end
+local function route_blocks() end

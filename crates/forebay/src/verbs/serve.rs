@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use buffer::Buffer;
@@ -21,6 +21,11 @@ use crate::{guarantee, open, out, signals};
 /// Where a process that takes no events listens unless told otherwise: many of them may share a
 /// machine.
 const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// For how long a Redis or PostgreSQL that is out of reach is tried at the start, and the pause between
+/// two tries.
+const OPEN_WITHIN: Duration = Duration::from_secs(30);
+const OPEN_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -60,7 +65,10 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
     let config = if api { config } else { Config { spill: None, ..config } };
     let chosen = settings.entry("http.bind").origin != Origin::Default;
     let listener = listen(if api || chosen { config.bind } else { ANY_PORT }).await?;
-    let parts = Parts::open(&config, &args.roles).await?;
+    let Some(parts) = Parts::open_in_time(&config, &args.roles, &stop).await? else {
+        out::line("Stopped before it began.")?;
+        return Ok(Exit::Done);
+    };
     let address = listener.local_addr()?;
     // The engine finishes what it holds at the same time, so that both end in time.
     let grace = Duration::from_millis(config.engine.drain_timeout_ms);
@@ -115,6 +123,33 @@ impl Parts {
             return Ok(Self::Worker(Box::new(Pipeline::start(config).await?)));
         }
         Ok(Self::Api(open::configured_buffer(config).await?))
+    }
+
+    /// Tries again while something is out of reach: servers that start together come up in any order.
+    /// Nothing if the process is told to stop meanwhile.
+    async fn open_in_time(
+        config: &Config,
+        roles: &[Role],
+        stop: &CancellationToken,
+    ) -> Result<Option<Self>> {
+        let end = Instant::now() + OPEN_WITHIN;
+        loop {
+            let opened = tokio::select! {
+                opened = Self::open(config, roles) => opened,
+                () = stop.cancelled() => return Ok(None),
+            };
+            match opened {
+                Err(error) if open::may_come(&error) && Instant::now() < end => {
+                    let left = end.saturating_duration_since(Instant::now()).as_secs();
+                    tracing::warn!("not started yet, trying for {left} s more: {error:#}");
+                }
+                done => return done.map(Some),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(OPEN_PAUSE) => {}
+                () = stop.cancelled() => return Ok(None),
+            }
+        }
     }
 
     fn buffer(&self) -> &Arc<dyn Buffer> {

@@ -201,6 +201,29 @@ fn a_process_with_another_fingerprint_key_is_refused() {
 }
 
 #[test]
+fn a_worker_that_starts_before_its_servers_waits_for_them() {
+    let mut rig = Rig::start(Layout::List);
+    let push = payment("tx-1", "4000123412341234", "Cafe");
+    rig.redis().call(&["LPUSH", NAME, &push]).unwrap();
+    rig.redis().stop();
+    rig.postgres.stop();
+    rig.add_worker();
+    let hears_of = |rig: &Rig, whose: &str| {
+        let end = Instant::now() + Duration::from_secs(20);
+        while !rig.workers[0].log().contains(whose) {
+            assert!(Instant::now() < end, "it does not say so: {}", rig.workers[0].log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    hears_of(&rig, "the buffer is unavailable");
+    rig.redis().start_again().unwrap();
+    hears_of(&rig, "the store is unavailable");
+    rig.postgres.start_again().unwrap();
+    wait(&rig, 1, 0);
+    rig.workers[0].terminate();
+}
+
+#[test]
 fn while_redis_is_down_offers_spill_and_drain_in_order_when_it_is_back() {
     let mut rig = Rig::start(Layout::List);
     rig.add_worker();

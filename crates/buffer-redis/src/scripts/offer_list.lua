@@ -1,0 +1,21 @@
+-- Makes a block of a batch, or refuses it whole. ARGV: 2 events_max, 3 how many there are, then the events
+-- as tails, unless the transaction that ends with this has pushed them onto the stage: so they need
+-- not pass through Lua while a producer waits.
+local n = tonumber(ARGV[3])
+local function refuse(code)
+  call('UNLINK', STAGE)
+  return fail(code)
+end
+local meta = call('HMGET', META, 'held', 'ms', 'format')
+if not meta[3] then return refuse('LOST') end
+if meta[1] + n > tonumber(ARGV[2]) then return refuse('FULL') end
+for from = 4, #ARGV, CHUNK do
+  call('LPUSH', STAGE, unpack(ARGV, from, math.min(from + CHUNK - 1, #ARGV)))
+end
+-- Further right lies what a transaction pushed that did not get here: Redis did not know this script.
+call('LTRIM', STAGE, 0, n - 1)
+local block = call('HINCRBY', META, 'block', 1)
+call('RENAME', STAGE, BLOCK .. block)
+call('LPUSH', INBOX, format('%d:%d', accept_ms(meta[2]), block))
+call('HINCRBY', META, 'held', n)
+return n
