@@ -16,7 +16,7 @@ impl Shared {
         // A cluster's client may send the parts of a transaction again one by one.
         if self.is_stream() || self.options.server.cluster {
             let fill = |cmd: &mut Cmd| self.fill(events, cmd);
-            let _: i64 = self.call(&self.offers, &self.scripts.offer, fill).await?;
+            let _: i64 = self.call(self.offers(), &self.scripts.offer, fill).await?;
             return Ok(());
         }
         let mut done = self.transaction(events, false).await;
@@ -35,7 +35,7 @@ impl Shared {
         decide.arg(self.options.events_max).arg(events.len());
         let mut pipe = Pipeline::with_capacity(2);
         pipe.atomic().add_command(push).add_command(decide);
-        let done: RedisResult<(i64, i64)> = self.offers.run_all(&pipe).await;
+        let done: RedisResult<(i64, i64)> = self.offers().run_all(&pipe).await;
         done.map(|_| ()).map_err(cause)
     }
 
@@ -50,7 +50,7 @@ impl Shared {
             self.fill(events, &mut cmd);
             let mut pipe = redis::pipe();
             pipe.add_command(cmd).cmd("WAIT").arg(replicas).arg(timeout_ms);
-            match self.offers.run_all::<(i64, u32)>(&pipe).await {
+            match self.offers().run_all::<(i64, u32)>(&pipe).await {
                 Ok((_, got)) if got >= replicas => return Ok(()),
                 Ok((_, got)) => {
                     return Err(Failure::Other(Error::Unavailable(format!(

@@ -70,6 +70,7 @@ fn delay_ms(delay: Duration) -> i64 {
 
 impl Shared {
     pub(crate) async fn ack_now(&self, receipts: &[Receipt]) -> Result<usize, Failure> {
+        let _whole = self.splitting.read().await;
         let (member, parts) = self.parts(receipts);
         let mut acked = 0;
         let step = async |parts: &[Part]| -> Result<(usize, Vec<u64>), Failure> {
@@ -96,6 +97,7 @@ impl Shared {
         receipts: &[Receipt],
         delay: Duration,
     ) -> Result<usize, Failure> {
+        let _whole = self.splitting.read().await;
         let (member, mut parts) = self.parts(receipts);
         for part in &mut parts {
             part.whole = false;
@@ -119,6 +121,7 @@ impl Shared {
         receipts: &[Receipt],
         by: Duration,
     ) -> Result<usize, Failure> {
+        let _alone = self.splitting.write().await;
         let (member, parts) = self.parts(receipts);
         let mut extended = 0;
         for chunk in chunks(parts) {
@@ -152,6 +155,7 @@ impl Shared {
     }
 
     pub(crate) async fn bury_now(&self, burials: &[(Receipt, String)]) -> Result<usize, Error> {
+        let _whole = self.splitting.read().await;
         let mut buried = 0;
         for chunk in burials.chunks(EVENTS_MAX) {
             let mut named = Vec::with_capacity(chunk.len());

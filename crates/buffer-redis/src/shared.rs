@@ -1,6 +1,6 @@
 //! What every part of an open buffer uses: the connections, the scripts, the state.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +15,10 @@ use crate::failure::Failure;
 use crate::options::{Connections, Layout, Options};
 use crate::script::{Script, Scripts};
 use crate::state::State;
+
+/// How many connections offers have of their own: Redis serves several at once with fewer calls to
+/// the system.
+const OFFER_CONNECTIONS: usize = 4;
 
 /// What claims keep between them.
 #[derive(Default)]
@@ -34,13 +38,17 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) scripts: Scripts,
     pub(crate) group: String,
-    pub(crate) offers: Arc<Connection>,
+    offers: Vec<Arc<Connection>>,
+    /// How many offers were made, so that each takes the next connection.
+    offered: AtomicUsize,
     pub(crate) leases: Arc<Connection>,
     pub(crate) rest: Arc<Connection>,
     pub(crate) bell: Bell,
     state: Mutex<State>,
     /// Held during a claim or a beat: what is in flight is then known.
     pub(crate) claims: tokio::sync::Mutex<Claims>,
+    /// Held alone while leases are split: an ack that names the old one would find nothing there.
+    pub(crate) splitting: tokio::sync::RwLock<()>,
     /// Something may have become ready, or a shard ours, or the buffer closed.
     pub(crate) changed: Notify,
     /// Membership began or ended.
@@ -63,8 +71,11 @@ impl Shared {
         let own = options.connections == Connections::Dedicated;
         let leases = if own { connection() } else { Arc::clone(&rest) };
         // WAIT keeps everything behind it on its connection waiting, so offers then have their own.
-        let apart = own || options.wait_replicas > 0;
-        let offers = if apart { connection() } else { Arc::clone(&rest) };
+        let offers = match (own, options.wait_replicas) {
+            (true, _) => (0..OFFER_CONNECTIONS).map(|_| connection()).collect(),
+            (false, 0) => vec![Arc::clone(&rest)],
+            (false, _) => vec![connection()],
+        };
         let group = match &options.layout {
             Layout::List => String::new(),
             Layout::Stream { group, .. } => group.clone(),
@@ -74,10 +85,12 @@ impl Shared {
             bell: Bell::new(&options),
             group,
             offers,
+            offered: AtomicUsize::new(0),
             leases,
             rest,
             state: Mutex::new(State::new()),
             claims: tokio::sync::Mutex::default(),
+            splitting: tokio::sync::RwLock::default(),
             changed: Notify::new(),
             joined: Notify::new(),
             closed: AtomicBool::new(false),
@@ -92,6 +105,12 @@ impl Shared {
     /// No step leaves the state half changed, so a panic elsewhere is no reason to refuse it.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connection of the next offer.
+    pub(crate) fn offers(&self) -> &Connection {
+        let next = self.offered.fetch_add(1, Ordering::Relaxed);
+        &self.offers[next % self.offers.len()]
     }
 
     pub(crate) fn is_stream(&self) -> bool {

@@ -111,6 +111,25 @@ async fn an_extension_whose_reply_was_lost_leaves_every_event_where_it_can_be_ac
     }
 }
 
+/// As when a heartbeat and the lane that finishes a batch meet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_acked_while_it_is_being_extended_is_acked() {
+    for stream in [false, true] {
+        let options = options(&redis().address(), stream, 4);
+        let buffer = RedisBuffer::open(options).await.unwrap();
+        buffer.offer(&events(0..500)).await.unwrap();
+        let leased = take(&buffer, 500).await;
+        let hour = Duration::from_secs(3600);
+        for some in leased.chunks(5) {
+            let both = receipts(&some[..4]);
+            let (extended, acked) = tokio::join!(buffer.extend(&both, hour), buffer.ack(&both));
+            assert_eq!((extended.is_ok(), acked.unwrap()), (true, 4));
+            assert_eq!(buffer.ack(&receipts(&some[4..])).await.unwrap(), 1);
+        }
+        assert_eq!(buffer.depth().await.unwrap().leased, 0);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_offer_whose_reply_was_lost_is_held_once_for_each_time_it_was_made() {
     let (proxy, _, buffer) = behind_proxy(false).await;

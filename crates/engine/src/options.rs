@@ -45,7 +45,7 @@ impl Default for Options {
             drain_timeout_ms: 10_000,
             attempts_max: 5,
             backoff_min_ms: 100,
-            backoff_max_ms: 1000,
+            backoff_max_ms: 500,
             completion_interval_ms: 10_000,
         }
     }

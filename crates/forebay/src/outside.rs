@@ -5,7 +5,7 @@ use anyhow::Result;
 use buffer::DeadLetter;
 use model::Event;
 use model::clock::EpochMs;
-use store_sqlite::inspect::{Counts, Payment};
+use store::inspect::{Counts, Payment};
 use tokio::task::block_in_place;
 
 use crate::{open, url};
@@ -80,10 +80,7 @@ pub(crate) async fn counts(store: &url::Store) -> Result<Option<Counts>> {
             Ok(Some(store_sqlite::inspect::open(&options.path)?.counts()?))
         }),
         url::Store::Postgres(options) => {
-            let view = store_postgres::inspect::open(options).await?;
-            let store_postgres::inspect::Counts { total, distinct, flagged, flagged_by_rule } =
-                view.counts().await?;
-            Ok(Some(Counts { total, distinct, flagged, flagged_by_rule }))
+            Ok(Some(store_postgres::inspect::open(options).await?.counts().await?))
         }
     }
 }
@@ -94,27 +91,14 @@ pub(crate) async fn counts(store: &url::Store) -> Result<Option<Counts>> {
 /// If it can't be read. Rows read until then have been handed over.
 pub(crate) async fn payments(
     store: &url::Store,
-    mut each: impl FnMut(Payment<'_>) + Send,
+    each: impl FnMut(Payment<'_>) + Send,
 ) -> Result<()> {
     match store {
         url::Store::Sqlite(options) => {
             block_in_place(|| store_sqlite::inspect::open(&options.path)?.payments(each))?;
         }
         url::Store::Postgres(options) => {
-            let view = store_postgres::inspect::open(options).await?;
-            view.payments(|payment| {
-                each(Payment {
-                    tx_id: payment.tx_id,
-                    amount: payment.amount,
-                    card_fingerprint: payment.card_fingerprint,
-                    is_fraud: payment.is_fraud,
-                    fraud_rules: payment.fraud_rules,
-                    created_at_ms: payment.created_at_ms,
-                    accepted_at_ms: payment.accepted_at_ms,
-                    processed_at_ms: payment.processed_at_ms,
-                });
-            })
-            .await?;
+            store_postgres::inspect::open(options).await?.payments(each).await?;
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use lab::audit::{Audit, Finding, Ledger, Row};
 use lab::report::{LatencyMs, Report};
 use lab::score::{Labels, Scorer, Scores};
-use store_sqlite::inspect::Counts;
+use store::inspect::Counts;
 
 use crate::pipeline::Stopped;
 use crate::{outside, url};

@@ -4,12 +4,12 @@
 //! Connections here can't write, share nothing with [`Store`](crate::Store), and read in pages, so
 //! that the writer's log is never pinned for long.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use store::Error;
 use store::card::Fingerprint;
+use store::inspect::{Counts, Payment};
 
 use crate::error::classify;
 use crate::history::count;
@@ -29,40 +29,6 @@ const PAGE: &str = "\
 #[derive(Debug)]
 pub struct View {
     db: Connection,
-}
-
-/// One settled payment, as far as an audit needs it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Payment<'a> {
-    /// The producer's identity.
-    pub tx_id: &'a str,
-    /// In KRW.
-    pub amount: i64,
-    /// Keyed hash of the card number.
-    pub card_fingerprint: Fingerprint,
-    /// Whether any rule fired.
-    pub is_fraud: bool,
-    /// Names of the rules that fired, as a JSON array; `[]` when none did.
-    pub fraud_rules: &'a str,
-    /// Event time.
-    pub created_at_ms: i64,
-    /// When the buffer accepted it.
-    pub accepted_at_ms: i64,
-    /// When it was settled.
-    pub processed_at_ms: Option<i64>,
-}
-
-/// How many there are.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Payments.
-    pub total: u64,
-    /// Different `tx_id`s among them, counted without the index that keeps them unique.
-    pub distinct: u64,
-    /// Payments that some rule fired for.
-    pub flagged: u64,
-    /// For each rule that fired at least once, how many payments it fired for.
-    pub flagged_by_rule: BTreeMap<String, u64>,
 }
 
 /// Opens the database at `path`.

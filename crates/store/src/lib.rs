@@ -13,6 +13,7 @@ pub mod card;
 pub mod completion;
 pub mod conformance;
 mod error;
+pub mod inspect;
 pub mod payments;
 
 pub use completion::{Completion, Completions};

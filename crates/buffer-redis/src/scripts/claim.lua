@@ -40,8 +40,10 @@ if #due > 0 then
   end
   call('ZREM', LATER, unpack(due))
 end
-route_blocks(math.max(max, ROUTE_MAX))
-if source_length() > 0 then
+-- What came before it comes before it.
+local foreign = source_length() > 0
+if foreign then
+  route_blocks(math.max(max, ROUTE_MAX), 0, {}, {}, {}, 0)
   local room = ARGV[12] + ROUTE_MAX - (call('HGET', META, 'held') or 0)
   if room > 0 then
     route(math.min(room, ROUTE_MAX), ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11]))
@@ -115,6 +117,16 @@ if at < max and not more then
   sweep(function(shard, n) return peek(shard, n) end, seq_at, function(shard, items, count)
     return take(shard, items, count, member, out, fields, at)
   end)
+end
+
+if at < max and not more and not foreign then
+  local direct = {}
+  for _, shard in ipairs(shards) do
+    if call('EXISTS', P .. shard) == 0 then direct[format('%03d', shard)] = true end
+  end
+  local room = max - at
+  local limit = #shards == tonumber(ARGV[10]) and room or math.max(max, ROUTE_MAX)
+  at = route_blocks(limit, room, direct, out, fields, at)
 end
 
 if at > 0 then

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use buffer::Buffer;
-use buffer_redis::RedisBuffer;
+use buffer_redis::{Connections, Options, RedisBuffer};
 use testbed::Redis;
 
 use super::{Layout, Servers, runtime};
@@ -35,7 +35,7 @@ pub(crate) fn run(scale: Scale) -> Result<Vec<Row>> {
             pairs.push((ours, push(&Redis::start()?, count)?));
         }
         let note = format!(
-            "{count} events of {EVENT_BYTES} B, {CALLERS} callers x {BATCH}, AOF every second; \
+            "{count} events of {EVENT_BYTES} B, {CALLERS} callers x {BATCH}, connections=dedicated, AOF every second; \
              ceiling: redis-benchmark LPUSH of {BATCH} elements, {CALLERS} clients"
         );
         rows.push(paired(what, "events/s", 0.5, &pairs, note));
@@ -44,7 +44,8 @@ pub(crate) fn run(scale: Scale) -> Result<Vec<Row>> {
 }
 
 async fn offer(servers: &Servers, layout: Layout, count: usize) -> Result<f64> {
-    let buffer = Arc::new(RedisBuffer::open(servers.buffer(layout)).await?);
+    let options = Options { connections: Connections::Dedicated, ..servers.buffer(layout) };
+    let buffer = Arc::new(RedisBuffer::open(options).await?);
     let each = count / CALLERS;
     // Made before: what is measured is the offer.
     let batches = (0..CALLERS).map(|caller| {
