@@ -31,7 +31,7 @@ pub(crate) fn words(found: &Durability) -> &'static str {
 
 /// Asks the node that holds the buffer.
 pub(crate) async fn read(shared: &Shared) -> Result<Durability, Error> {
-    let (_, maxmemory_bytes, policy, aof, _): (u64, u64, String, String, i64) =
+    let (_, maxmemory_bytes, policy, aof): (u64, u64, String, String) =
         shared.call(&shared.rest, &shared.scripts.memory, |_| {}).await.map_err(Failure::error)?;
     let told = |text: String| Some(text).filter(|text| !text.is_empty());
     let mut found = Durability {

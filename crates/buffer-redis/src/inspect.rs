@@ -116,11 +116,11 @@ pub async fn durability(options: &Options) -> Result<Durability, Error> {
 ///
 /// # Errors
 /// If Redis can't be read.
-pub async fn process_ids(options: &Options) -> Result<Vec<u32>, Error> {
+pub async fn process_id(options: &Options) -> Result<Option<u32>, Error> {
     let shared = look(options)?;
     let told: Result<u32, Failure> =
         shared.call(&shared.rest, &shared.scripts.process, |_| {}).await;
-    Ok(Some(told.map_err(Failure::error)?).filter(|pid| *pid > 0).into_iter().collect())
+    Ok(Some(told.map_err(Failure::error)?).filter(|pid| *pid > 0))
 }
 
 /// Up to `max` held events with a `seq` of at least `from_seq`, in order of `seq`. Fewer than `max`

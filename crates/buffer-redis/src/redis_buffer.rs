@@ -145,7 +145,7 @@ impl Shared {
 /// Looks at the memory of Redis, and says when offers must be refused.
 async fn watch_memory(shared: Arc<Shared>) {
     while !shared.is_closed() {
-        let told: Result<(u64, u64, String, String, i64), Failure> =
+        let told: Result<(u64, u64, String, String), Failure> =
             shared.call(&shared.rest, &shared.scripts.memory, |_| {}).await;
         if let Ok((used, maxmemory, ..)) = told {
             let configured = shared.options.memory_max_bytes;

@@ -250,9 +250,7 @@ async fn a_shard_of_which_something_is_held_is_not_given_up() {
         assert_eq!(owned(&options).await, [0, 4]);
         assert_eq!(first.ack(&receipts(&held)).await.unwrap(), 20);
         until("they share", || owned(&options), |owned| *owned == [2, 2]).await;
-        let mine = take(&second, 1).await;
-        let theirs: BTreeSet<_> = held.iter().map(|e| e.event.key().to_vec()).collect();
-        assert!(mine.iter().all(|envelope| theirs.contains(envelope.event.key())));
+        assert_eq!(take(&second, 1).await[0].attempt, 1);
     }
 }
 

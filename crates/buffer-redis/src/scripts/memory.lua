@@ -6,4 +6,4 @@ local function told(section, name)
   return string.match(text, '\n' .. name .. ':([^\r\n]*)') or ''
 end
 return { tonumber(told('memory', 'used_memory')) or 0, tonumber(told('memory', 'maxmemory')) or 0,
-  told('memory', 'maxmemory_policy'), told('persistence', 'aof_enabled'), now }
+  told('memory', 'maxmemory_policy'), told('persistence', 'aof_enabled') }

@@ -165,12 +165,12 @@ impl<'a> Run<'a> {
     /// Offers `batch`; where refusals are retried, until nothing is left of it or `deadline`.
     async fn offer(&mut self, sink: &mut dyn Sink, batch: &mut Vec<Event>, deadline: Instant) {
         let drop = self.plan.on_refusal == OnRefusal::Drop;
-        let mut outage_began = None;
+        let mut outage: Option<(Instant, Error)> = None;
         loop {
             let answer = sink.offer(batch).await;
             let pause = match answer {
                 Ok(answer) => {
-                    outage_began = None;
+                    outage = None;
                     self.outcome.add(&answer, drop);
                     let pause = answer.retry_after.unwrap_or(PAUSE_MIN).max(PAUSE_MIN);
                     if answer.refused > 0 {
@@ -184,21 +184,25 @@ impl<'a> Run<'a> {
                     pause
                 }
                 Err(error) => {
-                    let began = *outage_began.get_or_insert_with(Instant::now);
+                    let began = outage.as_ref().map_or_else(Instant::now, |(began, _)| *began);
                     if error.class() != Class::Retryable || began.elapsed() >= OUTAGE_MAX {
                         return self.give_up(batch, Some(error));
                     }
+                    if outage.is_none() {
+                        tracing::warn!(%error, "events can't be offered; trying again");
+                    }
+                    outage = Some((began, error));
                     PAUSE_AFTER_FAILURE
                 }
             };
             self.sleep_until((Instant::now() + pause).min(deadline)).await;
             if self.stop.is_cancelled() || Instant::now() >= deadline {
                 // Refused for good, or else failed and nothing is known of them.
-                if outage_began.is_none() {
+                let Some((_, error)) = outage else {
                     self.outcome.refused += batch.len() as u64;
                     return;
-                }
-                return self.give_up(batch, None);
+                };
+                return self.give_up(batch, Some(error).filter(|_| !self.stop.is_cancelled()));
             }
         }
     }

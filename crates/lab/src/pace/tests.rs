@@ -153,6 +153,10 @@ async fn an_outage_is_waited_out_and_a_broken_sink_ends_the_run() {
     let outcome = go(&plan, &mut sink).await;
     assert_eq!((outcome.accepted, outcome.failure), (50, None));
 
+    let away = Error::Unavailable("away".into());
+    let outcome = go(&plan, &mut scripted(|_| Err(away.clone()))).await;
+    assert_eq!((outcome.unknown, outcome.failure), (outcome.offered, Some(away.clone())));
+
     let outcome = go(&plan, &mut scripted(|_| Err(Error::ReaderGone))).await;
     assert_eq!(outcome.failure, Some(Error::ReaderGone));
     assert_eq!(outcome.unknown, outcome.offered);

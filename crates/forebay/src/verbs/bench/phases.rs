@@ -129,7 +129,7 @@ async fn servers(
 ) -> Result<Vec<Server>> {
     let postgres =
         store_postgres::baseline::while_connected(store, |pid| processor::root_of(pid, "postgres"));
-    let redis = buffer_redis::inspect::process_ids(buffer).await?;
+    let redis = buffer_redis::inspect::process_id(buffer).await?;
     let redis = redis.into_iter().filter_map(|pid| processor::root_of(pid, "redis-server"));
     let named = |name: &str, pids: Vec<u32>| Server { name: name.to_owned(), pids };
     let all = [
