@@ -37,7 +37,7 @@ pub struct Distribution {
     pub members: Vec<Member>,
     /// Events not leased, by shard (the index).
     pub backlog: Vec<u64>,
-    /// Foreign events that are not routed yet.
+    /// Events that are not routed to a shard yet.
     pub source: u64,
 }
 

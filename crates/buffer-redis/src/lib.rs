@@ -8,7 +8,8 @@
 //! one member at a time: a key's events stay in order over processes. See `scripts/` for the layout.
 //!
 //! Invariants
-//! - A script checks everything before its first write, because Lua has no rollback.
+//! - A script checks everything before its first write, because Lua has no rollback; what a transaction
+//!   pushed before it lies where nobody looks.
 //! - Nothing is taken without being put under a lease in the same script, and a claim whose reply
 //!   was lost is answered the same when it is asked again.
 //! - What a member held goes back when the member is gone, before its shards get a new owner.

@@ -166,9 +166,44 @@ async fn looking_at_events_shows_all_of_them_and_changes_nothing() {
         assert_eq!(buffer.depth().await.unwrap(), before);
 
         let seen = inspect::distribution(&options).await.unwrap();
-        assert_eq!((seen.source, seen.backlog.iter().sum::<u64>()), (10, 294));
+        // Of a list, what is offered is routed when it is claimed.
+        let routed = if matches!(options.layout, Layout::List) { 4 } else { 294 };
+        assert_eq!(seen.backlog.iter().sum::<u64>(), routed);
+        assert_eq!(seen.source, 304 - routed);
         let [member] = &seen.members[..] else { panic!("one member, not {:?}", seen.members) };
         assert_eq!((member.shards.len(), member.events), (16, 6));
         assert!(member.deadline_ms > seen.now_ms);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_offered_is_seen_in_order_before_anybody_leases_and_erased_whole() {
+    for options in both() {
+        let buffer = RedisBuffer::open(options.clone()).await.unwrap();
+        for from in [0, 10, 20] {
+            buffer.offer(&place::events(from..from + 10)).await.unwrap();
+        }
+        push(&options, r#"{"tx_id":"id-30"}"#);
+        let depth = buffer.depth().await.unwrap();
+        assert_eq!((depth.ready, depth.oldest_accepted_ms.is_some()), (31, true));
+        let mut seen: Vec<inspect::Held> = Vec::new();
+        loop {
+            let from = seen.last().map_or(0, |last| last.seq + 1);
+            let page = inspect::events(&options, from, 7).await.unwrap();
+            if page.is_empty() {
+                break;
+            }
+            seen.extend(page);
+        }
+        let id = |held: &inspect::Held| String::from_utf8_lossy(held.event.id()).into_owned();
+        let expected: Vec<String> = (0..31).map(|n| format!("id-{n}")).collect();
+        assert_eq!(seen.iter().map(id).collect::<Vec<_>>(), expected);
+        assert!(seen.iter().zip(seen[0].seq..).all(|(held, n)| held.seq == n && !held.leased));
+        let leased = take(&buffer, 31).await;
+        assert_eq!(ids(&leased), expected, "it comes in the order in which it was seen");
+        buffer.offer(&place::events(31..40)).await.unwrap();
+        buffer_redis::erase(&options).await.unwrap();
+        let left = redis().call(&["KEYS", &format!("*{}*", options.name)]).unwrap();
+        assert_eq!(left, testbed::Reply::Array(Vec::new()));
     }
 }
