@@ -388,3 +388,31 @@ async fn a_redis_that_refuses_to_block_is_polled() {
     assert_eq!(ids(&leased.unwrap()), ["id-0"]);
     assert!(scripts_run(&redis) - before > 20, "it should have polled");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_transaction_left_on_the_stage_is_nobodys_event_and_goes() {
+    let options = options(&redis().address(), false, 4);
+    let buffer = RedisBuffer::open(options.clone()).await.unwrap();
+    let stage = format!("{{{}}}:stage", options.name);
+    redis().call(&["LPUSH", &stage, "left", "behind"]).unwrap();
+    buffer.offer(&events(0..3)).await.unwrap();
+    assert_eq!(ids(&take(&buffer, 3).await), ["id-0", "id-1", "id-2"]);
+    redis().call(&["LPUSH", &stage, "left", "behind"]).unwrap();
+    assert!(buffer.lease(1, Duration::ZERO).await.unwrap().is_empty());
+    assert_eq!(redis().call(&["EXISTS", &stage]).unwrap().integer(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn offers_that_wait_outlive_the_loss_of_what_the_buffer_knows_of_itself() {
+    let options = options(&redis().address(), false, 4);
+    let buffer = RedisBuffer::open(options.clone()).await.unwrap();
+    for n in 0..6 {
+        if n == 3 {
+            redis().call(&["DEL", &format!("{{{}}}:meta", options.name)]).unwrap();
+        }
+        // More than what joins the block before.
+        buffer.offer(&events(n * 20..n * 20 + 20)).await.unwrap();
+    }
+    let expected: Vec<String> = (0..120).map(|n| format!("id-{n}")).collect();
+    assert_eq!(ids(&take(&buffer, 120).await), expected);
+}

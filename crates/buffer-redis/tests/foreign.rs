@@ -232,7 +232,7 @@ async fn what_comes_later_of_a_key_goes_after_all_that_waits_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_small_offers_are_looked_at_as_fast_as_one_large_one() {
+async fn small_offers_accepted_together_share_a_key() {
     let options = options(&redis().address(), false, 4);
     let options = Options { events_max: 100_000, ..options };
     let buffer = std::sync::Arc::new(RedisBuffer::open(options.clone()).await.unwrap());
