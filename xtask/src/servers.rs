@@ -18,6 +18,11 @@ const POLICY_NO: &str = "\
 exit 101
 ";
 
+/// A file system in memory, which every Linux has.
+pub(crate) const IN_MEMORY: &str = "/dev/shm";
+/// What the servers of one run keep at most, with room to spare.
+const KEPT_BYTES_MAX: u64 = 6 << 30;
+
 /// A server that tests start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Server {
@@ -48,6 +53,13 @@ impl Server {
         let found = |program: &&str| folders.iter().any(|folder| folder.join(program).is_file());
         self.programs().iter().all(found)
     }
+}
+
+/// Whether what the servers of the tests keep has room in memory. They are killed but never lose power,
+/// so no test needs their disk, and a shared one stalls for seconds: Redis then answers nobody.
+pub(crate) fn fit_in_memory() -> bool {
+    let Ok(disk) = rustix::fs::statvfs(IN_MEMORY) else { return false };
+    disk.f_bavail.saturating_mul(disk.f_frsize) >= KEPT_BYTES_MAX
 }
 
 /// Makes sure that the servers are there, installing their packages if `install` allows and the

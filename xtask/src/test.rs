@@ -3,6 +3,7 @@
 //! A step whose tool is missing is skipped in plain sight on a person's machine and fails on a
 //! build server: a check that silently did not run looks exactly like one that passed.
 
+use std::env;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -247,7 +248,7 @@ fn set_up(root: &Path, options: &Options) -> Missing {
         println!("{why}");
         missing.servers = Some(why);
     }
-    let dataset = std::env::var("TEST_DATASET").is_ok_and(|path| Path::new(&path).is_file());
+    let dataset = env::var("TEST_DATASET").is_ok_and(|path| Path::new(&path).is_file());
     if options.steps.contains(&Step::Test) && !dataset {
         println!("data set: TEST_DATASET names no file, so the replay of real payments is skipped");
     }
@@ -281,7 +282,16 @@ fn check(step: Step, root: &Path, options: &Options) -> Result<&'static str> {
             cargo(&["deny", "--locked", "check", "bans", "licenses", "sources"])?;
             return advisories(root, options);
         }
-        Step::Test => cargo(&["test", "--workspace", "--locked"]),
+        Step::Test => {
+            let mut command = process::command(root, "cargo", &["test", "--workspace", "--locked"]);
+            if env::var_os("TEST_SERVERS").is_none() && servers::fit_in_memory() {
+                command.env("TEST_SERVERS", servers::IN_MEMORY);
+            }
+            if options.offline {
+                command.env("CARGO_NET_OFFLINE", "true");
+            }
+            process::run(&mut command)
+        }
         Step::Fuzz => fuzz(root, options),
     };
     done.map(|()| "")

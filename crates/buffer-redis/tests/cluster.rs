@@ -29,6 +29,7 @@ impl InCluster {
             server: server(),
             events_max: LIMITS.events_max,
             lease_ms: i64::try_from(LIMITS.lease_ms).unwrap(),
+            response_timeout_ms: 10_000,
             member_ms: 10_000,
             dead_max: LIMITS.dead_max,
             ..options

@@ -46,6 +46,8 @@ impl InRedis {
             events_max: LIMITS.events_max,
             lease_ms: i64::try_from(LIMITS.lease_ms).unwrap(),
             dead_max: LIMITS.dead_max,
+            // A shared disk may keep Redis from answering for seconds, and no guarantee is about that.
+            response_timeout_ms: 10_000,
             ..options
         })
     }

@@ -38,10 +38,14 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// A new folder in the system's temporary one, which belongs to `user` or else to us.
+    /// A new folder where `TEST_SERVERS` says, or else in the system's temporary one. It belongs to
+    /// `user` or else to us.
     pub(crate) fn new(name: &str, user: Option<User>) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix(&format!("testbed-{name}-")).tempdir();
-        let folder = folder.context("no temporary folder could be made")?;
+        let within =
+            std::env::var_os("TEST_SERVERS").map_or_else(std::env::temp_dir, PathBuf::from);
+        let folder =
+            tempfile::Builder::new().prefix(&format!("testbed-{name}-")).tempdir_in(&within);
+        let folder = folder.with_context(|| format!("no folder in {}", within.display()))?;
         if let Some(user) = user {
             chown(folder.path(), Some(user.uid), Some(user.gid))
                 .with_context(|| format!("could not give {} away", folder.path().display()))?;
