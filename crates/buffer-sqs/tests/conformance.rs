@@ -13,7 +13,7 @@ use buffer::conformance::{Lacks, Limits, Order, Subject};
 use buffer_sqs::{Options, SqsBuffer};
 
 /// Real time passes here: long enough that a slow machine does not expire a lease by itself.
-const LIMITS: Limits = Limits { events_max: 500, lease_ms: 1_000, dead_max: 10 };
+const LIMITS: Limits = Limits { events_max: 200, lease_ms: 2_000, dead_max: 10 };
 
 struct InSqs(Options);
 
@@ -40,6 +40,10 @@ impl Subject for InSqs {
 
     fn limits(&self) -> Limits {
         LIMITS
+    }
+
+    fn each(&self) -> usize {
+        60
     }
 
     /// A standard queue has no order, a FIFO queue one within each message group. A message that SQS

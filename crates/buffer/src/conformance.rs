@@ -86,6 +86,12 @@ pub trait Subject: Send + Sync {
     /// What the buffer is opened with.
     fn limits(&self) -> Limits;
 
+    /// How many events each of many producers offers; fewer where a step of the server under test takes
+    /// long.
+    fn each(&self) -> usize {
+        400
+    }
+
     /// What it can't promise.
     fn lacks(&self) -> Lacks {
         Lacks::default()
