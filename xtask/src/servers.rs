@@ -1,5 +1,7 @@
 //! The servers that tests start for themselves: only their programs have to be there.
 
+mod moto;
+
 use std::env;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -50,12 +52,18 @@ impl Server {
     }
 }
 
-/// Makes sure that the servers are there, installing their packages if `install` allows and the
-/// system lets us.
+/// Makes sure that the servers are there, installing them if `install` allows and the system lets us.
 ///
 /// # Errors
 /// One sentence that says what is missing and what to do about it.
 pub(crate) fn provide(root: &Path, install: bool) -> Result<(), String> {
+    let provided = [packages(root, install), moto::provide(root, install)];
+    let missing: Vec<_> = provided.into_iter().filter_map(Result::err).collect();
+    if missing.is_empty() { Ok(()) } else { Err(missing.join("; ")) }
+}
+
+/// Those that come as Debian's packages.
+fn packages(root: &Path, install: bool) -> Result<(), String> {
     let missing = missing(&folders());
     let packages = missing.iter().map(|server| server.package()).collect::<Vec<_>>();
     if packages.is_empty() {

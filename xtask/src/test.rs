@@ -21,7 +21,8 @@ Usage: cargo xtask test [OPTIONS]
 
 Steps, in order: fmt, clippy, tidy, deny, test, fuzz.
 Missing tools (rustfmt, clippy, cargo-fuzz, cargo-deny) are installed once, and said so first.
-So are the servers that tests start (redis-server, postgresql) where apt-get may install them.
+So are the servers that tests start: redis-server and postgresql where apt-get may install them,
+and moto, a server of the SQS API, from the Python package index into ~/.cache/forebay.
 A step whose tool can't be had is skipped with a line, and so is a test whose server can't be had;
 with CI=true the step fails instead.
 

@@ -28,6 +28,11 @@ pub(crate) fn accepted(buffer: &Buffer) -> String {
              survive; `forebay config check` looks.",
             named(options)
         ),
+        Buffer::Sqs(options) => format!(
+            "Accepted payments are held by SQS ({}) until they are settled, or its retention period \
+             is over; `forebay config check` looks.",
+            queue(options)
+        ),
         Buffer::Memory(options) => format!(
             "NOTHING SURVIVES: memory: holds up to {} accepted payments in this process alone, and \
              they are gone when it ends; use journal: to keep them.",
@@ -47,6 +52,7 @@ pub(crate) fn survives(buffer: &Buffer) -> String {
             }
         }
         Buffer::Redis(options) => format!("what Redis survives ({})", named(options)),
+        Buffer::Sqs(options) => format!("what SQS survives ({})", queue(options)),
         Buffer::Memory(_) => "NOTHING (memory:)".to_owned(),
     }
 }
@@ -69,12 +75,22 @@ pub(crate) fn settled(store: &Store) -> String {
     )
 }
 
-/// The same as [`accepted`], after asking a Redis how it is kept; and what is wrong with that. A
-/// buffer of which something is wrong is not called durable.
+/// The same as [`accepted`], after asking a Redis or a queue how it is kept; and what is wrong with
+/// that. A buffer of which something is wrong is not called durable.
 ///
 /// # Errors
 /// If it can't be asked.
 pub(crate) async fn asked(buffer: &Buffer) -> Result<(String, Vec<String>), buffer::Error> {
+    if let Buffer::Sqs(options) = buffer {
+        let buffer_sqs::inspect::Durability { survives, problems } =
+            buffer_sqs::inspect::durability(options).await?;
+        let name = queue(options);
+        let sentence = match problems.is_empty() {
+            true => format!("Accepted payments survive {survives}: SQS ({name})."),
+            false => format!("NOT DURABLE: SQS ({name}) may lose accepted payments."),
+        };
+        return Ok((sentence, problems));
+    }
     let Buffer::Redis(options) = buffer else { return Ok((accepted(buffer), Vec::new())) };
     let Durability { problems, survives, .. } = inspect::durability(options).await?;
     let name = named(options);
@@ -93,6 +109,12 @@ fn named(options: &buffer_redis::Options) -> String {
     };
     let at = options.server.addresses.iter().map(|(host, port)| format!("{host}:{port}"));
     format!("{what} {} at {}", options.name, at.collect::<Vec<_>>().join(","))
+}
+
+/// The queue, and where.
+fn queue(options: &buffer_sqs::Options) -> String {
+    let kind = if options.fifo() { "FIFO" } else { "standard" };
+    format!("{kind} queue {}", options.queue_url())
 }
 
 /// One sentence on what is kept of card numbers.
@@ -126,7 +148,16 @@ pub(crate) fn beyond(config: &Config) -> Vec<String> {
          settle into another one. Use postgres: to have several."
             .to_owned()
     });
-    let lines = spill.into_iter().chain(alone);
+    let unordered = match &config.buffer {
+        Buffer::Sqs(options) if !options.fifo() => Some(
+            "NO ORDER: a standard queue of SQS gives out a card's payments in any order and to \
+             several workers at once, so verdicts may differ from those of one that sees them in \
+             order; use a .fifo queue to keep each card's order."
+                .to_owned(),
+        ),
+        _ => None,
+    };
+    let lines = spill.into_iter().chain(unordered).chain(alone);
     lines.chain([settled(&config.store), cards(config)]).collect()
 }
 

@@ -9,6 +9,7 @@ use buffer::memory::Memory;
 use buffer::spill::Spill;
 use buffer_journal::{JournalBuffer, Recovery};
 use buffer_redis::RedisBuffer;
+use buffer_sqs::SqsBuffer;
 use model::clock::{Clock, System};
 use store::card::{Fingerprint, Guard};
 use store::{Completions, Payments};
@@ -61,6 +62,11 @@ pub(crate) async fn buffer(buffer: &url::Buffer) -> Result<Opened> {
             let redis = redis.context("the buffer can't be opened")?;
             Opened { buffer: Arc::new(redis), recovery: None }
         }
+        url::Buffer::Sqs(options) => {
+            let sqs = SqsBuffer::open((**options).clone()).await;
+            let sqs = sqs.context("the buffer can't be opened")?;
+            Opened { buffer: Arc::new(sqs), recovery: None }
+        }
     };
     Ok(opened)
 }
@@ -75,6 +81,10 @@ pub(crate) async fn configured_buffer(config: &Config) -> Result<Opened> {
         url::Buffer::Redis(options) => {
             let options = buffer_redis::Options { lazy: true, ..(**options).clone() };
             url::Buffer::Redis(Box::new(options))
+        }
+        url::Buffer::Sqs(options) => {
+            let options = buffer_sqs::Options { lazy: true, ..(**options).clone() };
+            url::Buffer::Sqs(Box::new(options))
         }
         other => other.clone(),
     };
@@ -161,6 +171,12 @@ impl Store {
 /// # Errors
 /// If the buffer is none that can be looked at, or is not there.
 pub(crate) fn journal_dir(buffer: &url::Buffer) -> Result<&Path> {
+    if let url::Buffer::Sqs(_) = buffer {
+        let problem = "SQS shows nothing without handing it out, and keeps no checksums of ours; \
+                       `forebay buffer stat` counts, and `forebay config check` looks at how it is \
+                       kept";
+        bail!(config::Error(problem.to_owned()));
+    }
     let url::Buffer::Journal(options) = buffer else {
         let problem = "a memory: buffer lives and dies with its process; only a journal: can be \
                        looked at from outside";

@@ -44,7 +44,7 @@ pub(crate) async fn pending(
                 }
             }
         }
-        journal @ (url::Buffer::Journal(_) | url::Buffer::Memory(_)) => block_in_place(|| {
+        journal => block_in_place(|| {
             let dir = open::journal_dir(journal)?;
             buffer_journal::inspect::events(dir, |seq, accepted_at_ms, done, event| {
                 done || each(Held { seq, accepted_at_ms, event: event.clone() })
@@ -61,6 +61,7 @@ pub(crate) async fn pending(
 pub(crate) async fn dead(buffer: &url::Buffer) -> Result<Vec<DeadLetter>> {
     match buffer {
         url::Buffer::Redis(options) => Ok(buffer_redis::inspect::dead(options).await?),
+        url::Buffer::Sqs(options) => Ok(buffer_sqs::inspect::dead(options).await?),
         journal => {
             block_in_place(|| Ok(buffer_journal::inspect::dead(open::journal_dir(journal)?)?))
         }

@@ -3,8 +3,10 @@
 //! `journal:PATH?key=value&…`. The path is taken as it is written, up to the first `?`.
 //! `redis://[user[:password]@]host[:port][/db]?list=NAME` or `?stream=NAME`, and
 //! `redis-cluster://host:port,host:port?…`; with a trailing `s` (`rediss:`) over TLS.
+//! `sqs://HOST/ACCOUNT/QUEUE?region=…`, and `sqs+http:` for a local server.
 
 mod redis;
+mod sqs;
 
 use std::path::PathBuf;
 
@@ -15,9 +17,9 @@ use crate::config::Error;
 /// One mebibyte, in bytes.
 const MIB: u64 = 1 << 20;
 /// Backends that are planned and not built in.
-const LATER: [&str; 3] = ["kafka", "sqs", "mysql"];
+const LATER: [&str; 2] = ["kafka", "mysql"];
 /// What is built in, as a clause.
-const BUFFERS: &str = "journal:, redis:, redis-cluster: and memory: are";
+const BUFFERS: &str = "journal:, redis:, redis-cluster:, sqs: and memory: are";
 const STORES: &str = "sqlite: and postgres: are";
 
 /// Which buffer.
@@ -26,6 +28,7 @@ pub(crate) enum Buffer {
     Journal(buffer_journal::Options),
     Memory(memory::Options),
     Redis(Box<buffer_redis::Options>),
+    Sqs(Box<buffer_sqs::Options>),
 }
 
 /// Which store.
@@ -55,13 +58,14 @@ impl Buffer {
             "redis" | "rediss" | "redis-cluster" | "rediss-cluster" => {
                 redis::options(&parts).map(|options| Self::Redis(Box::new(options)))
             }
+            "sqs" | "sqs+http" => sqs::options(&parts).map(|options| Self::Sqs(Box::new(options))),
             other => Err(unknown("buffer", other, BUFFERS)),
         }
     }
 
     /// Whether several processes may settle from it at once.
     pub(crate) fn shared(&self) -> bool {
-        matches!(self, Self::Redis(_))
+        matches!(self, Self::Redis(_) | Self::Sqs(_))
     }
 
     /// How long its leases last, in milliseconds.
@@ -70,6 +74,7 @@ impl Buffer {
             Self::Journal(options) => options.lease_ms,
             Self::Memory(options) => options.lease_ms,
             Self::Redis(options) => options.lease_ms,
+            Self::Sqs(options) => options.visibility_ms,
         };
         u64::try_from(lease_ms).expect("a URL holds no negative lease")
     }
@@ -254,12 +259,12 @@ mod tests {
     #[test]
     fn a_backend_that_is_not_built_in_says_which_are() {
         let expect = "buffer: kafka: is not built into this version yet; \
-                      journal:, redis:, redis-cluster: and memory: are";
+                      journal:, redis:, redis-cluster:, sqs: and memory: are";
         refused(Buffer::parse("kafka://127.0.0.1/t"), expect);
         let expect = "store: mysql: is not built into this version yet; sqlite: and postgres: are";
         refused(Store::parse("mysql://u:p@h/db"), expect);
         let expect = "buffer: there is no backend jurnal: ; \
-                      journal:, redis:, redis-cluster: and memory: are built in";
+                      journal:, redis:, redis-cluster:, sqs: and memory: are built in";
         refused(Buffer::parse("jurnal:x"), expect);
         let expect = "store: \"data.db\" names no backend; sqlite: and postgres: are built in";
         refused(Store::parse("data.db"), expect);

@@ -24,6 +24,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "buffer-journal", uses: &["model", "buffer", "journal"], tests_use: &[] },
     Layer { name: "testbed", uses: &[], tests_use: &[] },
     Layer { name: "buffer-redis", uses: &["model", "buffer"], tests_use: &["testbed"] },
+    Layer { name: "buffer-sqs", uses: &["model", "buffer"], tests_use: &["testbed"] },
     Layer { name: "store-postgres", uses: &["model", "store"], tests_use: &["testbed"] },
     Layer { name: "store-sqlite", uses: &["model", "store"], tests_use: &[] },
     Layer { name: "engine", uses: &["model", "buffer", "store"], tests_use: &[] },
@@ -54,6 +55,7 @@ const LAYERS: &[Layer] = &[
             "store",
             "buffer-journal",
             "buffer-redis",
+            "buffer-sqs",
             "store-sqlite",
             "store-postgres",
             "engine",
@@ -74,6 +76,7 @@ const OUTSIDE: &[(&str, &[&str])] = &[
     ("deadpool-postgres", &["store-postgres"]),
     ("ratatui", &["forebay"]),
     ("redis", &["buffer-redis"]),
+    ("reqsign-aws-v4", &["buffer-sqs"]),
     ("rusqlite", &["store-sqlite"]),
     ("tokio-postgres", &["store-postgres"]),
 ];

@@ -1,12 +1,18 @@
 //! Events come out in the order they went in; those that come again go first.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Subject;
-use super::steps::{let_leases_expire, names, names_of, offer, receipts, take};
+use super::steps::{
+    PATIENCE, ack, keyed, let_leases_expire, names, names_of, offer, receipts, take,
+};
+use super::{Order, Subject};
 
 /// Across many offers and many leases.
 pub async fn events_come_out_in_the_order_they_went_in(subject: &dyn Subject) {
+    if subject.lacks().order != Order::Whole {
+        return;
+    }
     let buffer = subject.open().await;
     for n in 0..100 {
         offer(&*buffer, n..n + 1).await;
@@ -20,6 +26,9 @@ pub async fn events_come_out_in_the_order_they_went_in(subject: &dyn Subject) {
 
 /// Within one offer.
 pub async fn a_batch_keeps_its_inner_order(subject: &dyn Subject) {
+    if subject.lacks().order != Order::Whole {
+        return;
+    }
     let buffer = subject.open().await;
     offer(&*buffer, 0..60).await;
     offer(&*buffer, 60..120).await;
@@ -30,6 +39,9 @@ pub async fn a_batch_keeps_its_inner_order(subject: &dyn Subject) {
 
 /// Released and expired ones alike, whatever the order they were released in.
 pub async fn events_that_come_again_go_before_fresh_ones_lowest_first(subject: &dyn Subject) {
+    if subject.lacks().order != Order::Whole {
+        return;
+    }
     let buffer = subject.open().await;
     offer(&*buffer, 0..6).await;
     let leased = take(&*buffer, 4).await;
@@ -40,4 +52,32 @@ pub async fn events_that_come_again_go_before_fresh_ones_lowest_first(subject: &
     assert_eq!(names(&take(&*buffer, 3).await), names_of(0..3));
     assert_eq!(names(&take(&*buffer, 3).await), names_of(3..6));
     assert_eq!(buffer.ack(&receipts(&leased)).await.expect("it can be acked"), 0);
+}
+
+/// Whatever else is leased meanwhile, and with what it was leased beside.
+pub async fn each_keys_events_come_out_in_the_order_they_went_in(subject: &dyn Subject) {
+    if subject.lacks().order == Order::None {
+        return;
+    }
+    let buffer = subject.open().await;
+    for start in (0..60).step_by(20) {
+        let events: Vec<_> = (start..start + 20).map(|n| keyed(n, n % 7)).collect();
+        buffer.offer(&events).await.expect("there is room");
+    }
+    let mut by_key: BTreeMap<Vec<u8>, Vec<String>> = BTreeMap::new();
+    let mut count = 0;
+    while count < 60 {
+        let leased = buffer.lease(7, PATIENCE).await.expect("it can be leased");
+        assert!(!leased.is_empty(), "only {count} of 60 came");
+        for envelope in &leased {
+            let name = names(std::slice::from_ref(envelope)).remove(0);
+            by_key.entry(envelope.event.key().to_vec()).or_default().push(name);
+        }
+        count += leased.len();
+        ack(&*buffer, &leased).await;
+    }
+    for key in 0..7 {
+        let came = &by_key[format!("key-{key}").as_bytes()];
+        assert_eq!(*came, names_of((key..60).step_by(7)));
+    }
 }

@@ -282,7 +282,7 @@ mod tests {
         check(
             "buffer=kafka://b/t",
             "flag --set: buffer: kafka: is not built into this version yet; \
-             journal:, redis:, redis-cluster: and memory: are",
+             journal:, redis:, redis-cluster:, sqs: and memory: are",
         );
     }
 }

@@ -60,7 +60,12 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
     let (_, config) = configured(flags)?;
     let buffer = &config.buffer;
     match (verb, buffer) {
-        (Verb::Stat { json }, url::Buffer::Redis(options)) => remote(options, json).await,
+        (Verb::Stat { json }, url::Buffer::Redis(options)) => {
+            remote(&options.name, buffer_redis::inspect::depth(options).await?, json)
+        }
+        (Verb::Stat { json }, url::Buffer::Sqs(options)) => {
+            remote(&options.queue_url(), buffer_sqs::inspect::depth(options).await?, json)
+        }
         (Verb::Stat { json }, _) => stat(open::journal_dir(buffer)?, json),
         (Verb::Peek { count, reveal, json }, _) => peek(buffer, count, reveal, json).await,
         (Verb::Verify { .. } | Verb::Repair { .. }, url::Buffer::Redis(_)) => {
@@ -76,10 +81,9 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
     }
 }
 
-/// How much a Redis holds.
-async fn remote(options: &buffer_redis::Options, json: bool) -> Result<Exit> {
-    let Depth { ready, leased, dead, oldest_accepted_ms } =
-        buffer_redis::inspect::depth(options).await?;
+/// How much a Redis or a queue holds.
+fn remote(name: &str, depth: Depth, json: bool) -> Result<Exit> {
+    let Depth { ready, leased, dead, oldest_accepted_ms } = depth;
     if json {
         out::json(&json!({
             "ready": ready,
@@ -91,7 +95,7 @@ async fn remote(options: &buffer_redis::Options, json: bool) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let oldest = oldest_accepted_ms.map_or_else(|| "-".to_owned(), time);
-    out::line(options.name.as_str())?;
+    out::line(name)?;
     out::line(format_args!("  ready     {:>15}", grouped(ready)))?;
     out::line(format_args!("  leased    {:>15}", grouped(leased)))?;
     out::line(format_args!("  dead      {:>15}", grouped(dead)))?;
