@@ -6,7 +6,12 @@
 //! ```text
 //! buffer::conformance!(MySubject::new());          // a backend that survives nothing
 //! buffer::conformance!(durable MySubject::new());  // one that survives this process
+//! buffer::conformance!(durable by_key MySubject::new());  // one that keeps order within each key
 //! ```
+//!
+//! A backend that spreads keys over places which know nothing of each other has no order among keys
+//! to keep. `by_key` leaves out the guarantees whose words are about a total order, and no others;
+//! such a backend runs the whole suite over one place besides.
 //!
 //! What it deliberately does not do: it never looks inside a backend, and it injects no faults. What
 //! a backend does when its medium fails is for that backend's own tests.
@@ -79,6 +84,82 @@ pub fn check(guarantee: impl Future<Output = ()>) {
 /// nothing else uses, each time it is evaluated; it is evaluated inside a tokio runtime.
 #[macro_export]
 macro_rules! conformance {
+    (durable by_key $subject:expr) => {
+        $crate::conformance!(@each $subject;
+            accepting {
+                a_batch_larger_than_the_buffer_is_too_many
+                leasing_frees_no_room_and_acking_does
+                an_id_offered_twice_is_held_twice
+            }
+            order {
+                each_keys_events_come_out_in_the_order_they_went_in
+                each_keys_events_that_come_again_go_before_its_fresh_ones
+            }
+            leasing {
+                an_acked_event_never_comes_again
+                a_receipt_acked_twice_counts_once
+                an_unknown_receipt_is_passed_over
+            }
+            releasing {
+                a_released_event_comes_again_at_once
+                a_receipt_is_spent_once_released
+            }
+            expiry {
+                a_lease_is_held_until_its_deadline
+                a_stale_receipt_is_passed_over_by_everything
+                an_expired_lease_nobody_took_can_still_be_acked
+                an_expired_lease_nobody_took_can_still_be_extended
+            }
+            extending {
+                an_extended_lease_outlives_its_first_deadline
+                an_extended_lease_expires_at_its_new_deadline
+                an_extended_lease_once_acked_never_comes_again
+                a_lease_can_be_cut_short
+                a_spent_receipt_cannot_be_extended
+            }
+            burying {
+                a_stale_receipt_is_not_buried
+                full_dead_letters_refuse_and_the_event_stays_leased
+            }
+            dead_letters {
+                letters_are_listed_in_order_and_in_pages
+                a_dropped_letter_is_gone
+                numbers_are_never_used_twice
+            }
+            depth {
+                every_step_of_an_event_is_counted
+                an_expired_lease_counts_as_ready
+            }
+            closing {
+                a_closed_buffer_refuses_offers
+                closing_ends_waiting_leases
+                a_closed_buffer_leases_nothing
+                what_is_held_can_be_acked_after_closing
+                closing_twice_is_closing_once
+            }
+            concurrency {
+                every_event_is_acked_exactly_once_by_many
+            }
+            batches {
+                an_empty_offer_is_nothing
+                a_max_of_none_leases_none
+                empty_steps_count_none
+            }
+            waiting {
+                an_empty_buffer_keeps_a_lease_waiting_as_long_as_asked
+                an_offer_wakes_a_waiting_lease
+                one_offer_wakes_as_many_as_it_feeds
+                a_release_wakes_a_waiting_lease
+                a_delay_that_ends_wakes_a_waiting_lease
+                an_expiry_wakes_a_waiting_lease
+            }
+            durability {
+                a_durable_backend_says_so
+                dead_letters_survive_and_their_numbers_are_not_reused
+                dead_letters_dropped_or_replayed_stay_gone
+            }
+        );
+    };
     (durable $subject:expr) => {
         $crate::conformance!($subject);
         $crate::conformance!(@each $subject;
@@ -123,6 +204,8 @@ macro_rules! conformance {
                 events_come_out_in_the_order_they_went_in
                 a_batch_keeps_its_inner_order
                 events_that_come_again_go_before_fresh_ones_lowest_first
+                each_keys_events_come_out_in_the_order_they_went_in
+                each_keys_events_that_come_again_go_before_its_fresh_ones
             }
             leasing {
                 a_leased_event_is_leased_to_nobody_else

@@ -9,6 +9,7 @@ use buffer::Buffer;
 use buffer::memory::Memory;
 use buffer::spill::Spill;
 use buffer_journal::{JournalBuffer, Recovery};
+use buffer_kafka::KafkaBuffer;
 use buffer_redis::RedisBuffer;
 use model::clock::{Clock, System};
 use store::card::{Fingerprint, Guard};
@@ -66,6 +67,11 @@ pub(crate) async fn buffer(buffer: &url::Buffer) -> Result<Opened> {
             let redis = redis.context("the buffer can't be opened")?;
             Opened { buffer: Arc::new(redis), recovery: None }
         }
+        url::Buffer::Kafka(options) => {
+            let kafka = KafkaBuffer::open((**options).clone()).await;
+            let kafka = kafka.context("the buffer can't be opened")?;
+            Opened { buffer: Arc::new(kafka), recovery: None }
+        }
     };
     Ok(opened)
 }
@@ -80,6 +86,10 @@ pub(crate) async fn configured_buffer(config: &Config) -> Result<Opened> {
         url::Buffer::Redis(options) => {
             let options = buffer_redis::Options { lazy: true, ..(**options).clone() };
             url::Buffer::Redis(Box::new(options))
+        }
+        url::Buffer::Kafka(options) => {
+            let options = buffer_kafka::Options { lazy: true, ..(**options).clone() };
+            url::Buffer::Kafka(Box::new(options))
         }
         other => other.clone(),
     };
