@@ -65,10 +65,10 @@ pub(crate) fn config(options: &Options) -> ClientConfig {
         .set("reconnect.backoff.max.ms", "1000")
         .set("socket.keepalive.enable", "true")
         .set("socket.nagle.disable", "true")
-        .set("socket.connection.setup.timeout.ms", timeout_ms.parse::<u64>().map_or(
-            "10000".to_owned(),
-            |ms| ms.max(1_000).to_string(),
-        ))
+        .set(
+            "socket.connection.setup.timeout.ms",
+            timeout_ms.parse::<u64>().map_or("10000".to_owned(), |ms| ms.max(1_000).to_string()),
+        )
         .set("topic.metadata.refresh.interval.ms", "30000");
     for (name, value) in &options.security {
         config.set(name, value);
@@ -131,5 +131,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(Error::Unavailable(format!("kafka: a task ended early: {error}"))))
+    done.unwrap_or_else(|error| {
+        Err(Error::Unavailable(format!("kafka: a task ended early: {error}")))
+    })
 }

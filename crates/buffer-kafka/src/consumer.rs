@@ -50,7 +50,7 @@ impl Running {
         let (commands, received) = channel();
         let (over, ended) = oneshot::channel();
         let shared = Arc::clone(shared);
-        shared.alive();
+        shared.revive();
         let work = move || {
             run(&shared, &received);
             let _ = over.send(());
@@ -100,7 +100,7 @@ fn run(shared: &Arc<Shared>, commands: &Receiver<Command>) {
                 Err(RecvTimeoutError::Timeout) => break,
             }
         }
-        shared.alive();
+        shared.revive();
     }
 }
 
@@ -237,7 +237,13 @@ fn seek_into_range(shared: &Shared, consumer: &BaseConsumer<Member>) -> Result<(
         };
         let gone = range.low.saturating_sub(next).max(0).unsigned_abs();
         metrics::counter!("buffer_kafka_gone_total").increment(gone);
-        tracing::error!(partition, from = next, to = range.low, gone, "events are gone from the topic");
+        tracing::error!(
+            partition,
+            from = next,
+            to = range.low,
+            gone,
+            "events are gone from the topic"
+        );
         shared.window().skip_to(partition, range.low);
         consumer
             .seek(topic, partition, Offset::Offset(range.low), client::timeout(&shared.options))

@@ -171,11 +171,11 @@ impl DeadLetters for KafkaBuffer {
         self.shared.ensure_open().await?;
         let _one_at_a_time = self.shared.burying.lock().await;
         let known = self.shared.known(seqs).await?;
-        let mut events: Vec<Event> = Vec::new();
-        for (number, _) in &known {
-            let letters = self.shared.letters(number.unsigned_abs(), 1).await?;
-            events.extend(letters.into_iter().map(|letter| letter.event));
-        }
+        let Some((first, _)) = known.first() else { return Ok(0) };
+        let wanted: BTreeSet<u64> = known.iter().map(|(number, _)| number.unsigned_abs()).collect();
+        let letters = self.shared.letters(first.unsigned_abs(), usize::MAX).await?;
+        let letters = letters.into_iter().filter(|letter| wanted.contains(&letter.seq));
+        let events: Vec<Event> = letters.map(|letter| letter.event).collect();
         if events.len() != known.len() {
             return Err(Error::Corrupt("a dead letter that was there can't be read".to_owned()));
         }

@@ -128,7 +128,8 @@ mod tests {
 
     #[test]
     fn what_is_done_already_does_not_wait() {
-        let unread = |from, to, done: &[i64]| Unread { from, to, done: done.iter().copied().collect() };
+        let unread =
+            |from, to, done: &[i64]| Unread { from, to, done: done.iter().copied().collect() };
         assert_eq!(unread(5, 15, &[8, 9, 14, 20]).count(), 7);
         assert_eq!(unread(5, 5, &[5]).count(), 0);
         assert_eq!(unread(7, 5, &[]).count(), 0);

@@ -96,9 +96,8 @@ impl Buffer for KafkaBuffer {
             payload: Some(event.payload()),
             headers: Some(record::headers(event, None)),
         });
-        let written = shared.producer.write(records).await;
-        shared.lag.confirmed(events.len());
-        written
+        let _offered = Offered { shared, count: events.len() };
+        shared.producer.write(records).await
     }
 
     async fn lease(&self, max: usize, wait: Duration) -> Result<Vec<Envelope>, Error> {
@@ -164,7 +163,11 @@ impl Buffer for KafkaBuffer {
 }
 
 impl Shared {
-    async fn lease_now(self: &Arc<Self>, max: usize, wait: Duration) -> Result<Vec<Envelope>, Error> {
+    async fn lease_now(
+        self: &Arc<Self>,
+        max: usize,
+        wait: Duration,
+    ) -> Result<Vec<Envelope>, Error> {
         let until = Instant::now() + wait;
         if !self.is_closed() && max > 0 {
             self.ensure_open().await?;
@@ -266,6 +269,18 @@ impl Shared {
     }
 }
 
+/// An offer under way, whether or not anybody waits for its end.
+struct Offered<'a> {
+    shared: &'a Shared,
+    count: usize,
+}
+
+impl Drop for Offered<'_> {
+    fn drop(&mut self) {
+        self.shared.lag.confirmed(self.count);
+    }
+}
+
 /// Burials under way. Should whoever waits for them go away, they are leased again.
 struct Kept<'a> {
     shared: &'a Arc<Shared>,
@@ -309,7 +324,8 @@ async fn watch(shared: Arc<Shared>) {
 async fn delete_settled(shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(DELETE_EVERY).await;
-        let ours: Vec<i32> = shared.window().positions().iter().map(|(number, _)| *number).collect();
+        let ours: Vec<i32> =
+            shared.window().positions().iter().map(|(number, _)| *number).collect();
         if ours.is_empty() {
             continue;
         }

@@ -158,7 +158,8 @@ impl Options {
             let known = name == "security.protocol"
                 || ["sasl.", "ssl.", "enable.ssl."].iter().any(|start| name.starts_with(start));
             if !known {
-                let problem = format!("kafka: {name} can't be set; security.protocol, sasl. and ssl. can");
+                let problem =
+                    format!("kafka: {name} can't be set; security.protocol, sasl. and ssl. can");
                 return Err(Error::Open(problem));
             }
             let value = value.to_ascii_lowercase();

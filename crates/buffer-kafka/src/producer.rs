@@ -89,7 +89,10 @@ impl Producer {
     ///
     /// # Errors
     /// [`Error::Unavailable`]; some may have been written all the same.
-    pub(crate) async fn write(&self, records: impl Iterator<Item = Record<'_>> + Send) -> Result<(), Error> {
+    pub(crate) async fn write(
+        &self,
+        records: impl Iterator<Item = Record<'_>> + Send,
+    ) -> Result<(), Error> {
         let client = self.client()?;
         let batch = Arc::new(Batch { left: AtomicUsize::new(1), ..Batch::default() });
         let mut refused = None;

@@ -100,7 +100,8 @@ mod tests {
 
     #[test]
     fn what_is_not_ours_says_nothing_and_does_not_panic() {
-        for text in ["", "x", "f1:", "f1:1", "f1:-1.5", "f1:1.-5", "f1:1.zzzzzzzzzzzz", "f1:a.b.💳"] {
+        for text in ["", "x", "f1:", "f1:1", "f1:-1.5", "f1:1.-5", "f1:1.zzzzzzzzzzzz", "f1:a.b.💳"]
+        {
             let read = done(7, text);
             assert!(read.len() <= 11, "{text}: {read:?}");
         }

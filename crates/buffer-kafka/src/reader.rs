@@ -49,7 +49,9 @@ impl Reader {
         self.ask(|consumer, timeout| {
             let told = consumer.fetch_metadata(Some(topic), timeout)?;
             let topic = told.topics().iter().find(|one| one.name() == topic);
-            let Some(topic) = topic.filter(|topic| topic.error().is_none()) else { return Ok(None) };
+            let Some(topic) = topic.filter(|topic| topic.error().is_none()) else {
+                return Ok(None);
+            };
             let led = topic.partitions().iter().all(|partition| partition.leader() >= 0);
             let count = i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX);
             Ok(Some(count).filter(|count| *count > 0 && led))
@@ -110,7 +112,11 @@ impl Reader {
         self.ask(|consumer, _| {
             let mut list = TopicPartitionList::new();
             for (partition, offset) in offsets {
-                list.add_partition_offset(&self.options.topic, *partition, Offset::Offset(*offset))?;
+                list.add_partition_offset(
+                    &self.options.topic,
+                    *partition,
+                    Offset::Offset(*offset),
+                )?;
             }
             consumer.commit(&list, rdkafka::consumer::CommitMode::Sync)
         })
@@ -184,7 +190,9 @@ impl Reader {
         answer.map_err(|error| {
             let why = consumer.client().context().0.get();
             match (failure(&error), why) {
-                (Error::Unavailable(what), Some(why)) => Error::Unavailable(format!("{what}: {why}")),
+                (Error::Unavailable(what), Some(why)) => {
+                    Error::Unavailable(format!("{what}: {why}"))
+                }
                 (other, _) => other,
             }
         })
@@ -199,9 +207,7 @@ impl Reader {
 }
 
 /// What a list says is committed.
-pub(crate) fn committed(
-    list: &TopicPartitionList,
-) -> Result<Vec<Option<Committed>>, KafkaError> {
+pub(crate) fn committed(list: &TopicPartitionList) -> Result<Vec<Option<Committed>>, KafkaError> {
     let mut all = Vec::new();
     for element in list.elements() {
         element.error()?;

@@ -37,7 +37,8 @@ pub(crate) struct Told {
 
 /// The headers of an event of ours; `accepted_at_ms` only where the record's own time is not it.
 pub(crate) fn headers(event: &Event, accepted_at_ms: Option<EpochMs>) -> OwnedHeaders {
-    let headers = OwnedHeaders::new_with_capacity(2).insert(Header { key: ID, value: Some(event.id()) });
+    let headers =
+        OwnedHeaders::new_with_capacity(2).insert(Header { key: ID, value: Some(event.id()) });
     match accepted_at_ms {
         None => headers,
         Some(ms) => headers.insert(Header { key: ACCEPTED, value: Some(&ms.to_string()) }),
@@ -88,7 +89,7 @@ pub(crate) fn read<M: Message>(record: &M, fields: &Fields) -> Result<Told, Erro
 pub(crate) fn read_dead<M: Message>(record: &M) -> Option<(Event, String, EpochMs, u32)> {
     let id = header(record, ID)?;
     let key = header(record, KEY).unwrap_or_default();
-    let event = Event::new(id, key, record.payload()?).ok()?;
+    let event = Event::new(id, key, record.payload().unwrap_or_default()).ok()?;
     let reason = String::from_utf8_lossy(header(record, REASON)?).into_owned();
     let accepted_at_ms = header(record, ACCEPTED).and_then(number)?;
     let attempts = header(record, ATTEMPTS).and_then(number)?;
@@ -123,7 +124,10 @@ fn find(payload: &[u8], fields: &Fields) -> Option<(Option<String>, Option<Strin
     struct Found<'a>(&'a Fields);
     impl<'de> serde::de::DeserializeSeed<'de> for Found<'_> {
         type Value = (Option<String>, Option<String>);
-        fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
+        fn deserialize<D: serde::Deserializer<'de>>(
+            self,
+            from: D,
+        ) -> Result<Self::Value, D::Error> {
             from.deserialize_map(self)
         }
     }
@@ -132,7 +136,10 @@ fn find(payload: &[u8], fields: &Fields) -> Option<(Option<String>, Option<Strin
         fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             f.write_str("a JSON object")
         }
-        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        fn visit_map<A: serde::de::MapAccess<'de>>(
+            self,
+            mut map: A,
+        ) -> Result<Self::Value, A::Error> {
             let mut found = (None, None);
             while let Some(name) = map.next_key::<String>()? {
                 if name == self.0.id {
@@ -164,9 +171,8 @@ fn text(value: &RawValue) -> Option<String> {
 /// A key that is too long, shortened so that those that differ most likely still do.
 fn folded(key: &str) -> String {
     let halves = [0xcbf2_9ce4_8422_2325_u64, 0x6c62_272e_07bb_0142].map(|seed| {
-        key.bytes().fold(seed, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        })
+        key.bytes()
+            .fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
     });
     format!("folded-{:016x}{:016x}", halves[0], halves[1])
 }
@@ -205,9 +211,17 @@ mod tests {
     fn what_cannot_be_read_is_an_event_too_and_never_panics() {
         let long = format!(r#"{{"tx_id":"{}"}}"#, "x".repeat(65));
         let deep = "[".repeat(10_000);
-        for text in
-            ["not json", "[1]", r#"{"tx_id":""}"#, r#"{"tx_id":null}"#, "", "{}x", "\u{0}", &long, &deep]
-        {
+        for text in [
+            "not json",
+            "[1]",
+            r#"{"tx_id":""}"#,
+            r#"{"tx_id":null}"#,
+            "",
+            "{}x",
+            "\u{0}",
+            &long,
+            &deep,
+        ] {
             let told = foreign(text.as_bytes());
             assert_eq!((told.event.id(), told.event.key()), (&b"unread-3-42"[..], &b""[..]));
             assert_eq!(told.event.payload(), text.as_bytes());
@@ -217,9 +231,13 @@ mod tests {
 
     #[test]
     fn what_is_too_long_is_cut_off_and_keeps_its_id() {
-        let payload = format!(r#"{{"tx_id":"long","card_number":"{0}","x":"{0}"}}"#, "y".repeat(70_000));
+        let payload =
+            format!(r#"{{"tx_id":"long","card_number":"{0}","x":"{0}"}}"#, "y".repeat(70_000));
         let told = foreign(payload.as_bytes());
-        assert_eq!((told.event.id(), told.event.payload().len()), (&b"long"[..], PAYLOAD_BYTES_MAX));
+        assert_eq!(
+            (told.event.id(), told.event.payload().len()),
+            (&b"long"[..], PAYLOAD_BYTES_MAX)
+        );
         assert!(told.event.key().starts_with(b"folded-"));
     }
 }

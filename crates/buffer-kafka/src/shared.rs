@@ -132,10 +132,20 @@ impl Shared {
     }
 
     /// The consumer's thread is at work. False if it was not for longer than a session lasts: others
-    /// may have our partitions by now.
+    /// may have our partitions by now, and we stay [fenced](Self::is_fenced) until they are given up
+    /// here and we are [at work anew](Self::revive).
     pub(crate) fn alive(&self) -> bool {
-        let before = std::mem::replace(&mut *lock(&self.alive_at), Instant::now());
-        before.elapsed() <= self.session()
+        let mut at = lock(&self.alive_at);
+        let in_time = at.elapsed() <= self.session();
+        if in_time {
+            *at = Instant::now();
+        }
+        in_time
+    }
+
+    /// Nothing is held, and the consumer's thread is at work.
+    pub(crate) fn revive(&self) {
+        *lock(&self.alive_at) = Instant::now();
     }
 
     /// Whether what is held may be another's by now though nobody has told us, as after this process

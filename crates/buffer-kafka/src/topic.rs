@@ -100,7 +100,9 @@ pub(crate) async fn durability(shared: &Shared) -> Result<Durability, Error> {
     let number = |name: &str| settings.get(name).and_then(|text| text.parse::<i64>().ok());
     let mut found = Durability {
         replication,
-        min_insync: number("min.insync.replicas").and_then(|n| usize::try_from(n).ok()).unwrap_or(1),
+        min_insync: number("min.insync.replicas")
+            .and_then(|n| usize::try_from(n).ok())
+            .unwrap_or(1),
         retention_ms: number("retention.ms"),
         retention_bytes: number("retention.bytes"),
         cleanup_policy: settings.get("cleanup.policy").cloned(),
@@ -108,7 +110,9 @@ pub(crate) async fn durability(shared: &Shared) -> Result<Durability, Error> {
     };
     found.problems = problems(topic, &settings, "delete");
     found.problems.extend(problems(&shared.dead_topic, &dead, "compact"));
-    if replication > 1 && settings.get("unclean.leader.election.enable").is_some_and(|on| on == "true") {
+    if replication > 1
+        && settings.get("unclean.leader.election.enable").is_some_and(|on| on == "true")
+    {
         found.problems.push(format!(
             "topic {topic} has unclean.leader.election.enable: a replica that misses accepted events \
              may become the leader; {}",
@@ -172,7 +176,9 @@ fn warnings(topic: &str, found: &Durability) -> Vec<String> {
 }
 
 fn mend(topic: &str, setting: &str) -> String {
-    format!("`kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config {setting}` mends it")
+    format!(
+        "`kafka-configs.sh --alter --entity-type topics --entity-name {topic} --add-config {setting}` mends it"
+    )
 }
 
 async fn settings(options: &Options, topic: &str) -> Result<BTreeMap<String, String>, Error> {

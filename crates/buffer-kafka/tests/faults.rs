@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use buffer::{Buffer, Class, Classify, Error};
 use buffer_kafka::{KafkaBuffer, Options, inspect};
+use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::ClientConfig;
 use testbed::Kafka;
 use topic::{PATIENCE, events, ids, options, receipts, take, until};
 
@@ -58,7 +58,9 @@ async fn a_broker_killed_while_it_is_written_to_and_read_from_loses_nothing_it_c
         let (buffer, done) = (Arc::clone(&buffer), Arc::clone(&done));
         async move {
             loop {
-                let Ok(leased) = buffer.lease(50, Duration::from_millis(100)).await else { continue };
+                let Ok(leased) = buffer.lease(50, Duration::from_millis(100)).await else {
+                    continue;
+                };
                 let settled = leased.iter().map(|envelope| envelope.event.id().to_vec());
                 done.lock().unwrap().extend(settled);
                 buffer.ack(&receipts(&leased)).await.unwrap();
@@ -104,7 +106,8 @@ async fn while_the_broker_is_away_it_is_told_in_time_and_leases_live_on() {
     let told = tokio::time::timeout(Duration::from_secs(10), buffer.offer(&events(10..11))).await;
     let error = told.expect("it is told in time").unwrap_err();
     assert!(matches!(error, Error::Unavailable(_)), "{error}");
-    let opened = tokio::time::timeout(Duration::from_secs(10), KafkaBuffer::open(options.clone())).await;
+    let opened =
+        tokio::time::timeout(Duration::from_secs(10), KafkaBuffer::open(options.clone())).await;
     assert!(matches!(opened.expect("it is told in time").err(), Some(Error::Unavailable(_))));
     let lazy = KafkaBuffer::open(Options { lazy: true, ..options }).await.unwrap();
     assert!(!lazy.kind().durable, "nothing is promised of what can't be seen");

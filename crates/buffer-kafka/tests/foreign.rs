@@ -62,6 +62,13 @@ async fn what_cannot_be_read_is_delivered_too_and_stops_nobody() {
         assert_eq!((pair[0].event.key(), pair[0].event.payload()), (&b""[..], text.as_bytes()));
         assert_eq!(ids(&pair[1..]), [format!("after {}", text.len())]);
     }
+    // Without a payload it is a letter all the same, and not the end of one.
+    let empty = &leased[8];
+    assert!(empty.event.payload().is_empty());
+    let burial = [(empty.receipt, "nothing in it".to_owned())];
+    assert_eq!(buffer.bury(&burial).await.unwrap(), 1);
+    let letters = buffer.dead_letters().list(0, 10).await.unwrap();
+    assert_eq!((letters.len(), &letters[0].event), (1, &empty.event));
     let last = &leased[2 * junk.len()].event;
     assert_eq!((last.id(), last.payload()), (&b"long"[..], &long.as_bytes()[..65_536]));
 }

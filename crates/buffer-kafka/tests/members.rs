@@ -139,7 +139,11 @@ async fn a_partition_that_goes_is_finished_first_and_committed_before_another_ha
     let second = KafkaBuffer::open(options).await.unwrap();
     // It joins, and one partition is to be its own; but all of both is held.
     assert!(second.lease(10, Duration::from_secs(3)).await.unwrap().is_empty());
-    assert_eq!(first.ack(&receipts(&held)).await.unwrap(), 100, "what is held can be acked meanwhile");
+    assert_eq!(
+        first.ack(&receipts(&held)).await.unwrap(),
+        100,
+        "what is held can be acked meanwhile"
+    );
     assert!(second.lease(10, Duration::from_secs(3)).await.unwrap().is_empty(), "none comes twice");
     first.offer(&topic::events(100..200)).await.unwrap();
     let (mine, theirs) = tokio::join!(
@@ -215,7 +219,8 @@ fn a_worker_that_is_told() {
                     format!("TOOK {}", held.len())
                 }
                 Some(("ack", count)) => {
-                    let some: Vec<_> = held.drain(..count.parse().unwrap()).collect();
+                    let count: usize = count.parse().unwrap();
+                    let some: Vec<_> = held.drain(..count).collect();
                     let names = ids(&some).join(",");
                     let acked = buffer.ack(&receipts(&some)).await.unwrap();
                     format!("ACKED {acked} {names}")

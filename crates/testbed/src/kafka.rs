@@ -198,8 +198,7 @@ fn jars() -> Result<PathBuf> {
 }
 
 fn written(home: &Path, port: &Port, controller: &Port, settings: &[(&str, &str)]) -> String {
-    let listeners =
-        format!("PLAINTEXT://{},CONTROLLER://{}", port.address(), controller.address());
+    let listeners = format!("PLAINTEXT://{},CONTROLLER://{}", port.address(), controller.address());
     let mut all: Vec<(String, String)> = vec![
         ("listeners".into(), listeners),
         ("advertised.listeners".into(), format!("PLAINTEXT://{}", port.address())),

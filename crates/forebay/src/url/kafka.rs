@@ -52,7 +52,8 @@ pub(super) fn options(parts: &Parts<'_>) -> Result<Options, Error> {
     let brokers = hosts.split(',').map(broker).collect::<Option<Vec<_>>>();
     let brokers = brokers.ok_or_else(|| invalid("no broker, or no port, that could be read"))?;
     let mut options = Options::new(brokers, &decoded(topic, "topic")?, "forebay");
-    if let Some((user, password)) = login.map(|login| login.split_once(':').unwrap_or((login, ""))) {
+    if let Some((user, password)) = login.map(|login| login.split_once(':').unwrap_or((login, "")))
+    {
         for (name, text) in [("sasl.username", user), ("sasl.password", password)] {
             options.security.push((name.to_owned(), decoded(text, "the login")?));
         }
@@ -131,7 +132,10 @@ mod tests {
         );
         assert_eq!(options.brokers, ["a:9092", "b:19092", "[::1]:3"]);
         assert_eq!((options.topic.as_str(), options.group.as_str()), ("transactions", "fds"));
-        assert_eq!((options.start, options.partitions, options.lease_ms), (Start::Latest, 4, 5_000));
+        assert_eq!(
+            (options.start, options.partitions, options.lease_ms),
+            (Start::Latest, 4, 5_000)
+        );
         assert!(options.delete_settled && options.min_insync == 2);
         let options = read("kafka://h/t");
         assert_eq!((options.group.as_str(), options.start), ("forebay", Start::Earliest));
@@ -157,7 +161,10 @@ mod tests {
             let error = Buffer::parse(url).unwrap_err().to_string();
             assert!(error.starts_with(expect), "{error}");
         };
-        refused("kafka://h", "buffer: a Kafka URL names a topic; write e.g. kafka://127.0.0.1:9092/");
+        refused(
+            "kafka://h",
+            "buffer: a Kafka URL names a topic; write e.g. kafka://127.0.0.1:9092/",
+        );
         refused("kafka:h/t", "buffer: a Kafka URL needs //");
         refused("kafka://h:port/t", "buffer: no broker, or no port, that could be read");
         refused("kafka://h/a/b", "buffer: kafka: the topic must have a name of");
