@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use buffer::Error;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::oneshot;
 
@@ -135,12 +135,25 @@ fn serve(
     failed: &AtomicBool,
 ) -> End {
     let (mut paused, mut committed_at) = (BTreeSet::new(), Instant::now());
+    let mut asked: Option<(oneshot::Sender<Result<(), Error>>, Instant)> = None;
     loop {
-        match commands.try_recv() {
-            Ok(Command::Commit(told)) => drop(told.send(commit(shared, consumer, None))),
-            Ok(Command::Stop) => return End::Stopped,
-            Err(std::sync::mpsc::TryRecvError::Disconnected) => return End::Stopped,
-            Err(std::sync::mpsc::TryRecvError::Empty) => {}
+        if let Some((told, since)) = asked.take() {
+            let committed = commit(shared, consumer);
+            let again = matches!(&committed, Err(error) if passes(error));
+            if again && since.elapsed() < client::timeout(&shared.options) {
+                asked = Some((told, since));
+            } else {
+                let _ = told.send(committed.map_err(|error| failure(&error)));
+            }
+        } else {
+            match commands.try_recv() {
+                Ok(Command::Commit(told)) => {
+                    asked = Some((told, Instant::now()));
+                    continue;
+                }
+                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return End::Stopped,
+                Err(TryRecvError::Empty) => {}
+            }
         }
         if !shared.alive() {
             shared.window().lose_all();
@@ -281,39 +294,45 @@ fn pace(shared: &Shared, consumer: &BaseConsumer<Member>, paused: &mut BTreeSet<
     }
 }
 
-/// Commits all of these partitions, and returns when it is done.
-pub(crate) fn commit(
-    shared: &Shared,
-    consumer: &BaseConsumer<Member>,
-    of: Option<&[i32]>,
-) -> Result<(), Error> {
-    let progress = shared.window().progress(of, true);
+/// Commits all there is, and returns when it is done.
+fn commit(shared: &Shared, consumer: &BaseConsumer<Member>) -> KafkaResult<()> {
+    let progress = shared.window().progress(None, true);
     send(shared, consumer, &progress, CommitMode::Sync)
 }
 
+/// Whether a commit failed for a rebalance that is under way, so that it may succeed after it.
+fn passes(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(Code::IllegalGeneration | Code::RebalanceInProgress | Code::WaitingForCoordinator)
+    )
+}
+
+/// Commits this much.
 pub(crate) fn send(
     shared: &Shared,
     consumer: &BaseConsumer<Member>,
     progress: &[Progress],
     mode: CommitMode,
-) -> Result<(), Error> {
+) -> KafkaResult<()> {
     if progress.is_empty() {
         return Ok(());
     }
     let mut list = TopicPartitionList::new();
     for Progress { partition, low, metadata } in progress {
         let mut element = list.add_partition(&shared.options.topic, *partition);
-        element.set_offset(Offset::Offset(*low)).map_err(|error| failure(&error))?;
+        element.set_offset(Offset::Offset(*low))?;
         element.set_metadata(metadata);
     }
-    let sent = consumer.commit(&list, mode);
-    if sent.is_err() {
-        let partitions: Vec<i32> = progress.iter().map(|one| one.partition).collect();
-        shared.window().uncommitted(&partitions);
-    }
-    match sent {
+    match consumer.commit(&list, mode) {
         // There is nothing that could be committed.
         Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::NoOffset) => Ok(()),
-        sent => sent.map_err(|error| failure(&error)),
+        Err(error) => {
+            let partitions: Vec<i32> = progress.iter().map(|one| one.partition).collect();
+            shared.window().uncommitted(&partitions);
+            Err(error)
+        }
+        Ok(()) => Ok(()),
     }
 }

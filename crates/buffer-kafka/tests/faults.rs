@@ -119,7 +119,8 @@ async fn while_the_broker_is_away_it_is_told_in_time_and_leases_live_on() {
     assert_eq!(buffer.bury(&burial).await.unwrap(), 0, "it is leased anew");
 
     kafka.start_again().unwrap();
-    until("it answers", || buffer.offer(&events(20..21)), Result::is_ok).await.unwrap();
+    let more = events(20..21);
+    until("it answers", || buffer.offer(&more), Result::is_ok).await.unwrap();
     let depth = until("it answers", || lazy.depth(), Result::is_ok).await.unwrap();
     assert!(lazy.kind().durable && depth.ready >= 2, "{depth:?}");
 }
