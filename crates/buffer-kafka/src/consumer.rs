@@ -25,6 +25,8 @@ const POLL: Duration = Duration::from_millis(10);
 const TAKEN_MAX: usize = 500;
 /// How often what is done is committed.
 const COMMIT_EVERY: Duration = Duration::from_millis(100);
+/// How often all of it is committed, changed or not: an answer that was lost is made up for.
+const COMMIT_ALL_EVERY: Duration = Duration::from_secs(2);
 /// Before a member that could not go on begins anew.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// Most payload bytes held of all partitions before reading pauses (64 MiB).
@@ -134,7 +136,8 @@ fn serve(
     consumer: &BaseConsumer<Member>,
     failed: &AtomicBool,
 ) -> End {
-    let (mut paused, mut committed_at) = (BTreeSet::new(), Instant::now());
+    let mut paused = BTreeSet::new();
+    let (mut committed_at, mut all_committed_at) = (Instant::now(), Instant::now());
     let mut asked: Option<(oneshot::Sender<Result<(), Error>>, Instant)> = None;
     loop {
         if let Some((told, since)) = asked.take() {
@@ -168,7 +171,11 @@ fn serve(
         pace(shared, consumer, &mut paused);
         if committed_at.elapsed() >= COMMIT_EVERY {
             committed_at = Instant::now();
-            let progress = shared.window().progress(None, false);
+            let all = all_committed_at.elapsed() >= COMMIT_ALL_EVERY;
+            if all {
+                all_committed_at = Instant::now();
+            }
+            let progress = shared.window().progress(None, all);
             if let Err(error) = send(shared, consumer, &progress, CommitMode::Async) {
                 tracing::warn!(%error, "progress can't be committed yet");
             }

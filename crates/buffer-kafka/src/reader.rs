@@ -16,6 +16,9 @@ use crate::client::{self, Speech, Trouble, failure};
 /// How long one look for a record waits before the deadline is looked at.
 const POLL: Duration = Duration::from_millis(50);
 
+/// Most things a client may have to say at once.
+const SAID_MAX: usize = 64;
+
 /// The first offset that is there and the one after the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Range {
@@ -184,17 +187,17 @@ impl Reader {
             Some(consumer) => consumer,
             none => none.insert(self.client(false)?),
         };
-        // Serves what it has to say meanwhile; it has no assignment, so nothing else can come.
-        let _ = consumer.poll(Duration::ZERO);
+        // What it had to say before is of no interest.
+        let _ = said_meanwhile(consumer);
         let answer = question(consumer, client::timeout(&self.options));
-        answer.map_err(|error| {
-            let why = consumer.client().context().0.get();
-            match (failure(&error), why) {
-                (Error::Unavailable(what), Some(why)) => {
-                    Error::Unavailable(format!("{what}: {why}"))
-                }
+        answer.map_err(|error| match said_meanwhile(consumer) {
+            // A question that is not answered in time does not say that we were not let in.
+            Some(why) => match (failure(&error), failure(&why)) {
+                (Error::Unavailable(_), Error::Open(why)) => Error::Open(why),
+                (Error::Unavailable(what), why) => Error::Unavailable(format!("{what}; {why}")),
                 (other, _) => other,
-            }
+            },
+            None => failure(&error),
         })
     }
 
@@ -204,6 +207,24 @@ impl Reader {
             .create_with_context(Speech(Trouble::default()))
             .map_err(|error| failure(&error))
     }
+}
+
+/// What a client that has no assignment had to say: the last failure, or that it was not let in.
+fn said_meanwhile(consumer: &BaseConsumer<Speech>) -> Option<KafkaError> {
+    let mut said = None;
+    for _ in 0..SAID_MAX {
+        match consumer.poll(Duration::ZERO) {
+            None => break,
+            Some(Err(error)) => {
+                let refused = said.as_ref().is_some_and(|e| matches!(failure(e), Error::Open(_)));
+                if !refused {
+                    said = Some(error);
+                }
+            }
+            Some(Ok(_)) => {}
+        }
+    }
+    said
 }
 
 /// What a list says is committed.
