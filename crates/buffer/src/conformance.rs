@@ -158,6 +158,7 @@ macro_rules! conformance {
             order {
                 events_come_out_in_the_order_they_went_in
                 each_keys_events_come_out_in_the_order_they_went_in
+                each_keys_events_that_come_again_go_before_its_fresh_ones
                 a_batch_keeps_its_inner_order
                 events_that_come_again_go_before_fresh_ones_lowest_first
             }

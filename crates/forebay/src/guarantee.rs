@@ -28,6 +28,11 @@ pub(crate) fn accepted(buffer: &Buffer) -> String {
              survive; `forebay config check` looks.",
             named(options)
         ),
+        Buffer::Kafka(options) => format!(
+            "Accepted payments are held by Kafka ({}) and survive what its topic makes them survive; \
+             `forebay config check` looks.",
+            topic(options)
+        ),
         Buffer::Sqs(options) => format!(
             "Accepted payments are held by SQS ({}) until they are settled, or its retention period \
              is over; `forebay config check` looks.",
@@ -52,6 +57,7 @@ pub(crate) fn survives(buffer: &Buffer) -> String {
             }
         }
         Buffer::Redis(options) => format!("what Redis survives ({})", named(options)),
+        Buffer::Kafka(options) => format!("what Kafka survives ({})", topic(options)),
         Buffer::Sqs(options) => format!("what SQS survives ({})", queue(options)),
         Buffer::Memory(_) => "NOTHING (memory:)".to_owned(),
     }
@@ -75,23 +81,18 @@ pub(crate) fn settled(store: &Store) -> String {
     )
 }
 
-/// The same as [`accepted`], after asking a Redis or a queue how it is kept; and what is wrong with
-/// that. A buffer of which something is wrong is not called durable.
+/// The same as [`accepted`], after asking a Redis, a Kafka or a queue how it is kept; and what is wrong
+/// with that. A buffer of which something is wrong is not called durable.
 ///
 /// # Errors
 /// If it can't be asked.
 pub(crate) async fn asked(buffer: &Buffer) -> Result<(String, Vec<String>), buffer::Error> {
-    if let Buffer::Sqs(options) = buffer {
-        let buffer_sqs::inspect::Durability { survives, problems } =
-            buffer_sqs::inspect::durability(options).await?;
-        let name = queue(options);
-        let sentence = match problems.is_empty() {
-            true => format!("Accepted payments survive {survives}: SQS ({name})."),
-            false => format!("NOT DURABLE: SQS ({name}) may lose accepted payments."),
-        };
-        return Ok((sentence, problems));
-    }
-    let Buffer::Redis(options) = buffer else { return Ok((accepted(buffer), Vec::new())) };
+    let options = match buffer {
+        Buffer::Redis(options) => options,
+        Buffer::Kafka(options) => return asked_kafka(options).await,
+        Buffer::Sqs(options) => return asked_sqs(options).await,
+        _ => return Ok((accepted(buffer), Vec::new())),
+    };
     let Durability { problems, survives, .. } = inspect::durability(options).await?;
     let name = named(options);
     let sentence = match problems.is_empty() {
@@ -99,6 +100,39 @@ pub(crate) async fn asked(buffer: &Buffer) -> Result<(String, Vec<String>), buff
         false => format!("NOT DURABLE: Redis ({name}) may lose accepted payments."),
     };
     Ok((sentence, problems))
+}
+
+async fn asked_sqs(
+    options: &buffer_sqs::Options,
+) -> Result<(String, Vec<String>), buffer::Error> {
+    let buffer_sqs::inspect::Durability { survives, problems } =
+        buffer_sqs::inspect::durability(options).await?;
+    let name = queue(options);
+    let sentence = match problems.is_empty() {
+        true => format!("Accepted payments survive {survives}: SQS ({name})."),
+        false => format!("NOT DURABLE: SQS ({name}) may lose accepted payments."),
+    };
+    Ok((sentence, problems))
+}
+
+async fn asked_kafka(
+    options: &buffer_kafka::Options,
+) -> Result<(String, Vec<String>), buffer::Error> {
+    let found = buffer_kafka::inspect::durability(options).await?;
+    let name = topic(options);
+    let sentence = match found.problems.is_empty() {
+        true => format!("Accepted payments survive {}: Kafka ({name}).", found.survives),
+        false => format!("NOT DURABLE: Kafka ({name}) may lose accepted payments."),
+    };
+    // Not wrong, and to be known all the same.
+    let sentence = [vec![sentence], found.warnings].concat().join("\n");
+    Ok((sentence, found.problems))
+}
+
+/// The topic and the group, and where.
+fn topic(options: &buffer_kafka::Options) -> String {
+    let (topic, group) = (&options.topic, &options.group);
+    format!("topic {topic}, group {group}, at {}", options.brokers.join(","))
 }
 
 /// The list or stream, and where.
@@ -129,7 +163,7 @@ pub(crate) fn cards(config: &Config) -> String {
     )
 }
 
-/// Everything, one sentence a line. A Redis is asked; one that does not answer is taken at its word
+/// Everything, one sentence a line. A Redis or a Kafka is asked; one that does not answer is taken at its word
 /// for now.
 pub(crate) async fn all(config: &Config) -> Vec<String> {
     let (accepted, problems) =

@@ -8,6 +8,7 @@ use buffer::Buffer;
 use buffer::memory::Memory;
 use buffer::spill::Spill;
 use buffer_journal::{JournalBuffer, Recovery};
+use buffer_kafka::KafkaBuffer;
 use buffer_redis::RedisBuffer;
 use buffer_sqs::SqsBuffer;
 use model::clock::{Clock, System};
@@ -62,6 +63,11 @@ pub(crate) async fn buffer(buffer: &url::Buffer) -> Result<Opened> {
             let redis = redis.context("the buffer can't be opened")?;
             Opened { buffer: Arc::new(redis), recovery: None }
         }
+        url::Buffer::Kafka(options) => {
+            let kafka = KafkaBuffer::open((**options).clone()).await;
+            let kafka = kafka.context("the buffer can't be opened")?;
+            Opened { buffer: Arc::new(kafka), recovery: None }
+        }
         url::Buffer::Sqs(options) => {
             let sqs = SqsBuffer::open((**options).clone()).await;
             let sqs = sqs.context("the buffer can't be opened")?;
@@ -81,6 +87,10 @@ pub(crate) async fn configured_buffer(config: &Config) -> Result<Opened> {
         url::Buffer::Redis(options) => {
             let options = buffer_redis::Options { lazy: true, ..(**options).clone() };
             url::Buffer::Redis(Box::new(options))
+        }
+        url::Buffer::Kafka(options) => {
+            let options = buffer_kafka::Options { lazy: true, ..(**options).clone() };
+            url::Buffer::Kafka(Box::new(options))
         }
         url::Buffer::Sqs(options) => {
             let options = buffer_sqs::Options { lazy: true, ..(**options).clone() };

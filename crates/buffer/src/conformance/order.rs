@@ -81,3 +81,29 @@ pub async fn each_keys_events_come_out_in_the_order_they_went_in(subject: &dyn S
         assert_eq!(*came, names_of((key..60).step_by(7)));
     }
 }
+
+/// Some of a key's events are leased and expire, and come in order with those that never were.
+pub async fn each_keys_events_that_come_again_go_before_its_fresh_ones(subject: &dyn Subject) {
+    if subject.lacks().order == Order::None {
+        return;
+    }
+    let buffer = subject.open().await;
+    let events: Vec<_> = (0..60).map(|n| keyed(n, n % 7)).collect();
+    buffer.offer(&events).await.expect("there is room");
+    let mut seen = BTreeMap::new();
+    take(&*buffer, 25).await;
+    let_leases_expire(subject).await;
+    let came = take(&*buffer, 60).await;
+    for envelope in &came {
+        let name = names(std::slice::from_ref(envelope)).remove(0);
+        let of_key: &mut Vec<_> = seen.entry(envelope.event.key().to_vec()).or_default();
+        of_key.push((name, envelope.receipt.seq));
+    }
+    for key in 0..7 {
+        let of_key = &seen[format!("key-{key}").as_bytes()];
+        let came: Vec<_> = of_key.iter().map(|(name, _)| name.clone()).collect();
+        assert_eq!(came, names_of((key..60).step_by(7)));
+        assert!(of_key.windows(2).all(|pair| pair[0].1 < pair[1].1), "{of_key:?}");
+    }
+    ack(&*buffer, &came).await;
+}

@@ -280,9 +280,9 @@ mod tests {
             "flag --set: fraud.velocity.payments_min is 0; must be 1 to 128",
         );
         check(
-            "buffer=kafka://b/t",
-            "flag --set: buffer: kafka: is not built into this version yet; \
-             journal:, redis:, redis-cluster:, sqs: and memory: are",
+            "buffer=mysql://b/t",
+            "flag --set: buffer: mysql: is not built into this version yet; \
+             journal:, redis:, redis-cluster:, kafka:, sqs: and memory: are",
         );
     }
 }

@@ -61,16 +61,27 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
     let buffer = &config.buffer;
     match (verb, buffer) {
         (Verb::Stat { json }, url::Buffer::Redis(options)) => {
-            remote(&options.name, buffer_redis::inspect::depth(options).await?, json)
+            let depth = buffer_redis::inspect::depth(options).await?;
+            remote(&options.name, depth, json)
+        }
+        (Verb::Stat { json }, url::Buffer::Kafka(options)) => {
+            let depth = buffer_kafka::inspect::depth(options).await?;
+            remote(&options.topic, depth, json)
         }
         (Verb::Stat { json }, url::Buffer::Sqs(options)) => {
-            remote(&options.queue_url(), buffer_sqs::inspect::depth(options).await?, json)
+            let depth = buffer_sqs::inspect::depth(options).await?;
+            remote(&options.queue_url(), depth, json)
         }
         (Verb::Stat { json }, _) => stat(open::journal_dir(buffer)?, json),
         (Verb::Peek { count, reveal, json }, _) => peek(buffer, count, reveal, json).await,
         (Verb::Verify { .. } | Verb::Repair { .. }, url::Buffer::Redis(_)) => {
             let problem = "a Redis keeps no checksums of ours to verify or repair; \
                            `forebay config check` looks at how it is kept";
+            bail!(Error(problem.to_owned()))
+        }
+        (Verb::Verify { .. } | Verb::Repair { .. }, url::Buffer::Kafka(_)) => {
+            let problem = "Kafka verifies its own checksums as it is read, and mends a broker from \
+                           its replicas; `forebay config check` looks at how it is kept";
             bail!(Error(problem.to_owned()))
         }
         (Verb::Verify { json }, _) => verify(open::journal_dir(buffer)?, json),
@@ -81,7 +92,7 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
     }
 }
 
-/// How much a Redis or a queue holds.
+/// How much a server holds.
 fn remote(name: &str, depth: Depth, json: bool) -> Result<Exit> {
     let Depth { ready, leased, dead, oldest_accepted_ms } = depth;
     if json {

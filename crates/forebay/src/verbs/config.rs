@@ -57,7 +57,7 @@ async fn check(config: &Config) -> Result<Exit> {
     Ok(Exit::done_if(troubles.is_empty()))
 }
 
-/// Opens the buffer if it is this machine's alone; a Redis, whose others may be at work, is looked
+/// Opens the buffer if it is this machine's alone; a Redis or a Kafka, whose others may be at work, is looked
 /// at, and has been asked already how it is kept.
 async fn check_buffer(config: &Config) -> Result<()> {
     if let url::Buffer::Redis(options) = &config.buffer {
@@ -69,6 +69,13 @@ async fn check_buffer(config: &Config) -> Result<()> {
                 options.shards
             );
         }
+        return Ok(());
+    }
+    if let url::Buffer::Kafka(options) = &config.buffer {
+        let partitions = buffer_kafka::inspect::partitions(options).await?;
+        out::line(format_args!(
+            "At most {partitions} processes settle at once: one for each partition."
+        ))?;
         return Ok(());
     }
     let opened = open::buffer(&config.buffer).await?;

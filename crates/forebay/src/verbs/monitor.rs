@@ -40,8 +40,8 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     let (_, config) = configured(flags)?;
     let url::Buffer::Redis(options) = &config.buffer else {
-        let problem = "only a Redis is shared between processes; a journal or memory: is held by \
-                       one, and `forebay buffer stat` looks at it";
+        let problem = "only of a Redis are shards and leases seen from outside; `forebay buffer stat` \
+                       looks at any other buffer, and Kafka's own kafka-consumer-groups.sh at a group";
         bail!(Error(problem.to_owned()))
     };
     let stop = signals::stop()?;

@@ -35,7 +35,7 @@ Examples:
   forebay serve --roles worker --buffer 'redis://127.0.0.1/0?list=tx_queue' \\
       --store postgres://forebay@127.0.0.1/forebay
 
-Workers on a Redis share its events between them: start as many as you like.
+Workers on a Redis or a Kafka share its events between them: start as many as you like.
 The first SIGTERM or Ctrl-C settles what is being worked on and stops (a backlog stays in the
 buffer for the next start), the second stops at once.")]
 pub(crate) struct Args {
