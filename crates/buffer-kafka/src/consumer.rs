@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::client::{self, failure};
 use crate::rebalance::Member;
-use crate::record::{self, Told};
+use crate::record;
 use crate::shared::Shared;
 use crate::window::Progress;
 
@@ -183,17 +183,22 @@ fn serve(
     }
 }
 
-/// Takes in what has come, up to a bound.
+/// Takes in what has come, up to a bound. Each record is taken in as it is read: a partition may be
+/// given up and come back while the next one is waited for, and begin before this one then.
 fn take(shared: &Shared, consumer: &BaseConsumer<Member>) -> Result<(), String> {
-    let mut taken: Vec<Told> = Vec::new();
+    let (mut taken, mut any_misplaced) = (0, false);
     let mut wait = POLL;
-    while taken.len() < TAKEN_MAX {
+    while taken < TAKEN_MAX {
         match consumer.poll(wait) {
             None => break,
-            Some(Ok(told)) => match record::read(&told, &shared.fields) {
-                Ok(told) => taken.push(told),
-                Err(error) => return Err(error.to_string()),
-            },
+            Some(Ok(told)) => {
+                let told =
+                    record::read(&told, &shared.fields).map_err(|error| error.to_string())?;
+                let misplaced = shared.is_misplaced(&told);
+                any_misplaced |= misplaced;
+                shared.window().ingest(told, misplaced);
+                taken += 1;
+            }
             Some(Err(KafkaError::PartitionEOF(_))) => {}
             Some(Err(error)) => {
                 look_at(shared, consumer, &error)?;
@@ -202,23 +207,13 @@ fn take(shared: &Shared, consumer: &BaseConsumer<Member>) -> Result<(), String> 
         }
         wait = Duration::ZERO;
     }
-    if taken.is_empty() {
-        return Ok(());
-    }
-    shared.trouble.clear();
-    let mut any_misplaced = false;
-    {
-        let mut window = shared.window();
-        for told in taken {
-            let misplaced = shared.is_misplaced(&told);
-            any_misplaced |= misplaced;
-            window.ingest(told, misplaced);
-        }
+    if taken > 0 {
+        shared.trouble.clear();
+        shared.changed.notify_waiters();
     }
     if any_misplaced {
         shared.misplaced.notify_one();
     }
-    shared.changed.notify_waiters();
     Ok(())
 }
 
