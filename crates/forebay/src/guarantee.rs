@@ -3,7 +3,9 @@
 use buffer_journal::Sync;
 use buffer_redis::inspect::{self, Durability};
 
-use crate::config::Config;
+use store::tables::Mode;
+
+use crate::config::{Config, Table};
 use crate::url::{Buffer, Store};
 
 /// One sentence on what accepted events survive.
@@ -107,6 +109,22 @@ pub(crate) fn cards(config: &Config) -> String {
     )
 }
 
+/// One sentence on a table that is written behind.
+fn written_behind(table: &Table) -> String {
+    let target = &table.definition.target;
+    let how = match target.mode {
+        Mode::Insert => "the first row of a key stands".to_owned(),
+        Mode::Upsert { version } => {
+            format!(
+                "the greater {} of a key wins, whatever comes when",
+                target.columns[version].name
+            )
+        }
+    };
+    let (name, survives) = (table.name(), survives(&table.buffer));
+    format!("Table {name}: accepted rows survive {survives}; {how} in {target}.")
+}
+
 /// Everything, one sentence a line. A Redis is asked; one that does not answer is taken at its word
 /// for now.
 pub(crate) async fn all(config: &Config) -> Vec<String> {
@@ -127,7 +145,8 @@ pub(crate) fn beyond(config: &Config) -> Vec<String> {
             .to_owned()
     });
     let lines = spill.into_iter().chain(alone);
-    lines.chain([settled(&config.store), cards(config)]).collect()
+    let tables = config.tables.iter().map(written_behind);
+    lines.chain([settled(&config.store), cards(config)]).chain(tables).collect()
 }
 
 #[cfg(test)]
