@@ -8,7 +8,7 @@ use toml::{Table, Value as Toml};
 
 use super::Error;
 use super::settings::{Entry, Settings};
-use super::tables::{self, Table};
+use super::tables;
 use super::value::{Origin, Value};
 use crate::url;
 
@@ -38,7 +38,7 @@ pub(crate) struct Config {
     /// Where the key of card fingerprints lies.
     pub(crate) key_file: PathBuf,
     /// Tables that are written behind.
-    pub(crate) tables: Vec<Table>,
+    pub(crate) tables: Vec<tables::Table>,
 }
 
 impl Config {
@@ -48,7 +48,7 @@ impl Config {
     /// If there is no such table.
     pub(crate) fn of_table(mut self, name: &str) -> Result<Self, Error> {
         let at = self.tables.iter().position(|table| table.name() == name).ok_or_else(|| {
-            let names: Vec<_> = self.tables.iter().map(Table::name).collect();
+            let names: Vec<_> = self.tables.iter().map(tables::Table::name).collect();
             Error(format!(
                 "--table {name}: there is no such [[table]]; there are: {}",
                 names.join(", ")
