@@ -25,7 +25,7 @@ use shard::{Cached, Shard};
 pub(crate) type Key = Arc<str>;
 
 /// Parts with a lock of their own.
-const SHARDS: usize = 64;
+pub(crate) const SHARDS: usize = 64;
 /// What an entry takes besides its row and its key, in bytes, about.
 const ENTRY_BYTES: usize = 200;
 
@@ -258,16 +258,10 @@ impl Known {
     }
 
     /// All that was accepted before `before_ms` has left the buffer: what became of it is in the
-    /// store, or among the dead letters.
-    pub(crate) fn left(&self, before_ms: EpochMs) {
-        for shard in &self.shards {
-            // Let go of in between, so that no reader waits for long.
-            while self.some_left(shard, before_ms) {}
-        }
-    }
-
-    /// A part of [`Known::left`]; whether there may be more.
-    fn some_left(&self, shard: &Mutex<Shard>, before_ms: EpochMs) -> bool {
+    /// store, or among the dead letters. Does a part of one shard at a time, and tells whether there
+    /// is more of it, so that no reader waits for long.
+    pub(crate) fn some_left(&self, shard: usize, before_ms: EpochMs) -> bool {
+        let shard = &self.shards[shard];
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..SWEPT_AT_ONCE {
             let Some(key) = shard.next_accepted_before(before_ms) else { return false };

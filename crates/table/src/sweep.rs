@@ -8,6 +8,7 @@ use model::clock::EpochMs;
 use tokio_util::sync::CancellationToken;
 
 use crate::front::Shared;
+use crate::known::SHARDS;
 
 /// How often the buffer is asked for the age of the oldest it holds.
 const EVERY: Duration = Duration::from_secs(1);
@@ -29,7 +30,11 @@ pub(crate) async fn once(shared: &Shared) {
         Ok(depth) => {
             let ahead_ms = if shared.buffer.kind().shared { AHEAD_MS_MAX } else { 0 };
             if let Some(before_ms) = left_before(&depth, asked_at_ms, ahead_ms) {
-                shared.known.left(before_ms);
+                for shard in 0..SHARDS {
+                    while shared.known.some_left(shard, before_ms) {
+                        tokio::task::yield_now().await;
+                    }
+                }
             }
         }
         Err(error) => tracing::debug!(%error, "the buffer's depth can't be read"),
