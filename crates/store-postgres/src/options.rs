@@ -182,8 +182,9 @@ impl Options {
     /// The server's settings for a session, whatever the role or the database has by default.
     fn session(&self, role: Role) -> String {
         // Names are always qualified by schema; a type or an operator of somebody else's is never
-        // meant, but by the triggers of tables that are theirs. A server that waits for the bytes of a COPY sees neither a timeout nor that its
-        // client is gone, so it has to probe the link as well.
+        // meant, but by the triggers of tables that are theirs. A server that waits for the bytes of
+        // a COPY sees neither a timeout nor that its client is gone, so it has to probe the link as
+        // well.
         let path = if role == Role::Tables { "" } else { "-c search_path=pg_catalog " };
         let mut settings = format!(
             "{path}-c timezone=UTC -c synchronous_commit=on \
