@@ -3,7 +3,9 @@
 use buffer_journal::Sync;
 use buffer_redis::inspect::{self, Durability};
 
-use crate::config::Config;
+use store::tables::Mode;
+
+use crate::config::{Config, Table};
 use crate::url::{Buffer, Store};
 
 /// One sentence on what accepted events survive.
@@ -102,9 +104,7 @@ pub(crate) async fn asked(buffer: &Buffer) -> Result<(String, Vec<String>), buff
     Ok((sentence, problems))
 }
 
-async fn asked_sqs(
-    options: &buffer_sqs::Options,
-) -> Result<(String, Vec<String>), buffer::Error> {
+async fn asked_sqs(options: &buffer_sqs::Options) -> Result<(String, Vec<String>), buffer::Error> {
     let buffer_sqs::inspect::Durability { survives, problems } =
         buffer_sqs::inspect::durability(options).await?;
     let name = queue(options);
@@ -163,6 +163,22 @@ pub(crate) fn cards(config: &Config) -> String {
     )
 }
 
+/// One sentence on a table that is written behind.
+fn written_behind(table: &Table) -> String {
+    let target = &table.definition.target;
+    let how = match target.mode {
+        Mode::Insert => "the first row of a key stands".to_owned(),
+        Mode::Upsert { version } => {
+            format!(
+                "the greater {} of a key wins, whatever comes when",
+                target.columns[version].name
+            )
+        }
+    };
+    let (name, survives) = (table.name(), survives(&table.buffer));
+    format!("Table {name}: accepted rows survive {survives}; {how} in {target}.")
+}
+
 /// Everything, one sentence a line. A Redis or a Kafka is asked; one that does not answer is taken at its word
 /// for now.
 pub(crate) async fn all(config: &Config) -> Vec<String> {
@@ -192,7 +208,8 @@ pub(crate) fn beyond(config: &Config) -> Vec<String> {
         _ => None,
     };
     let lines = spill.into_iter().chain(unordered).chain(alone);
-    lines.chain([settled(&config.store), cards(config)]).collect()
+    let tables = config.tables.iter().map(written_behind);
+    lines.chain([settled(&config.store), cards(config)]).chain(tables).collect()
 }
 
 #[cfg(test)]

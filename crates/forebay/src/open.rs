@@ -176,6 +176,22 @@ impl Store {
     }
 }
 
+/// Tables of others, in the store that `config` names: through `store` where it is open here, or
+/// else beside whoever settles into it.
+///
+/// # Errors
+/// If it can't be opened.
+pub(crate) fn tables(config: &Config, store: Option<&Store>) -> Result<Arc<dyn store::Tables>> {
+    match (&config.store, store) {
+        (url::Store::Sqlite(_), Some(Store::Sqlite(store))) => Ok(store.clone()),
+        (url::Store::Sqlite(options), _) => {
+            let reader = block_in_place(|| store_sqlite::ReadOnly::open(&options.path))?;
+            Ok(Arc::new(reader))
+        }
+        (url::Store::Postgres(options), _) => Ok(Arc::new(store_postgres::Tables::new(options)?)),
+    }
+}
+
 /// The directory of the journal, for looking at it from outside.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use journal::fs::{Fs, disk::Disk};
 use serde_json::json;
 
-use super::configured;
+use super::configured_buffer;
 use crate::config::{Error, Flags};
 use crate::exit::Exit;
 use crate::outside::Held;
@@ -57,7 +57,7 @@ pub(crate) enum Verb {
 }
 
 pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
-    let (_, config) = configured(flags)?;
+    let config = configured_buffer(flags)?;
     let buffer = &config.buffer;
     match (verb, buffer) {
         (Verb::Stat { json }, url::Buffer::Redis(options)) => {
