@@ -2,7 +2,7 @@
 
 use buffer::Error;
 use model::Event;
-use redis::{Cmd, Pipeline, RedisError, RedisResult};
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult};
 
 use crate::failure::Failure;
 use crate::frame;
@@ -15,15 +15,26 @@ impl Shared {
         }
         // A cluster's client may send the parts of a transaction again one by one.
         if self.is_stream() || self.options.server.cluster {
-            let fill = |cmd: &mut Cmd| self.fill(events, cmd);
-            let _: i64 = self.call(self.offers(), &self.scripts.offer, fill).await?;
-            return Ok(());
+            return self.offer_whole(events).await;
         }
         let mut done = self.transaction(events, false).await;
         if done.as_ref().is_err_and(is_unknown_script) {
             done = self.transaction(events, true).await;
         }
-        Ok(done?)
+        match done {
+            // EXEC itself was refused, so nothing was done; what it was is not told. The script alone
+            // is, or needs no leave for transactions.
+            Err(error) if error.kind() == ErrorKind::UnexpectedReturnType => {
+                self.offer_whole(events).await
+            }
+            done => Ok(done?),
+        }
+    }
+
+    async fn offer_whole(&self, events: &[Event]) -> Result<(), Failure> {
+        let fill = |cmd: &mut Cmd| self.fill(events, cmd);
+        let _: i64 = self.call(self.offers(), &self.scripts.offer, fill).await?;
+        Ok(())
     }
 
     /// Pushes the events as they are, and lets a script decide in the same transaction.

@@ -207,3 +207,47 @@ async fn what_is_offered_is_seen_in_order_before_anybody_leases_and_erased_whole
         assert_eq!(left, testbed::Reply::Array(Vec::new()));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_later_of_a_key_goes_after_all_that_waits_of_it() {
+    for options in both() {
+        let options = Options { events_max: 10_000, ..options };
+        let buffer = RedisBuffer::open(options.clone()).await.unwrap();
+        let own = |n| place::event(&format!("own-{n}"), "card-1");
+        buffer.offer(&[own(0)]).await.unwrap();
+        let dead = take(&buffer, 1).await;
+        buffer.bury(&[(dead[0].receipt, "bad".to_owned())]).await.unwrap();
+        buffer.offer(&(1..5_001).map(own).collect::<Vec<_>>()).await.unwrap();
+        let letter = buffer.dead_letters().list(0, 1).await.unwrap()[0].seq;
+        assert_eq!(buffer.dead_letters().replay(&[letter]).await.unwrap(), 1);
+        push(&options, r#"{"tx_id":"foreign","card_number":"card-1"}"#);
+        let mut expected: Vec<String> = (1..5_001).map(|n| format!("own-{n}")).collect();
+        expected.extend(["own-0".to_owned(), "foreign".to_owned()]);
+        let mut came = Vec::new();
+        while came.len() < expected.len() {
+            came.extend(ids(&take(&buffer, (expected.len() - came.len()).min(1_500)).await));
+        }
+        assert_eq!(came, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_small_offers_are_looked_at_as_fast_as_one_large_one() {
+    let options = options(&redis().address(), false, 4);
+    let options = Options { events_max: 100_000, ..options };
+    let buffer = std::sync::Arc::new(RedisBuffer::open(options.clone()).await.unwrap());
+    let mut offers = tokio::task::JoinSet::new();
+    for caller in 0..50 {
+        let buffer = buffer.clone();
+        offers.spawn(async move {
+            for n in 0..400 {
+                buffer.offer(&[place::event(&format!("{caller}-{n}"), "")]).await.unwrap();
+            }
+        });
+    }
+    offers.join_all().await;
+    let blocks = redis().call(&["LLEN", &format!("{{{}}}:in", options.name)]).unwrap();
+    let blocks = blocks.integer().unwrap();
+    assert!(blocks < 15_000, "{blocks} keys for 20,000 events");
+    assert_eq!(inspect::distribution(&options).await.unwrap().source, 20_000);
+}

@@ -42,8 +42,8 @@ if #due > 0 then
 end
 -- What came before it comes before it.
 local foreign = source_length() > 0
-if foreign then
-  route_blocks(math.max(max, ROUTE_MAX), 0, {}, {}, {}, 0)
+if foreign then route_blocks(math.max(max, ROUTE_MAX), 0, {}, {}, {}, 0) end
+if foreign and call('EXISTS', INBOX) == 0 then
   local room = ARGV[12] + ROUTE_MAX - (call('HGET', META, 'held') or 0)
   if room > 0 then
     route(math.min(room, ROUTE_MAX), ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11]))

@@ -21,19 +21,22 @@ for i = 1, #owners, 2 do
   local one = by_member[owners[i + 1]]
   if one then one[5][#one[5] + 1] = tonumber(owners[i]) end
 end
+-- Whatever is neither under a lease nor in a shard's backlog is in a block.
+local unrouted = tonumber(call('HGET', META, 'held') or 0)
 for _, name in ipairs(call('ZRANGE', LEASES, 0, -1)) do
-  local one = by_member[string.match(name, '^(.*):')]
+  local one, events = by_member[string.match(name, '^(.*):')], call('HLEN', P .. 'lease:' .. name)
+  unrouted = unrouted - events
   if one then
     one[3] = one[3] + 1
-    one[4] = one[4] + call('HLEN', P .. 'lease:' .. name)
+    one[4] = one[4] + events
   end
 end
+for _, events in pairs(backlog) do unrouted = unrouted - events end
+unrouted = (GROUP == '' and math.max(0, unrouted) or 0) + source_length()
 local members = {}
 for i = 1, #names, 2 do
   local one = by_member[names[i]]
   table.sort(one[5])
   members[#members + 1] = one
 end
-local unrouted = source_length()
-for _, block in ipairs(blocks()) do unrouted = unrouted + call('LLEN', block[2]) end
 return { now, unrouted, backlog, members }

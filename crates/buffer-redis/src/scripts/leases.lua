@@ -1,8 +1,9 @@
 -- What becomes of leases that end without an ack. Follows the layout.
 
 -- A Redis out of memory refuses what may grow, but only as a script's first write: it can't stop in the
--- middle. What drains the buffer must go on, so its first write is one that never grows.
-local function drains() call('DEL', P .. 'nothing') end
+-- middle. What drains the buffer must go on, so its first write is one that never grows: it clears the
+-- stage, on which something lies only if an offer's transaction was cut short.
+local function drains() call('UNLINK', STAGE) end
 
 -- The values of these seqs in a hash, false where there is none.
 local function values_of(key, seqs, n)

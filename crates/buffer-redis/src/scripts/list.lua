@@ -1,5 +1,6 @@
 -- Storage as lists. A value is the head without its shard, and the tail; it is stored as it is. The
 -- oldest is at the right.
+local MERGE_MAX, BLOCKS_AT_ONCE = 10, 1000
 
 local function value_of(seq, stored) return stored end
 local function stored_of(value) return value end
@@ -76,14 +77,39 @@ local function tell_unrouted(out, at, seq, ms, accepted, tail)
   out[at] = format('%016d%013d00000', seq, accepted) .. tail
 end
 
--- Oldest first: the accepted ms and the key of each block.
-local function blocks()
-  local names, all = call('LRANGE', INBOX, 0, -1), {}
-  for i = #names, 1, -1 do
-    local ms, number = string.match(names[i], '^(%d+):(%d+)$')
-    all[#all + 1] = { tonumber(ms), BLOCK .. number }
+local function block_of(name)
+  local ms, number = string.match(name, '^(%d+):(%d+)$')
+  return ms, BLOCK .. number
+end
+
+-- Makes what is on the stage a block. A few go into the newest one, if they were accepted at the same time:
+-- each block is a key, and those who look have to pass all of them.
+local function make_block(n, ms)
+  local newest = call('LINDEX', INBOX, 0)
+  if n <= MERGE_MAX and newest then
+    local its_ms, key = block_of(newest)
+    if tonumber(its_ms) == ms then
+      for _ = 1, n do call('LMOVE', STAGE, key, 'RIGHT', 'LEFT') end
+      return
+    end
   end
-  return all
+  local number = call('HINCRBY', META, 'block', 1)
+  call('RENAME', STAGE, BLOCK .. number)
+  call('LPUSH', INBOX, format('%d:%d', ms, number))
+end
+
+-- Shows each block to `look` (accepted ms, key), oldest first, until it says that it has seen enough.
+local function blocks(look)
+  local from = -1
+  while true do
+    local names = call('LRANGE', INBOX, from - BLOCKS_AT_ONCE + 1, from)
+    for i = #names, 1, -1 do
+      local ms, key = block_of(names[i])
+      if look(tonumber(ms), key) then return end
+    end
+    if #names < BLOCKS_AT_ONCE then return end
+    from = from - BLOCKS_AT_ONCE
+  end
 end
 
 -- The accepted ms of the oldest event of a block, or nil.
@@ -99,8 +125,8 @@ local function route_blocks(limit, room, direct, out, fields, at)
   while limit > 0 do
     local name = call('LINDEX', INBOX, -1)
     if not name then break end
-    local ms, number = string.match(name, '^(%d+):(%d+)$')
-    local key, middle = BLOCK .. number, format('%013d00000', ms)
+    local ms, key = block_of(name)
+    local middle = format('%013d00000', ms)
     local tails = call('LRANGE', key, -limit, -1)
     local n = #tails
     local next_ = call('HINCRBY', META, 'seq', n) + 1

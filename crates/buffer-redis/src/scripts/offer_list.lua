@@ -14,8 +14,6 @@ for from = 4, #ARGV, CHUNK do
 end
 -- Further right lies what a transaction pushed that did not get here: Redis did not know this script.
 call('LTRIM', STAGE, 0, n - 1)
-local block = call('HINCRBY', META, 'block', 1)
-call('RENAME', STAGE, BLOCK .. block)
-call('LPUSH', INBOX, format('%d:%d', accept_ms(meta[2]), block))
+make_block(n, accept_ms(meta[2]))
 call('HINCRBY', META, 'held', n)
 return n

@@ -37,18 +37,18 @@ end
 -- What is not routed yet has the seq it would get now.
 local last = tonumber(call('HGET', META, 'seq') or FIRST)
 local ms = math.max(now, tonumber(call('HGET', META, 'ms') or 0))
-for _, block in ipairs(blocks()) do
-  if at >= max then break end
-  local n = call('LLEN', block[2])
+blocks(function(accepted, key)
+  if at >= max then return true end
+  local n = call('LLEN', key)
   local past = math.min(n, math.max(0, from - last - 1))
-  local tails = call('LRANGE', block[2], 0 - math.min(n, past + max - at), -1 - past)
+  local tails = past < n and call('LRANGE', key, 0 - math.min(n, past + max - at), -1 - past) or {}
   for i = #tails, 1, -1 do
     at = at + 1
-    tell_unrouted(out, at, last + past + 1 + #tails - i, ms, block[1], tails[i])
+    tell_unrouted(out, at, last + past + 1 + #tails - i, ms, accepted, tails[i])
     flags[at] = 0
   end
   last = last + n
-end
+end)
 local skipped = math.max(0, from - last - 1)
 if at < max then
   for i, item in ipairs(source_head(max - at, skipped, ARGV[7])) do

@@ -19,14 +19,23 @@ if meta[1] + n > max then return fail('FULL') end
 table.sort(letters, function(a, b)
   return tonumber(string.match(a[1], '^%d+')) < tonumber(string.match(b[1], '^%d+'))
 end)
-local base = call('HINCRBY', META, 'seq', n) - n
 local ms = accept_ms(meta[2])
+local base = GROUP ~= '' and call('HINCRBY', META, 'seq', n) - n
 for i, entry in ipairs(letters) do
   local fields = entry[2]
   local id, key, payload = fields[2], fields[4], fields[6]
-  push(shard_for(key == '' and id or key, shards), base + i, ms, ms, id, key, payload)
+  local shard = shard_for(key == '' and id or key, shards)
+  if base then
+    push(shard, base + i, ms, ms, id, key, payload)
+  else
+    call('LPUSH', STAGE, tail_of(shard, id, key, payload))
+  end
 end
-flush()
+-- As what is offered now: behind what waits.
+if not base then
+  call('LTRIM', STAGE, 0, n - 1)
+  make_block(n, ms)
+end
 call('HINCRBY', META, 'held', n)
 for _, entry in ipairs(letters) do call('XDEL', DEAD, entry[1]) end
 return n

@@ -228,6 +228,7 @@ local function tell_unrouted(out, at, seq, ms, accepted, tail)
 end
 
 -- Offers are routed at once.
-local function blocks() return {} end
+local function make_block() end
+local function blocks() end
 local function blocks_oldest() return nil end
 local function route_blocks(limit, room, direct, out, fields, at) return at end
