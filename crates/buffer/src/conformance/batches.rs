@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Subject;
-use super::steps::{came, nothing_ready, offer, take};
+use super::steps::{PATIENCE, came, nothing_ready, offer, take};
 use crate::Depth;
 
 /// It succeeds, and holds nothing.
@@ -20,7 +20,7 @@ pub async fn max_is_respected(subject: &dyn Subject) {
     offer(&*buffer, 0..100).await;
     let mut all = Vec::new();
     for max in [1, 7, 64, 1000] {
-        let leased = buffer.lease(max, Duration::from_secs(5)).await.expect("it can be leased");
+        let leased = buffer.lease(max, PATIENCE).await.expect("it can be leased");
         assert!(!leased.is_empty() && leased.len() <= max, "{} of max {max}", leased.len());
         all.extend(leased);
     }
