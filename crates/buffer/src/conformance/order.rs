@@ -7,6 +7,7 @@ use super::steps::{
     PATIENCE, ack, keyed, let_leases_expire, names, names_of, offer, receipts, take,
 };
 use super::{Order, Subject};
+use crate::Buffer;
 
 /// Across many offers and many leases.
 pub async fn events_come_out_in_the_order_they_went_in(subject: &dyn Subject) {
@@ -54,6 +55,34 @@ pub async fn events_that_come_again_go_before_fresh_ones_lowest_first(subject: &
     assert_eq!(buffer.ack(&receipts(&leased)).await.expect("it can be acked"), 0);
 }
 
+/// What comes until `count` events have come, by key: names and numbers. Each lease is acked before the
+/// next: some give out no more of a key before.
+async fn drained(buffer: &dyn Buffer, count: usize) -> BTreeMap<Vec<u8>, Vec<(String, u64)>> {
+    let mut by_key: BTreeMap<Vec<u8>, Vec<(String, u64)>> = BTreeMap::new();
+    let mut came = 0;
+    while came < count {
+        let leased = buffer.lease(7, PATIENCE).await.expect("it can be leased");
+        assert!(!leased.is_empty(), "only {came} of {count} came");
+        for (envelope, name) in leased.iter().zip(names(&leased)) {
+            let of_key = by_key.entry(envelope.event.key().to_vec()).or_default();
+            of_key.push((name, envelope.receipt.seq));
+        }
+        came += leased.len();
+        ack(buffer, &leased).await;
+    }
+    by_key
+}
+
+/// Of 60 events of seven keys.
+fn in_order(by_key: &BTreeMap<Vec<u8>, Vec<(String, u64)>>) {
+    for key in 0..7 {
+        let of_key = &by_key[format!("key-{key}").as_bytes()];
+        let came: Vec<_> = of_key.iter().map(|(name, _)| name.clone()).collect();
+        assert_eq!(came, names_of((key..60).step_by(7)));
+        assert!(of_key.windows(2).all(|pair| pair[0].1 < pair[1].1), "{of_key:?}");
+    }
+}
+
 /// Whatever else is leased meanwhile, and with what it was leased beside.
 pub async fn each_keys_events_come_out_in_the_order_they_went_in(subject: &dyn Subject) {
     if subject.lacks().order == Order::None {
@@ -64,22 +93,7 @@ pub async fn each_keys_events_come_out_in_the_order_they_went_in(subject: &dyn S
         let events: Vec<_> = (start..start + 20).map(|n| keyed(n, n % 7)).collect();
         buffer.offer(&events).await.expect("there is room");
     }
-    let mut by_key: BTreeMap<Vec<u8>, Vec<String>> = BTreeMap::new();
-    let mut count = 0;
-    while count < 60 {
-        let leased = buffer.lease(7, PATIENCE).await.expect("it can be leased");
-        assert!(!leased.is_empty(), "only {count} of 60 came");
-        for envelope in &leased {
-            let name = names(std::slice::from_ref(envelope)).remove(0);
-            by_key.entry(envelope.event.key().to_vec()).or_default().push(name);
-        }
-        count += leased.len();
-        ack(&*buffer, &leased).await;
-    }
-    for key in 0..7 {
-        let came = &by_key[format!("key-{key}").as_bytes()];
-        assert_eq!(*came, names_of((key..60).step_by(7)));
-    }
+    in_order(&drained(&*buffer, 60).await);
 }
 
 /// Some of a key's events are leased and expire, and come in order with those that never were.
@@ -90,20 +104,8 @@ pub async fn each_keys_events_that_come_again_go_before_its_fresh_ones(subject: 
     let buffer = subject.open().await;
     let events: Vec<_> = (0..60).map(|n| keyed(n, n % 7)).collect();
     buffer.offer(&events).await.expect("there is room");
-    let mut seen = BTreeMap::new();
-    take(&*buffer, 25).await;
+    let held = buffer.lease(25, PATIENCE).await.expect("it can be leased");
+    assert!(!held.is_empty(), "something comes");
     let_leases_expire(subject).await;
-    let came = take(&*buffer, 60).await;
-    for envelope in &came {
-        let name = names(std::slice::from_ref(envelope)).remove(0);
-        let of_key: &mut Vec<_> = seen.entry(envelope.event.key().to_vec()).or_default();
-        of_key.push((name, envelope.receipt.seq));
-    }
-    for key in 0..7 {
-        let of_key = &seen[format!("key-{key}").as_bytes()];
-        let came: Vec<_> = of_key.iter().map(|(name, _)| name.clone()).collect();
-        assert_eq!(came, names_of((key..60).step_by(7)));
-        assert!(of_key.windows(2).all(|pair| pair[0].1 < pair[1].1), "{of_key:?}");
-    }
-    ack(&*buffer, &came).await;
+    in_order(&drained(&*buffer, 60).await);
 }
