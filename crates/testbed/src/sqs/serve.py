@@ -24,8 +24,15 @@ from moto.sqs.exceptions import ReceiptHandleIsInvalid
 from moto.sqs.models import Queue, SQSBackend
 from werkzeug.serving import run_simple
 
-models.unix_time = time.time
-models.unix_time_millis = lambda: time.time() * 1000
+STILL = None
+
+
+def now():
+    return time.time() if STILL is None else STILL
+
+
+models.unix_time = now
+models.unix_time_millis = lambda: now() * 1000
 SQSBackend.is_message_valid_based_on_retention_period = lambda self, queue_name, message: (
     self.get_queue(queue_name).message_retention_period + message.sent_timestamp / 1000
     > time.time()
@@ -55,10 +62,21 @@ look = SQSBackend.receive_message
 
 def receive(self, queue_name, count, wait_seconds_timeout, visibility_timeout,
             message_attribute_names=None):
+    global STILL
     end = time.monotonic() + wait_seconds_timeout
     while True:
         with STEP:
-            found = look(self, queue_name, count, 0, visibility_timeout, message_attribute_names)
+            # One moment for all: a message that is hidden until the moment between its look and the
+            # next one's would be overtaken by the next of its group.
+            STILL = time.time()
+            try:
+                # Those whose time is over, all at once: moto asks for each in turn whether others of its
+                # group are in flight, and so gives out the last of them first.
+                queue = self.get_queue(queue_name)
+                queue._pending_messages = {m for m in queue.pending_messages if not m.visible}
+                found = look(self, queue_name, count, 0, visibility_timeout, message_attribute_names)
+            finally:
+                STILL = None
         if found or time.monotonic() >= end:
             return found
         time.sleep(POLL_SECONDS)
