@@ -7,6 +7,7 @@
 
 mod bench;
 mod ci;
+mod kafka;
 mod process;
 mod servers;
 mod test;

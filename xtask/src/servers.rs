@@ -1,11 +1,13 @@
 //! The servers that tests start for themselves: only their programs have to be there.
 
+mod moto;
+
 use std::env;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::process;
+use crate::{kafka, process};
 
 /// Where Debian keeps PostgreSQL's programs, one folder a version, outside the search path.
 const POSTGRES_VERSIONS: &str = "/usr/lib/postgresql";
@@ -28,16 +30,22 @@ const KEPT_BYTES_MAX: u64 = 6 << 30;
 enum Server {
     Redis,
     Postgres,
+    /// What a Kafka broker runs on.
+    Java,
+    /// What fetches the broker.
+    Maven,
 }
 
 impl Server {
-    const ALL: [Self; 2] = [Self::Redis, Self::Postgres];
+    const ALL: [Self; 4] = [Self::Redis, Self::Postgres, Self::Java, Self::Maven];
 
     /// The Debian package that brings it.
     fn package(self) -> &'static str {
         match self {
             Self::Redis => "redis-server",
             Self::Postgres => "postgresql",
+            Self::Java => "default-jre-headless",
+            Self::Maven => "maven",
         }
     }
 
@@ -46,10 +54,19 @@ impl Server {
         match self {
             Self::Redis => &["redis-server"],
             Self::Postgres => &["postgres", "initdb"],
+            Self::Java => &["java"],
+            Self::Maven => &["mvn"],
         }
     }
 
     fn present(self, folders: &[PathBuf]) -> bool {
+        if self == Self::Maven && kafka::present() {
+            return true;
+        }
+        self.callable(folders)
+    }
+
+    fn callable(self, folders: &[PathBuf]) -> bool {
         let found = |program: &&str| folders.iter().any(|folder| folder.join(program).is_file());
         self.programs().iter().all(found)
     }
@@ -62,12 +79,22 @@ pub(crate) fn fit_in_memory() -> bool {
     disk.f_bavail.saturating_mul(disk.f_frsize) >= KEPT_BYTES_MAX
 }
 
-/// Makes sure that the servers are there, installing their packages if `install` allows and the
-/// system lets us.
+/// Makes sure that the servers are there, installing them if `install` allows and the system lets us.
 ///
 /// # Errors
 /// One sentence that says what is missing and what to do about it.
 pub(crate) fn provide(root: &Path, install: bool) -> Result<(), String> {
+    let mut provided = vec![packages(root, install), moto::provide(root, install)];
+    // A broker that can be fetched is fetched, whatever else is missing.
+    if Server::Maven.present(&folders()) {
+        provided.push(kafka::provide(root, install));
+    }
+    let missing: Vec<_> = provided.into_iter().filter_map(Result::err).collect();
+    if missing.is_empty() { Ok(()) } else { Err(missing.join("; ")) }
+}
+
+/// Those that come as Debian's packages.
+fn packages(root: &Path, install: bool) -> Result<(), String> {
     let missing = missing(&folders());
     let packages = missing.iter().map(|server| server.package()).collect::<Vec<_>>();
     if packages.is_empty() {
@@ -158,12 +185,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let folders = [folder.path().join("none"), folder.path().to_path_buf()];
         let put = |name: &str| fs::write(folder.path().join(name), "").unwrap();
-        assert_eq!(missing(&folders), Server::ALL);
+        let missing = || -> Vec<Server> {
+            Server::ALL.into_iter().filter(|server| !server.callable(&folders)).collect()
+        };
+        assert_eq!(missing(), Server::ALL);
         put("redis-server");
+        put("java");
+        put("mvn");
         put("postgres");
-        assert_eq!(missing(&folders), [Server::Postgres]);
+        assert_eq!(missing(), [Server::Postgres]);
         put("initdb");
-        assert_eq!(missing(&folders), []);
+        assert_eq!(missing(), []);
     }
 
     #[test]

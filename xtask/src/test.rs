@@ -22,7 +22,9 @@ Usage: cargo xtask test [OPTIONS]
 
 Steps, in order: fmt, clippy, tidy, deny, test, fuzz.
 Missing tools (rustfmt, clippy, cargo-fuzz, cargo-deny) are installed once, and said so first.
-So are the servers that tests start (redis-server, postgresql) where apt-get may install them.
+So are the servers that tests start (redis-server, postgresql, a Java and a Maven) where apt-get may
+install them; Apache Kafka comes from Maven Central and moto, a server of the SQS API, from the
+Python package index, both into the user's cache folder.
 A step whose tool can't be had is skipped with a line, and so is a test whose server can't be had;
 with CI=true the step fails instead.
 

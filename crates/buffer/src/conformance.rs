@@ -48,6 +48,31 @@ pub struct Limits {
     pub dead_max: usize,
 }
 
+/// In which order events come out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    /// All of them in the order they went in; those that come again before all others.
+    #[default]
+    Whole,
+    /// Each key's events in the order they went in; while one of a key is leased, no other of that
+    /// key is, unless it came in the same lease.
+    WithinKeys,
+    /// None.
+    None,
+}
+
+/// What a backend can't promise by the nature of what it is made of. Each is a promise less for who
+/// uses it, so a backend says here what it lacks, and why where it says so; by default nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lacks {
+    /// The order it keeps.
+    pub order: Order,
+    /// A lease that expired can't be taken up again, even if nobody took the event meanwhile.
+    pub late_receipts: bool,
+    /// How old the oldest event is is not known unless it is leased.
+    pub oldest: bool,
+}
+
 /// A backend under test, on a medium of its own.
 #[async_trait]
 pub trait Subject: Send + Sync {
@@ -55,11 +80,28 @@ pub trait Subject: Send + Sync {
     /// The suite closes and drops the buffer it has before it opens another.
     async fn open(&self) -> Arc<dyn Buffer>;
 
+    /// As [`Subject::open`], with leases that outlast whatever keeps a busy machine. Where real time
+    /// passes, one that expires by itself would look like one that was lost.
+    async fn open_with_long_leases(&self) -> Arc<dyn Buffer> {
+        self.open().await
+    }
+
     /// Lets this much time pass on the buffer's clock: steps a manual one, or sleeps.
     async fn advance(&self, by_ms: u64);
 
     /// What the buffer is opened with.
     fn limits(&self) -> Limits;
+
+    /// How many events each of many producers offers; fewer where a step of the server under test takes
+    /// long.
+    fn each(&self) -> usize {
+        400
+    }
+
+    /// What it can't promise.
+    fn lacks(&self) -> Lacks {
+        Lacks::default()
+    }
 }
 
 /// Runs one guarantee on a runtime with two threads, as [`conformance!`](crate::conformance!) does.
@@ -121,6 +163,8 @@ macro_rules! conformance {
             }
             order {
                 events_come_out_in_the_order_they_went_in
+                each_keys_events_come_out_in_the_order_they_went_in
+                each_keys_events_that_come_again_go_before_its_fresh_ones
                 a_batch_keeps_its_inner_order
                 events_that_come_again_go_before_fresh_ones_lowest_first
             }

@@ -11,7 +11,8 @@ pub struct Options {
     pub lanes: usize,
     /// Most events settled in one transaction: 1 to 100,000.
     pub batch_max: usize,
-    /// How long a lane that has only a few events waits for more, in milliseconds: 0 to 1,000.
+    /// How long a lane that has only a few events waits for more, in milliseconds: 0 to
+    /// 60,000.
     pub linger_ms: u64,
     /// Most events held at once (leased, and neither settled nor given back), over all lanes:
     /// `batch_max` to 1,000,000. A lane whose key range is hot, or which is retrying, may fill it.
@@ -60,7 +61,7 @@ impl Options {
     pub fn validate(&self) -> Result<(), Error> {
         within("lanes", self.lanes as u64, 1..=256)?;
         within("batch_max", self.batch_max as u64, 1..=100_000)?;
-        within("linger_ms", self.linger_ms, 0..=1000)?;
+        within("linger_ms", self.linger_ms, 0..=60_000)?;
         within("held_max", self.held_max as u64, self.batch_max as u64..=1_000_000)?;
         within("lease_ms", self.lease_ms, 30..=DAY_MS)?;
         within("drain_timeout_ms", self.drain_timeout_ms, 0..=HOUR_MS)?;

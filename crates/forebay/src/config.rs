@@ -14,11 +14,13 @@ mod flags;
 mod resolve;
 pub(crate) mod schema;
 mod settings;
+mod tables;
 mod value;
 
 pub(crate) use flags::Flags;
 pub(crate) use resolve::Config;
 pub(crate) use settings::Settings;
+pub(crate) use tables::Table;
 pub(crate) use value::Origin;
 
 /// A configuration that can't be used: one sentence that says what to do.

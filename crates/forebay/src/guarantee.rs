@@ -3,7 +3,9 @@
 use buffer_journal::Sync;
 use buffer_redis::inspect::{self, Durability};
 
-use crate::config::Config;
+use store::tables::Mode;
+
+use crate::config::{Config, Table};
 use crate::url::{Buffer, Store};
 
 /// One sentence on what accepted events survive.
@@ -28,6 +30,16 @@ pub(crate) fn accepted(buffer: &Buffer) -> String {
              survive; `forebay config check` looks.",
             named(options)
         ),
+        Buffer::Kafka(options) => format!(
+            "Accepted payments are held by Kafka ({}) and survive what its topic makes them survive; \
+             `forebay config check` looks.",
+            topic(options)
+        ),
+        Buffer::Sqs(options) => format!(
+            "Accepted payments are held by SQS ({}) until they are settled, or its retention period \
+             is over; `forebay config check` looks.",
+            queue(options)
+        ),
         Buffer::Memory(options) => format!(
             "NOTHING SURVIVES: memory: holds up to {} accepted payments in this process alone, and \
              they are gone when it ends; use journal: to keep them.",
@@ -47,6 +59,8 @@ pub(crate) fn survives(buffer: &Buffer) -> String {
             }
         }
         Buffer::Redis(options) => format!("what Redis survives ({})", named(options)),
+        Buffer::Kafka(options) => format!("what Kafka survives ({})", topic(options)),
+        Buffer::Sqs(options) => format!("what SQS survives ({})", queue(options)),
         Buffer::Memory(_) => "NOTHING (memory:)".to_owned(),
     }
 }
@@ -69,13 +83,18 @@ pub(crate) fn settled(store: &Store) -> String {
     )
 }
 
-/// The same as [`accepted`], after asking a Redis how it is kept; and what is wrong with that. A
-/// buffer of which something is wrong is not called durable.
+/// The same as [`accepted`], after asking a Redis, a Kafka or a queue how it is kept; and what is wrong
+/// with that. A buffer of which something is wrong is not called durable.
 ///
 /// # Errors
 /// If it can't be asked.
 pub(crate) async fn asked(buffer: &Buffer) -> Result<(String, Vec<String>), buffer::Error> {
-    let Buffer::Redis(options) = buffer else { return Ok((accepted(buffer), Vec::new())) };
+    let options = match buffer {
+        Buffer::Redis(options) => options,
+        Buffer::Kafka(options) => return asked_kafka(options).await,
+        Buffer::Sqs(options) => return asked_sqs(options).await,
+        _ => return Ok((accepted(buffer), Vec::new())),
+    };
     let Durability { problems, survives, .. } = inspect::durability(options).await?;
     let name = named(options);
     let sentence = match problems.is_empty() {
@@ -83,6 +102,37 @@ pub(crate) async fn asked(buffer: &Buffer) -> Result<(String, Vec<String>), buff
         false => format!("NOT DURABLE: Redis ({name}) may lose accepted payments."),
     };
     Ok((sentence, problems))
+}
+
+async fn asked_sqs(options: &buffer_sqs::Options) -> Result<(String, Vec<String>), buffer::Error> {
+    let buffer_sqs::inspect::Durability { survives, problems } =
+        buffer_sqs::inspect::durability(options).await?;
+    let name = queue(options);
+    let sentence = match problems.is_empty() {
+        true => format!("Accepted payments survive {survives}: SQS ({name})."),
+        false => format!("NOT DURABLE: SQS ({name}) may lose accepted payments."),
+    };
+    Ok((sentence, problems))
+}
+
+async fn asked_kafka(
+    options: &buffer_kafka::Options,
+) -> Result<(String, Vec<String>), buffer::Error> {
+    let found = buffer_kafka::inspect::durability(options).await?;
+    let name = topic(options);
+    let sentence = match found.problems.is_empty() {
+        true => format!("Accepted payments survive {}: Kafka ({name}).", found.survives),
+        false => format!("NOT DURABLE: Kafka ({name}) may lose accepted payments."),
+    };
+    // Not wrong, and to be known all the same.
+    let sentence = [vec![sentence], found.warnings].concat().join("\n");
+    Ok((sentence, found.problems))
+}
+
+/// The topic and the group, and where.
+fn topic(options: &buffer_kafka::Options) -> String {
+    let (topic, group) = (&options.topic, &options.group);
+    format!("topic {topic}, group {group}, at {}", options.brokers.join(","))
 }
 
 /// The list or stream, and where.
@@ -93,6 +143,12 @@ fn named(options: &buffer_redis::Options) -> String {
     };
     let at = options.server.addresses.iter().map(|(host, port)| format!("{host}:{port}"));
     format!("{what} {} at {}", options.name, at.collect::<Vec<_>>().join(","))
+}
+
+/// The queue, and where.
+fn queue(options: &buffer_sqs::Options) -> String {
+    let kind = if options.fifo() { "FIFO" } else { "standard" };
+    format!("{kind} queue {}", options.queue_url())
 }
 
 /// One sentence on what is kept of card numbers.
@@ -107,7 +163,23 @@ pub(crate) fn cards(config: &Config) -> String {
     )
 }
 
-/// Everything, one sentence a line. A Redis is asked; one that does not answer is taken at its word
+/// One sentence on a table that is written behind.
+fn written_behind(table: &Table) -> String {
+    let target = &table.definition.target;
+    let how = match target.mode {
+        Mode::Insert => "the first row of a key stands".to_owned(),
+        Mode::Upsert { version } => {
+            format!(
+                "the greater {} of a key wins, whatever comes when",
+                target.columns[version].name
+            )
+        }
+    };
+    let (name, survives) = (table.name(), survives(&table.buffer));
+    format!("Table {name}: accepted rows survive {survives}; {how} in {target}.")
+}
+
+/// Everything, one sentence a line. A Redis or a Kafka is asked; one that does not answer is taken at its word
 /// for now.
 pub(crate) async fn all(config: &Config) -> Vec<String> {
     let (accepted, problems) =
@@ -126,8 +198,18 @@ pub(crate) fn beyond(config: &Config) -> Vec<String> {
          settle into another one. Use postgres: to have several."
             .to_owned()
     });
-    let lines = spill.into_iter().chain(alone);
-    lines.chain([settled(&config.store), cards(config)]).collect()
+    let unordered = match &config.buffer {
+        Buffer::Sqs(options) if !options.fifo() => Some(
+            "NO ORDER: a standard queue of SQS gives out a card's payments in any order and to \
+             several workers at once, so verdicts may differ from those of one that sees them in \
+             order; use a .fifo queue to keep each card's order."
+                .to_owned(),
+        ),
+        _ => None,
+    };
+    let lines = spill.into_iter().chain(unordered).chain(alone);
+    let tables = config.tables.iter().map(written_behind);
+    lines.chain([settled(&config.store), cards(config)]).chain(tables).collect()
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ mod verbs;
 mod verdict;
 mod view;
 mod watch;
+mod write_behind;
 
 use std::process::ExitCode;
 

@@ -8,7 +8,9 @@ use buffer::Buffer;
 use buffer::memory::Memory;
 use buffer::spill::Spill;
 use buffer_journal::{JournalBuffer, Recovery};
+use buffer_kafka::KafkaBuffer;
 use buffer_redis::RedisBuffer;
+use buffer_sqs::SqsBuffer;
 use model::clock::{Clock, System};
 use store::card::{Fingerprint, Guard};
 use store::{Completions, Payments};
@@ -61,6 +63,16 @@ pub(crate) async fn buffer(buffer: &url::Buffer) -> Result<Opened> {
             let redis = redis.context("the buffer can't be opened")?;
             Opened { buffer: Arc::new(redis), recovery: None }
         }
+        url::Buffer::Kafka(options) => {
+            let kafka = KafkaBuffer::open((**options).clone()).await;
+            let kafka = kafka.context("the buffer can't be opened")?;
+            Opened { buffer: Arc::new(kafka), recovery: None }
+        }
+        url::Buffer::Sqs(options) => {
+            let sqs = SqsBuffer::open((**options).clone()).await;
+            let sqs = sqs.context("the buffer can't be opened")?;
+            Opened { buffer: Arc::new(sqs), recovery: None }
+        }
     };
     Ok(opened)
 }
@@ -75,6 +87,14 @@ pub(crate) async fn configured_buffer(config: &Config) -> Result<Opened> {
         url::Buffer::Redis(options) => {
             let options = buffer_redis::Options { lazy: true, ..(**options).clone() };
             url::Buffer::Redis(Box::new(options))
+        }
+        url::Buffer::Kafka(options) => {
+            let options = buffer_kafka::Options { lazy: true, ..(**options).clone() };
+            url::Buffer::Kafka(Box::new(options))
+        }
+        url::Buffer::Sqs(options) => {
+            let options = buffer_sqs::Options { lazy: true, ..(**options).clone() };
+            url::Buffer::Sqs(Box::new(options))
         }
         other => other.clone(),
     };
@@ -156,11 +176,33 @@ impl Store {
     }
 }
 
+/// Tables of others, in the store that `config` names: through `store` where it is open here, or
+/// else beside whoever settles into it.
+///
+/// # Errors
+/// If it can't be opened.
+pub(crate) fn tables(config: &Config, store: Option<&Store>) -> Result<Arc<dyn store::Tables>> {
+    match (&config.store, store) {
+        (url::Store::Sqlite(_), Some(Store::Sqlite(store))) => Ok(store.clone()),
+        (url::Store::Sqlite(options), _) => {
+            let reader = block_in_place(|| store_sqlite::ReadOnly::open(&options.path))?;
+            Ok(Arc::new(reader))
+        }
+        (url::Store::Postgres(options), _) => Ok(Arc::new(store_postgres::Tables::new(options)?)),
+    }
+}
+
 /// The directory of the journal, for looking at it from outside.
 ///
 /// # Errors
 /// If the buffer is none that can be looked at, or is not there.
 pub(crate) fn journal_dir(buffer: &url::Buffer) -> Result<&Path> {
+    if let url::Buffer::Sqs(_) = buffer {
+        let problem = "SQS shows nothing without handing it out, and keeps no checksums of ours; \
+                       `forebay buffer stat` counts, and `forebay config check` looks at how it is \
+                       kept";
+        bail!(config::Error(problem.to_owned()));
+    }
     let url::Buffer::Journal(options) = buffer else {
         let problem = "a memory: buffer lives and dies with its process; only a journal: can be \
                        looked at from outside";

@@ -44,7 +44,21 @@ pub(crate) async fn pending(
                 }
             }
         }
-        journal @ (url::Buffer::Journal(_) | url::Buffer::Memory(_)) => block_in_place(|| {
+        url::Buffer::Kafka(options) => {
+            let mut from = 0;
+            loop {
+                let page = buffer_kafka::inspect::events(options, from, PAGE_EVENTS).await?;
+                let Some(last) = page.last() else { return Ok(()) };
+                from = last.seq + 1;
+                for held in page {
+                    let buffer_kafka::inspect::Held { seq, accepted_at_ms, event } = held;
+                    if !each(Held { seq, accepted_at_ms, event }) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        journal => block_in_place(|| {
             let dir = open::journal_dir(journal)?;
             buffer_journal::inspect::events(dir, |seq, accepted_at_ms, done, event| {
                 done || each(Held { seq, accepted_at_ms, event: event.clone() })
@@ -61,6 +75,8 @@ pub(crate) async fn pending(
 pub(crate) async fn dead(buffer: &url::Buffer) -> Result<Vec<DeadLetter>> {
     match buffer {
         url::Buffer::Redis(options) => Ok(buffer_redis::inspect::dead(options).await?),
+        url::Buffer::Kafka(options) => Ok(buffer_kafka::inspect::dead(options).await?),
+        url::Buffer::Sqs(options) => Ok(buffer_sqs::inspect::dead(options).await?),
         journal => {
             block_in_place(|| Ok(buffer_journal::inspect::dead(open::journal_dir(journal)?)?))
         }

@@ -83,6 +83,11 @@ impl Pipeline {
         &self.buffer
     }
 
+    /// Where payments are settled.
+    pub(crate) fn store(&self) -> &open::Store {
+        &self.store
+    }
+
     /// Whether the buffer goes on holding what is left when this process ends. A shared one does,
     /// durable or not.
     pub(crate) fn keeps(&self) -> bool {

@@ -3,8 +3,12 @@
 //! `journal:PATH?key=value&…`. The path is taken as it is written, up to the first `?`.
 //! `redis://[user[:password]@]host[:port][/db]?list=NAME` or `?stream=NAME`, and
 //! `redis-cluster://host:port,host:port?…`; with a trailing `s` (`rediss:`) over TLS.
+//! `kafka://host:port,host:port/TOPIC?group=NAME`.
+//! `sqs://HOST/ACCOUNT/QUEUE?region=…`, and `sqs+http:` for a local server.
 
+mod kafka;
 mod redis;
+mod sqs;
 
 use std::path::PathBuf;
 
@@ -15,9 +19,9 @@ use crate::config::Error;
 /// One mebibyte, in bytes.
 const MIB: u64 = 1 << 20;
 /// Backends that are planned and not built in.
-const LATER: [&str; 3] = ["kafka", "sqs", "mysql"];
+const LATER: [&str; 1] = ["mysql"];
 /// What is built in, as a clause.
-const BUFFERS: &str = "journal:, redis:, redis-cluster: and memory: are";
+const BUFFERS: &str = "journal:, redis:, redis-cluster:, kafka:, sqs: and memory: are";
 const STORES: &str = "sqlite: and postgres: are";
 
 /// Which buffer.
@@ -26,6 +30,8 @@ pub(crate) enum Buffer {
     Journal(buffer_journal::Options),
     Memory(memory::Options),
     Redis(Box<buffer_redis::Options>),
+    Kafka(Box<buffer_kafka::Options>),
+    Sqs(Box<buffer_sqs::Options>),
 }
 
 /// Which store.
@@ -55,13 +61,15 @@ impl Buffer {
             "redis" | "rediss" | "redis-cluster" | "rediss-cluster" => {
                 redis::options(&parts).map(|options| Self::Redis(Box::new(options)))
             }
+            "kafka" => kafka::options(&parts).map(|options| Self::Kafka(Box::new(options))),
+            "sqs" | "sqs+http" => sqs::options(&parts).map(|options| Self::Sqs(Box::new(options))),
             other => Err(unknown("buffer", other, BUFFERS)),
         }
     }
 
     /// Whether several processes may settle from it at once.
     pub(crate) fn shared(&self) -> bool {
-        matches!(self, Self::Redis(_))
+        matches!(self, Self::Redis(_) | Self::Kafka(_) | Self::Sqs(_))
     }
 
     /// How long its leases last, in milliseconds.
@@ -70,6 +78,8 @@ impl Buffer {
             Self::Journal(options) => options.lease_ms,
             Self::Memory(options) => options.lease_ms,
             Self::Redis(options) => options.lease_ms,
+            Self::Kafka(options) => options.lease_ms,
+            Self::Sqs(options) => options.visibility_ms,
         };
         u64::try_from(lease_ms).expect("a URL holds no negative lease")
     }
@@ -161,8 +171,26 @@ impl Parts<'_> {
     }
 }
 
-/// The URL with its password hidden: `redis://user:***@host/0`.
+/// The URL with its secrets hidden: `redis://user:***@host/0`, `kafka://host/t?sasl.password=***`.
 pub(crate) fn redacted(url: &str) -> String {
+    let (place, query) = url.split_once('?').unwrap_or((url, ""));
+    let place = without_password(place);
+    if query.is_empty() {
+        return if url.ends_with('?') { format!("{place}?") } else { place };
+    }
+    let hidden = |pair: &str| match pair.split_once('=') {
+        Some((name, _)) if is_secret(name) => format!("{name}=***"),
+        _ => pair.to_owned(),
+    };
+    format!("{place}?{}", query.split('&').map(hidden).collect::<Vec<_>>().join("&"))
+}
+
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["password", "secret", "token", "jaas", "key.pem"].iter().any(|word| name.contains(word))
+}
+
+fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let (authority, path) = match rest.find(['/', '?']) {
         Some(at) => rest.split_at(at),
@@ -253,13 +281,10 @@ mod tests {
 
     #[test]
     fn a_backend_that_is_not_built_in_says_which_are() {
-        let expect = "buffer: kafka: is not built into this version yet; \
-                      journal:, redis:, redis-cluster: and memory: are";
-        refused(Buffer::parse("kafka://127.0.0.1/t"), expect);
         let expect = "store: mysql: is not built into this version yet; sqlite: and postgres: are";
         refused(Store::parse("mysql://u:p@h/db"), expect);
         let expect = "buffer: there is no backend jurnal: ; \
-                      journal:, redis:, redis-cluster: and memory: are built in";
+                      journal:, redis:, redis-cluster:, kafka:, sqs: and memory: are built in";
         refused(Buffer::parse("jurnal:x"), expect);
         let expect = "store: \"data.db\" names no backend; sqlite: and postgres: are built in";
         refused(Store::parse("data.db"), expect);

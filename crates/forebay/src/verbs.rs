@@ -18,6 +18,27 @@ use crate::config::{Config, Error, Flags, Settings, conventional};
 /// # Errors
 /// If the configuration can't be used.
 fn configured(flags: &Flags) -> Result<(Settings, Config), Error> {
+    match &flags.table {
+        None => read(flags),
+        Some(_) => {
+            Err(Error("--table goes with buffer, dead and monitor; leave it out".to_owned()))
+        }
+    }
+}
+
+/// The same, for verbs that look at one buffer: that of `--table`, or else the payments'.
+///
+/// # Errors
+/// If the configuration can't be used, or has no such table.
+fn configured_buffer(flags: &Flags) -> Result<Config, Error> {
+    let (_, config) = read(flags)?;
+    match &flags.table {
+        None => Ok(config),
+        Some(name) => config.of_table(name),
+    }
+}
+
+fn read(flags: &Flags) -> Result<(Settings, Config), Error> {
     let settings = Settings::read(flags, variables()?)?;
     let config = Config::resolve(&settings)?;
     Ok((settings, config))

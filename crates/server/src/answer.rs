@@ -14,12 +14,15 @@ const RETRY_AFTER_S: u64 = 5;
 /// The whole body of a 202 for one event, which is most answers.
 const ONE_ACCEPTED: &str = r#"{"accepted":1,"rejected":0,"errors":[],"errors_truncated":false}"#;
 
+/// The head's field that says where a row was known from: `buffer`, `cache` or `store`.
+const SOURCE: &str = "x-forebay-source";
+
 /// Why a request was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Fault {
     /// The field at fault, or `event` for the whole of it; none when no event is to blame.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) field: Option<&'static str>,
+    pub(crate) field: Option<Cow<'static, str>>,
     /// What is wrong and what to do.
     pub(crate) problem: Cow<'static, str>,
 }
@@ -43,11 +46,11 @@ impl Refusal {
     /// 400, 413: `field` of the event is at fault.
     pub(crate) fn of_field(
         status: StatusCode,
-        field: &'static str,
+        field: impl Into<Cow<'static, str>>,
         problem: impl Into<Cow<'static, str>>,
     ) -> Self {
         let mut refusal = Self::new(status, problem);
-        refusal.fault.field = Some(field);
+        refusal.fault.field = Some(field.into());
         refusal
     }
 
@@ -86,6 +89,11 @@ impl Refusal {
         let mut refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, problem);
         refusal.retry_after_s = Some(retry_after_s.max(1));
         refusal
+    }
+
+    /// 404: `problem` says what is not there.
+    pub(crate) fn absent(problem: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, problem)
     }
 
     /// 503: `problem` passes, and what to do is to try again.
@@ -151,6 +159,13 @@ pub(crate) fn connections_full() -> String {
          retry-after: 1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     )
+}
+
+/// 200 with a row, and in the head where it was known from.
+pub(crate) fn row(row: Bytes, source: &'static str) -> Response<Body> {
+    let mut response = json(StatusCode::OK, row);
+    response.headers_mut().insert(SOURCE, HeaderValue::from_static(source));
+    response
 }
 
 /// An answer with JSON that is already written.

@@ -2,8 +2,6 @@
 //! [`crate::stream`].
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _};
 use axum::extract::State;
@@ -11,10 +9,10 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, Request, Response, StatusCode};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
-use model::{Class, Classify as _, Event, Payment};
 use tokio::time::timeout;
 
 use crate::answer::{self, Refusal};
+use crate::door::Door;
 use crate::meters::Path;
 use crate::service::Shared;
 use crate::stream;
@@ -24,7 +22,7 @@ pub(crate) async fn events(
     State(shared): State<Arc<Shared>>,
     request: Request<Body>,
 ) -> Response<Body> {
-    let response = take(&shared, request).await;
+    let response = take(&shared, &shared.events, request).await;
     shared.meters.answered(Path::Events, response.status());
     response
 }
@@ -42,30 +40,43 @@ pub(crate) async fn nothing(
     response
 }
 
-async fn take(shared: &Shared, request: Request<Body>) -> Response<Body> {
-    if !shared.readiness.is_ready() {
-        let problem = "events are not taken just now, see /ready; try again later";
-        return Refusal::unavailable(problem).closing().into_response();
+/// Takes one event, or a stream of them, in at `door`.
+pub(crate) async fn take(shared: &Shared, door: &Door, request: Request<Body>) -> Response<Body> {
+    if let Some(refusal) = not_ready(shared) {
+        return refusal.into_response();
     }
     match Media::of(request.headers()) {
-        Ok(Media::One) => match one(shared, request.into_body()).await {
+        Ok(Media::One) => match one(shared, door, request.into_body(), None).await {
             Ok(()) => answer::one_accepted(),
             Err(refusal) => refusal.into_response(),
         },
-        Ok(Media::Lines) => stream::take(shared, request.into_body()).await,
+        Ok(Media::Lines) => stream::take(shared, door, request.into_body()).await,
         Err(refusal) => refusal.closing().into_response(),
     }
 }
 
-async fn one(shared: &Shared, body: Body) -> Result<(), Refusal> {
+/// The refusal of a process that takes nothing just now.
+pub(crate) fn not_ready(shared: &Shared) -> Option<Refusal> {
+    let problem = "events are not taken just now, see /ready; try again later";
+    (!shared.readiness.is_ready()).then(|| Refusal::unavailable(problem).closing())
+}
+
+/// Takes one event; `key` is the one in the path, where there is one.
+pub(crate) async fn one(
+    shared: &Shared,
+    door: &Door,
+    body: Body,
+    key: Option<&str>,
+) -> Result<(), Refusal> {
     let json = whole(shared, body).await?;
-    let event = Payment::to_event(&json, shared.clock.now_ms()).map_err(|reject| {
-        shared.meters.rejected.increment(1);
-        Refusal::of_field(StatusCode::BAD_REQUEST, reject.field, reject.problem)
+    let event = door.read(&json, key, shared.clock.now_ms()).map_err(|bad| {
+        door.taken.rejected.increment(1);
+        Refusal::of_field(StatusCode::BAD_REQUEST, bad.field, bad.problem)
     })?;
     let events = std::slice::from_ref(&event);
-    shared.offer(events).await.map_err(|error| shared.refuse(error, 1))?;
-    shared.meters.accepted.increment(1);
+    let offered = door.offer(events, shared.options.offer_timeout).await;
+    offered.map_err(|error| door.refuse(&shared.readiness, error, 1))?;
+    door.taken.accepted.increment(1);
     Ok(())
 }
 
@@ -95,67 +106,9 @@ async fn whole(shared: &Shared, body: Body) -> Result<Bytes, Refusal> {
     timeout(shared.options.body_idle_timeout, read).await.map_err(|_| Refusal::stalled())?
 }
 
-/// Why an offer was not taken.
-pub(crate) enum NotTaken {
-    /// The buffer said so.
-    Buffer(buffer::Error),
-    /// The buffer said nothing within [`crate::Options::offer_timeout`].
-    Silent(Duration),
-}
-
-impl Shared {
-    /// Offers `events`, and waits a bounded time for the buffer to say that it has them.
-    pub(crate) async fn offer(&self, events: &[Event]) -> Result<(), NotTaken> {
-        let wait = self.options.offer_timeout;
-        match timeout(wait, self.buffer.offer(events)).await {
-            Ok(Ok(())) => {
-                // Loaded before it is stored: the line stays shared among the processors.
-                if self.unreachable.load(Ordering::Relaxed) {
-                    self.unreachable.store(false, Ordering::Relaxed);
-                    tracing::info!("the buffer takes events again");
-                }
-                Ok(())
-            }
-            Ok(Err(error)) => Err(NotTaken::Buffer(error)),
-            Err(_elapsed) => Err(NotTaken::Silent(wait)),
-        }
-    }
-
-    /// The answer to `events` good events that were not taken. What the buffer said goes to the
-    /// log: it may name paths and hosts, which are none of the client's business.
-    pub(crate) fn refuse(&self, not_taken: NotTaken, events: usize) -> Refusal {
-        let events = events as u64;
-        let error = match not_taken {
-            NotTaken::Buffer(buffer::Error::Full { retry_after, .. }) => {
-                self.meters.refused_full.increment(events);
-                let begun = u64::from(retry_after.subsec_nanos() > 0);
-                return Refusal::full(retry_after.as_secs().saturating_add(begun));
-            }
-            NotTaken::Buffer(error) if error.class() == Class::Rejected => {
-                self.meters.rejected.increment(events);
-                let problem = "the event is larger than the buffer takes; send a smaller one";
-                return Refusal::of_field(StatusCode::PAYLOAD_TOO_LARGE, "event", problem);
-            }
-            NotTaken::Buffer(error) => error,
-            NotTaken::Silent(wait) => {
-                buffer::Error::Unavailable(format!("no answer within {wait:?}"))
-            }
-        };
-        self.meters.refused_unavailable.increment(events);
-        if error.class() == Class::Fatal {
-            if self.readiness.block("buffer", "takes no more events; see the log") {
-                tracing::error!(%error, "no more events are taken");
-            }
-        } else if !self.unreachable.swap(true, Ordering::Relaxed) {
-            tracing::warn!(%error, "events are refused until the buffer can be reached");
-        }
-        Refusal::unavailable("the buffer can't take events now; try again later")
-    }
-}
-
 /// What a body holds.
 #[derive(Debug, PartialEq, Eq)]
-enum Media {
+pub(crate) enum Media {
     /// One event.
     One,
     /// One event on each line.
@@ -163,7 +116,7 @@ enum Media {
 }
 
 impl Media {
-    fn of(head: &HeaderMap) -> Result<Self, Refusal> {
+    pub(crate) fn of(head: &HeaderMap) -> Result<Self, Refusal> {
         const RIGHT: &str = "Content-Type must be application/json for one event, or \
                              application/x-ndjson (or application/jsonl) for one event on each line, in UTF-8";
         if head.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {

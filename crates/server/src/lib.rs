@@ -3,11 +3,14 @@
 //! | route | what it does |
 //! |---|---|
 //! | `POST /v1/events` | one JSON event, or a stream of them as NDJSON, into the buffer |
+//! | `POST /v1/tables/{name}` | one row of a table, or a stream of them, into its buffer |
+//! | `PUT /v1/tables/{name}/{key}` | one row; the key's columns may be left out of it |
+//! | `GET /v1/tables/{name}/{key}` | the row, at once: out of the buffer, the cache or the store |
 //! | `GET /ping` | `pong`: the process answers |
 //! | `GET /ready` | 200 when it takes events, else 503 with the reasons |
 //! | `GET /metrics` | Prometheus text |
 //!
-//! Answers of `POST /v1/events` (every answer that is not 202 has `error.problem`)
+//! Answers of whatever takes events and rows (every answer that is not 202 has `error.problem`)
 //!
 //! | status | when |
 //! |---|---|
@@ -19,9 +22,12 @@
 //! | 429 | the buffer is full: `Retry-After` says when to come back |
 //! | 503 | the buffer can't be used, or this process starts or stops: `Retry-After` as well |
 //!
+//! `GET /v1/tables/…` answers 200 with the row and `x-forebay-source` (`buffer`, `cache`, `store`),
+//! 400 when it is no key, 404 when there is no row, 503 when the store can't be asked.
+//!
 //! A stream that ends in 400, 408, 413, 429 or 503 says `resume_at_line`: from that line on nothing
 //! is known to be accepted, and every line before it is counted. Sending lines again is always
-//! right, because effects are deduped by `tx_id` where they are applied.
+//! right, because effects are deduped by `tx_id`, and rows by key and version, where they are applied.
 //!
 //! Invariants
 //! - A 202 is sent only after [`buffer::Buffer::offer`] returned for everything it counts.
@@ -35,6 +41,7 @@
 
 mod answer;
 mod connections;
+mod door;
 mod error;
 mod ingest;
 mod lines;
@@ -45,6 +52,7 @@ mod probes;
 mod readiness;
 mod service;
 mod stream;
+mod tables;
 mod tally;
 pub mod telemetry;
 

@@ -11,6 +11,8 @@ use metrics::{Counter, counter};
 pub(crate) enum Path {
     /// `/v1/events`
     Events,
+    /// `/v1/tables`, whatever the table and the key.
+    Tables,
     /// `/ping`
     Ping,
     /// `/ready`
@@ -21,7 +23,7 @@ pub(crate) enum Path {
     Other,
 }
 
-const PATHS: [&str; 5] = ["/v1/events", "/ping", "/ready", "/metrics", "other"];
+const PATHS: [&str; 6] = ["/v1/events", "/v1/tables", "/ping", "/ready", "/metrics", "other"];
 const STATUSES: [u16; 10] = [200, 202, 400, 404, 405, 408, 413, 415, 429, 503];
 
 /// What a fresh server shows at zero: the answers that are to be expected.
@@ -36,6 +38,10 @@ const EXPECTED: [(Path, &[u16]); 5] = [
 /// Handles of the counters that requests move.
 pub(crate) struct Meters {
     requests: [[OnceLock<Counter>; STATUSES.len()]; PATHS.len()],
+}
+
+/// Handles of the counters of one way in.
+pub(crate) struct Taken {
     /// Events that are durable.
     pub(crate) accepted: Counter,
     /// Events that were bad.
@@ -46,16 +52,36 @@ pub(crate) struct Meters {
     pub(crate) refused_unavailable: Counter,
 }
 
-impl Meters {
-    /// Registers all of them with the recorder of this process, at zero.
-    pub(crate) fn new() -> Self {
-        let meters = Self {
-            requests: Default::default(),
+impl Taken {
+    /// Those of payments, at zero.
+    pub(crate) fn payments() -> Self {
+        Self {
             accepted: counter!("accepted_total"),
             rejected: counter!("rejected_total"),
             refused_full: counter!("refused_total", "reason" => "full"),
             refused_unavailable: counter!("refused_total", "reason" => "unavailable"),
+        }
+    }
+
+    /// Those of a table's rows, at zero.
+    pub(crate) fn rows(table: &str) -> Self {
+        let table = || table.to_owned();
+        let taken = Self {
+            accepted: counter!("accepted_total", "table" => table()),
+            rejected: counter!("rejected_total", "table" => table()),
+            refused_full: counter!("refused_total", "reason" => "full", "table" => table()),
+            refused_unavailable: counter!("refused_total", "reason" => "unavailable", "table" => table()),
         };
+        taken.accepted.increment(0);
+        taken.rejected.increment(0);
+        taken
+    }
+}
+
+impl Meters {
+    /// Registers all of them with the recorder of this process, at zero.
+    pub(crate) fn new() -> Self {
+        let meters = Self { requests: Default::default() };
         for (path, statuses) in EXPECTED {
             for &status in statuses {
                 if let Some(counter) = meters.cell(path, status) {

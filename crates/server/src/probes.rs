@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Response, StatusCode};
+use buffer::{Buffer, Depth};
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -41,16 +42,23 @@ pub(crate) async fn ready(State(shared): State<Arc<Shared>>) -> Response<Body> {
 
 /// Everything recorded, and the depth of the buffer as of now.
 pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Response<Body> {
-    let depth = tokio::time::timeout(shared.options.offer_timeout, shared.buffer.depth()).await;
-    let depth = match depth {
+    let buffer = &*shared.events.buffer;
+    telemetry::show(buffer.kind().name, depth(&shared, buffer).await, shared.clock.now_ms());
+    for (name, table) in &shared.tables {
+        let depth = depth(&shared, &*table.door.buffer).await;
+        telemetry::show(format!("table:{name}"), depth, shared.clock.now_ms());
+    }
+    shared.meters.answered(Path::Metrics, StatusCode::OK);
+    answer::typed(StatusCode::OK, telemetry::CONTENT_TYPE, shared.telemetry.render().into())
+}
+
+async fn depth(shared: &Shared, buffer: &dyn Buffer) -> Option<Depth> {
+    match tokio::time::timeout(shared.options.offer_timeout, buffer.depth()).await {
         Ok(Ok(depth)) => Some(depth),
         Ok(Err(error)) => {
             tracing::debug!(%error, "the buffer's depth can't be read");
             None
         }
         Err(_elapsed) => None,
-    };
-    telemetry::show(shared.buffer.kind().name, depth, shared.clock.now_ms());
-    shared.meters.answered(Path::Metrics, StatusCode::OK);
-    answer::typed(StatusCode::OK, telemetry::CONTENT_TYPE, shared.telemetry.render().into())
+    }
 }

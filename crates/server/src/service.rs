@@ -1,7 +1,7 @@
 //! The server, its parts put together.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use axum::Router;
 use axum::body::Body;
@@ -10,17 +10,23 @@ use axum::http::{Response, StatusCode};
 use axum::routing::{get, post};
 use buffer::Buffer;
 use model::clock::Clock;
+use table::Front;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::connections::Connections;
+use crate::door::Door;
 use crate::meters::{Meters, Path};
-use crate::{Error, Options, Readiness, Telemetry, answer, ingest, probes};
+use crate::tables::Table;
+use crate::{Error, Options, Readiness, Telemetry, answer, ingest, probes, tables};
 
 /// What every request sees.
 pub(crate) struct Shared {
-    pub(crate) buffer: Arc<dyn Buffer>,
+    /// Where payments come in.
+    pub(crate) events: Door,
+    /// By name.
+    pub(crate) tables: HashMap<String, Table>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) telemetry: Telemetry,
     pub(crate) readiness: Readiness,
@@ -28,8 +34,6 @@ pub(crate) struct Shared {
     pub(crate) meters: Meters,
     /// One permit for each stream that is being read.
     pub(crate) streams: Semaphore,
-    /// The buffer could not be reached when it was last tried: said once in the log, not each time.
-    pub(crate) unreachable: AtomicBool,
 }
 
 /// A server that is not running yet.
@@ -84,16 +88,28 @@ impl Service {
         let connections = Connections::new(options.connections_max);
         let streams = Semaphore::new(options.streams_max.min(Semaphore::MAX_PERMITS));
         let shared = Shared {
-            buffer,
+            events: Door::payments(buffer),
+            tables: HashMap::new(),
             clock,
             telemetry,
             readiness,
             options,
             meters: Meters::new(),
             streams,
-            unreachable: AtomicBool::new(false),
         };
         Self { shared: Arc::new(shared), connections, events: Events::Accepted }
+    }
+
+    /// The same server, with these tables to be written behind and read.
+    ///
+    /// # Panics
+    /// If it was given away already, to a router.
+    #[must_use]
+    pub fn with_tables(mut self, fronts: impl IntoIterator<Item = Front>) -> Self {
+        let shared = Arc::get_mut(&mut self.shared).expect("it is not running yet");
+        let named = |front: Front| (front.definition().name.clone(), Table::new(front));
+        shared.tables = fronts.into_iter().map(named).collect();
+        self
     }
 
     /// The same server, except that it answers 202 to every event and does nothing with it: the
@@ -104,7 +120,7 @@ impl Service {
         self
     }
 
-    /// The same server without the route that takes events: health and metrics of a process that
+    /// The same server without the routes that take events and rows: health and metrics of a process that
     /// only settles.
     #[must_use]
     pub fn without_events(mut self) -> Self {
@@ -129,6 +145,20 @@ impl Service {
             let events = events.fallback(not_allowed(Path::Events, "POST"));
             Router::new().route("/v1/events", events)
         });
+        let routes = match self.events {
+            Events::Accepted if !self.shared.tables.is_empty() => routes
+                .route(
+                    "/v1/tables/{name}",
+                    post(tables::rows).fallback(not_allowed(Path::Tables, "POST")),
+                )
+                .route(
+                    "/v1/tables/{name}/{key}",
+                    get(tables::read)
+                        .put(tables::put)
+                        .fallback(not_allowed(Path::Tables, "GET, HEAD, PUT")),
+                ),
+            _ => routes,
+        };
         routes
             .route("/ping", get(probes::ping).fallback(not_allowed(Path::Ping, "GET, HEAD")))
             .route("/ready", get(probes::ready).fallback(not_allowed(Path::Ready, "GET, HEAD")))

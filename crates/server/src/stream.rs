@@ -8,22 +8,22 @@ use axum::body::{Body, BodyDataStream, HttpBody as _};
 use axum::http::Response;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use model::{Event, Payment};
+use model::Event;
 use tokio::time::{Instant, timeout};
 
 use crate::answer::Refusal;
-use crate::ingest::NotTaken;
+use crate::door::{Bad, Door, NotTaken};
 use crate::lines::{Line, Lines};
 use crate::service::Shared;
 use crate::tally::{LineError, Tally};
 
 /// Takes all lines of `body`.
-pub(crate) async fn take(shared: &Shared, body: Body) -> Response<Body> {
+pub(crate) async fn take(shared: &Shared, door: &Door, body: Body) -> Response<Body> {
     let Ok(_permit) = shared.streams.try_acquire() else {
         let problem = "too many streams at once; try again later";
         return Refusal::unavailable(problem).closing().into_response();
     };
-    let mut intake = Intake::new(shared);
+    let mut intake = Intake::new(shared, door);
     match intake.run(body).await {
         Ok(()) => intake.tally.finish(),
         Err(refusal) => intake.give_up(&refusal.closing()),
@@ -33,6 +33,7 @@ pub(crate) async fn take(shared: &Shared, body: Body) -> Response<Body> {
 /// One stream on its way in.
 struct Intake<'a> {
     shared: &'a Shared,
+    door: &'a Door,
     lines: Lines,
     batch: Batch,
     /// What is settled about the lines before the batch.
@@ -60,9 +61,10 @@ enum Next {
 }
 
 impl<'a> Intake<'a> {
-    fn new(shared: &'a Shared) -> Self {
+    fn new(shared: &'a Shared, door: &'a Door) -> Self {
         Self {
             shared,
+            door,
             lines: Lines::new(shared.options.event_bytes_max),
             batch: Batch::default(),
             tally: Tally::new(shared.options.errors_listed_max),
@@ -133,17 +135,17 @@ impl<'a> Intake<'a> {
         let Some(json) = line.bytes else {
             let bytes_max = self.shared.options.event_bytes_max;
             let problem = format!("is more than {bytes_max} bytes; send a smaller event");
-            self.batch.errors.push(LineError { line: line.number, field: "event", problem });
+            let field = "event".into();
+            self.batch.errors.push(LineError { line: line.number, field, problem });
             return;
         };
-        match Payment::to_event(&json, self.shared.clock.now_ms()) {
+        match self.door.read(&json, None, self.shared.clock.now_ms()) {
             Ok(event) => {
                 self.batch.bytes += event.as_bytes().len();
                 self.batch.events.push(event);
                 self.batch.numbers.push(line.number);
             }
-            Err(reject) => {
-                let (field, problem) = (reject.field, reject.problem);
+            Err(Bad { field, problem }) => {
                 self.batch.errors.push(LineError { line: line.number, field, problem });
             }
         }
@@ -156,9 +158,10 @@ impl<'a> Intake<'a> {
         let mut piece = self.batch.events.len();
         while offered < self.batch.events.len() {
             let end = self.batch.events.len().min(offered + piece);
-            match self.shared.offer(&self.batch.events[offered..end]).await {
+            let wait = self.shared.options.offer_timeout;
+            match self.door.offer(&self.batch.events[offered..end], wait).await {
                 Ok(()) => {
-                    self.shared.meters.accepted.increment((end - offered) as u64);
+                    self.door.taken.accepted.increment((end - offered) as u64);
                     self.tally.accept(end - offered);
                     offered = end;
                 }
@@ -166,13 +169,13 @@ impl<'a> Intake<'a> {
                 Err(NotTaken::Buffer(buffer::Error::TooMany { .. })) => {
                     let line = self.batch.numbers[offered];
                     let problem = "is larger than the buffer takes; send a smaller event".into();
-                    self.batch.errors.push(LineError { line, field: "event", problem });
+                    self.batch.errors.push(LineError { line, field: "event".into(), problem });
                     offered += 1;
                 }
                 Err(not_taken) => {
                     let left = self.batch.events.len() - offered;
                     self.batch.numbers.drain(..offered);
-                    return Err(self.shared.refuse(not_taken, left));
+                    return Err(self.door.refuse(&self.shared.readiness, not_taken, left));
                 }
             }
         }
@@ -187,7 +190,7 @@ impl<'a> Intake<'a> {
         // Only lines that were too large for the buffer are out of order.
         errors.sort_by_key(|error| error.line);
         for error in errors.into_iter().take_while(|error| error.line < end) {
-            self.shared.meters.rejected.increment(1);
+            self.door.taken.rejected.increment(1);
             self.tally.reject(error);
         }
     }

@@ -3,6 +3,8 @@
 //! Invariant: `accepted`, `rejected` and the blank lines together are all lines before
 //! `resume_at_line`, or all lines when there is none.
 
+use std::borrow::Cow;
+
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
 use serde::Serialize;
@@ -15,7 +17,7 @@ pub(crate) struct LineError {
     /// From 1; blank lines count.
     pub(crate) line: u64,
     /// The field at fault, or `event` for the whole line.
-    pub(crate) field: &'static str,
+    pub(crate) field: Cow<'static, str>,
     /// What is wrong and what would be right.
     pub(crate) problem: String,
 }

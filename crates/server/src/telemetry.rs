@@ -10,7 +10,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use buffer::Depth;
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    SharedString, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -107,7 +109,8 @@ pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8"
 
 /// Shows `depth` of the buffer called `name` as of `now_ms`. Without a depth the gauges read NaN:
 /// an old value would be taken for a true one.
-pub(crate) fn show(name: &'static str, depth: Option<Depth>, now_ms: i64) {
+pub(crate) fn show(name: impl Into<SharedString>, depth: Option<Depth>, now_ms: i64) {
+    let name = name.into();
     let oldest = depth.and_then(|depth| depth.oldest_accepted_ms);
     let age_ms = oldest.map_or(0, |oldest_ms| now_ms.saturating_sub(oldest_ms).max(0));
     let values = depth.map_or([f64::NAN; GAUGES.len()], |depth| {
@@ -120,7 +123,7 @@ pub(crate) fn show(name: &'static str, depth: Option<Depth>, now_ms: i64) {
         ]
     });
     for ((gauge, _), value) in GAUGES.into_iter().zip(values) {
-        gauge!(gauge, "buffer" => name).set(value);
+        gauge!(gauge, "buffer" => name.clone()).set(value);
     }
 }
 

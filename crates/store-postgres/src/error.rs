@@ -42,7 +42,8 @@ pub(crate) fn classify(error: &tokio_postgres::Error, stage: Stage) -> Error {
         _ if matches!(code, "XX001" | "XX002") => {
             Error::Fatal(format!("{said}; restore the database from a backup"))
         }
-        "22" | "23" | "54" | "P0" if stage == Stage::Write => Error::Rejected(said),
+        // 21: two rows of a batch that the server takes for one (by a collation of its own).
+        "21" | "22" | "23" | "44" | "54" | "P0" if stage == Stage::Write => Error::Rejected(said),
         "28" | "3D" | "3F" | "42" | "0A" if stage == Stage::Open => {
             Error::Fatal(format!("{said}; {}", remedy(code)))
         }

@@ -4,6 +4,7 @@
 //!  settle ─────────────────► pool ──► BEGIN, binary COPY, COMMIT   (one transaction a batch)
 //!  histories, is_empty ────► pool ──► one query, so one snapshot
 //!  complete ───────────────► pool ──► INSERT
+//!  tables of others ───────► pool of their own ──► INSERT … ON CONFLICT, SELECT
 //!  claim (advisory lock) ──► a connection of its own, probed and made anew when it breaks
 //! ```
 //!
@@ -16,7 +17,8 @@
 //! - A store opened for exclusive use holds an advisory lock, and every batch checks in its own
 //!   transaction that no other process settled in between: what this process knows of cards would
 //!   be out of date.
-//! - Nothing outside the schema is read or written but PostgreSQL's catalogs.
+//! - Nothing outside the schema is read or written but PostgreSQL's catalogs, and the tables that
+//!   somebody names as the targets of [`Tables`].
 //! - No password, and no text of a row, is in any error or log.
 //!
 //! What it deliberately does not do: it retries nothing (the engine does), it goes through no pooler
@@ -39,6 +41,7 @@ mod payments;
 mod schema;
 mod session;
 mod store;
+mod tables;
 mod time;
 mod tls;
 
@@ -47,3 +50,4 @@ pub use key::same_key;
 pub use migrations::{Migrated, migrate};
 pub use options::{Options, SslMode};
 pub use store::Store;
+pub use tables::Tables;

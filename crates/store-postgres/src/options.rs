@@ -81,6 +81,8 @@ pub struct Options {
 pub(crate) enum Role {
     /// Settling and looking up.
     Work,
+    /// Writing and reading tables of others.
+    Tables,
     /// Changing the schema.
     Migrate,
     /// Reading from outside.
@@ -180,10 +182,12 @@ impl Options {
     /// The server's settings for a session, whatever the role or the database has by default.
     fn session(&self, role: Role) -> String {
         // Names are always qualified by schema; a type or an operator of somebody else's is never
-        // meant. A server that waits for the bytes of a COPY sees neither a timeout nor that its
-        // client is gone, so it has to probe the link as well.
+        // meant, but by the triggers of tables that are theirs. A server that waits for the bytes of
+        // a COPY sees neither a timeout nor that its client is gone, so it has to probe the link as
+        // well.
+        let path = if role == Role::Tables { "" } else { "-c search_path=pg_catalog " };
         let mut settings = format!(
-            "-c search_path=pg_catalog -c timezone=UTC -c synchronous_commit=on \
+            "{path}-c timezone=UTC -c synchronous_commit=on \
              -c tcp_keepalives_idle={} -c tcp_keepalives_interval={} \
              -c tcp_keepalives_count={KEEPALIVE_PROBES}",
             KEEPALIVE_IDLE.as_secs(),
@@ -196,6 +200,11 @@ impl Options {
             Role::Work => format!(
                 " -c statement_timeout={ms} -c idle_in_transaction_session_timeout={ms} \
                  -c default_transaction_read_only=off -c enable_seqscan=off -c jit=off"
+            ),
+            // Other people's triggers may do what they like.
+            Role::Tables => format!(
+                " -c statement_timeout={ms} -c idle_in_transaction_session_timeout={ms} \
+                 -c default_transaction_read_only=off"
             ),
             // A migration may rewrite a big table; what it waits for is bounded all the same.
             Role::Migrate => format!(

@@ -26,10 +26,10 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// Connects to nothing yet.
-    pub(crate) fn new(options: &Options, tls: tls::Connector) -> Result<Self, Error> {
+    pub(crate) fn new(options: &Options, role: Role, tls: tls::Connector) -> Result<Self, Error> {
         let recycling_method = RecyclingMethod::Fast;
         let manager = Manager::from_config(
-            options.config(Role::Work),
+            options.config(role),
             tls.clone(),
             ManagerConfig { recycling_method },
         );

@@ -11,6 +11,7 @@ use store::{Completion, Completions, Error, History, Payments, Row, Settlement};
 use tokio::sync::{RwLock, RwLockReadGuard};
 
 use crate::claim::Claim;
+use crate::options::Role;
 use crate::session::Pool;
 use crate::{Options, completions, history, migrations, payments, tls};
 
@@ -53,7 +54,7 @@ impl Store {
         }
         let claim = Claim::take(options, &schema, tls.clone()).await?;
         Ok(Self {
-            pool: Pool::new(options, tls)?,
+            pool: Pool::new(options, Role::Work, tls)?,
             clock,
             claim,
             closed: RwLock::new(false),

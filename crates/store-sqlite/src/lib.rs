@@ -4,7 +4,7 @@
 //!  settle, complete ──► queue ──► writer thread ──► WAL ──► database file
 //!                      (bounded)  one connection     ▲
 //!                                 group commit       └── checkpointer thread
-//!  histories, is_empty ─────────► reader connection
+//!  histories, is_empty, tables ──► reader connection
 //! ```
 //!
 //! Invariants
@@ -27,9 +27,11 @@ pub mod inspect;
 mod migrations;
 mod options;
 mod store;
+mod tables;
 mod transaction;
 mod wal;
 mod writer;
 
 pub use options::Options;
 pub use store::Store;
+pub use tables::ReadOnly;

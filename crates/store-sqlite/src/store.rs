@@ -11,7 +11,7 @@ use store::{Completion, Completions, Error, History, Payments, Row, Settlement};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::error::classify;
-use crate::transaction::{Answer, Effect};
+use crate::transaction::{Answer, Applied, Effect};
 use crate::wal::Checkpointer;
 use crate::writer::{Work, Writer};
 use crate::{Options, connection, history, migrations};
@@ -66,6 +66,14 @@ impl Store {
         joined.ok().and_then(Result::ok).unwrap_or_else(|| Err(panicked()))
     }
 
+    pub(crate) fn queue(&self) -> &mpsc::Sender<Work> {
+        &self.queue
+    }
+
+    pub(crate) fn reader(&self) -> &Arc<Mutex<Connection>> {
+        &self.reader
+    }
+
     async fn write(&self, effect: Effect) -> Answer {
         let (reply, answer) = oneshot::channel();
         if self.queue.send(Work::Write { effect, reply }).await.is_err() {
@@ -98,7 +106,10 @@ impl Payments for Store {
         if rows.is_empty() {
             return Ok(Settlement::Settled);
         }
-        self.write(Effect::Payments(rows)).await
+        match self.write(Effect::Payments(rows)).await? {
+            Applied::Duplicates(indexes) => Ok(Settlement::Duplicates(indexes)),
+            Applied::Settled | Applied::Rows(_) => Ok(Settlement::Settled),
+        }
     }
 
     async fn histories(
@@ -135,6 +146,6 @@ fn at(options: &Options, error: Error) -> Error {
     }
 }
 
-fn panicked() -> Error {
+pub(crate) fn panicked() -> Error {
     Error::Fatal("its writer has ended unexpectedly; start the program again".into())
 }

@@ -1,10 +1,14 @@
 //! One transaction for the callers that wait.
 
+use std::sync::Arc;
+
 use model::payment::Tier;
 use rusqlite::{Connection, params};
-use store::{Completion, Error, Row, Settlement};
+use store::tables::{Record, Written};
+use store::{Completion, Error, Row};
 
 use crate::error::classify;
+use crate::tables::{self, Statements};
 
 const INSERT_PAYMENT: &str = "\
     INSERT INTO transactions (tx_id, card_number, card_fingerprint, user_id, tier, amount, merchant, \
@@ -22,10 +26,33 @@ const INSERT_COMPLETION: &str = "\
 pub(crate) enum Effect {
     Payments(Vec<Row>),
     Completion(Completion),
+    /// Rows of a table of somebody else's.
+    Rows {
+        statements: Arc<Statements>,
+        rows: Vec<Record>,
+    },
+    /// A statement that makes such a table.
+    Definition(String),
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Applied {
+    Settled,
+    /// Nothing was written: see [`store::Settlement::Duplicates`].
+    Duplicates(Vec<usize>),
+    /// What became of each row.
+    Rows(Vec<Written>),
+}
+
+impl Applied {
+    fn is_kept(&self) -> bool {
+        !matches!(self, Self::Duplicates(_))
+    }
 }
 
 /// What one caller is told.
-pub(crate) type Answer = Result<Settlement, Error>;
+pub(crate) type Answer = Result<Applied, Error>;
 
 /// Writes what each of `effects` wants, or nothing of it, and commits; one answer for each, which
 /// holds only because the commit went through.
@@ -45,7 +72,7 @@ pub(crate) fn commit(
         .iter()
         .map(|effect| if alone { apply(db, effect, now_ms) } else { apart(db, effect, now_ms) })
         .collect::<rusqlite::Result<Vec<_>>>()?;
-    let kept = answers.iter().any(|answer| matches!(answer, Ok(Settlement::Settled)));
+    let kept = answers.iter().any(|answer| answer.as_ref().is_ok_and(Applied::is_kept));
     db.prepare_cached(if kept { "COMMIT" } else { "ROLLBACK" })?.execute([])?;
     Ok(answers)
 }
@@ -54,7 +81,7 @@ pub(crate) fn commit(
 fn apart(db: &Connection, effect: &Effect, now_ms: i64) -> rusqlite::Result<Answer> {
     db.prepare_cached("SAVEPOINT caller")?.execute([])?;
     let answer = apply(db, effect, now_ms)?;
-    if !matches!(answer, Ok(Settlement::Settled)) {
+    if !answer.as_ref().is_ok_and(Applied::is_kept) {
         db.prepare_cached("ROLLBACK TO caller")?.execute([])?;
     }
     db.prepare_cached("RELEASE caller")?.execute([])?;
@@ -66,6 +93,8 @@ fn apply(db: &Connection, effect: &Effect, now_ms: i64) -> rusqlite::Result<Answ
     let applied = match effect {
         Effect::Payments(rows) => insert_payments(db, rows, now_ms),
         Effect::Completion(completion) => insert_completion(db, completion),
+        Effect::Rows { statements, rows } => return tables::write(db, statements, rows),
+        Effect::Definition(sql) => db.execute(sql, []).map(|_| Applied::Settled),
     };
     applied.map(Ok).or_else(|error| match classify(&error) {
         // After some errors SQLite has rolled the whole transaction back by itself.
@@ -74,7 +103,7 @@ fn apply(db: &Connection, effect: &Effect, now_ms: i64) -> rusqlite::Result<Answ
     })
 }
 
-fn insert_payments(db: &Connection, rows: &[Row], now_ms: i64) -> rusqlite::Result<Settlement> {
+fn insert_payments(db: &Connection, rows: &[Row], now_ms: i64) -> rusqlite::Result<Applied> {
     let mut insert = db.prepare_cached(INSERT_PAYMENT)?;
     let mut duplicates = Vec::new();
     for (index, row) in rows.iter().enumerate() {
@@ -100,10 +129,10 @@ fn insert_payments(db: &Connection, rows: &[Row], now_ms: i64) -> rusqlite::Resu
             duplicates.push(index);
         }
     }
-    Ok(if duplicates.is_empty() { Settlement::Settled } else { Settlement::Duplicates(duplicates) })
+    Ok(if duplicates.is_empty() { Applied::Settled } else { Applied::Duplicates(duplicates) })
 }
 
-fn insert_completion(db: &Connection, completion: &Completion) -> rusqlite::Result<Settlement> {
+fn insert_completion(db: &Connection, completion: &Completion) -> rusqlite::Result<Applied> {
     db.prepare_cached(INSERT_COMPLETION)?.execute(params![
         completion.pipeline,
         completion.started_at_ms,
@@ -112,7 +141,7 @@ fn insert_completion(db: &Connection, completion: &Completion) -> rusqlite::Resu
         signed(completion.duplicates)?,
         signed(completion.dead)?,
     ])?;
-    Ok(Settlement::Settled)
+    Ok(Applied::Settled)
 }
 
 fn signed(count: u64) -> rusqlite::Result<i64> {
@@ -166,10 +195,10 @@ mod tests {
             payments(&[("e", 1), ("c", 1)]),
         ];
         let answers = commit(&db, &group, 1).unwrap();
-        assert_eq!(answers[0], Ok(Settlement::Settled));
-        assert_eq!(answers[1], Ok(Settlement::Duplicates(vec![1])));
+        assert_eq!(answers[0], Ok(Applied::Settled));
+        assert_eq!(answers[1], Ok(Applied::Duplicates(vec![1])));
         assert_eq!(answers[2].as_ref().map_err(Classify::class), Err(Class::Rejected));
-        assert_eq!(answers[3], Ok(Settlement::Settled));
+        assert_eq!(answers[3], Ok(Applied::Settled));
         assert_eq!(ids(&db), ["a", "b", "e", "c"]);
     }
 

@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use model::clock::Clock;
 use rusqlite::Connection;
-use store::{Error, Settlement};
+use store::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::classify;
-use crate::transaction::{self, Answer, Effect};
+use crate::transaction::{self, Answer, Applied, Effect};
 use crate::wal::Checkpointer;
 use crate::{Options, connection};
 
@@ -104,13 +104,15 @@ impl Writer {
 fn rows_of(effect: &Effect) -> usize {
     match effect {
         Effect::Payments(rows) => rows.len(),
-        Effect::Completion(_) => 1,
+        Effect::Rows { rows, .. } => rows.len(),
+        Effect::Completion(_) | Effect::Definition(_) => 1,
     }
 }
 
 fn settled(effects: &[Effect], answers: &[Answer]) -> u64 {
     let kept = effects.iter().zip(answers).filter_map(|(effect, answer)| match (effect, answer) {
-        (Effect::Payments(rows), Ok(Settlement::Settled)) => u64::try_from(rows.len()).ok(),
+        (Effect::Payments(rows), Ok(Applied::Settled)) => u64::try_from(rows.len()).ok(),
+        (Effect::Rows { rows, .. }, Ok(_)) => u64::try_from(rows.len()).ok(),
         _ => None,
     });
     kept.sum()

@@ -24,6 +24,7 @@ pub mod emptiness;
 pub mod histories;
 pub mod reopening;
 pub mod round_trip;
+pub mod tables;
 
 /// All the ports of one adapter.
 pub trait Store: Payments + Completions {}

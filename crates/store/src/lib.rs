@@ -5,6 +5,7 @@
 //! - A payment's row and its dedupe mark (`tx_id`, unique) are one write in one transaction.
 //! - A batch that holds a duplicate writes nothing and names the duplicates.
 //! - What a card did before can be read back exactly as it was settled.
+//! - A newer version of a row of somebody else's table is never overwritten by an older one.
 //!
 //! What it deliberately does not do: it knows no rules, and it never sees a full card number unless
 //! configured to ([`card::Guard`] masks before a row is built).
@@ -15,7 +16,9 @@ pub mod conformance;
 mod error;
 pub mod inspect;
 pub mod payments;
+pub mod tables;
 
 pub use completion::{Completion, Completions};
 pub use error::Error;
 pub use payments::{History, Payments, Recent, Row, Settlement};
+pub use tables::{Table, Tables, Target, Written};

@@ -1,6 +1,6 @@
 //! Real servers for tests, each started in a folder of its own on a free port.
 //!
-//! A test that needs Redis or PostgreSQL starts its own, harms it as it likes (stopped, killed,
+//! A test that needs Redis, PostgreSQL, Kafka or SQS starts its own, harms it as it likes (stopped, killed,
 //! paused, behind a [`Proxy`] that fails), and drops it. Everything blocks and nothing needs an
 //! async runtime, so it can be used from any test.
 //!
@@ -16,6 +16,7 @@
 
 mod cluster;
 mod home;
+mod kafka;
 mod port;
 mod postgres;
 mod process;
@@ -23,9 +24,12 @@ mod program;
 mod proxy;
 mod redis;
 mod resp;
+mod sqs;
 
 pub use cluster::RedisCluster;
+pub use kafka::Kafka;
 pub use postgres::Postgres;
 pub use proxy::{Fault, Proxy};
 pub use redis::Redis;
 pub use resp::Reply;
+pub use sqs::Sqs;

@@ -26,14 +26,18 @@ pub(crate) fn find(name: &str, package: &str) -> Result<PathBuf> {
 /// always "there": a test that silently did not run looks exactly like one that passed.
 #[expect(clippy::print_stderr, reason = "what a test leaves out is said in plain sight")]
 pub(crate) fn is_installed(name: &str, package: &str) -> bool {
-    let ci = env::var("CI").is_ok_and(|value| value == "true" || value == "1");
     match find(name, package) {
-        Err(error) if !ci => {
+        Err(error) if !in_ci() => {
             eprintln!("skipped: {error}");
             false
         }
         _ => true,
     }
+}
+
+/// Whether a build server runs us.
+pub(crate) fn in_ci() -> bool {
+    env::var("CI").is_ok_and(|value| value == "true" || value == "1")
 }
 
 /// The folders of programs of each installed version, the newest first.

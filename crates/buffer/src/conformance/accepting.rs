@@ -1,7 +1,7 @@
 //! All of a batch is held, or none of it; a full buffer refuses and never forgets.
 
 use super::Subject;
-use super::steps::{ack, event, events, names, names_of, nothing_ready, offer, take};
+use super::steps::{ack, came, event, events, keyed, nothing_ready, offer, take};
 use crate::{Buffer, Class, Classify, Error};
 
 /// Fills the buffer with batches of at most 100.
@@ -19,7 +19,7 @@ pub async fn a_full_buffer_refuses_and_names_the_bound(subject: &dyn Subject) {
     assert_eq!(refused.class(), Class::Retryable);
     let Error::Full { bound, .. } = refused else { panic!("not Full: {refused}") };
     assert!(bound.contains(&events_max.to_string()), "{bound:?} should say {events_max}");
-    assert_eq!(names(&take(&*buffer, events_max).await), names_of(0..events_max));
+    came(subject, &take(&*buffer, events_max).await, 0..events_max);
 }
 
 /// With room for three, a batch of five leaves nothing behind; a batch of three is still taken.
@@ -29,7 +29,7 @@ pub async fn a_batch_that_does_not_fit_is_refused_whole(subject: &dyn Subject) {
     let refused = buffer.offer(&events(9000..9005)).await.expect_err("only three fit");
     assert!(matches!(refused, Error::Full { .. }), "not Full: {refused}");
     offer(&*buffer, events_max - 3..events_max).await;
-    assert_eq!(names(&take(&*buffer, events_max).await), names_of(0..events_max));
+    came(subject, &take(&*buffer, events_max).await, 0..events_max);
     nothing_ready(&*buffer).await;
 }
 
@@ -58,10 +58,10 @@ pub async fn leasing_frees_no_room_and_acking_does(subject: &dyn Subject) {
 /// Buffers do not dedupe: only the store can tell.
 pub async fn an_id_offered_twice_is_held_twice(subject: &dyn Subject) {
     let buffer = subject.open().await;
-    buffer.offer(&[event(1), event(1)]).await.expect("there is room");
-    buffer.offer(&[event(1)]).await.expect("there is room");
+    buffer.offer(&[keyed(1, 1), keyed(1, 2)]).await.expect("there is room");
+    buffer.offer(&[keyed(1, 3)]).await.expect("there is room");
     let leased = take(&*buffer, 3).await;
-    assert_eq!(names(&leased), names_of([1, 1, 1]));
+    came(subject, &leased, [1, 1, 1]);
     ack(&*buffer, &leased[..1]).await;
     assert_eq!(buffer.depth().await.expect("it can be read").leased, 2);
 }

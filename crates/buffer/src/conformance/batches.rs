@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Subject;
-use super::steps::{names, names_of, nothing_ready, offer, take};
+use super::steps::{PATIENCE, came, nothing_ready, offer, take};
 use crate::Depth;
 
 /// It succeeds, and holds nothing.
@@ -18,14 +18,14 @@ pub async fn an_empty_offer_is_nothing(subject: &dyn Subject) {
 pub async fn max_is_respected(subject: &dyn Subject) {
     let buffer = subject.open().await;
     offer(&*buffer, 0..100).await;
-    let mut came = Vec::new();
+    let mut all = Vec::new();
     for max in [1, 7, 64, 1000] {
-        let leased = buffer.lease(max, Duration::from_secs(5)).await.expect("it can be leased");
+        let leased = buffer.lease(max, PATIENCE).await.expect("it can be leased");
         assert!(!leased.is_empty() && leased.len() <= max, "{} of max {max}", leased.len());
-        came.extend(leased);
+        all.extend(leased);
     }
-    came.extend(take(&*buffer, 100 - came.len()).await);
-    assert_eq!(names(&came), names_of(0..100));
+    all.extend(take(&*buffer, 100 - all.len()).await);
+    came(subject, &all, 0..100);
     nothing_ready(&*buffer).await;
 }
 

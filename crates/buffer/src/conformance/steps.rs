@@ -5,7 +5,7 @@ use std::time::Duration;
 use model::Event;
 use tokio::time::{Instant, timeout};
 
-use super::{Limits, Subject};
+use super::{Limits, Order, Subject};
 use crate::{Buffer, Envelope, Receipt};
 
 /// How long anything that must come is waited for. Far past what a healthy backend needs, so that
@@ -14,8 +14,13 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a lease that must come back empty is given.
 const GLANCE: Duration = Duration::from_millis(30);
 
+/// An event with a key of its own: where a key is leased to one lease at a time, nothing holds it up.
 pub(super) fn event(n: usize) -> Event {
-    let (id, key) = (format!("id-{n}"), format!("key-{}", n % 7));
+    keyed(n, n)
+}
+
+pub(super) fn keyed(n: usize, key: usize) -> Event {
+    let (id, key) = (format!("id-{n}"), format!("key-{key}"));
     let payload = format!("{{\"n\":{n}}}");
     Event::new(id.as_bytes(), key.as_bytes(), payload.as_bytes()).expect("within bounds")
 }
@@ -69,6 +74,20 @@ pub(super) fn receipts(envelopes: &[Envelope]) -> Vec<Receipt> {
 pub(super) fn names(envelopes: &[Envelope]) -> Vec<String> {
     let name = |e: &Envelope| String::from_utf8_lossy(e.event.id()).into_owned();
     envelopes.iter().map(name).collect()
+}
+
+/// Asserts that these came: in this order, or if the subject keeps none over keys, in any.
+pub(super) fn came(
+    subject: &dyn Subject,
+    envelopes: &[Envelope],
+    expected: impl IntoIterator<Item = usize>,
+) {
+    let (mut names, mut expected) = (names(envelopes), names_of(expected));
+    if subject.lacks().order != Order::Whole {
+        names.sort_unstable();
+        expected.sort_unstable();
+    }
+    assert_eq!(names, expected);
 }
 
 /// The names that [`events`] of this range have.

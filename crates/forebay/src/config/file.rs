@@ -5,6 +5,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::schema::line_of;
 use super::value::Origin;
 use super::{Error, Settings};
 
@@ -46,6 +47,7 @@ fn apply_table(
         let name = format!("{section}{}", key.get_ref());
         let line = line_of(text, key.span().start);
         match value.get_ref() {
+            tables if name == "table" => settings.tables = super::tables::read(path, text, tables)?,
             DeValue::Table(inner) if settings.has_section(&name) => {
                 apply_table(settings, path, text, &format!("{name}."), inner)?;
             }
@@ -76,11 +78,6 @@ fn apply_value(
     };
     settings.set(&setting.key, read, Origin::File { path: path.to_owned(), line });
     Ok(())
-}
-
-/// Lines count from 1.
-fn line_of(text: &str, offset: usize) -> usize {
-    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
 }
 
 #[cfg(test)]

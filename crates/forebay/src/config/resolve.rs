@@ -8,11 +8,12 @@ use toml::{Table, Value as Toml};
 
 use super::Error;
 use super::settings::{Entry, Settings};
+use super::tables;
 use super::value::{Origin, Value};
 use crate::url;
 
 /// What stands for the data directory in a URL or a path.
-const DATA: &str = "{data}";
+pub(super) const DATA: &str = "{data}";
 /// What the fraud rules' keys begin with.
 const RULES: &str = "fraud.";
 /// Beside the rules, not one of them.
@@ -36,9 +37,28 @@ pub(crate) struct Config {
     pub(crate) cards_clear: bool,
     /// Where the key of card fingerprints lies.
     pub(crate) key_file: PathBuf,
+    /// Tables that are written behind.
+    pub(crate) tables: Vec<tables::Table>,
 }
 
 impl Config {
+    /// The same, with the buffer of one of its tables in place of the payments'.
+    ///
+    /// # Errors
+    /// If there is no such table.
+    pub(crate) fn of_table(mut self, name: &str) -> Result<Self, Error> {
+        let at = self.tables.iter().position(|table| table.name() == name).ok_or_else(|| {
+            let names: Vec<_> = self.tables.iter().map(tables::Table::name).collect();
+            Error(format!(
+                "--table {name}: there is no such [[table]]; there are: {}",
+                names.join(", ")
+            ))
+        })?;
+        self.buffer = self.tables.swap_remove(at).buffer;
+        self.spill = None;
+        Ok(self)
+    }
+
     /// Resolves `settings`.
     ///
     /// # Errors
@@ -54,7 +74,9 @@ impl Config {
             let problem = "http.bind is no address; write e.g. 127.0.0.1:8080 or [::1]:8080";
             Error(format!("{}: {problem}", bind.origin))
         })?;
+        let engine = engine(settings, &buffer)?;
         Ok(Self {
+            tables: tables::resolve(settings, &engine)?,
             data: PathBuf::from(settings.text("data")),
             store,
             spill,
@@ -64,7 +86,7 @@ impl Config {
                 drain_delay: Duration::from_millis(settings.millis("http.drain_delay_ms")),
                 ..server::Options::default()
             },
-            engine: engine(settings, &buffer)?,
+            engine,
             buffer,
             ruleset: ruleset(settings)?,
             cards_max: settings.count(CARDS_MAX),
@@ -86,6 +108,24 @@ impl Settings {
             Value::Text(_) => Value::Text(url::redacted(&self.path(&entry.setting.key))),
             other => other.clone(),
         }
+    }
+
+    /// What is shown of the tables: key, value, and where it says so.
+    pub(crate) fn shown_tables(&self) -> Vec<(String, Value, String)> {
+        self.tables.iter().flat_map(|entry| entry.shown(&self.data())).collect()
+    }
+
+    pub(super) fn data(&self) -> String {
+        self.text("data")
+    }
+
+    /// A buffer with the password that the environment may hold.
+    pub(super) fn with_password(&self, mut buffer: url::Buffer) -> url::Buffer {
+        if let url::Buffer::Redis(options) = &mut buffer {
+            let password = &mut options.server.password;
+            *password = password.take().or_else(|| self.secrets.redis_password.clone());
+        }
+        buffer
     }
 
     fn text(&self, key: &str) -> String {
@@ -112,13 +152,10 @@ impl Settings {
 /// whether a store is one process's alone, which the buffer decides.
 fn completed(
     settings: &Settings,
-    mut buffer: url::Buffer,
+    buffer: url::Buffer,
     mut store: url::Store,
 ) -> (url::Buffer, url::Store) {
-    if let url::Buffer::Redis(options) = &mut buffer {
-        let password = &mut options.server.password;
-        *password = password.take().or_else(|| settings.secrets.redis_password.clone());
-    }
+    let buffer = settings.with_password(buffer);
     if let url::Store::Postgres(options) = &mut store {
         let password = &mut options.password;
         *password = password.take().or_else(|| settings.secrets.postgres_password.clone());
@@ -280,9 +317,9 @@ mod tests {
             "flag --set: fraud.velocity.payments_min is 0; must be 1 to 128",
         );
         check(
-            "buffer=kafka://b/t",
-            "flag --set: buffer: kafka: is not built into this version yet; \
-             journal:, redis:, redis-cluster: and memory: are",
+            "buffer=mysql://b/t",
+            "flag --set: buffer: mysql: is not built into this version yet; \
+             journal:, redis:, redis-cluster:, kafka:, sqs: and memory: are",
         );
     }
 }

@@ -53,6 +53,11 @@ pub(crate) fn all() -> Vec<Setting> {
     settings
 }
 
+/// The line of a file that a byte of it lies in, from 1.
+pub(super) fn line_of(text: &str, offset: usize) -> usize {
+    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+}
+
 /// Every `a` and `a.b` that keys `a.b.c` lie in.
 pub(super) fn sections<'a>(keys: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
     let dots = |key: &'a str| key.match_indices('.').map(move |(at, _)| &key[..at]);

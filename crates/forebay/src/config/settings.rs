@@ -2,12 +2,14 @@
 
 use super::schema::{self, Setting};
 use super::value::{Origin, Value};
-use super::{Error, Flags, conventional, environment, file};
+use super::{Error, Flags, conventional, environment, file, tables};
 
 /// Effective values, one for each key of the schema, in its order.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     entries: Vec<Entry>,
+    /// The file's `[[table]]` entries, in its order.
+    pub(super) tables: Vec<tables::Entry>,
     pub(super) secrets: Secrets,
 }
 
@@ -58,7 +60,7 @@ impl Settings {
             Entry { setting, value, origin: Origin::Default }
         };
         let entries = schema::all().into_iter().map(entry).collect();
-        Self { entries, secrets: Secrets::default() }
+        Self { entries, tables: Vec::new(), secrets: Secrets::default() }
     }
 
     /// Every key.

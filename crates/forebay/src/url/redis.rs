@@ -135,7 +135,7 @@ fn address(text: &str) -> Option<(String, u16)> {
 }
 
 /// Text with its `%XX` read.
-fn decoded(text: &str, key: &str) -> Result<String, Error> {
+pub(super) fn decoded(text: &str, key: &str) -> Result<String, Error> {
     let wrong = || Error(format!("buffer: {key} holds a % that is not followed by two digits"));
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -154,13 +154,13 @@ fn decoded(text: &str, key: &str) -> Result<String, Error> {
     String::from_utf8(bytes).map_err(|_| wrong())
 }
 
-fn small(key: &str, text: &str, max: u16) -> Result<u16, Error> {
+pub(super) fn small(key: &str, text: &str, max: u16) -> Result<u16, Error> {
     let number: u64 = number("buffer", key, text, 1)?;
     let fits = u16::try_from(number).ok().filter(|number| *number <= max);
     fits.ok_or_else(|| Error(format!("buffer: {key} is {number}; it must be 1 to {max}")))
 }
 
-fn one_of<T>(key: &str, text: &str, choices: [(&str, T); 2]) -> Result<T, Error> {
+pub(super) fn one_of<T>(key: &str, text: &str, choices: [(&str, T); 2]) -> Result<T, Error> {
     let words = choices.each_ref().map(|(word, _)| format!("\"{word}\"")).join(" or ");
     let chosen = choices.into_iter().find(|(word, _)| *word == text);
     chosen

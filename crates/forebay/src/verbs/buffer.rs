@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use journal::fs::{Fs, disk::Disk};
 use serde_json::json;
 
-use super::configured;
+use super::configured_buffer;
 use crate::config::{Error, Flags};
 use crate::exit::Exit;
 use crate::outside::Held;
@@ -57,15 +57,31 @@ pub(crate) enum Verb {
 }
 
 pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
-    let (_, config) = configured(flags)?;
+    let config = configured_buffer(flags)?;
     let buffer = &config.buffer;
     match (verb, buffer) {
-        (Verb::Stat { json }, url::Buffer::Redis(options)) => remote(options, json).await,
+        (Verb::Stat { json }, url::Buffer::Redis(options)) => {
+            let depth = buffer_redis::inspect::depth(options).await?;
+            remote(&options.name, depth, json)
+        }
+        (Verb::Stat { json }, url::Buffer::Kafka(options)) => {
+            let depth = buffer_kafka::inspect::depth(options).await?;
+            remote(&options.topic, depth, json)
+        }
+        (Verb::Stat { json }, url::Buffer::Sqs(options)) => {
+            let depth = buffer_sqs::inspect::depth(options).await?;
+            remote(&options.queue_url(), depth, json)
+        }
         (Verb::Stat { json }, _) => stat(open::journal_dir(buffer)?, json),
         (Verb::Peek { count, reveal, json }, _) => peek(buffer, count, reveal, json).await,
         (Verb::Verify { .. } | Verb::Repair { .. }, url::Buffer::Redis(_)) => {
             let problem = "a Redis keeps no checksums of ours to verify or repair; \
                            `forebay config check` looks at how it is kept";
+            bail!(Error(problem.to_owned()))
+        }
+        (Verb::Verify { .. } | Verb::Repair { .. }, url::Buffer::Kafka(_)) => {
+            let problem = "Kafka verifies its own checksums as it is read, and mends a broker from \
+                           its replicas; `forebay config check` looks at how it is kept";
             bail!(Error(problem.to_owned()))
         }
         (Verb::Verify { json }, _) => verify(open::journal_dir(buffer)?, json),
@@ -76,10 +92,9 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
     }
 }
 
-/// How much a Redis holds.
-async fn remote(options: &buffer_redis::Options, json: bool) -> Result<Exit> {
-    let Depth { ready, leased, dead, oldest_accepted_ms } =
-        buffer_redis::inspect::depth(options).await?;
+/// How much a server holds.
+fn remote(name: &str, depth: Depth, json: bool) -> Result<Exit> {
+    let Depth { ready, leased, dead, oldest_accepted_ms } = depth;
     if json {
         out::json(&json!({
             "ready": ready,
@@ -91,7 +106,7 @@ async fn remote(options: &buffer_redis::Options, json: bool) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let oldest = oldest_accepted_ms.map_or_else(|| "-".to_owned(), time);
-    out::line(options.name.as_str())?;
+    out::line(name)?;
     out::line(format_args!("  ready     {:>15}", grouped(ready)))?;
     out::line(format_args!("  leased    {:>15}", grouped(leased)))?;
     out::line(format_args!("  dead      {:>15}", grouped(dead)))?;

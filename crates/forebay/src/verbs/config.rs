@@ -6,7 +6,7 @@ use serde_json::json;
 use super::configured;
 use crate::config::{Config, Flags, Settings};
 use crate::exit::Exit;
-use crate::{guarantee, open, out, url};
+use crate::{guarantee, open, out, url, write_behind};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
@@ -45,8 +45,15 @@ async fn check(config: &Config) -> Result<Exit> {
     for line in guarantee::beyond(config) {
         out::line(line)?;
     }
-    troubles.extend(check_buffer(config).await.err());
-    troubles.extend(check_store(config).await.err());
+    troubles.extend(check_buffer(&config.buffer).await.err());
+    for table in &config.tables {
+        let trouble = check_buffer(&table.buffer).await.err();
+        troubles.extend(trouble.map(|trouble| trouble.context(format!("table {}", table.name()))));
+    }
+    match check_store(config).await {
+        Ok(of_tables) => troubles.extend(of_tables),
+        Err(trouble) => troubles.push(trouble),
+    }
     if let Err(error) = tokio::net::TcpListener::bind(config.bind).await {
         let bind = config.bind;
         troubles.push(anyhow!("can't listen on {bind}: {error}; choose another with http.bind"));
@@ -57,10 +64,10 @@ async fn check(config: &Config) -> Result<Exit> {
     Ok(Exit::done_if(troubles.is_empty()))
 }
 
-/// Opens the buffer if it is this machine's alone; a Redis, whose others may be at work, is looked
+/// Opens the buffer if it is this machine's alone; a Redis or a Kafka, whose others may be at work, is looked
 /// at, and has been asked already how it is kept.
-async fn check_buffer(config: &Config) -> Result<()> {
-    if let url::Buffer::Redis(options) = &config.buffer {
+async fn check_buffer(buffer: &url::Buffer) -> Result<()> {
+    if let url::Buffer::Redis(options) = buffer {
         let shards = buffer_redis::inspect::distribution(options).await?.backlog.len();
         if shards != usize::from(options.shards) {
             bail!(
@@ -71,24 +78,34 @@ async fn check_buffer(config: &Config) -> Result<()> {
         }
         return Ok(());
     }
-    let opened = open::buffer(&config.buffer).await?;
+    if let url::Buffer::Kafka(options) = buffer {
+        let partitions = buffer_kafka::inspect::partitions(options).await?;
+        out::line(format_args!(
+            "At most {partitions} processes settle at once: one for each partition."
+        ))?;
+        return Ok(());
+    }
+    let opened = open::buffer(buffer).await?;
     for line in opened.recovery.iter().flat_map(open::recovered) {
         out::line(line)?;
     }
     Ok(opened.buffer.close().await?)
 }
 
-/// Opens the store if it is this machine's alone; a PostgreSQL is looked at.
-async fn check_store(config: &Config) -> Result<()> {
+/// Opens the store if it is this machine's alone; a PostgreSQL is looked at. Returns what is wrong
+/// with the tables in it that are written behind.
+async fn check_store(config: &Config) -> Result<Vec<anyhow::Error>> {
     if let url::Store::Postgres(options) = &config.store {
         let problems = store_postgres::inspect::open(options).await?.check().await?;
         if !problems.is_empty() {
             bail!("{}", problems.join("; "));
         }
-        return Ok(());
+        return Ok(write_behind::check(config, &*open::tables(config, None)?).await);
     }
     let (store, _) = open::store(config).await?;
-    Ok(store.close().await?)
+    let troubles = write_behind::check(config, &*open::tables(config, Some(&store))?).await;
+    store.close().await?;
+    Ok(troubles)
 }
 
 fn show(settings: &Settings, json: bool) -> Result<Exit> {
@@ -99,13 +116,25 @@ fn show(settings: &Settings, json: bool) -> Result<Exit> {
                 let (key, from) = (&entry.setting.key, entry.origin.to_string());
                 json!({ "key": key, "value": settings.shown(entry).to_json(), "from": from })
             })
+            .chain(settings.shown_tables().into_iter().map(
+                |(key, value, from)| json!({ "key": key, "value": value.to_json(), "from": from }),
+            ))
             .collect();
         out::json(&entries)?;
         return Ok(Exit::Done);
     }
     let rows: Vec<_> = settings
         .entries()
-        .map(|entry| (entry.setting.key.as_str(), settings.shown(entry).to_string(), &entry.origin))
+        .map(|entry| {
+            let (key, from) = (entry.setting.key.clone(), entry.origin.to_string());
+            (key, settings.shown(entry).to_string(), from)
+        })
+        .chain(
+            settings
+                .shown_tables()
+                .into_iter()
+                .map(|(key, value, from)| (key, value.to_string(), from)),
+        )
         .collect();
     let keys = rows.iter().map(|(key, ..)| key.len()).max().unwrap_or(0);
     let values = rows.iter().map(|(_, value, _)| value.chars().count()).max().unwrap_or(0);

@@ -7,7 +7,7 @@ use buffer::DeadLetter;
 use serde_json::json;
 
 use super::buffer::{shown, time};
-use super::configured;
+use super::configured_buffer;
 use crate::config::{self, Flags};
 use crate::exit::Exit;
 use crate::{open, out, outside, url};
@@ -79,7 +79,7 @@ pub(crate) struct Which {
 }
 
 pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
-    let (_, config) = configured(flags)?;
+    let config = configured_buffer(flags)?;
     let letters = outside::dead(&config.buffer).await?;
     match verb {
         Verb::List { all, json } => list(&letters, all, json),

@@ -145,7 +145,9 @@ fn within(dir: &Path, config: Config) -> Result<Config> {
             url::Buffer::Journal(buffer_journal::Options { dir: at, ..options })
         }
         memory @ url::Buffer::Memory(_) => memory,
-        url::Buffer::Redis(_) => url::Buffer::Journal(buffer_journal::Options::new(at)),
+        url::Buffer::Redis(_) | url::Buffer::Kafka(_) | url::Buffer::Sqs(_) => {
+            url::Buffer::Journal(buffer_journal::Options::new(at))
+        }
     };
     Ok(Config {
         data: dir.to_owned(),

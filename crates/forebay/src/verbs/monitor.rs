@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use buffer_redis::inspect::{self, Distribution, Member};
 use serde_json::json;
 
-use super::configured;
+use super::configured_buffer;
 use crate::config::{Error, Flags};
 use crate::exit::Exit;
 use crate::units::grouped;
@@ -38,10 +38,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
-    let (_, config) = configured(flags)?;
+    let config = configured_buffer(flags)?;
     let url::Buffer::Redis(options) = &config.buffer else {
-        let problem = "only a Redis is shared between processes; a journal or memory: is held by \
-                       one, and `forebay buffer stat` looks at it";
+        let problem = "only of a Redis are shards and leases seen from outside; `forebay buffer stat` \
+                       looks at any other buffer, and Kafka's own kafka-consumer-groups.sh at a group";
         bail!(Error(problem.to_owned()))
     };
     let stop = signals::stop()?;

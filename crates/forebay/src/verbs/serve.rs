@@ -16,6 +16,7 @@ use crate::config::{Config, Flags, Origin};
 use crate::exit::Exit;
 use crate::pipeline::Pipeline;
 use crate::units::grouped;
+use crate::write_behind::{Part, Tables};
 use crate::{guarantee, open, out, signals};
 
 /// Where a process that takes no events listens unless told otherwise: many of them may share a
@@ -35,7 +36,7 @@ Examples:
   forebay serve --roles worker --buffer 'redis://127.0.0.1/0?list=tx_queue' \\
       --store postgres://forebay@127.0.0.1/forebay
 
-Workers on a Redis share its events between them: start as many as you like.
+Workers on a Redis or a Kafka share its events between them: start as many as you like.
 The first SIGTERM or Ctrl-C settles what is being worked on and stops (a backlog stays in the
 buffer for the next start), the second stops at once.")]
 pub(crate) struct Args {
@@ -69,6 +70,7 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
         out::line("Stopped before it began.")?;
         return Ok(Exit::Done);
     };
+    let tables = tables(&config, &parts, &args.roles).await?;
     let address = listener.local_addr()?;
     // The engine finishes what it holds at the same time, so that both end in time.
     let grace = Duration::from_millis(config.engine.drain_timeout_ms);
@@ -77,19 +79,22 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
     let service = Service::new(buffer, clock, telemetry, readiness.clone(), options);
     let service = if api {
         out::line(format_args!("Listening on http://{address}"))?;
-        service
+        service.with_tables(tables.fronts())
     } else {
         out::line(format_args!("Health and metrics on http://{address}"))?;
         service.without_events()
     };
     let serving = tokio::spawn(service.run(listener, stop.clone()));
     out::line(format_args!("Data in {}", config.data.display()))?;
-    for line in guarantee::all(&config).await.into_iter().chain(parts.recovered()) {
+    let said = guarantee::all(&config).await.into_iter().chain(parts.recovered());
+    for line in said.chain(tables.said.iter().cloned()) {
         out::line(line)?;
     }
-    parts.run_until(&stop, &readiness).await;
+    parts.run_until(&stop, &readiness, &tables).await;
     let cut = finish(serving).await;
-    let kept = parts.stop(&config).await?;
+    // The tables first: what they settle into is the pipeline's to close.
+    let left = tables.stop().await;
+    let kept = parts.stop(&config).await? + left?;
     cut?;
     if kept > 0 {
         let kept = grouped(kept);
@@ -168,10 +173,14 @@ impl Parts {
     }
 
     /// Until the process is told to stop, or the engine can't go on.
-    async fn run_until(&self, stop: &CancellationToken, readiness: &Readiness) {
+    async fn run_until(&self, stop: &CancellationToken, readiness: &Readiness, tables: &Tables) {
         let Self::Worker(pipeline) = self else { return stop.cancelled().await };
         tokio::select! {
             () = stop.cancelled() => {}
+            () = tables.ended().cancelled() => {
+                readiness.block("engine", "of a table has stopped: its rows are not settled any more");
+                stop.cancel();
+            }
             () = pipeline.ended().cancelled() => {
                 readiness.block("engine", "has stopped: nothing is settled any more");
                 stop.cancel();
@@ -182,6 +191,7 @@ impl Parts {
         if pipeline.keeps() {
             pipeline.wind_down();
         }
+        tables.wind_down();
     }
 
     /// Ends everything, in order. Returns how many events the buffer keeps.
@@ -205,6 +215,19 @@ impl Parts {
             }
         }
     }
+}
+
+/// The tables that are written behind, in this process's roles.
+async fn tables(config: &Config, parts: &Parts, roles: &[Role]) -> Result<Tables> {
+    let store = match parts {
+        Parts::Worker(pipeline) => Some(pipeline.store()),
+        Parts::Api(_) => None,
+    };
+    let part = Part { api: roles.contains(&Role::Api), worker: roles.contains(&Role::Worker) };
+    if config.tables.is_empty() {
+        return Ok(Tables::none());
+    }
+    Tables::start(config, &*open::tables(config, store)?, part).await
 }
 
 async fn listen(bind: SocketAddr) -> Result<TcpListener> {

@@ -7,7 +7,7 @@ use super::configured;
 use crate::config::{Config, Flags};
 use crate::exit::Exit;
 use crate::units::grouped;
-use crate::{guarantee, open, out, outside, url};
+use crate::{guarantee, open, out, outside, url, write_behind};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
@@ -43,21 +43,25 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
 
 async fn migrate(config: &Config, json: bool) -> Result<Exit> {
     let store = &config.store;
+    let tables;
     let changed = match store {
         url::Store::Sqlite(options) => {
             let there = options.path.exists();
             // Opening makes it, with its key, and brings an older one to the present version.
             let (store, _) = open::store(config).await?;
+            let made = write_behind::create(config, &*open::tables(config, Some(&store))?).await;
             store.close().await?;
+            tables = made?;
             (!there).then_some(())
         }
         url::Store::Postgres(options) => {
             let store_postgres::Migrated { from, to } = store_postgres::migrate(options).await?;
+            tables = write_behind::create(config, &*open::tables(config, None)?).await?;
             (from != to).then_some(())
         }
     };
     if json {
-        out::json(&json!({ "changed": changed.is_some() }))?;
+        out::json(&json!({ "changed": changed.is_some(), "tables": tables }))?;
         return Ok(Exit::Done);
     }
     let said = changed.map_or(
@@ -65,6 +69,9 @@ async fn migrate(config: &Config, json: bool) -> Result<Exit> {
         |()| "The schema is made, or brought to the present version.",
     );
     out::line(said)?;
+    for table in tables {
+        out::line(format_args!("Made the table {table}."))?;
+    }
     out::line(guarantee::settled(store))?;
     Ok(Exit::Done)
 }

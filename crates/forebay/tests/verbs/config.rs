@@ -66,9 +66,9 @@ fn a_file_that_is_named_and_missing_is_refused() {
 #[test]
 fn a_backend_that_is_not_built_in_is_refused_and_its_password_is_not_shown() {
     let dir = tempfile::tempdir().unwrap();
-    let url = "kafka://user:s3cret@127.0.0.1/t";
-    let expect = "forebay: flag --buffer: buffer: kafka: is not built into this version yet; \
-                  journal:, redis:, redis-cluster: and memory: are";
+    let url = "mysql://user:s3cret@127.0.0.1/t";
+    let expect = "forebay: flag --buffer: buffer: mysql: is not built into this version yet; \
+                  journal:, redis:, redis-cluster:, kafka:, sqs: and memory: are";
     refused(dir.path(), &["config", "check", "--buffer", url], expect);
 }
 

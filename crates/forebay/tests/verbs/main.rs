@@ -10,3 +10,5 @@ mod journal;
 mod replay;
 mod running;
 mod serve;
+mod tables;
+mod tables_apart;

@@ -1,0 +1,214 @@
+//! Dead letters: records of a topic of their own, one partition, compacted. A letter's number is its
+//! offset there, which Kafka never gives twice; its record's key says where the event lay, so that an
+//! event that is buried twice is one letter; a record of that key without a payload says that the
+//! letter is gone.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use buffer::{Buffer, DeadLetter, DeadLetters, Error};
+use model::Event;
+use rdkafka::Message;
+
+use crate::client::blocking;
+use crate::kafka_buffer::KafkaBuffer;
+use crate::lag::full;
+use crate::producer::Record;
+use crate::record;
+use crate::shared::{Shared, lock};
+use crate::window::Burial;
+
+/// Which letters there are, as far as the topic has been read.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    next: i64,
+    by_number: BTreeMap<i64, Vec<u8>>,
+    by_key: HashMap<Vec<u8>, i64>,
+}
+
+impl Index {
+    fn take_in(&mut self, offset: i64, key: &[u8], is_letter: bool) {
+        if let Some(before) = self.by_key.remove(key) {
+            self.by_number.remove(&before);
+        }
+        if is_letter {
+            self.by_key.insert(key.to_vec(), offset);
+            self.by_number.insert(offset, key.to_vec());
+        }
+    }
+}
+
+impl Shared {
+    /// Reads what has been written to the dead letters since the last time.
+    fn catch_up(&self) -> Result<(), Error> {
+        let mut index = lock(&self.dead);
+        let range = self.reader.ranges(&self.dead_topic, 1)?.remove(0);
+        if index.next > range.high {
+            // Made anew by somebody.
+            *index = Index::default();
+        }
+        let from = index.next.max(range.low);
+        index.next = self.reader.read(&self.dead_topic, 0, (from, range.high), |told| {
+            let is_letter = record::read_dead(told).is_some();
+            index.take_in(told.offset(), told.key().unwrap_or_default(), is_letter);
+            Ok(true)
+        })?;
+        Ok(())
+    }
+
+    pub(crate) async fn dead_count(self: &Arc<Self>) -> Result<u64, Error> {
+        let shared = Arc::clone(self);
+        blocking(move || {
+            shared.catch_up()?;
+            Ok(lock(&shared.dead).by_number.len() as u64)
+        })
+        .await
+    }
+
+    /// Up to `max` letters with a number of at least `from`.
+    pub(crate) async fn letters(
+        self: &Arc<Self>,
+        from: u64,
+        max: usize,
+    ) -> Result<Vec<DeadLetter>, Error> {
+        let shared = Arc::clone(self);
+        blocking(move || {
+            shared.catch_up()?;
+            let from = i64::try_from(from).unwrap_or(i64::MAX);
+            let wanted: BTreeSet<i64> = {
+                let index = lock(&shared.dead);
+                index.by_number.range(from..).take(max).map(|(number, _)| *number).collect()
+            };
+            let mut letters = Vec::new();
+            let (Some(first), Some(last)) = (wanted.first(), wanted.last()) else {
+                return Ok(letters);
+            };
+            shared.reader.read(&shared.dead_topic, 0, (*first, last + 1), |told| {
+                if wanted.contains(&told.offset())
+                    && let Some((event, reason, accepted_at_ms, attempts)) = record::read_dead(told)
+                {
+                    letters.push(DeadLetter {
+                        seq: told.offset().unsigned_abs(),
+                        reason,
+                        buried_at_ms: told.timestamp().to_millis().unwrap_or(0).max(accepted_at_ms),
+                        accepted_at_ms,
+                        attempts,
+                        event,
+                    });
+                }
+                Ok(true)
+            })?;
+            Ok(letters)
+        })
+        .await
+    }
+
+    /// Writes these to the dead letters, if there is room.
+    pub(crate) async fn write_letters(
+        self: &Arc<Self>,
+        burials: &[Burial],
+        reasons: &[&str],
+    ) -> Result<(), Error> {
+        let dead_max = self.options.dead_max;
+        let there = usize::try_from(self.dead_count().await?).unwrap_or(usize::MAX);
+        if there.saturating_add(burials.len()) > dead_max {
+            return Err(full(format!("dead_max = {dead_max} dead letters")));
+        }
+        let keys: Vec<String> = burials
+            .iter()
+            .map(|Burial { told, .. }| {
+                // With its time, because the places of a topic that is made anew are used again.
+                format!("{}-{}-{}", told.place.partition, told.place.offset, told.accepted_at_ms)
+            })
+            .collect();
+        let records = burials.iter().zip(reasons).zip(&keys).map(|((burial, reason), key)| {
+            let Burial { told, attempts, .. } = burial;
+            let (event, accepted_at_ms) = (&told.event, told.accepted_at_ms);
+            Record {
+                topic: &self.dead_topic,
+                partition: 0,
+                key: Some(key.as_bytes()),
+                payload: Some(event.payload()),
+                headers: Some(record::dead_headers(event, accepted_at_ms, *attempts, reason)),
+            }
+        });
+        self.producer.write(records).await
+    }
+
+    /// The numbers among these that are letters, each once.
+    async fn known(self: &Arc<Self>, seqs: &[u64]) -> Result<Vec<(i64, Vec<u8>)>, Error> {
+        self.dead_count().await?;
+        let asked: BTreeSet<i64> = seqs.iter().filter_map(|seq| i64::try_from(*seq).ok()).collect();
+        let index = lock(&self.dead);
+        let letter = |number: i64| Some((number, index.by_number.get(&number)?.clone()));
+        Ok(asked.into_iter().filter_map(letter).collect())
+    }
+
+    async fn forget(self: &Arc<Self>, letters: &[(i64, Vec<u8>)]) -> Result<(), Error> {
+        let records = letters.iter().map(|(_, key)| Record {
+            topic: &self.dead_topic,
+            partition: 0,
+            key: Some(key),
+            payload: None,
+            headers: None,
+        });
+        self.producer.write(records).await
+    }
+}
+
+#[async_trait]
+impl DeadLetters for KafkaBuffer {
+    async fn list(&self, from: u64, max: usize) -> Result<Vec<DeadLetter>, Error> {
+        self.shared.ensure_open().await?;
+        self.shared.letters(from, max).await
+    }
+
+    async fn replay(&self, seqs: &[u64]) -> Result<usize, Error> {
+        if seqs.is_empty() {
+            return Ok(0);
+        }
+        self.shared.ensure_open().await?;
+        let _one_at_a_time = self.shared.burying.lock().await;
+        let known = self.shared.known(seqs).await?;
+        let Some((first, _)) = known.first() else { return Ok(0) };
+        let wanted: BTreeSet<u64> = known.iter().map(|(number, _)| number.unsigned_abs()).collect();
+        let letters = self.shared.letters(first.unsigned_abs(), usize::MAX).await?;
+        let letters = letters.into_iter().filter(|letter| wanted.contains(&letter.seq));
+        let events: Vec<Event> = letters.map(|letter| letter.event).collect();
+        if events.len() != known.len() {
+            return Err(Error::Corrupt("a dead letter that was there can't be read".to_owned()));
+        }
+        self.offer(&events).await?;
+        self.shared.forget(&known).await?;
+        Ok(known.len())
+    }
+
+    async fn drop_letters(&self, seqs: &[u64]) -> Result<usize, Error> {
+        if seqs.is_empty() {
+            return Ok(0);
+        }
+        self.shared.ensure_open().await?;
+        let _one_at_a_time = self.shared.burying.lock().await;
+        let known = self.shared.known(seqs).await?;
+        self.shared.forget(&known).await?;
+        Ok(known.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_buried_twice_is_one_letter_and_what_is_dropped_is_none() {
+        let mut index = Index::default();
+        index.take_in(0, b"a", true);
+        index.take_in(1, b"b", true);
+        index.take_in(2, b"a", true);
+        assert_eq!(index.by_number.keys().copied().collect::<Vec<_>>(), [1, 2]);
+        index.take_in(3, b"b", false);
+        index.take_in(4, b"c", false);
+        assert_eq!(index.by_number.keys().copied().collect::<Vec<_>>(), [2]);
+    }
+}

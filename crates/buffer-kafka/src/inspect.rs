@@ -1,0 +1,132 @@
+//! Looking at a buffer without leasing from it or joining its group.
+
+use std::sync::Arc;
+
+use buffer::{DeadLetter, Depth, Error};
+use model::Event;
+use model::clock::EpochMs;
+
+use crate::client::blocking;
+use crate::place::Place;
+use crate::record;
+use crate::shared::Shared;
+use crate::{Options, topic};
+
+/// What the topics promise.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Durability {
+    /// On how many brokers each event lies.
+    pub replication: usize,
+    /// How many of them must have it before it counts as accepted.
+    pub min_insync: usize,
+    /// After how long Kafka deletes what lies there, settled or not; -1 is never.
+    pub retention_ms: Option<i64>,
+    /// Past how many bytes of a partition it does; -1 is never.
+    pub retention_bytes: Option<i64>,
+    /// Its `cleanup.policy`.
+    pub cleanup_policy: Option<String>,
+    /// What is wrong and how to mend it, one sentence each. With any, the buffer is not durable.
+    pub problems: Vec<String>,
+    /// What should be known all the same.
+    pub warnings: Vec<String>,
+    /// What an accepted event survives, in plain words.
+    pub survives: &'static str,
+}
+
+/// A held event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Its place in the buffer.
+    pub seq: u64,
+    /// When it was accepted.
+    pub accepted_at_ms: EpochMs,
+    /// The event.
+    pub event: Event,
+}
+
+/// How much is held.
+///
+/// # Errors
+/// If Kafka can't be read or there is no such topic.
+pub async fn depth(options: &Options) -> Result<Depth, Error> {
+    look(options).await?.depth().await
+}
+
+/// What the topics promise.
+///
+/// # Errors
+/// If Kafka can't be read or there is no such topic.
+pub async fn durability(options: &Options) -> Result<Durability, Error> {
+    topic::durability(&*look(options).await?).await
+}
+
+/// How many partitions the topic has.
+///
+/// # Errors
+/// If Kafka can't be read or there is no such topic.
+pub async fn partitions(options: &Options) -> Result<i32, Error> {
+    Ok(look(options).await?.partitions())
+}
+
+/// Up to `max` held events with a `seq` of at least `from_seq`, in order of `seq`. Fewer than `max`
+/// does not mean that there are no more: only an empty page does. What a process has acked and not
+/// committed yet is among them.
+///
+/// # Errors
+/// If Kafka can't be read or there is no such topic.
+pub async fn events(options: &Options, from_seq: u64, max: usize) -> Result<Vec<Held>, Error> {
+    let shared = look(options).await?;
+    let from = Place::of(from_seq);
+    let mut held = Vec::new();
+    for (partition, mut unread) in shared.unread().await? {
+        if partition < from.partition || held.len() >= max {
+            continue;
+        }
+        if partition == from.partition {
+            unread.from = unread.from.max(from.offset);
+        }
+        let (shared, left) = (Arc::clone(&shared), max - held.len());
+        let page = blocking(move || {
+            let mut page = Vec::new();
+            let range = (unread.from, unread.to);
+            shared.reader.read(&shared.options.topic, partition, range, |told| {
+                let told = record::read(told, &shared.fields)?;
+                if !unread.done.contains(&told.place.offset) {
+                    let seq = told.place.seq();
+                    page.push(Held { seq, accepted_at_ms: told.accepted_at_ms, event: told.event });
+                }
+                Ok(page.len() < left)
+            })?;
+            Ok(page)
+        });
+        held.extend(page.await?);
+    }
+    Ok(held)
+}
+
+/// All dead letters.
+///
+/// # Errors
+/// If Kafka can't be read or there is no such topic.
+pub async fn dead(options: &Options) -> Result<Vec<DeadLetter>, Error> {
+    look(options).await?.letters(0, usize::MAX).await
+}
+
+/// Connections, without joining or making anything.
+async fn look(options: &Options) -> Result<Arc<Shared>, Error> {
+    options.validate()?;
+    let shared = Arc::new(Shared::new(options.clone()));
+    for topic in [&options.topic, &shared.dead_topic] {
+        let (reader, name) = (Arc::clone(&shared.reader), topic.clone());
+        let there = blocking(move || reader.partitions(&name)).await?;
+        let there = there.ok_or_else(|| {
+            Error::Open(format!(
+                "kafka: there is no topic {topic} yet; `forebay serve` makes it, or make it by hand"
+            ))
+        })?;
+        if topic == &options.topic {
+            shared.set_partitions(there);
+        }
+    }
+    Ok(shared)
+}

@@ -1,0 +1,44 @@
+//! The buffer contract on Apache Kafka: topics, consumer groups, watermarks.
+//!
+//! Events lie in one topic, spread over its partitions by key as Kafka's own clients spread them, and
+//! a consumer group of the processes that lease shares the partitions: a key's events are with one
+//! process at a time. Foreign producers send plain JSON to the same topic. Dead letters lie in
+//! `{topic}.dead`, one partition, compacted, a letter's number being its offset.
+//!
+//! What a process reads of its partitions it holds in a bounded window, where leases, releases and
+//! deadlines live; Kafka is told how far all is done (the watermark) and, in the commit's metadata,
+//! what is done above it.
+//!
+//! Invariants
+//! - An offer returns once every in-sync replica has it (acks=all, idempotent).
+//! - The watermark passes an event only when it was acked, or its burial is durable, or a copy of
+//!   it lies durably in the partition of its key.
+//! - What is committed of a partition is committed before it goes to another process; after that its
+//!   receipts do nothing and nothing of it is committed.
+//! - No offset is ever chosen for us: a group that has committed nothing begins where it was told,
+//!   and what is gone from the topic is counted and said.
+//!
+//! What it deliberately does not do: it does not dedupe, it uses no transactions (the effect lies in
+//! another system, so dedupe is needed all the same), and it calls no topic durable whose retention
+//! may delete events before they are settled.
+
+mod client;
+mod consumer;
+mod dead;
+mod depth;
+pub mod inspect;
+mod kafka_buffer;
+mod lag;
+mod options;
+mod place;
+mod producer;
+mod progress;
+mod reader;
+mod rebalance;
+mod record;
+mod shared;
+mod topic;
+mod window;
+
+pub use kafka_buffer::KafkaBuffer;
+pub use options::{Options, Start};

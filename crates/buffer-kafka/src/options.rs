@@ -1,0 +1,217 @@
+//! Where the buffer lies in Kafka, and its bounds.
+
+use buffer::Error;
+
+use crate::place::PARTITIONS_MAX;
+
+/// What a group reads first of a topic that it has committed nothing of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Everything that is there.
+    Earliest,
+    /// What comes from the first opening on.
+    Latest,
+}
+
+/// Where a buffer lies, and its bounds.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Some of the cluster's brokers, as `host:port`.
+    pub brokers: Vec<String>,
+    /// The topic. Its dead letters lie in `{topic}.dead`.
+    pub topic: String,
+    /// The consumer group that settles. Dead letters are the topic's, whatever the group.
+    pub group: String,
+    /// What a new group reads first.
+    pub start: Start,
+    /// How many partitions the topic gets if it is made here: at most this many processes settle.
+    pub partitions: u16,
+    /// On how many brokers each record lies if the topic is made here; 0 is the cluster's default.
+    pub replication: u16,
+    /// How many of them must have a record before it counts as accepted, if the topic is made here;
+    /// 0 is the cluster's default.
+    pub min_insync: u16,
+    /// Most events held at once, leased ones among them.
+    pub events_max: usize,
+    /// Most events of one partition read ahead of the first that is not done.
+    pub in_flight_max: usize,
+    /// How long a lease lasts, in milliseconds.
+    pub lease_ms: i64,
+    /// How long a partition that goes to another process is waited for until what is held of it is
+    /// done, in milliseconds.
+    pub drain_ms: u64,
+    /// After how much silence a process is given up, in milliseconds.
+    pub session_ms: u64,
+    /// Most dead letters held at once.
+    pub dead_max: usize,
+    /// The JSON field of a foreign event that is its id.
+    pub id_field: String,
+    /// The JSON field of a foreign event that is its key.
+    pub key_field: String,
+    /// How long the cluster may take to answer, in milliseconds.
+    pub timeout_ms: u64,
+    /// Whether records that are settled are deleted from the topic. Other groups can't read them
+    /// then.
+    pub delete_settled: bool,
+    /// How to connect, in librdkafka's own words: `security.protocol`, `sasl.…`, `ssl.…`. Their
+    /// values are never printed.
+    pub security: Vec<(String, String)>,
+    /// Whether opening succeeds though Kafka can't be reached, to go on trying later.
+    pub lazy: bool,
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let security: Vec<&str> = self.security.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Options")
+            .field("brokers", &self.brokers)
+            .field("topic", &self.topic)
+            .field("group", &self.group)
+            .field("security", &security)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Options {
+    /// A buffer in this topic, with the usual bounds.
+    #[must_use]
+    pub fn new(brokers: Vec<String>, topic: &str, group: &str) -> Self {
+        Self {
+            brokers,
+            topic: topic.to_owned(),
+            group: group.to_owned(),
+            start: Start::Earliest,
+            partitions: 16,
+            replication: 0,
+            min_insync: 0,
+            events_max: 1_000_000,
+            in_flight_max: 10_000,
+            lease_ms: 30_000,
+            drain_ms: 3_000,
+            session_ms: 10_000,
+            dead_max: 10_000,
+            id_field: "tx_id".to_owned(),
+            key_field: "card_number".to_owned(),
+            timeout_ms: 10_000,
+            delete_settled: false,
+            security: Vec::new(),
+            lazy: false,
+        }
+    }
+
+    /// The topic of the dead letters.
+    #[must_use]
+    pub fn dead_topic(&self) -> String {
+        format!("{}.dead", self.topic)
+    }
+
+    /// Whether a buffer can be opened with these.
+    ///
+    /// # Errors
+    /// [`Error::Open`] that names the option and its bounds.
+    pub fn validate(&self) -> Result<(), Error> {
+        let refuse = |what: String| Err(Error::Open(what));
+        if self.brokers.is_empty() || self.brokers.iter().any(|broker| broker.is_empty()) {
+            return refuse("kafka: name at least one broker, as host:port".to_owned());
+        }
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if self.topic.is_empty() || self.topic.len() > 244 || !self.topic.bytes().all(is_plain) {
+            return refuse(
+                "kafka: the topic must have a name of 1 to 244 letters, digits, dots, underscores \
+                 and hyphens"
+                    .to_owned(),
+            );
+        }
+        if self.group.is_empty() {
+            return refuse("kafka: the consumer group must have a name".to_owned());
+        }
+        if self.id_field.is_empty() || self.key_field.is_empty() {
+            return refuse("kafka: the fields of id and key must have names".to_owned());
+        }
+        let wide = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let lease_ms = u64::try_from(self.lease_ms).unwrap_or(0);
+        let most = u64::try_from(PARTITIONS_MAX).unwrap_or(u64::MAX);
+        for (option, value, min, max) in [
+            ("partitions", self.partitions.into(), 1, most),
+            ("events_max", wide(self.events_max), 1, u64::MAX),
+            ("in_flight_max", wide(self.in_flight_max), 1, 1 << 20),
+            ("dead_max", wide(self.dead_max), 1, u64::MAX),
+            ("lease_ms", lease_ms, 30, u64::MAX),
+            ("drain_ms", self.drain_ms, 0, 60_000),
+            ("session_ms", self.session_ms, 1_000, 300_000),
+            ("timeout_ms", self.timeout_ms, 100, 300_000),
+        ] {
+            if value < min || value > max {
+                let bounds = if max == u64::MAX {
+                    format!("at least {min}")
+                } else {
+                    format!("{min} to {max}")
+                };
+                return refuse(format!("kafka: {option} must be {bounds}, not {value}"));
+            }
+        }
+        self.validate_security()
+    }
+
+    fn validate_security(&self) -> Result<(), Error> {
+        for (name, value) in &self.security {
+            let known = name == "security.protocol"
+                || ["sasl.", "ssl.", "enable.ssl."].iter().any(|start| name.starts_with(start));
+            if !known {
+                let problem =
+                    format!("kafka: {name} can't be set; security.protocol, sasl. and ssl. can");
+                return Err(Error::Open(problem));
+            }
+            let value = value.to_ascii_lowercase();
+            let needs_tls = name.contains("ssl.")
+                || (name == "security.protocol" && value.ends_with("ssl"))
+                || (name.starts_with("sasl.mechanism") && value.starts_with("scram"));
+            if needs_tls && !cfg!(feature = "tls") {
+                return Err(Error::Open(format!(
+                    "kafka: {name} needs TLS, which this build leaves out; build it with \
+                     `cargo build --release --features kafka-tls` (minutes, and it needs a Perl)"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> Options {
+        Options::new(vec!["localhost:9092".to_owned()], "t", "g")
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named_with_its_bounds() {
+        let check = |options: Options, expect: &str| {
+            let said = options.validate().unwrap_err().to_string();
+            assert!(said.contains(expect), "{said}");
+        };
+        assert!(options().validate().is_ok());
+        check(Options { brokers: Vec::new(), ..options() }, "broker");
+        check(Options { topic: "a/b".to_owned(), ..options() }, "topic");
+        check(Options { partitions: 0, ..options() }, "partitions must be 1 to 16384, not 0");
+        check(Options { lease_ms: 29, ..options() }, "lease_ms must be at least 30, not 29");
+        let set = |name: &str, value: &str| Options {
+            security: vec![(name.to_owned(), value.to_owned())],
+            ..options()
+        };
+        check(set("acks", "0"), "acks can't be set");
+        assert!(set("sasl.mechanism", "PLAIN").validate().is_ok());
+        if !cfg!(feature = "tls") {
+            check(set("security.protocol", "SASL_SSL"), "--features kafka-tls");
+            check(set("sasl.mechanism", "SCRAM-SHA-512"), "--features kafka-tls");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let security = vec![("sasl.password".to_owned(), "s3cret".to_owned())];
+        let text = format!("{:?}", Options { security, ..options() });
+        assert!(text.contains("sasl.password") && !text.contains("s3cret"), "{text}");
+    }
+}

@@ -1,0 +1,201 @@
+//! What the parts of a buffer share.
+
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use buffer::Error;
+use tokio::sync::{Notify, OnceCell};
+
+use crate::client::{Trouble, blocking};
+use crate::consumer::Running;
+use crate::dead::Index;
+use crate::lag::Lag;
+use crate::options::Start;
+use crate::producer::{Producer, Record};
+use crate::reader::Reader;
+use crate::record::{self, Fields, Told};
+use crate::window::Window;
+use crate::{Options, place, topic};
+
+/// Most misplaced records that are written where they belong at once.
+const REROUTED_MAX: usize = 500;
+/// After a failure to do so, the pause before the next try.
+const REROUTE_PAUSE: Duration = Duration::from_millis(500);
+
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    pub(crate) dead_topic: String,
+    pub(crate) fields: Fields,
+    pub(crate) reader: Arc<Reader>,
+    pub(crate) producer: Producer,
+    /// Whether what this Kafka promises is durable, and what in words.
+    pub(crate) durable: OnceLock<(bool, &'static str)>,
+    opened: OnceCell<()>,
+    partitions: AtomicI32,
+    window: Mutex<Window>,
+    /// Something may be ready.
+    pub(crate) changed: Notify,
+    /// Something was acked, released or buried: who waits for a partition to drain looks again.
+    pub(crate) given_back: Condvar,
+    /// Something lies in another partition than its key's.
+    pub(crate) misplaced: Notify,
+    pub(crate) lag: Lag,
+    pub(crate) dead: Mutex<Index>,
+    /// Held while dead letters are written, so that their bound holds in this process.
+    pub(crate) burying: tokio::sync::Mutex<()>,
+    pub(crate) closed: AtomicBool,
+    pub(crate) running: Mutex<Option<Running>>,
+    /// What is wrong with the membership.
+    pub(crate) trouble: Trouble,
+    /// When the consumer's thread was last at work.
+    alive_at: Mutex<Instant>,
+}
+
+impl Shared {
+    pub(crate) fn new(options: Options) -> Self {
+        let fields = Fields { id: options.id_field.clone(), key: options.key_field.clone() };
+        Self {
+            dead_topic: options.dead_topic(),
+            fields,
+            reader: Arc::new(Reader::new(options.clone())),
+            producer: Producer::new(options.clone()),
+            durable: OnceLock::new(),
+            opened: OnceCell::new(),
+            partitions: AtomicI32::new(0),
+            window: Mutex::default(),
+            changed: Notify::new(),
+            given_back: Condvar::new(),
+            misplaced: Notify::new(),
+            lag: Lag::default(),
+            dead: Mutex::default(),
+            burying: tokio::sync::Mutex::default(),
+            closed: AtomicBool::new(false),
+            running: Mutex::default(),
+            trouble: Trouble::default(),
+            alive_at: Mutex::new(Instant::now()),
+            options,
+        }
+    }
+
+    /// Makes the topics if they are not there, asks how they are kept, and settles where a new group
+    /// begins. Done once it has succeeded.
+    pub(crate) async fn ensure_open(&self) -> Result<(), Error> {
+        let opened = self.opened.get_or_try_init(|| async {
+            let partitions = topic::ensure(self).await?;
+            self.set_partitions(partitions);
+            let found = topic::durability(self).await?;
+            for problem in found.problems.iter().chain(&found.warnings) {
+                tracing::warn!("{problem}");
+            }
+            if self.options.start == Start::Latest {
+                self.begin_at_the_end(partitions).await?;
+            }
+            let _ = self.durable.set((found.problems.is_empty(), found.survives));
+            Ok::<_, Error>(())
+        });
+        opened.await.copied()
+    }
+
+    /// Commits the end of each partition of which the group has committed nothing: what is accepted
+    /// from here on is settled, whenever the first worker comes.
+    async fn begin_at_the_end(&self, partitions: i32) -> Result<(), Error> {
+        let (reader, topic) = (Arc::clone(&self.reader), self.options.topic.clone());
+        blocking(move || {
+            let committed = reader.committed(partitions)?;
+            let highs = reader.highs(&topic, partitions)?;
+            let unset = (0..partitions).zip(highs).zip(&committed).filter(|(_, c)| c.is_none());
+            let unset: Vec<(i32, i64)> = unset.map(|(offset, _)| offset).collect();
+            if unset.is_empty() { Ok(()) } else { reader.commit(&unset) }
+        })
+        .await
+    }
+
+    pub(crate) fn partitions(&self) -> i32 {
+        self.partitions.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_partitions(&self, partitions: i32) {
+        self.partitions.store(partitions, Ordering::Relaxed);
+    }
+
+    pub(crate) fn window(&self) -> MutexGuard<'_, Window> {
+        lock(&self.window)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    fn session(&self) -> Duration {
+        Duration::from_millis(self.options.session_ms)
+    }
+
+    /// The consumer's thread is at work. False if it was not for longer than a session lasts: others
+    /// may have our partitions by now, and we stay [fenced](Self::is_fenced) until they are given up
+    /// here and we are [at work anew](Self::revive).
+    pub(crate) fn alive(&self) -> bool {
+        let mut at = lock(&self.alive_at);
+        let in_time = at.elapsed() <= self.session();
+        if in_time {
+            *at = Instant::now();
+        }
+        in_time
+    }
+
+    /// Nothing is held, and the consumer's thread is at work.
+    pub(crate) fn revive(&self) {
+        *lock(&self.alive_at) = Instant::now();
+    }
+
+    /// Whether what is held may be another's by now though nobody has told us, as after this process
+    /// was suspended.
+    pub(crate) fn is_fenced(&self) -> bool {
+        lock(&self.running).is_some() && lock(&self.alive_at).elapsed() > self.session()
+    }
+
+    /// Whether the record lies in another partition than its key belongs to. One without a key lies
+    /// well anywhere.
+    pub(crate) fn is_misplaced(&self, told: &Told) -> bool {
+        !told.event.key().is_empty()
+            && place::home(&told.event, self.partitions()) != told.place.partition
+    }
+
+    /// Writes records that lie in another partition than their keys belong to where they belong, for
+    /// as long as it is let.
+    pub(crate) async fn reroute(self: Arc<Self>) {
+        loop {
+            let waiting = self.misplaced.notified();
+            let told = self.window().begin_reroute(REROUTED_MAX);
+            if told.is_empty() {
+                waiting.await;
+                continue;
+            }
+            let partitions = self.partitions();
+            let records = told.iter().map(|one| Record {
+                topic: &self.options.topic,
+                partition: place::home(&one.event, partitions),
+                key: Some(one.event.key()),
+                payload: Some(one.event.payload()),
+                headers: Some(record::headers(&one.event, Some(one.accepted_at_ms))),
+            });
+            let written = self.producer.write(records).await;
+            self.window().end_reroute(&told, written.is_ok());
+            self.given_back.notify_all();
+            match written {
+                Ok(()) => {
+                    metrics::counter!("buffer_kafka_rerouted_total").increment(told.len() as u64);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "records of other partitions could not be handed on");
+                    tokio::time::sleep(REROUTE_PAUSE).await;
+                    self.misplaced.notify_one();
+                }
+            }
+        }
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,120 @@
+use std::time::Duration;
+
+use model::Event;
+
+use super::*;
+
+fn told(offset: i64) -> Told {
+    let id = offset.to_string();
+    let event = Event::new(id.as_bytes(), b"key", b"{}").unwrap();
+    Told { place: Place { partition: 0, offset }, accepted_at_ms: offset, event }
+}
+
+fn with(offsets: std::ops::Range<i64>) -> (Window, Instant) {
+    let mut window = Window::default();
+    window.assign(0, offsets.start, BTreeSet::new());
+    offsets.for_each(|offset| window.ingest(told(offset), false));
+    (window, Instant::now())
+}
+
+fn lease(window: &mut Window, now: Instant) -> Vec<Receipt> {
+    let leased = window.lease(100, now, now + Duration::from_secs(30));
+    leased.iter().map(|envelope| envelope.receipt).collect()
+}
+
+fn committed(window: &mut Window) -> (i64, String) {
+    let progress = window.progress(None, false).remove(0);
+    (progress.low, progress.metadata)
+}
+
+#[test]
+fn the_watermark_stays_below_what_is_not_done() {
+    let (mut window, now) = with(10..20);
+    let receipts = lease(&mut window, now);
+    assert_eq!(window.progress(None, false), []);
+    assert_eq!(window.ack(&receipts[3..5]), 2);
+    assert_eq!(committed(&mut window), (10, "f1:3.2".to_owned()));
+    assert_eq!(window.ack(&receipts[..3]), 3);
+    assert_eq!(committed(&mut window), (15, String::new()));
+    assert_eq!(window.ack(&receipts), 5);
+    assert_eq!(committed(&mut window), (20, String::new()));
+}
+
+#[test]
+fn a_burial_moves_the_watermark_only_once_it_is_durable() {
+    let (mut window, now) = with(0..2);
+    let receipts = lease(&mut window, now);
+    window.ack(&receipts[1..]);
+    let burials = window.begin_bury([receipts[0], receipts[0]].into_iter());
+    assert_eq!(burials.len(), 1);
+    assert_eq!(committed(&mut window).0, 0);
+    assert_eq!(window.ack(&receipts[..1]), 0, "it is being buried");
+    assert_eq!(window.end_bury(&burials, false), 0);
+    assert_eq!(window.progress(None, false), []);
+    let burials = window.begin_bury(receipts.iter().copied());
+    assert_eq!(window.end_bury(&burials, true), 1);
+    assert_eq!(committed(&mut window).0, 2);
+}
+
+#[test]
+fn after_a_partition_was_lost_its_receipts_do_nothing_though_it_came_back() {
+    let (mut window, now) = with(0..3);
+    let stale = lease(&mut window, now);
+    let burials = window.begin_bury(stale[..1].iter().copied());
+    window.lose(&[0]);
+    window.assign(0, 0, BTreeSet::new());
+    (0..3).for_each(|offset| window.ingest(told(offset), false));
+    let envelopes = window.lease(100, now, now + Duration::from_secs(30));
+    assert!(envelopes.iter().all(|envelope| envelope.term == 2 && envelope.attempt == 1));
+    assert_eq!(window.end_bury(&burials, true), 0);
+    assert_eq!(window.ack(&stale) + window.extend(&stale, now) + window.release(&stale, now), 0);
+    assert_eq!(window.counts(now).leased, 3);
+}
+
+#[test]
+fn nothing_more_is_leased_of_a_partition_that_goes_and_what_is_held_can_be_acked() {
+    let (mut window, now) = with(0..4);
+    let leased = window.lease(2, now, now + Duration::from_secs(1));
+    window.begin_revoke(&[0]);
+    assert_eq!(lease(&mut window, now), []);
+    assert_eq!(window.held_by_leases(&[0], now), 2);
+    assert_eq!(window.held_by_leases(&[0], now + Duration::from_secs(2)), 0);
+    assert_eq!(window.ack(&[leased[0].receipt]), 1);
+    assert_eq!(committed(&mut window).0, 1);
+}
+
+#[test]
+fn what_an_earlier_owner_acked_is_not_given_again_and_gaps_hold_nothing_up() {
+    let mut window = Window::default();
+    window.assign(0, 5, BTreeSet::from([6, 9]));
+    // 7 is no record: a marker of a transaction, or compacted away.
+    [5, 6, 8, 9, 10].into_iter().for_each(|offset| window.ingest(told(offset), false));
+    window.ingest(told(8), false);
+    let now = Instant::now();
+    let envelopes = window.lease(100, now, now + Duration::from_secs(1));
+    let offsets: Vec<u64> = envelopes.iter().map(|envelope| envelope.receipt.seq).collect();
+    assert_eq!(offsets, [5, 8, 10]);
+    let receipts: Vec<_> = envelopes.iter().map(|envelope| envelope.receipt).collect();
+    window.ack(&receipts[..1]);
+    assert_eq!(committed(&mut window).0, 8);
+    window.ack(&receipts);
+    assert_eq!(committed(&mut window).0, 11);
+}
+
+#[test]
+fn what_lies_in_the_wrong_partition_is_done_here_once_it_lies_in_the_right_one() {
+    let (mut window, now) = with(0..1);
+    window.ingest(told(1), true);
+    window.ingest(told(2), false);
+    let misplaced = window.begin_reroute(10);
+    assert_eq!(misplaced.len(), 1);
+    let receipts = lease(&mut window, now);
+    assert_eq!(receipts.len(), 2);
+    window.ack(&receipts);
+    assert_eq!(committed(&mut window).0, 1);
+    window.end_reroute(&misplaced, false);
+    let misplaced = window.begin_reroute(10);
+    window.end_reroute(&misplaced, true);
+    assert_eq!(committed(&mut window).0, 3);
+    assert_eq!((window.bytes(), window.counts(now)), (0, Counts::default()));
+}

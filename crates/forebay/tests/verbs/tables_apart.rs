@@ -1,0 +1,106 @@
+//! `[[table]]` with those who take rows and those who settle them apart, on Redis and PostgreSQL.
+
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::Instant;
+
+use testbed::{Postgres, Redis};
+
+use super::running::{PATIENCE, Serving, binary, done, json};
+use super::tables::{configure, get, put, row};
+
+/// A `serve --roles worker`; killed when dropped.
+struct Worker(Child);
+
+impl Worker {
+    fn start(dir: &Path) -> Self {
+        let args = ["serve", "--roles", "worker"];
+        Self(binary(dir, &args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Worker {
+    /// kill -9.
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Waits until `sql` answers `expect`.
+fn until(postgres: &Postgres, sql: &str, expect: &str) {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let rows = postgres.query(sql).unwrap();
+        let value = rows.first().and_then(|row| row[0].clone()).unwrap_or_default();
+        if value == expect {
+            return;
+        }
+        assert!(Instant::now() < end, "{sql}: {value}, never {expect}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn rows_are_read_at_once_whoever_settles_them_and_whoever_is_killed() {
+    let redis = Redis::start_with(&[("appendfsync", "always")]).unwrap();
+    let postgres = Postgres::start_with(&[("fsync", "off")]).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let buffer = |list: &str| format!("{}?list={list}", redis.url());
+    let text = format!(
+        "buffer = \"{}\"\nstore = \"{}\"\n[[table]]\nname = \"prices\"\nbuffer = \"{}\"\n\
+         target = \"public.prices\"\ncreate = true\nkeys = [\"sku\"]\nmode = \"upsert\"\n\
+         version = \"version\"\nlinger_ms = 200\ncolumns = {{ sku = \"text\", price = \"bigint\", \
+         note = \"text?\", version = \"bigint\" }}\n",
+        buffer("payments"),
+        postgres.url(),
+        buffer("prices")
+    );
+    configure(dir.path(), &text);
+    assert!(done(dir.path(), &["store", "migrate"]).contains("Made the table public.prices."));
+    postgres.execute("ALTER TABLE prices ADD CONSTRAINT sane CHECK (price >= 0)").unwrap();
+
+    // Nobody settles yet.
+    let mut api = Serving::start(dir.path(), &["--roles", "api"]);
+    for (sku, version) in [("a", 1), ("a", 2), ("b", 1)] {
+        assert_eq!(put(&api, &format!("prices/{sku}"), &row(sku, version, version)), 202);
+    }
+    assert_eq!(get(&api, "prices/a"), (200, "buffer".into(), row("a", 2, 2)));
+    // Whoever starts anew reads what it finds in the buffer.
+    api.kill();
+    let api = Serving::start(dir.path(), &["--roles", "api"]);
+    assert_eq!(get(&api, "prices/a").2, row("a", 2, 2));
+
+    let worker = Worker::start(dir.path());
+    until(&postgres, "SELECT version FROM prices WHERE sku = 'a'", "2");
+    // What another process settled is let go of, and then comes from the store.
+    let end = Instant::now() + PATIENCE;
+    while get(&api, "prices/a").1 == "buffer" {
+        assert_eq!(get(&api, "prices/a").2, row("a", 2, 2));
+        assert!(Instant::now() < end, "it stays pending");
+    }
+    assert_eq!(get(&api, "prices/a").2, row("a", 2, 2));
+
+    // A worker that dies loses nothing; an older write that comes late changes nothing.
+    drop(worker);
+    assert_eq!(put(&api, "prices/a", &row("a", 3, 3)), 202);
+    assert_eq!(put(&api, "prices/a", &row("a", 1, 1)), 202);
+    assert_eq!(put(&api, "prices/bad", &row("bad", -1, 1)), 202);
+    assert_eq!(get(&api, "prices/a").2, row("a", 3, 3));
+    let _worker = Worker::start(dir.path());
+    until(&postgres, "SELECT version FROM prices WHERE sku = 'a'", "3");
+    assert_eq!(get(&api, "prices/a").2, row("a", 3, 3));
+    let end = Instant::now() + PATIENCE;
+    let letters = loop {
+        let letters = json(dir.path(), &["dead", "list", "--all", "--json", "--table", "prices"]);
+        if letters.to_string().contains("sane") {
+            break letters;
+        }
+        assert!(Instant::now() < end, "the bad row is never buried: {letters}");
+    };
+    assert!(letters.to_string().contains("23514"), "the reason is the server's: {letters}");
+    while get(&api, "prices/bad").0 != 404 {
+        assert!(Instant::now() < end, "what is buried is read for ever");
+    }
+    assert!(api.terminate().0.success());
+}

@@ -1,0 +1,134 @@
+//! One way in: how what comes in is read, the buffer it goes into, and what is counted of it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use buffer::Buffer;
+use model::clock::EpochMs;
+use model::{Class, Classify as _, Event, Payment};
+use table::Front;
+use tokio::time::timeout;
+
+use crate::Readiness;
+use crate::answer::Refusal;
+use crate::meters::Taken;
+
+/// See the module.
+pub(crate) struct Door {
+    pub(crate) buffer: Arc<dyn Buffer>,
+    pub(crate) taken: Taken,
+    reads: Reads,
+    /// The buffer could not be reached when it was last tried: said once in the log, not each time.
+    unreachable: AtomicBool,
+}
+
+/// What comes in.
+enum Reads {
+    Payments,
+    Rows(Front),
+}
+
+/// Why bytes are no event.
+pub(crate) struct Bad {
+    pub(crate) field: Cow<'static, str>,
+    pub(crate) problem: String,
+}
+
+/// Why an offer was not taken.
+pub(crate) enum NotTaken {
+    /// The buffer said so.
+    Buffer(buffer::Error),
+    /// The buffer said nothing within [`crate::Options::offer_timeout`].
+    Silent(Duration),
+}
+
+impl Door {
+    /// Payments into `buffer`.
+    pub(crate) fn payments(buffer: Arc<dyn Buffer>) -> Self {
+        let (taken, reads) = (Taken::payments(), Reads::Payments);
+        Self { buffer, taken, reads, unreachable: AtomicBool::new(false) }
+    }
+
+    /// Rows of a table into its buffer.
+    pub(crate) fn rows(front: &Front) -> Self {
+        let taken = Taken::rows(&front.definition().name);
+        let reads = Reads::Rows(front.clone());
+        Self { buffer: front.buffer(), taken, reads, unreachable: AtomicBool::new(false) }
+    }
+
+    /// The event that `json` is; `key` is the one in the path, where there is one.
+    pub(crate) fn read(
+        &self,
+        json: &[u8],
+        key: Option<&str>,
+        now_ms: EpochMs,
+    ) -> Result<Event, Bad> {
+        match &self.reads {
+            Reads::Payments => Payment::to_event(json, now_ms)
+                .map_err(|reject| Bad { field: reject.field.into(), problem: reject.problem }),
+            Reads::Rows(front) => front
+                .event(json, key)
+                .map_err(|reject| Bad { field: reject.field, problem: reject.problem }),
+        }
+    }
+
+    /// Offers `events`, and waits a bounded time for the buffer to say that it has them.
+    pub(crate) async fn offer(&self, events: &[Event], wait: Duration) -> Result<(), NotTaken> {
+        match timeout(wait, self.buffer.offer(events)).await {
+            Ok(Ok(())) => {
+                // Loaded before it is stored: the line stays shared among the processors.
+                if self.unreachable.load(Ordering::Relaxed) {
+                    self.unreachable.store(false, Ordering::Relaxed);
+                    tracing::info!("the buffer takes events again");
+                }
+                Ok(())
+            }
+            Ok(Err(error)) => Err(NotTaken::Buffer(error)),
+            Err(_elapsed) => Err(NotTaken::Silent(wait)),
+        }
+    }
+
+    /// The answer to `events` good events that were not taken. What the buffer said goes to the
+    /// log: it may name paths and hosts, which are none of the client's business.
+    pub(crate) fn refuse(
+        &self,
+        readiness: &Readiness,
+        not_taken: NotTaken,
+        events: usize,
+    ) -> Refusal {
+        let events = events as u64;
+        let error = match not_taken {
+            NotTaken::Buffer(buffer::Error::Full { retry_after, .. }) => {
+                self.taken.refused_full.increment(events);
+                let begun = u64::from(retry_after.subsec_nanos() > 0);
+                return Refusal::full(retry_after.as_secs().saturating_add(begun));
+            }
+            NotTaken::Buffer(error) if error.class() == Class::Rejected => {
+                self.taken.rejected.increment(events);
+                let problem = "the event is larger than the buffer takes; send a smaller one";
+                return Refusal::of_field(StatusCode::PAYLOAD_TOO_LARGE, "event", problem);
+            }
+            NotTaken::Buffer(error) => error,
+            NotTaken::Silent(wait) => {
+                buffer::Error::Unavailable(format!("no answer within {wait:?}"))
+            }
+        };
+        self.taken.refused_unavailable.increment(events);
+        if error.class() == Class::Fatal {
+            let newly = match self.reads {
+                Reads::Payments => readiness.block("buffer", "takes no more events; see the log"),
+                // One table's trouble is not that of the others.
+                Reads::Rows(_) => !self.unreachable.swap(true, Ordering::Relaxed),
+            };
+            if newly {
+                tracing::error!(%error, "no more events are taken");
+            }
+        } else if !self.unreachable.swap(true, Ordering::Relaxed) {
+            tracing::warn!(%error, "events are refused until the buffer can be reached");
+        }
+        Refusal::unavailable("the buffer can't take events now; try again later")
+    }
+}

@@ -1,0 +1,262 @@
+//! Tables of others in the same database: rows in batches, one statement and so one transaction
+//! each; reads by key.
+//!
+//! ```text
+//!  write ──► pool ──► INSERT … SELECT FROM unnest(one array a column) ON CONFLICT (key) …
+//!  read  ──► pool ──► SELECT … WHERE key = …
+//! ```
+//!
+//! The connections here are not those of payments: what other people's triggers need of a session
+//! (a search path of their own) is left as the role and the database have it.
+
+mod look;
+mod types;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use store::tables::{Mode, Record, Table, Type, Value, Written};
+use store::{Error, Target};
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use crate::error::{Stage, text};
+use crate::options::Role;
+use crate::session::{Pool, Session};
+use crate::{Options, tls};
+
+/// The schema of a target that names none.
+const SCHEMA: &str = "public";
+
+/// Tables of others, in the database that [`Options`] name.
+pub struct Tables {
+    pool: Arc<Pool>,
+    /// The store's own schema, which is nobody's target.
+    ours: String,
+    shown: String,
+}
+
+impl Tables {
+    /// Connects to nothing yet. [`Options::schema`] is what no target may lie in.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] when an option is wrong.
+    pub fn new(options: &Options) -> Result<Self, Error> {
+        let schema = options.check().map_err(Error::Fatal)?;
+        let pool = Arc::new(Pool::new(options, Role::Tables, tls::connector(options)?)?);
+        Ok(Self { pool, ours: schema.name().to_owned(), shown: options.to_string() })
+    }
+
+    /// Closes the connections that lie idle, and gives none away any more.
+    pub fn close(&self) {
+        self.pool.close();
+    }
+}
+
+impl std::fmt::Debug for Tables {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tables").field("at", &self.shown).finish_non_exhaustive()
+    }
+}
+
+impl store::Tables for Tables {
+    fn table(&self, target: &Target) -> Result<Arc<dyn Table>, Error> {
+        target.check().map_err(Error::Fatal)?;
+        let mut target = target.clone();
+        let schema = match target.schema.take() {
+            Some(schema) => schema,
+            None => store::tables::Name::new(SCHEMA).expect("it is a name"),
+        };
+        let theirs = schema.as_str();
+        if theirs == self.ours || theirs.starts_with("pg_") || theirs == "information_schema" {
+            let problem = format!("{schema}.{} lies in a schema that is not yours", target.table);
+            return Err(Error::Fatal(format!("{problem}; name a table elsewhere")));
+        }
+        target.schema = Some(schema);
+        Ok(Arc::new(One { pool: Arc::clone(&self.pool), statements: Statements::new(target) }))
+    }
+}
+
+/// The statements of one target.
+struct Statements {
+    target: Target,
+    insert: String,
+    existing: String,
+    select: String,
+}
+
+struct One {
+    pool: Arc<Pool>,
+    statements: Statements,
+}
+
+impl Statements {
+    fn new(target: Target) -> Self {
+        let (name, columns) = (target.quoted(), target.quoted_columns());
+        let keys: Vec<_> = target.keys.iter().map(|&key| &target.columns[key]).collect();
+        let list = |items: &mut dyn Iterator<Item = String>| items.collect::<Vec<_>>().join(", ");
+        let arrays = |kinds: &mut dyn Iterator<Item = Type>| {
+            list(&mut kinds.zip(1..).map(|(kind, n)| format!("${n}::{}[]", types::sent(kind))))
+        };
+        let aliases = |count: usize| list(&mut (1..=count).map(|n| format!("c{n}")));
+        let count = target.columns.len();
+        let kinds = || target.columns.iter().map(|column| column.kind);
+        let cast = list(&mut kinds().zip(1..).map(|(kind, n)| types::cast(&format!("c{n}"), kind)));
+        let read =
+            |columns: &mut dyn Iterator<Item = &store::tables::Column>| {
+                list(&mut columns.map(|column| {
+                    format!("t.{}::{}", column.name.quoted(), types::sent(column.kind))
+                }))
+            };
+        let all = read(&mut target.columns.iter());
+        let returned = read(&mut keys.iter().copied());
+        let matches = |of: &dyn Fn(usize) -> String| {
+            let equal = keys.iter().enumerate().map(|(at, column)| {
+                let name = column.name.quoted();
+                format!("t.{name} = {}", types::cast(&of(at + 1), column.kind))
+            });
+            equal.collect::<Vec<_>>().join(" AND ")
+        };
+        let by_parameter = |n: usize| format!("${n}::{}", types::sent(keys[n - 1].kind));
+        Self {
+            insert: format!(
+                "INSERT INTO {name} AS t ({columns}) SELECT {cast} FROM unnest({}) AS r ({}) \
+                 ON CONFLICT ({}) {} RETURNING {returned}",
+                arrays(&mut kinds()),
+                aliases(count),
+                target.quoted_keys(),
+                target.resolution()
+            ),
+            existing: format!(
+                "SELECT {all} FROM unnest({}) AS r ({}) JOIN {name} AS t ON {}",
+                arrays(&mut keys.iter().map(|column| column.kind)),
+                aliases(keys.len()),
+                matches(&|n| format!("r.c{n}"))
+            ),
+            select: format!("SELECT {all} FROM {name} AS t WHERE {}", matches(&by_parameter)),
+            target,
+        }
+    }
+}
+
+#[async_trait]
+impl Table for One {
+    async fn write(&self, rows: Vec<Record>) -> Result<Vec<Written>, Error> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let began = Instant::now();
+        let mut session = self.pool.session(Stage::Write).await?;
+        let written = self.insert(&session, &rows).await;
+        match &written {
+            Ok(_) => session.keep(),
+            // The statement was its own transaction, and has ended.
+            Err(Error::Rejected(_)) => {
+                session.set_cancel(false);
+                session.keep();
+            }
+            Err(error) => tracing::warn!(%error, "a transaction failed"),
+        }
+        if written.is_ok() {
+            metrics::histogram!("store_commit_seconds").record(began.elapsed());
+            let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
+            metrics::counter!("store_rows_total").increment(count);
+        }
+        written
+    }
+
+    async fn read(&self, key: Vec<Value>) -> Result<Option<Record>, Error> {
+        let session = self.pool.session(Stage::Read).await?;
+        let parameters: Vec<_> = key.iter().map(types::One).collect();
+        let found = session.bounded(async {
+            let select = session.client().prepare_cached(&self.statements.select).await?;
+            let parameters: Vec<_> = parameters.iter().map(|one| one as _).collect();
+            session.client().query_opt(&select, &parameters).await
+        });
+        let found = found.await?;
+        session.keep();
+        found.map(|row| self.record(&row)).transpose()
+    }
+
+    async fn problems(&self) -> Result<Vec<String>, Error> {
+        let session = self.pool.session(Stage::Open).await?;
+        let target = &self.statements.target;
+        let problems = session.bounded(look::problems(session.client(), target)).await?;
+        session.keep();
+        Ok(problems)
+    }
+
+    async fn create(&self) -> Result<bool, Error> {
+        let session = self.pool.session(Stage::Open).await?;
+        let target = &self.statements.target;
+        let made = session.bounded(async {
+            if look::oid(session.client(), target).await?.is_some() {
+                return Ok(false);
+            }
+            session.client().batch_execute(&types::definition(target)).await.map(|()| true)
+        });
+        let made = made.await?;
+        session.keep();
+        Ok(made)
+    }
+}
+
+impl One {
+    async fn insert(&self, session: &Session<'_>, rows: &[Record]) -> Result<Vec<Written>, Error> {
+        let Statements { target, insert, existing, .. } = &self.statements;
+        let all: Vec<usize> = (0..target.columns.len()).collect();
+        let arrays = types::arrays(target, &all, rows);
+        let run = |sql: String, arrays: Vec<types::Array>| async move {
+            let statement = session.client().prepare_cached(&sql).await?;
+            let parameters: Vec<&(dyn ToSql + Sync)> =
+                arrays.iter().map(|array| &**array as _).collect();
+            session.client().query(&statement, &parameters).await
+        };
+        let returned = session.bounded(run(insert.clone(), arrays)).await?;
+        if returned.len() == rows.len() {
+            return Ok(vec![Written::Written; rows.len()]);
+        }
+        let at: HashMap<Vec<Value>, usize> =
+            rows.iter().enumerate().map(|(at, row)| (target.key(row), at)).collect();
+        let kept = match target.mode {
+            Mode::Upsert { .. } => Written::Older,
+            Mode::Insert => Written::There(None),
+        };
+        let mut written = vec![kept; rows.len()];
+        let kinds: Vec<_> = target.keys.iter().map(|&key| target.columns[key].kind).collect();
+        for row in &returned {
+            let key = types::record(row, &kinds).map_err(|error| unreadable(&error))?;
+            if let Some(&at) = at.get(&key) {
+                written[at] = Written::Written;
+            }
+        }
+        if target.mode != Mode::Insert {
+            return Ok(written);
+        }
+        let missing: Vec<Record> = (0..rows.len())
+            .filter(|&n| written[n] != Written::Written)
+            .map(|n| rows[n].clone())
+            .collect();
+        let arrays = types::arrays(target, &target.keys, &missing);
+        for row in session.bounded(run(existing.clone(), arrays)).await? {
+            let there = self.record(&row)?;
+            if let Some(&at) = at.get(&target.key(&there)) {
+                written[at] = Written::There(Some(there));
+            }
+        }
+        Ok(written)
+    }
+
+    fn record(&self, row: &Row) -> Result<Record, Error> {
+        let kinds: Vec<_> =
+            self.statements.target.columns.iter().map(|column| column.kind).collect();
+        types::record(row, &kinds).map_err(|error| unreadable(&error))
+    }
+}
+
+/// What is stored is not what its column is said to hold; that may be mended.
+fn unreadable(error: &tokio_postgres::Error) -> Error {
+    Error::Unavailable(format!("a row can't be read: {}", text(error)))
+}

@@ -1,0 +1,289 @@
+//! Tables of others, in the store's own file.
+//!
+//! Types: `bigint` and `bool` are INTEGER (a bool 0 or 1), `double` is REAL, all others TEXT: a
+//! `timestamptz` as `2026-03-02T03:00:00.000000Z`, whose order as text is that in time, a `numeric`
+//! as its digits, which no column of number affinity would keep.
+
+mod look;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params_from_iter};
+use store::tables::{Mode, Record, Table, Tables, Type, Value, Written, parse_time, show_time};
+use store::{Error, Target};
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use crate::error::classify;
+use crate::transaction::{Answer, Applied, Effect};
+use crate::writer::Work;
+use crate::{Store, connection, store as whole};
+
+/// Reads tables of others in a store that another process of this machine settles into.
+#[derive(Debug)]
+pub struct ReadOnly {
+    reader: Arc<Mutex<Connection>>,
+}
+
+impl ReadOnly {
+    /// Opens the database at `path`, which must be there. Blocks on the disk.
+    ///
+    /// # Errors
+    /// If it can't be opened.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let shown = path.display();
+        let db = connection::reader(path, crate::Options::at(path).busy_timeout_ms)
+            .map_err(|error| Error::Fatal(format!("{shown}: {error}; a worker makes it")))?;
+        Ok(Self { reader: Arc::new(Mutex::new(db)) })
+    }
+}
+
+impl Tables for ReadOnly {
+    fn table(&self, target: &Target) -> Result<Arc<dyn Table>, Error> {
+        Ok(Arc::new(One::new(target, &self.reader, None)?))
+    }
+}
+
+impl Tables for Store {
+    fn table(&self, target: &Target) -> Result<Arc<dyn Table>, Error> {
+        Ok(Arc::new(One::new(target, self.reader(), Some(self.queue().clone()))?))
+    }
+}
+
+/// The statements of one target.
+#[derive(Debug)]
+pub(crate) struct Statements {
+    target: Target,
+    insert: String,
+    select: String,
+}
+
+/// One table.
+struct One {
+    statements: Arc<Statements>,
+    reader: Arc<Mutex<Connection>>,
+    /// `None` where another process writes.
+    queue: Option<mpsc::Sender<Work>>,
+}
+
+impl One {
+    fn new(
+        target: &Target,
+        reader: &Arc<Mutex<Connection>>,
+        queue: Option<mpsc::Sender<Work>>,
+    ) -> Result<Self, Error> {
+        target.check().map_err(Error::Fatal)?;
+        if target.schema.as_ref().is_some_and(|schema| schema.as_str() != "main") {
+            let problem = format!("{target}: SQLite has no schemas; name the table alone");
+            return Err(Error::Fatal(problem));
+        }
+        look::refuse_ours(target)?;
+        let statements = Arc::new(Statements::new(target));
+        Ok(Self { statements, reader: Arc::clone(reader), queue })
+    }
+
+    async fn effect(&self, effect: Effect) -> Answer {
+        let Some(queue) = &self.queue else {
+            return Err(Error::Fatal("this process only reads the store".into()));
+        };
+        let (reply, answer) = oneshot::channel();
+        if queue.send(Work::Write { effect, reply }).await.is_err() {
+            return Err(Error::Fatal("it is closed".into()));
+        }
+        answer.await.unwrap_or_else(|_| Err(whole::panicked()))
+    }
+
+    async fn look<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection, &Statements) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let db = Arc::clone(&self.reader).lock_owned().await;
+        let statements = Arc::clone(&self.statements);
+        let looked = tokio::task::spawn_blocking(move || query(&db, &statements)).await;
+        let unfinished = |e| Error::Unavailable(format!("the read was not finished: {e}"));
+        looked.unwrap_or_else(|error| Err(unfinished(error)))
+    }
+}
+
+#[async_trait]
+impl Table for One {
+    async fn write(&self, rows: Vec<Record>) -> Result<Vec<Written>, Error> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let statements = Arc::clone(&self.statements);
+        match self.effect(Effect::Rows { statements, rows }).await? {
+            Applied::Rows(written) => Ok(written),
+            _ => Err(Error::Fatal("the writer answered something else".into())),
+        }
+    }
+
+    async fn read(&self, key: Vec<Value>) -> Result<Option<Record>, Error> {
+        self.look(move |db, statements| statements.read(db, &key).map_err(reading)).await
+    }
+
+    async fn problems(&self) -> Result<Vec<String>, Error> {
+        self.look(|db, statements| {
+            look::problems(db, &statements.target).map_err(|error| classify(&error))
+        })
+        .await
+    }
+
+    async fn create(&self) -> Result<bool, Error> {
+        let there = self.look(|db, statements| {
+            look::is_there(db, &statements.target).map_err(|error| classify(&error))
+        });
+        if there.await? {
+            return Ok(false);
+        }
+        let sql = definition(&self.statements.target);
+        self.effect(Effect::Definition(sql)).await.map(|_| true)
+    }
+}
+
+impl Statements {
+    fn new(target: &Target) -> Self {
+        let (name, columns, keys) =
+            (target.table.quoted(), target.quoted_columns(), target.quoted_keys());
+        let marks: Vec<_> = (1..=target.columns.len()).map(|n| format!("?{n}")).collect();
+        let keyed: Vec<_> = target
+            .keys
+            .iter()
+            .enumerate()
+            .map(|(n, &key)| format!("{} = ?{}", target.columns[key].name.quoted(), n + 1))
+            .collect();
+        Self {
+            target: target.clone(),
+            insert: format!(
+                "INSERT INTO main.{name} AS t ({columns}) VALUES ({}) ON CONFLICT ({keys}) {}",
+                marks.join(", "),
+                target.resolution()
+            ),
+            select: format!("SELECT {columns} FROM main.{name} WHERE {}", keyed.join(" AND ")),
+        }
+    }
+
+    fn read(&self, db: &Connection, key: &[Value]) -> rusqlite::Result<Option<Record>> {
+        let mut select = db.prepare_cached(&self.select)?;
+        let key = key.iter().map(Bound);
+        select.query_row(params_from_iter(key), |row| self.record(row)).optional()
+    }
+
+    fn record(&self, row: &Row<'_>) -> rusqlite::Result<Record> {
+        let columns = self.target.columns.iter().enumerate();
+        columns.map(|(at, column)| value(row, at, column.kind)).collect()
+    }
+}
+
+/// Writes `rows`. The outer error is the transaction's, the inner one this caller's own.
+pub(crate) fn write(
+    db: &Connection,
+    statements: &Statements,
+    rows: &[Record],
+) -> rusqlite::Result<Answer> {
+    // A table that is not there, or not as it was, is no row's fault.
+    let mut insert = match db.prepare_cached(&statements.insert) {
+        Ok(insert) => insert,
+        Err(error) => {
+            let target = &statements.target;
+            let said = format!("{target} is not as it was: {error}; `forebay config check` looks");
+            return Ok(Err(Error::Unavailable(said)));
+        }
+    };
+    let mut written = Vec::with_capacity(rows.len());
+    for row in rows {
+        let changed = match insert.execute(params_from_iter(row.iter().map(Bound))) {
+            Ok(changed) => changed,
+            Err(error) => match classify(&error) {
+                // After some errors SQLite has rolled the whole transaction back by itself.
+                rejected @ Error::Rejected(_) if !db.is_autocommit() => return Ok(Err(rejected)),
+                _ => return Err(error),
+            },
+        };
+        written.push(match statements.target.mode {
+            _ if changed > 0 => Written::Written,
+            Mode::Upsert { .. } => Written::Older,
+            Mode::Insert => {
+                let key = statements.target.key(row);
+                match statements.read(db, &key) {
+                    Ok(there) => Written::There(there),
+                    Err(error) => return Ok(Err(reading(error))),
+                }
+            }
+        });
+    }
+    Ok(Ok(Applied::Rows(written)))
+}
+
+/// A value as it is bound.
+struct Bound<'a>(&'a Value);
+
+impl ToSql for Bound<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self.0 {
+            Value::Null => ToSqlOutput::Borrowed(ValueRef::Null),
+            Value::Bigint(number) => ToSqlOutput::Borrowed(ValueRef::Integer(*number)),
+            Value::Double(number) => ToSqlOutput::Borrowed(ValueRef::Real(*number)),
+            Value::Bool(on) => ToSqlOutput::Borrowed(ValueRef::Integer((*on).into())),
+            Value::Timestamptz(micros) => ToSqlOutput::from(show_time(*micros)),
+            Value::Text(text) | Value::Numeric(text) | Value::Json(text) | Value::Uuid(text) => {
+                ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes()))
+            }
+        })
+    }
+}
+
+fn value(row: &Row<'_>, at: usize, kind: Type) -> rusqlite::Result<Value> {
+    let stored = row.get_ref(at)?;
+    let wrong = || {
+        let name = row.as_ref().column_name(at).unwrap_or_default().to_owned();
+        rusqlite::Error::InvalidColumnType(at, name, stored.data_type())
+    };
+    let text = || stored.as_str().map(str::to_owned).map_err(|_| wrong());
+    Ok(match (kind, stored) {
+        (_, ValueRef::Null) => Value::Null,
+        (Type::Bigint, ValueRef::Integer(number)) => Value::Bigint(number),
+        (Type::Bool, ValueRef::Integer(number)) => Value::Bool(number != 0),
+        (Type::Double, ValueRef::Real(number)) => Value::Double(number),
+        (Type::Timestamptz, ValueRef::Text(_)) => {
+            Value::Timestamptz(parse_time(&text()?).ok_or_else(wrong)?)
+        }
+        (Type::Text, ValueRef::Text(_)) => Value::Text(text()?),
+        (Type::Numeric, ValueRef::Text(_)) => Value::Numeric(text()?),
+        (Type::Json, ValueRef::Text(_)) => Value::Json(text()?),
+        (Type::Uuid, ValueRef::Text(_)) => Value::Uuid(text()?),
+        _ => return Err(wrong()),
+    })
+}
+
+/// What a failure to read means: what is stored may not be what its column is said to hold.
+#[expect(clippy::needless_pass_by_value, reason = "it is what a closure hands on")]
+fn reading(error: rusqlite::Error) -> Error {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    match &error {
+        rusqlite::Error::SqliteFailure(failure, _)
+            if matches!(failure.code, DatabaseCorrupt | NotADatabase) =>
+        {
+            classify(&error)
+        }
+        _ => Error::Unavailable(format!("{error}; `forebay config check` looks at the table")),
+    }
+}
+
+/// The statement that makes the table.
+fn definition(target: &Target) -> String {
+    let column = |column: &store::tables::Column| {
+        let kind = match column.kind {
+            Type::Bigint | Type::Bool => "INTEGER",
+            Type::Double => "REAL",
+            _ => "TEXT",
+        };
+        let null = if column.nullable { "" } else { " NOT NULL" };
+        format!("{} {kind}{null}", column.name.quoted())
+    };
+    let columns: Vec<_> = target.columns.iter().map(column).collect();
+    let (name, keys) = (target.table.quoted(), target.quoted_keys());
+    format!("CREATE TABLE main.{name} ({}, PRIMARY KEY ({keys}))", columns.join(", "))
+}

@@ -1,0 +1,137 @@
+//! One table that is written behind: what it is called, where it goes, who gives the versions.
+
+use store::Target;
+use store::tables::{Mode, Record, Value};
+
+use crate::{Reject, json, key};
+
+/// The longest name, in bytes.
+pub const NAME_BYTES_MAX: usize = 63;
+
+/// One table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Definition {
+    /// What it is called in paths, metrics and directories: `[a-z0-9][a-z0-9_-]*`.
+    pub name: String,
+    /// Where its rows go.
+    pub target: Target,
+    /// Whether the version of a row is the moment it was accepted, in microseconds, and not the
+    /// client's to give.
+    pub stamp: bool,
+}
+
+/// Where a row's version comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// The client gives it.
+    Given,
+    /// It is this one, and the client may give none.
+    Stamped(i64),
+    /// The row gives it, or else it is this one: what lies in a buffer may be another producer's.
+    GivenOr(i64),
+}
+
+impl Definition {
+    /// # Errors
+    /// What does not fit together.
+    pub fn check(&self) -> Result<(), String> {
+        let first = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let later = |byte: u8| first(byte) || matches!(byte, b'_' | b'-');
+        let name = self.name.as_bytes();
+        let formed = name.first().is_some_and(|byte| first(*byte));
+        if !formed || !name.iter().all(|byte| later(*byte)) || name.len() > NAME_BYTES_MAX {
+            return Err(format!(
+                "name: must be 1 to {NAME_BYTES_MAX} of a-z, 0-9, _ and -, beginning with a letter \
+                 or a digit"
+            ));
+        }
+        self.target.check()?;
+        if self.stamp && self.target.mode == Mode::Insert {
+            return Err("stamp: goes with mode = \"upsert\" and a version column".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Reads a client's row. `path` is the key as the path of the request has it, whose columns
+    /// the row may then leave out; `stamp` is the version of a table that is stamped.
+    ///
+    /// # Errors
+    /// A [`Reject`] naming the column.
+    pub(crate) fn read(
+        &self,
+        json: &[u8],
+        path: Option<&str>,
+        stamp: impl FnOnce() -> i64,
+    ) -> Result<Record, Reject> {
+        let key = path.map(|path| key::parse(&self.target, path)).transpose()?;
+        let version = if self.stamp { Version::Stamped(stamp()) } else { Version::Given };
+        json::read(&self.target, json, key.as_deref(), version)
+    }
+
+    /// Reads a row out of a buffer. `accepted_at_ms` is the version of one that bears none, if the
+    /// table is stamped.
+    ///
+    /// # Errors
+    /// A [`Reject`] naming the column.
+    pub(crate) fn read_event(
+        &self,
+        event: &model::Event,
+        accepted_at_ms: model::clock::EpochMs,
+    ) -> Result<Record, Reject> {
+        let version = match self.stamp {
+            true => Version::GivenOr(accepted_at_ms.saturating_mul(1_000)),
+            false => Version::Given,
+        };
+        json::read(&self.target, event.payload(), None, version)
+    }
+
+    /// The values of a key as the path of a request has them.
+    pub(crate) fn read_key(&self, path: &str) -> Result<Vec<Value>, Reject> {
+        key::parse(&self.target, path)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use store::tables::{Column, Name, Type};
+
+    use super::*;
+
+    /// `sku` text, `shop` bigint (both the key), `price` numeric?, `at` timestamptz (the version).
+    pub(crate) fn prices() -> Definition {
+        let column =
+            |name: &str, kind, nullable| Column { name: Name::new(name).unwrap(), kind, nullable };
+        let target = Target {
+            schema: None,
+            table: Name::new("prices").unwrap(),
+            columns: vec![
+                column("sku", Type::Text, false),
+                column("shop", Type::Bigint, false),
+                column("price", Type::Numeric, true),
+                column("version", Type::Bigint, false),
+            ],
+            keys: vec![1, 0],
+            mode: Mode::Upsert { version: 3 },
+        };
+        Definition { name: "prices".into(), target, stamp: false }
+    }
+
+    #[test]
+    fn a_name_is_short_and_plain() {
+        let check = |name: &str| Definition { name: name.into(), ..prices() }.check();
+        for name in ["prices", "2026_prices", "a-b", &"n".repeat(63)] {
+            check(name).unwrap();
+        }
+        for name in ["", "-a", "_a", "Prices", "a/b", "a.b", "é", &"n".repeat(64)] {
+            check(name).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn inserts_are_not_stamped() {
+        let mut definition = Definition { stamp: true, ..prices() };
+        definition.check().unwrap();
+        definition.target.mode = Mode::Insert;
+        assert!(definition.check().unwrap_err().starts_with("stamp: "));
+    }
+}

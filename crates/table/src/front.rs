@@ -1,0 +1,324 @@
+//! One table as those who write and read it see it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use buffer::Buffer;
+use bytes::Bytes;
+use metrics::{Counter, counter};
+use model::Event;
+use model::clock::{Clock, EpochMs};
+use store::Table;
+use store::tables::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::event::Ids;
+use crate::flight::{Flight, Landing};
+use crate::known::{Bounds, Key, Known, Look, Pending};
+use crate::overlay::Overlay;
+use crate::{Definition, Reject, event, json, key, sweep};
+
+/// How often a reader whose query was overtaken by what was settled looks again.
+const LOOKS_MAX: usize = 8;
+
+/// The bounds of what is kept of one table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Rows accepted and not known to be settled, at most; more are refused.
+    pub pending_max: usize,
+    /// The same in bytes, about.
+    pub pending_bytes_max: usize,
+    /// Rows of the store that are remembered, at most; and keys that it has no row of.
+    pub cache_entries_max: usize,
+    /// The same in bytes, about.
+    pub cache_bytes_max: usize,
+    /// How long a row is remembered, in milliseconds: how late it may be seen here that another
+    /// process has written it.
+    pub cache_ttl_ms: u64,
+    /// How long it is remembered that there is no row, in milliseconds.
+    pub negative_ttl_ms: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            pending_max: 1_000_000,
+            pending_bytes_max: 256 << 20,
+            cache_entries_max: 100_000,
+            cache_bytes_max: 64 << 20,
+            cache_ttl_ms: 5_000,
+            negative_ttl_ms: 500,
+        }
+    }
+}
+
+/// Where an answer came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// What was accepted and is not settled yet.
+    Buffer,
+    /// What was read or settled a moment ago.
+    Cache,
+    /// The table itself.
+    Store,
+}
+
+impl Source {
+    /// As it is shown.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Buffer => "buffer",
+            Self::Cache => "cache",
+            Self::Store => "store",
+        }
+    }
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The row as a JSON object; `None` when there is none.
+    pub row: Option<Bytes>,
+    /// Where that is known from.
+    pub source: Source,
+}
+
+/// One table. Clones share it.
+#[derive(Clone)]
+pub struct Front {
+    shared: Arc<Shared>,
+}
+
+/// What its parts see.
+pub(crate) struct Shared {
+    pub(crate) definition: Definition,
+    pub(crate) known: Known,
+    pub(crate) buffer: Arc<dyn Buffer>,
+    pub(crate) clock: Arc<dyn Clock>,
+    store: Arc<dyn Table>,
+    ids: Ids,
+    /// The greatest version seen or given so far.
+    version: AtomicI64,
+    /// Reads answered from each [`Source`], in their order.
+    reads: [Counter; 3],
+    queries: Counter,
+}
+
+impl Front {
+    /// A table that is accepted into `buffer` and read from `store`.
+    #[must_use]
+    pub fn new(
+        definition: Definition,
+        buffer: Arc<dyn Buffer>,
+        store: Arc<dyn Table>,
+        clock: Arc<dyn Clock>,
+        options: Options,
+    ) -> Self {
+        let ms = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+        let known = Known::new(Bounds {
+            pending_max: options.pending_max,
+            pending_bytes_max: options.pending_bytes_max,
+            cache_entries_max: options.cache_entries_max,
+            cache_bytes_max: options.cache_bytes_max,
+            cache_ttl_ms: ms(options.cache_ttl_ms),
+            negative_ttl_ms: ms(options.negative_ttl_ms),
+        });
+        let reads = [Source::Buffer, Source::Cache, Source::Store].map(|source| {
+            let (table, from) = (definition.name.clone(), source.name());
+            let reads = counter!("table_reads_total", "table" => table, "from" => from);
+            reads.increment(0);
+            reads
+        });
+        let queries = counter!("table_queries_total", "table" => definition.name.clone());
+        queries.increment(0);
+        let shared = Shared {
+            definition,
+            known,
+            buffer,
+            clock,
+            store,
+            ids: Ids::new(),
+            version: AtomicI64::new(0),
+            reads,
+            queries,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The table's definition.
+    #[must_use]
+    pub fn definition(&self) -> &Definition {
+        &self.shared.definition
+    }
+
+    /// Where to offer this table's events: the buffer, and what it accepts is read at once.
+    #[must_use]
+    pub fn buffer(&self) -> Arc<dyn Buffer> {
+        Arc::new(Overlay { shared: Arc::clone(&self.shared) })
+    }
+
+    /// The event that carries a client's row. `path` is the key as the request's path has it
+    /// (percent-encoded); the row may then leave out the key's columns.
+    ///
+    /// # Errors
+    /// A [`Reject`] naming the column.
+    pub fn event(&self, json: &[u8], path: Option<&str>) -> Result<Event, Reject> {
+        let Shared { definition, ids, .. } = &*self.shared;
+        let row = definition.read(json, path, || self.shared.stamp())?;
+        event::of(&definition.target, &row, ids)
+    }
+
+    /// The row of a key (as the request's path has it, percent-encoded): out of what was accepted
+    /// here, or what is remembered, or the store, which is asked once for all who wait.
+    ///
+    /// # Errors
+    /// [`Failure::Key`] when it is no key of this table, [`Failure::Store`] when the store can't be
+    /// asked.
+    pub async fn get(&self, path: &str) -> Result<Found, Failure> {
+        let values = self.shared.definition.read_key(path).map_err(Failure::Key)?;
+        let key: Key = key::show(&values).into();
+        for _ in 0..LOOKS_MAX {
+            let flight = match self.shared.known.look(&key, self.shared.clock.now_ms()) {
+                Look::Answer(row, source) => return Ok(self.shared.found(row, source)),
+                Look::Wait(flight) => flight,
+                Look::Load(flight) => {
+                    // In a task of its own: a reader who goes away leaves the others their query.
+                    let load = Load { shared: Arc::clone(&self.shared), key: key.clone(), flight };
+                    let flight = Arc::clone(&load.flight);
+                    tokio::spawn(load.run(values.clone()));
+                    flight
+                }
+            };
+            let landing = flight.landed().await;
+            if let Some(resolved) = self.shared.known.resolve(&key, &flight, landing) {
+                let (row, source) = resolved.map_err(Failure::Store)?;
+                return Ok(self.shared.found(row, source));
+            }
+        }
+        let busy = "the row is written faster than it can be read; try again";
+        Err(Failure::Store(store::Error::Unavailable(busy.into())))
+    }
+
+    /// An event that the buffer held when this process started: it is read as if it had been
+    /// accepted here. `false` when there is no room for more.
+    #[must_use]
+    pub fn remember(&self, event: &Event, accepted_at_ms: EpochMs) -> bool {
+        self.shared.remember(event, accepted_at_ms)
+    }
+
+    /// Lets go of what has left the buffer, again and again until `stop`.
+    pub async fn sweep(self, stop: CancellationToken) {
+        sweep::run(&self.shared, stop).await;
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl std::fmt::Debug for Front {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Front").field("definition", &self.shared.definition).finish_non_exhaustive()
+    }
+}
+
+/// Why a row could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// What was asked for is no key of the table.
+    #[error(transparent)]
+    Key(Reject),
+    /// The store could not be asked.
+    #[error(transparent)]
+    Store(store::Error),
+}
+
+impl Shared {
+    /// A version that is greater than all that were seen: the time, or where that stands still or
+    /// goes back, one more than the last.
+    fn stamp(&self) -> i64 {
+        let now = self.clock.now_ms().saturating_mul(1_000);
+        let next = |last: i64| Some(now.max(last.saturating_add(1)));
+        let last = self.version.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        next(last.unwrap_or_default()).unwrap_or(now)
+    }
+
+    /// What is stamped from now on is newer than this.
+    pub(crate) fn saw(&self, version: Option<i64>) {
+        if let Some(version) = version.filter(|_| self.definition.stamp) {
+            self.version.fetch_max(version, Ordering::Relaxed);
+        }
+    }
+
+    /// Events were accepted just now.
+    pub(crate) fn accepted(&self, events: &[Event]) {
+        let now_ms = self.clock.now_ms();
+        for event in events {
+            // What is no row of this table is buried by whoever settles it.
+            let Ok(row) = self.definition.read_event(event, now_ms) else { continue };
+            let key = key_of(&self.definition, &row);
+            let version = self.definition.target.version(&row);
+            let newest = self.definition.stamp;
+            let pending = Pending { event: event.clone(), version, accepted_by_ms: now_ms, newest };
+            self.known.accept(&key, pending, now_ms);
+        }
+    }
+
+    fn remember(&self, event: &Event, accepted_at_ms: EpochMs) -> bool {
+        let Ok(row) = self.definition.read_event(event, accepted_at_ms) else { return true };
+        let Some(_room) = self.known.room(1, Known::cost(event)) else { return false };
+        let version = self.definition.target.version(&row);
+        self.saw(version);
+        // Another producer's may be written in another way.
+        let shown = json::write(&self.definition.target, &row);
+        let Ok(event) = Event::new(event.id(), event.key(), &shown) else { return true };
+        let now_ms = self.clock.now_ms();
+        let pending = Pending { event, version, accepted_by_ms: now_ms, newest: false };
+        self.known.accept(&key_of(&self.definition, &row), pending, now_ms);
+        true
+    }
+
+    fn found(&self, row: Option<Bytes>, source: Source) -> Found {
+        self.reads[source as usize].increment(1);
+        Found { row, source }
+    }
+}
+
+/// The key of a row as text.
+pub(crate) fn key_of(definition: &Definition, row: &store::tables::Record) -> Key {
+    key::show(&definition.target.key(row)).into()
+}
+
+/// A query. Whatever becomes of it, those who wait are told.
+struct Load {
+    shared: Arc<Shared>,
+    key: Key,
+    flight: Arc<Flight>,
+}
+
+impl Load {
+    async fn run(self, key: Vec<Value>) {
+        let Shared { store, definition, queries, .. } = &*self.shared;
+        queries.increment(1);
+        let landing: Landing = store.read(key).await.map(|row| {
+            row.map(|row| {
+                let version = definition.target.version(&row);
+                self.shared.saw(version);
+                (json::write(&definition.target, &row).into(), version)
+            })
+        });
+        self.shared.known.landed(&self.key, &self.flight, landing, self.shared.clock.now_ms());
+    }
+}
+
+impl Drop for Load {
+    /// Does nothing once it has landed.
+    fn drop(&mut self) {
+        let unfinished = store::Error::Unavailable("the read was not finished".into());
+        let now_ms = self.shared.clock.now_ms();
+        if !self.flight.has_landed() {
+            self.shared.known.landed(&self.key, &self.flight, Err(unfinished), now_ms);
+        }
+    }
+}

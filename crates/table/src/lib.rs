@@ -1,0 +1,38 @@
+//! Write-behind and fast reads for any table.
+//!
+//! ```text
+//!  PUT, POST ─► Definition::read ─► Event ─► Overlay ─► buffer ─► engine ─► Handler ─► store::Table
+//!                                              │ (what was accepted)          │ (what was settled)
+//!                                              ▼                              ▼
+//!  GET ───────────────────────────────────► Known: pending rows · cache · flights ──miss──► store::Table
+//! ```
+//!
+//! Invariants
+//! - What was accepted here is read here, at once and until the store has it: a row leaves the
+//!   pending ones only once it (or a newer one) is settled, or the buffer holds it no more.
+//! - A newer version is never hidden nor overwritten by an older one, whatever comes again.
+//! - N readers of a row that is not known cost one query.
+//! - Pending rows and the cache are bounded each by rows and bytes; past the bound of the pending
+//!   ones, writes are refused, for what was accepted has to be readable.
+//!
+//! What it deliberately does not do: it speaks no HTTP and no SQL, it makes no table, and it reads
+//! nothing back that another process accepted before the store has it.
+
+mod collapse;
+pub mod definition;
+mod event;
+mod flight;
+mod front;
+mod handler;
+mod json;
+mod key;
+mod known;
+mod overlay;
+mod reject;
+mod sweep;
+mod value;
+
+pub use definition::Definition;
+pub use front::{Failure, Found, Front, Options, Source};
+pub use handler::Handler;
+pub use reject::Reject;
