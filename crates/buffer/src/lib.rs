@@ -18,6 +18,7 @@ mod dead;
 mod error;
 mod lease;
 pub mod memory;
+pub mod moving;
 pub mod spill;
 
 use std::time::Duration;

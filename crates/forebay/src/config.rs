@@ -18,7 +18,7 @@ mod tables;
 mod value;
 
 pub(crate) use flags::Flags;
-pub(crate) use resolve::Config;
+pub(crate) use resolve::{Config, Next};
 pub(crate) use settings::Settings;
 pub(crate) use tables::Table;
 pub(crate) use value::Origin;

@@ -13,6 +13,7 @@ mod fingerprint;
 mod guarantee;
 mod log;
 mod mask;
+mod moving;
 mod open;
 mod out;
 mod outside;

@@ -13,10 +13,11 @@ use buffer_redis::RedisBuffer;
 use buffer_sqs::SqsBuffer;
 use model::clock::{Clock, System};
 use store::card::{Fingerprint, Guard};
-use store::{Completions, Payments};
+use store::{Completions, Moves, Payments};
 use tokio::task::block_in_place;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, Next};
+use crate::moving::{Follower, follow};
 use crate::{fingerprint, url};
 
 /// What the fingerprint of this text under an installation's key is compared by, so that two
@@ -28,6 +29,14 @@ pub(crate) struct Opened {
     pub(crate) buffer: Arc<dyn Buffer>,
     /// `None` where there is nothing to recover.
     pub(crate) recovery: Option<Recovery>,
+    /// Where the pipeline is on its way to another buffer. To be stopped after the buffer is closed.
+    pub(crate) follower: Option<Follower>,
+}
+
+impl Opened {
+    fn new(buffer: impl Buffer) -> Self {
+        Self { buffer: Arc::new(buffer), recovery: None, follower: None }
+    }
 }
 
 /// An open store.
@@ -52,36 +61,34 @@ pub(crate) async fn buffer(buffer: &url::Buffer) -> Result<Opened> {
             // Recovering a large backlog takes a while, in which signals must be heard.
             let opened = block_in_place(|| JournalBuffer::open(options.clone(), clock()));
             let (journal, recovery) = opened.context("the buffer can't be opened")?;
-            Opened { buffer: Arc::new(journal), recovery: Some(recovery) }
+            Opened { recovery: Some(recovery), ..Opened::new(journal) }
         }
-        url::Buffer::Memory(options) => {
-            let memory = Memory::new(options.clone(), clock());
-            Opened { buffer: Arc::new(memory), recovery: None }
-        }
+        url::Buffer::Memory(options) => Opened::new(Memory::new(options.clone(), clock())),
         url::Buffer::Redis(options) => {
             let redis = RedisBuffer::open((**options).clone()).await;
-            let redis = redis.context("the buffer can't be opened")?;
-            Opened { buffer: Arc::new(redis), recovery: None }
+            Opened::new(redis.context("the buffer can't be opened")?)
         }
         url::Buffer::Kafka(options) => {
             let kafka = KafkaBuffer::open((**options).clone()).await;
-            let kafka = kafka.context("the buffer can't be opened")?;
-            Opened { buffer: Arc::new(kafka), recovery: None }
+            Opened::new(kafka.context("the buffer can't be opened")?)
         }
         url::Buffer::Sqs(options) => {
             let sqs = SqsBuffer::open((**options).clone()).await;
-            let sqs = sqs.context("the buffer can't be opened")?;
-            Opened { buffer: Arc::new(sqs), recovery: None }
+            Opened::new(sqs.context("the buffer can't be opened")?)
         }
     };
     Ok(opened)
 }
 
-/// Opens the buffer that `config` names, behind its spill if it names one.
+/// Opens the buffer that `config` names: behind its spill if it names one, and beside the next one if
+/// the pipeline moves.
 ///
 /// # Errors
-/// If either can't be opened. With a spill, a buffer that is out of reach is no error.
+/// If one can't be opened. With a spill, a buffer that is out of reach is no error.
 pub(crate) async fn configured_buffer(config: &Config) -> Result<Opened> {
+    if let Some(next) = &config.next {
+        return moving_buffer(config, next).await;
+    }
     let Some(spill) = &config.spill else { return buffer(&config.buffer).await };
     let primary = match &config.buffer {
         url::Buffer::Redis(options) => {
@@ -102,7 +109,29 @@ pub(crate) async fn configured_buffer(config: &Config) -> Result<Opened> {
     let local = block_in_place(|| JournalBuffer::open(spill.clone(), clock()));
     let (local, recovery) = local.context("the spill can't be opened")?;
     let spill = Spill::new(primary, Arc::new(local), clock());
-    Ok(Opened { buffer: Arc::new(spill), recovery: Some(recovery) })
+    Ok(Opened { recovery: Some(recovery), ..Opened::new(spill) })
+}
+
+async fn moving_buffer(config: &Config, next: &Next) -> Result<Opened> {
+    let Opened { buffer: source, recovery, .. } = buffer(&config.buffer).await?;
+    let target = buffer(&next.buffer).await.context("next_buffer")?;
+    let moves = moves(&config.store).await?;
+    let (moving, follower) = follow(source, target.buffer, moves, next.name.clone()).await?;
+    let recovery = recovery.or(target.recovery);
+    Ok(Opened { buffer: moving, recovery, follower: Some(follower) })
+}
+
+/// Opens what keeps track of moves between buffers, in the store that `store` names.
+///
+/// # Errors
+/// If it can't be opened.
+pub(crate) async fn moves(store: &url::Store) -> Result<Arc<dyn Moves>> {
+    Ok(match store {
+        url::Store::Sqlite(options) => {
+            Arc::new(block_in_place(|| store_sqlite::Moves::open(options, clock()))?)
+        }
+        url::Store::Postgres(options) => Arc::new(store_postgres::Moves::open(options).await?),
+    })
 }
 
 /// Opens the store and the guard of its card numbers. A SQLite store is made if it is not there.

@@ -101,6 +101,24 @@ pub(crate) async fn counts(store: &url::Store) -> Result<Option<Counts>> {
     }
 }
 
+/// How many events were found to be settled already, as the pipelines recorded it.
+///
+/// # Errors
+/// If the store is there and can't be read.
+pub(crate) async fn duplicates(store: &url::Store) -> Result<u64> {
+    match store {
+        url::Store::Sqlite(options) => block_in_place(|| {
+            if !options.path.exists() {
+                return Ok(0);
+            }
+            Ok(store_sqlite::inspect::open(&options.path)?.duplicates()?)
+        }),
+        url::Store::Postgres(options) => {
+            Ok(store_postgres::inspect::open(options).await?.duplicates().await?)
+        }
+    }
+}
+
 /// Hands every payment of the store to `each`, in order of settling.
 ///
 /// # Errors

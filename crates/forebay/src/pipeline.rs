@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::moving::Follower;
 use crate::open;
 
 /// Events read at once from what is left.
@@ -32,6 +33,7 @@ pub(crate) struct Pipeline {
     pub(crate) guard: Arc<Guard>,
     /// What opening the buffer found.
     pub(crate) recovery: Option<Recovery>,
+    follower: Option<Follower>,
 }
 
 /// What is left of a pipeline that has ended.
@@ -52,7 +54,7 @@ impl Pipeline {
     /// # Errors
     /// If something can't be opened.
     pub(crate) async fn start(config: &Config) -> Result<Self> {
-        let open::Opened { buffer, recovery } = open::configured_buffer(config).await?;
+        let open::Opened { buffer, recovery, follower } = open::configured_buffer(config).await?;
         let (store, guard) = open::store(config).await?;
         let cards_max = (config.cards_max / config.engine.lanes).max(1);
         let ruleset = config.ruleset.clone();
@@ -75,7 +77,18 @@ impl Pipeline {
             let _at_the_end = at_the_end;
             engine.join().await
         });
-        Ok(Self { buffer, store, engine, drained, stats, shutdown, ended, guard, recovery })
+        Ok(Self {
+            buffer,
+            store,
+            engine,
+            drained,
+            stats,
+            shutdown,
+            ended,
+            guard,
+            recovery,
+            follower,
+        })
     }
 
     /// Where to offer.
@@ -134,6 +147,9 @@ impl Pipeline {
             false => remains(&*self.buffer).await,
         };
         let closed = self.buffer.close().await.context("the buffer could not be closed");
+        if let Some(follower) = self.follower {
+            follower.stop().await;
+        }
         let store = self.store.close().await.context("the store could not be closed");
         let summary = summary??;
         closed?;

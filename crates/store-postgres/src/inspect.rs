@@ -93,6 +93,23 @@ impl View {
         Ok(counts)
     }
 
+    /// How many events were found to be settled already, as the pipelines recorded it.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn duplicates(&self) -> Result<u64, Error> {
+        let link = self.link.lock().await;
+        let client = begun(&link).await?;
+        let sum = format!(
+            "SELECT coalesce(sum(duplicates), 0)::bigint FROM {}.pipeline_completion_log",
+            self.schema
+        );
+        let row = client.query_one(&sum, &[]).await.map_err(|error| unread(&error))?;
+        let duplicates = count(&row, 0).map_err(|error| unread(&error))?;
+        ended(client).await?;
+        Ok(duplicates)
+    }
+
     async fn counted(&self, client: &Client) -> Result<Counts, tokio_postgres::Error> {
         // What is counted must not come from the indexes that are to be checked.
         client

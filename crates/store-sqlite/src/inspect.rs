@@ -111,6 +111,15 @@ impl View {
         Ok(Counts { total, distinct, flagged, flagged_by_rule })
     }
 
+    /// How many events were found to be settled already, as the pipelines recorded it.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub fn duplicates(&self) -> Result<u64, Error> {
+        let sum = "SELECT coalesce(sum(duplicates), 0) FROM pipeline_completion_log";
+        self.db.query_row(sum, [], |row| count(row, 0)).map_err(|error| classify(&error))
+    }
+
     /// What SQLite's own check of the file says is wrong; `None` when nothing is.
     ///
     /// # Errors

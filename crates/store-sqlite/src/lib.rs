@@ -25,6 +25,7 @@ mod error;
 mod history;
 pub mod inspect;
 mod migrations;
+mod moves;
 mod options;
 mod store;
 mod tables;
@@ -32,6 +33,7 @@ mod transaction;
 mod wal;
 mod writer;
 
+pub use moves::Moves;
 pub use options::Options;
 pub use store::Store;
 pub use tables::ReadOnly;

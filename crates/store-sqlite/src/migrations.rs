@@ -13,7 +13,8 @@ use crate::error::classify;
 const APPLICATION_ID: i32 = 0x464f_5245;
 
 /// The migration at index n leads from version n to version n + 1.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/V1__initial.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("../migrations/V1__initial.sql"), include_str!("../migrations/V2__moves.sql")];
 
 /// Brings the database to the version this program knows.
 pub(crate) fn run(db: &mut Connection) -> Result<(), Error> {

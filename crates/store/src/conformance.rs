@@ -22,6 +22,7 @@ pub mod concurrency;
 pub mod duplicates;
 pub mod emptiness;
 pub mod histories;
+pub mod moves;
 pub mod reopening;
 pub mod round_trip;
 pub mod tables;

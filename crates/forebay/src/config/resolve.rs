@@ -24,6 +24,8 @@ const CARDS_MAX: &str = "fraud.cards_max";
 pub(crate) struct Config {
     pub(crate) data: PathBuf,
     pub(crate) buffer: url::Buffer,
+    /// Where the pipeline moves to from `buffer`; `None` while it stays.
+    pub(crate) next: Option<Next>,
     pub(crate) store: url::Store,
     /// Where events go while the buffer is out of reach; `None` refuses them instead.
     pub(crate) spill: Option<buffer_journal::Options>,
@@ -41,6 +43,14 @@ pub(crate) struct Config {
     pub(crate) tables: Vec<tables::Table>,
 }
 
+/// The buffer that a pipeline moves to.
+#[derive(Debug, Clone)]
+pub(crate) struct Next {
+    pub(crate) buffer: url::Buffer,
+    /// What the move is called: both URLs, without passwords.
+    pub(crate) name: String,
+}
+
 impl Config {
     /// The same, with the buffer of one of its tables in place of the payments'.
     ///
@@ -56,6 +66,7 @@ impl Config {
         })?;
         self.buffer = self.tables.swap_remove(at).buffer;
         self.spill = None;
+        self.next = None;
         Ok(self)
     }
 
@@ -67,14 +78,20 @@ impl Config {
         let buffer =
             blamed(settings.entry("buffer"), url::Buffer::parse(&settings.path("buffer")))?;
         let store = blamed(settings.entry("store"), url::Store::parse(&settings.path("store")))?;
-        let (buffer, store) = completed(settings, buffer, store);
+        let next = blamed(settings.entry("next_buffer"), next(settings))?;
+        let (buffer, store) = completed(settings, buffer, next.as_ref(), store);
         let spill = blamed(settings.entry("spill"), spill(&settings.path("spill"), &buffer))?;
         let bind = settings.entry("http.bind");
         let address = bind.value.to_string().parse().map_err(|_| {
             let problem = "http.bind is no address; write e.g. 127.0.0.1:8080 or [::1]:8080";
             Error(format!("{}: {problem}", bind.origin))
         })?;
-        let engine = engine(settings, &buffer)?;
+        if next.is_some() && spill.is_some() {
+            let problem = "next_buffer: a buffer with a spill can't be left; leave `spill` out until \
+                           the move is through";
+            return Err(Error(problem.to_owned()));
+        }
+        let engine = engine(settings, &buffer, next.as_ref())?;
         Ok(Self {
             tables: tables::resolve(settings, &engine)?,
             data: PathBuf::from(settings.text("data")),
@@ -88,6 +105,7 @@ impl Config {
             },
             engine,
             buffer,
+            next,
             ruleset: ruleset(settings)?,
             cards_max: settings.count(CARDS_MAX),
             cards_clear: settings.text("cards.store") == "clear",
@@ -153,17 +171,34 @@ impl Settings {
 fn completed(
     settings: &Settings,
     buffer: url::Buffer,
+    next: Option<&Next>,
     mut store: url::Store,
 ) -> (url::Buffer, url::Store) {
     let buffer = settings.with_password(buffer);
     if let url::Store::Postgres(options) = &mut store {
         let password = &mut options.password;
         *password = password.take().or_else(|| settings.secrets.postgres_password.clone());
-        options.exclusive = !buffer.shared();
+        let shared = buffer.shared() && next.is_none_or(|next| next.buffer.shared());
+        options.exclusive = !shared;
         // Somebody else's database is changed only when asked to.
         options.create = false;
     }
     (buffer, store)
+}
+
+/// The buffer that is moved to.
+fn next(settings: &Settings) -> Result<Option<Next>, Error> {
+    let (from, to) = (settings.path("buffer"), settings.path("next_buffer"));
+    if to == "none" {
+        return Ok(None);
+    }
+    if to == from {
+        let problem = "next_buffer is the same as buffer; leave it \"none\" while nothing moves";
+        return Err(Error(problem.to_owned()));
+    }
+    let buffer = url::Buffer::parse(&to).map_err(|error| Error(format!("next_{error}")))?;
+    let name = format!("{} to {}", url::redacted(&from), url::redacted(&to));
+    Ok(Some(Next { buffer: settings.with_password(buffer), name }))
 }
 
 /// The journal that a spill is.
@@ -192,7 +227,11 @@ fn blamed<T>(entry: &Entry, result: Result<T, Error>) -> Result<T, Error> {
     })
 }
 
-fn engine(settings: &Settings, buffer: &url::Buffer) -> Result<engine::Options, Error> {
+fn engine(
+    settings: &Settings,
+    buffer: &url::Buffer,
+    next: Option<&Next>,
+) -> Result<engine::Options, Error> {
     let batch_max = settings.count("engine.batch_max");
     let held = settings.entry("engine.held_max");
     let held_max = match held.origin {
@@ -205,7 +244,8 @@ fn engine(settings: &Settings, buffer: &url::Buffer) -> Result<engine::Options, 
         batch_max,
         linger_ms: settings.millis("engine.linger_ms"),
         held_max,
-        lease_ms: buffer.lease_ms(),
+        // The shorter of the two, while there are two.
+        lease_ms: next.map_or(u64::MAX, |next| next.buffer.lease_ms()).min(buffer.lease_ms()),
         drain_timeout_ms: settings.millis("engine.drain_timeout_ms"),
         attempts_max: u32::try_from(settings.whole("engine.attempts_max"))
             .expect("the schema bounds it"),

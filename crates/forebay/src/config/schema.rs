@@ -31,6 +31,7 @@ pub(crate) fn all() -> Vec<Setting> {
     let mut settings = vec![
         text("data", "./data"),
         text("buffer", "journal:{data}/buffer"),
+        text("next_buffer", "none"),
         text("store", "sqlite:{data}/forebay.db"),
         text("spill", "none"),
         text("http.bind", "127.0.0.1:8080"),

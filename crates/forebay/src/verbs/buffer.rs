@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use journal::fs::{Fs, disk::Disk};
 use serde_json::json;
 
-use super::configured_buffer;
+use super::{configured_buffer, migrate};
 use crate::config::{Error, Flags};
 use crate::exit::Exit;
 use crate::outside::Held;
@@ -54,9 +54,15 @@ pub(crate) enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Lead the pipeline to another buffer, share by share, while it runs
+    Migrate(migrate::Args),
 }
 
 pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
+    let verb = match verb {
+        Verb::Migrate(args) => return migrate::run(args, flags).await,
+        other => other,
+    };
     let config = configured_buffer(flags)?;
     let buffer = &config.buffer;
     match (verb, buffer) {
@@ -84,6 +90,7 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
                            its replicas; `forebay config check` looks at how it is kept";
             bail!(Error(problem.to_owned()))
         }
+        (Verb::Migrate(_), _) => unreachable!("it was run above"),
         (Verb::Verify { json }, _) => verify(open::journal_dir(buffer)?, json),
         (Verb::Repair { json }, _) => {
             open::journal_dir(buffer)?;

@@ -210,7 +210,11 @@ impl Parts {
             Self::Api(opened) => {
                 // A buffer that is out of reach can't say what it holds, and is closed all the same.
                 let depth = opened.buffer.depth().await.unwrap_or_default();
-                opened.buffer.close().await?;
+                let closed = opened.buffer.close().await;
+                if let Some(follower) = opened.follower {
+                    follower.stop().await;
+                }
+                closed?;
                 Ok(depth.ready + depth.leased)
             }
         }

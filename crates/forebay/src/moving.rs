@@ -1,0 +1,151 @@
+//! Going along with a move from one buffer to another: every process that offers or leases takes each
+//! step when it sees it, and says so in the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use buffer::Buffer;
+use buffer::moving::Moving;
+use store::Moves;
+use store::moves::Report;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::open;
+
+/// How often it is looked which step is the present one.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often a process says where it is, though nothing changed.
+pub(crate) const REPORT_EVERY: Duration = Duration::from_secs(2);
+
+/// Goes along until it is stopped.
+pub(crate) struct Follower {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+struct Following {
+    moving: Arc<Moving>,
+    moves: Arc<dyn Moves>,
+    /// Of the move.
+    name: String,
+    process: String,
+    /// What was said last, and when.
+    said: Option<(Report, Instant)>,
+    /// Whether the store was out of reach at the last try.
+    failing: bool,
+}
+
+/// Puts the two buffers together, goes by the present step, and begins to go along.
+///
+/// # Errors
+/// If the store can't be reached: without it nobody knows which way offers go.
+pub(crate) async fn follow(
+    source: Arc<dyn Buffer>,
+    target: Arc<dyn Buffer>,
+    moves: Arc<dyn Moves>,
+    name: String,
+) -> Result<(Arc<Moving>, Follower)> {
+    let moving = Arc::new(Moving::new(source, target, open::clock()));
+    let process = process_name();
+    let mut following =
+        Following { moving: moving.clone(), moves, name, process, said: None, failing: false };
+    // Known of before it asks: whoever takes a step waits for all who were known of by then.
+    following.report(false).await.context("the move to next_buffer can't be joined")?;
+    following.look().await.context("the move to next_buffer can't be joined")?;
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(following.run(stop.clone()));
+    Ok((moving, Follower { stop, task }))
+}
+
+impl Follower {
+    /// Says that this process has ended. Its buffers are closed by now.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        if self.task.await.is_err() {
+            tracing::warn!("the move could not be told that this process ends");
+        }
+    }
+}
+
+/// Unlike any other's, and of use to whoever looks for it.
+fn process_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = match host.trim() {
+        "" => "host",
+        name => name,
+    };
+    format!("{host}:{}:{:06x}", std::process::id(), rand::random::<u32>() & 0x00ff_ffff)
+}
+
+impl Following {
+    async fn run(mut self, stop: CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+            let looked = self.look().await;
+            self.tell(looked);
+        }
+        let told = self.report(true).await;
+        self.tell(told);
+    }
+
+    /// Takes the present step, and reports if there is something to say.
+    async fn look(&mut self) -> Result<()> {
+        if let Some(step) = self.moves.step(&self.name).await? {
+            self.moving.take(step.number, step.route).await;
+        }
+        let step = self.moving.step().await;
+        let is_due = match &self.said {
+            None => true,
+            Some((said, when)) => {
+                said.step != step
+                    || when.elapsed() >= REPORT_EVERY
+                    || (!said.drained && self.moving.is_drained().await?)
+            }
+        };
+        if is_due {
+            self.report(false).await?;
+        }
+        Ok(())
+    }
+
+    async fn report(&mut self, ended: bool) -> Result<()> {
+        // What was offered before what is held: whatever is counted there is held, or done, here.
+        let step = self.moving.step().await;
+        let done = self.moving.done();
+        let depths = match ended {
+            // They are closed: others know better.
+            true => Default::default(),
+            false => self.moving.depths().await?,
+        };
+        let report = Report {
+            process: self.process.clone(),
+            step,
+            drained: !ended && self.moving.is_drained().await?,
+            ended,
+            offered: done.map(|side| side.offered),
+            done: done.map(|side| side.done),
+            pending: depths.map(|depth| depth.ready + depth.leased),
+            dead: depths.map(|depth| depth.dead),
+        };
+        self.moves.report(&self.name, &report).await?;
+        self.said = Some((report, Instant::now()));
+        Ok(())
+    }
+
+    /// Once when it begins to fail, and once when it goes on.
+    fn tell(&mut self, outcome: Result<()>) {
+        match outcome {
+            Ok(()) if self.failing => tracing::info!("the move goes on"),
+            Err(error) if !self.failing => {
+                tracing::warn!("the move stands still until this is over: {error:#}");
+                self.failing = true;
+                return;
+            }
+            Err(_) => return,
+            Ok(()) => {}
+        }
+        self.failing = false;
+    }
+}

@@ -1,0 +1,488 @@
+//! `forebay buffer migrate`: leads a pipeline from one buffer to another, share by share.
+//!
+//! It moves nothing itself. It takes the steps of the move in the store, waits after each until every
+//! process goes by it, and counts at the end. Ended at any time, it is taken up by the next one.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use model::route::{Phase, Route, SHARE_MAX, Side};
+use serde_json::json;
+use store::Moves;
+use store::moves::{Heard, Start, Step};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Error, Flags, Next};
+use crate::exit::Exit;
+use crate::moving::REPORT_EVERY;
+use crate::progress::{Progress, Unit};
+use crate::units::grouped;
+use crate::{open, out, outside, signals, url};
+
+/// How often the processes' reports are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// A process that was not heard of for longer is named.
+const SILENT: Duration = Duration::from_secs(10);
+/// How long the audit waits for what is counted a little later (duplicates, each ten seconds).
+const AUDIT_MAX: Duration = Duration::from_secs(30);
+/// How much later than another look a report has to be made to be after it.
+const AFTER: Duration = Duration::from_millis(500);
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  forebay buffer migrate
+  forebay buffer migrate --stages 10,50,100 --pause 300
+  forebay buffer migrate --share 25
+  forebay buffer migrate --rollback
+
+First name the new buffer in forebay.toml beside the old one, and restart each `forebay serve` with it:
+  buffer = \"redis://127.0.0.1/0?list=tx_queue\"
+  next_buffer = \"kafka://127.0.0.1:9092/transactions?group=fds\"
+Nothing moves until this command says so. When it has said that all is moved, make the new one the
+`buffer`, take `next_buffer` out, and restart them again.")]
+pub(crate) struct Args {
+    /// The buffer that is left, as a check: what the configuration calls `buffer`
+    #[arg(long, value_name = "URL")]
+    from: Option<String>,
+    /// The buffer that is moved to, as a check: what the configuration calls `next_buffer`
+    #[arg(long, value_name = "URL")]
+    to: Option<String>,
+    /// Shares of the keys to go through, in percent
+    #[arg(long, value_name = "PERCENT,…", value_delimiter = ',', default_value = "10,50,100")]
+    stages: Vec<u8>,
+    /// How long to stay at each share but the last, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pause: u64,
+    /// Go to this share and stay there, whichever it is now
+    #[arg(long, value_name = "PERCENT", conflicts_with_all = ["rollback", "status"])]
+    share: Option<u8>,
+    /// Go back: all keys to the old buffer
+    #[arg(long, conflicts_with = "status")]
+    rollback: bool,
+    /// Show how far it is, count, and change nothing
+    #[arg(long)]
+    status: bool,
+    /// A process that has ended without saying so, as it is called in the status
+    #[arg(long, value_name = "PROCESS")]
+    forget: Vec<String>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
+    let (_, config) = super::configured(flags)?;
+    let Some(next) = config.next.clone() else {
+        let problem = "there is no next_buffer; name the new buffer in forebay.toml, restart \
+                       each `forebay serve` with it, and run this again (see --help)";
+        bail!(Error(problem.to_owned()));
+    };
+    check(&args, &next)?;
+    let leader = Leader {
+        moves: open::moves(&config.store).await?,
+        name: next.name.clone(),
+        store: config.store.clone(),
+        stop: signals::stop()?,
+        json: args.json,
+    };
+    for process in &args.forget {
+        if !leader.moves.forget(&leader.name, process).await? {
+            bail!(Error(format!("--forget {process}: there is no such process; see --status")));
+        }
+    }
+    if args.status {
+        return leader.close(&config, false).await;
+    }
+    let shares: Vec<u8> = match args.share {
+        _ if args.rollback => vec![0],
+        Some(share) => vec![share],
+        None => {
+            let now = leader.step().await?.map_or(0, |step| step.route.share);
+            args.stages.iter().copied().filter(|share| *share >= now).collect()
+        }
+    };
+    let last = shares.last().copied();
+    for share in shares {
+        leader.go_to(share).await?;
+        if Some(share) != last {
+            leader.stay(Duration::from_secs(args.pause)).await?;
+        }
+    }
+    let through = matches!(last, Some(0 | SHARE_MAX));
+    if through {
+        leader.drain().await?;
+    }
+    leader.close(&config, through).await
+}
+
+/// Refuses a share that is none, and URLs that are not those of the configuration.
+fn check(args: &Args, next: &Next) -> Result<(), Error> {
+    let mut shares = args.stages.iter().chain(&args.share);
+    if let Some(share) = shares.find(|share| **share > SHARE_MAX) {
+        return Err(Error(format!("{share} is no share; give 0 to 100 percent")));
+    }
+    if args.stages.is_empty() || !args.stages.is_sorted() {
+        let problem = "--stages must go up, e.g. 10,50,100; --share or --rollback go down";
+        return Err(Error(problem.to_owned()));
+    }
+    let (from, to) = next.name.split_once(" to ").unwrap_or_default();
+    for (flag, given, configured) in [("--from", &args.from, from), ("--to", &args.to, to)] {
+        if let Some(given) = given
+            && url::redacted(given) != configured
+        {
+            let given = url::redacted(given);
+            return Err(Error(format!(
+                "{flag} is {given}, and the configuration that the processes run with says \
+                 {configured}; make them the same"
+            )));
+        }
+    }
+    Ok(())
+}
+
+struct Leader {
+    moves: Arc<dyn Moves>,
+    /// Of the move.
+    name: String,
+    store: url::Store,
+    stop: CancellationToken,
+    json: bool,
+}
+
+/// What the processes say, together.
+#[derive(Debug, Default)]
+struct Together {
+    /// Those that have not ended.
+    live: Vec<Heard>,
+    offered: [u64; 2],
+    /// As the latest of the living sees them.
+    pending: [u64; 2],
+    dead: [u64; 2],
+    /// How old the latest report is.
+    ago: Duration,
+}
+
+impl Leader {
+    async fn step(&self) -> Result<Option<Step>> {
+        Ok(self.moves.step(&self.name).await?)
+    }
+
+    async fn heard(&self) -> Result<Together> {
+        let all = self.moves.reports(&self.name).await?;
+        let sum = |side: usize| all.iter().map(|heard| heard.report.offered[side]).sum();
+        let offered = [sum(0), sum(1)];
+        let live: Vec<Heard> = all.into_iter().filter(|heard| !heard.report.ended).collect();
+        let latest = live.iter().min_by_key(|heard| heard.ago_ms);
+        Ok(Together {
+            offered,
+            pending: latest.map_or([0; 2], |heard| heard.report.pending),
+            dead: latest.map_or([0; 2], |heard| heard.report.dead),
+            ago: Duration::from_millis(latest.map_or(u64::MAX, |heard| heard.ago_ms)),
+            live,
+        })
+    }
+
+    fn line(&self, line: impl std::fmt::Display) -> Result<()> {
+        // With --json, what is printed is the one result.
+        if !self.json {
+            out::line(line)?;
+        }
+        Ok(())
+    }
+
+    /// Takes step after step until this share is open.
+    async fn go_to(&self, share: u8) -> Result<()> {
+        let began = Instant::now();
+        let mut progress = Progress::new(Unit::Events);
+        loop {
+            let step = self.step().await?;
+            let next = match step.map(|step| step.route) {
+                Some(Route { share: now, phase: Phase::Open, .. }) if now == share => break,
+                None => Route { before: 0, share, phase: Phase::Hold },
+                Some(now) => match now.phase {
+                    Phase::Open => Route { before: now.share, share, phase: Phase::Hold },
+                    Phase::Hold => Route { phase: Phase::Drain, ..now },
+                    Phase::Drain => Route { phase: Phase::Open, ..now },
+                },
+            };
+            if let Some(step) = step {
+                self.everybody(step, &mut progress).await?;
+            } else if share == 0 {
+                break;
+            }
+            let start = match step {
+                None => self.begin().await?,
+                Some(_) => Start::default(),
+            };
+            let number = step.map_or(0, |step| step.number) + 1;
+            // Somebody else may have taken another step: then that is the present one.
+            self.moves.advance(&self.name, Step { number, route: next }, start).await?;
+        }
+        progress.end();
+        let processes = self.heard().await?.live.len();
+        let took = began.elapsed().as_secs_f64();
+        self.line(format_args!(
+            "{share:>3} % of the keys go to the new buffer ({processes} processes, {took:.1} s)."
+        ))
+    }
+
+    /// What there is before anything moves.
+    async fn begin(&self) -> Result<Start> {
+        let seen = self.heard().await?;
+        if seen.live.is_empty() {
+            bail!(Error(
+                "no process goes along: start `forebay serve` with this configuration (buffer and \
+                 next_buffer), wherever it runs, and then run this again"
+                    .to_owned()
+            ));
+        }
+        Ok(Start {
+            settled: self.settled().await?,
+            pending: seen.pending.iter().sum(),
+            dead: seen.dead.iter().sum(),
+            duplicates: outside::duplicates(&self.store).await?,
+        })
+    }
+
+    async fn settled(&self) -> Result<u64> {
+        Ok(outside::counts(&self.store).await?.unwrap_or_default().total)
+    }
+
+    /// Waits until every process goes by `step`, and in its drain until that is through.
+    async fn everybody(&self, step: Step, progress: &mut Progress) -> Result<()> {
+        let Step { number, route } = step;
+        let giving = route.closed().map(Side::other);
+        let mut most = 0;
+        let mut named = Instant::now();
+        loop {
+            if self.stop.is_cancelled() {
+                return self.interrupted(step).await;
+            }
+            let seen = self.heard().await?;
+            let there = seen.live.iter().all(|heard| heard.report.step >= number);
+            let drains = route.phase == Phase::Drain;
+            let drained = |heard: &&Heard| heard.report.step == number && heard.report.drained;
+            if there && !seen.live.is_empty() && (!drains || seen.live.iter().any(|h| drained(&h)))
+            {
+                return Ok(());
+            }
+            let left = giving.map_or(0, |side| seen.pending[side.index()]);
+            most = most.max(left);
+            let (share, phase) = (route.share, route.phase.name());
+            let processes = seen.live.len();
+            progress
+                .at(most - left, most, || format!("to {share} %: {phase}, {processes} processes"));
+            if named.elapsed() >= SILENT {
+                named = Instant::now();
+                if seen.live.is_empty() {
+                    out::note("No process goes along any more; this waits until one is started.");
+                }
+                for heard in &seen.live {
+                    let silent = Duration::from_millis(heard.ago_ms);
+                    if silent >= SILENT {
+                        let (process, s) = (&heard.report.process, silent.as_secs());
+                        out::note(format_args!(
+                            "{process} was not heard of for {s} s. If it has ended, run this again \
+                             with --forget {process}."
+                        ));
+                    }
+                }
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Lets nobody wait for a leader that has gone.
+    async fn interrupted(&self, step: Step) -> Result<()> {
+        let Step { number, route } = step;
+        if route.phase == Phase::Hold {
+            // Nobody has gone by the new share yet.
+            let back = Route { before: route.before, share: route.before, phase: Phase::Open };
+            let step = Step { number: number + 1, route: back };
+            self.moves.advance(&self.name, step, Start::default()).await?;
+        }
+        bail!("stopped on the way to {} %; run it again to go on, or with --rollback", route.share)
+    }
+
+    /// Stays at a share.
+    async fn stay(&self, pause: Duration) -> Result<()> {
+        let began = Instant::now();
+        let mut progress = Progress::new(Unit::Events);
+        while began.elapsed() < pause {
+            if self.stop.is_cancelled() {
+                progress.end();
+                bail!("stopped between two shares; run it again to go on, or with --rollback");
+            }
+            let seen = self.heard().await?;
+            let left = (pause - began.elapsed()).as_secs();
+            let [old, new] = seen.pending.map(grouped);
+            progress.at(began.elapsed().as_secs(), pause.as_secs(), || {
+                format!(
+                    "{left} s until the next share; held: {old} in the old buffer, {new} in the new"
+                )
+            });
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        progress.end();
+        Ok(())
+    }
+
+    /// Waits until the buffer that nothing goes to any more is empty.
+    async fn drain(&self) -> Result<()> {
+        let Some(step) = self.step().await? else { return Ok(()) };
+        let giving = if step.route.share == 0 { Side::Target } else { Side::Source };
+        let mut progress = Progress::new(Unit::Events);
+        let (mut most, mut empty_since) = (0, None);
+        loop {
+            if self.stop.is_cancelled() {
+                progress.end();
+                bail!("stopped while the other buffer is drained; it goes on without this");
+            }
+            let seen = self.heard().await?;
+            let left = seen.pending[giving.index()];
+            if seen.live.is_empty() || left > 0 {
+                empty_since = None;
+            } else if empty_since.get_or_insert_with(Instant::now).elapsed() > REPORT_EVERY * 2 {
+                progress.end();
+                return Ok(());
+            }
+            most = most.max(left);
+            progress.at(most - left, most, || "draining the buffer that was left".to_owned());
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Counts, and says what came out of it.
+    async fn close(&self, config: &Config, through: bool) -> Result<Exit> {
+        let Some(step) = self.step().await? else {
+            self.line("Nothing has moved yet.")?;
+            if self.json {
+                out::json(&json!({ "share": 0, "phase": "open" }))?;
+            }
+            return Ok(Exit::Done);
+        };
+        let start = self.moves.start(&self.name).await?.unwrap_or_default();
+        let audit = self.audit(start).await?;
+        let Step { route, .. } = step;
+        let [old, new] = audit.pending;
+        if self.json {
+            let processes: Vec<_> = audit
+                .live
+                .iter()
+                .map(|heard| {
+                    let report = &heard.report;
+                    json!({
+                        "process": report.process,
+                        "heard_ms_ago": heard.ago_ms,
+                        "offered": { "source": report.offered[0], "target": report.offered[1] },
+                        "settled": { "source": report.done[0], "target": report.done[1] },
+                    })
+                })
+                .collect();
+            out::json(&json!({
+                "share": route.share,
+                "phase": route.phase.name(),
+                "processes": processes,
+                "pending": { "source": old, "target": new },
+                "accepted": audit.accepted,
+                "accounted": audit.accounted,
+                "missing": audit.missing(),
+                "double": audit.double,
+            }))?;
+            return Ok(Exit::done_if(audit.missing() == 0 && audit.double == 0));
+        }
+        let (share, phase) = (route.share, route.phase.name());
+        out::line(format_args!("{share} % of the keys go to the new buffer ({phase})."))?;
+        for heard in &audit.live {
+            let (report, ago) = (&heard.report, heard.ago_ms / 1_000);
+            let [source, target] = report.offered.map(grouped);
+            out::line(format_args!(
+                "  {}  offered {source} to the old one and {target} to the new, heard {ago} s ago",
+                report.process
+            ))?;
+        }
+        let (old, new) = (grouped(old), grouped(new));
+        out::line(format_args!("Held: {old} in the old buffer, {new} in the new."))?;
+        let (accepted, on_the_way) =
+            (grouped(audit.accepted), grouped(audit.accounted.saturating_sub(audit.accepted)));
+        out::line(format_args!(
+            "Audit: {accepted} accepted since it began; {} missing, {} settled twice (counted to \
+             within {on_the_way}: what was on its way meanwhile, or came from elsewhere).",
+            grouped(audit.missing()),
+            grouped(audit.double)
+        ))?;
+        if through && route.share == SHARE_MAX {
+            let next = config.next.as_ref().map_or("", |next| next.name.as_str());
+            let to = next.split_once(" to ").map_or("", |(_, to)| to);
+            out::line(format_args!(
+                "All is moved. Set buffer = \"{to}\" (with its password), take next_buffer out, and \
+                 restart each process. Dead letters stay where they were buried."
+            ))?;
+        } else if through {
+            out::line("All is back in the old buffer. next_buffer may be taken out.")?;
+        }
+        Ok(Exit::done_if(audit.missing() == 0 && audit.double == 0))
+    }
+
+    async fn audit(&self, start: Start) -> Result<Audit> {
+        let end = Instant::now() + AUDIT_MAX;
+        loop {
+            let audit = self.count(start).await?;
+            if audit.missing() == 0 || audit.live.is_empty() || Instant::now() >= end {
+                return Ok(audit);
+            }
+            tokio::time::sleep(LOOK_EVERY * 10).await;
+        }
+    }
+
+    /// What was accepted first, then what the buffers hold, then what the store has: an event that
+    /// passes from one to the next meanwhile is counted twice rather than not at all.
+    async fn count(&self, start: Start) -> Result<Audit> {
+        let offered: u64 = self.heard().await?.offered.iter().sum();
+        let began = Instant::now();
+        let seen = loop {
+            let seen = self.heard().await?;
+            if seen.live.is_empty() || began.elapsed() > seen.ago + AFTER {
+                break seen;
+            }
+            if began.elapsed() > SILENT {
+                break seen;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        };
+        let counts = outside::counts(&self.store).await?.unwrap_or_default();
+        let duplicates = outside::duplicates(&self.store).await?;
+        let since = |now: u64, then: u64| now.saturating_sub(then);
+        let dead: u64 = seen.dead.iter().sum();
+        Ok(Audit {
+            accepted: start.pending + offered,
+            accounted: since(counts.total, start.settled)
+                + since(duplicates, start.duplicates)
+                + since(dead, start.dead)
+                + seen.pending.iter().sum::<u64>(),
+            double: counts.total - counts.distinct,
+            pending: seen.pending,
+            live: seen.live,
+        })
+    }
+}
+
+/// What a count came to.
+struct Audit {
+    /// Held at the start, and accepted since by the processes that went along.
+    accepted: u64,
+    /// Settled, found settled already, buried, or held.
+    accounted: u64,
+    /// Payments that are in the store more than once.
+    double: u64,
+    pending: [u64; 2],
+    live: Vec<Heard>,
+}
+
+impl Audit {
+    fn missing(&self) -> u64 {
+        self.accepted.saturating_sub(self.accounted)
+    }
+}
