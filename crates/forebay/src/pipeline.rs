@@ -54,8 +54,16 @@ impl Pipeline {
     /// # Errors
     /// If something can't be opened.
     pub(crate) async fn start(config: &Config) -> Result<Self> {
+        // What keeps track of a move lies in the store, which is made with its key.
+        let early = match config.next {
+            Some(_) => Some(open::store(config).await?),
+            None => None,
+        };
         let open::Opened { buffer, recovery, follower } = open::configured_buffer(config).await?;
-        let (store, guard) = open::store(config).await?;
+        let (store, guard) = match early {
+            Some(opened) => opened,
+            None => open::store(config).await?,
+        };
         let cards_max = (config.cards_max / config.engine.lanes).max(1);
         let ruleset = config.ruleset.clone();
         let handler =

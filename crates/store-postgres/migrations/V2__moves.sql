@@ -10,6 +10,7 @@ CREATE TABLE buffer_moves (
     start_pending    BIGINT      NOT NULL,
     start_dead       BIGINT      NOT NULL,
     start_duplicates BIGINT      NOT NULL,
+    start_offered    BIGINT      NOT NULL,
     changed_at       TIMESTAMPTZ NOT NULL DEFAULT now()
 );
 

@@ -44,17 +44,17 @@ impl Statements {
             step: format!("SELECT step, share_before, share, phase FROM {moves} WHERE name = $1"),
             begin: format!(
                 "INSERT INTO {moves} (name, step, share_before, share, phase, start_settled, \
-                                      start_pending, start_dead, start_duplicates) \
-                 VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (name) DO NOTHING"
+                                      start_pending, start_dead, start_duplicates, start_offered) \
+                 VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (name) DO NOTHING"
             ),
             advance: format!(
                 "UPDATE {moves} SET step = $2, share_before = $3, share = $4, phase = $5, \
                                     changed_at = now() \
-                 WHERE name = $1 AND step = $2 - 1"
+                 WHERE name = $1 AND step = $2::bigint - 1"
             ),
             start: format!(
-                "SELECT start_settled, start_pending, start_dead, start_duplicates FROM {moves} \
-                 WHERE name = $1"
+                "SELECT start_settled, start_pending, start_dead, start_duplicates, start_offered \
+                 FROM {moves} WHERE name = $1"
             ),
             report: format!(
                 "INSERT INTO {processes} (name, process, step, drained, ended, {reported}) \
@@ -151,11 +151,11 @@ impl store::Moves for Moves {
         let Step { number, route: Route { before, share, phase } } = step;
         let (before, share, phase) = (i16::from(before), i16::from(share), phase.name());
         let changed = if number == 1 {
-            let Start { settled, pending, dead, duplicates } = start;
-            let [settled, pending, dead, duplicates] =
-                [settled, pending, dead, duplicates].map(whole);
-            let begin: [&(dyn ToSql + Sync); 8] =
-                [&name, &before, &share, &phase, &settled, &pending, &dead, &duplicates];
+            let Start { settled, pending, dead, duplicates, offered } = start;
+            let [settled, pending, dead, duplicates, offered] =
+                [settled, pending, dead, duplicates, offered].map(whole);
+            let begin: [&(dyn ToSql + Sync); 9] =
+                [&name, &before, &share, &phase, &settled, &pending, &dead, &duplicates, &offered];
             self.changed(&self.statements.begin, &begin).await?
         } else {
             let number = whole(number);
@@ -172,6 +172,7 @@ impl store::Moves for Moves {
             pending: count(row, 1),
             dead: count(row, 2),
             duplicates: count(row, 3),
+            offered: count(row, 4),
         }))
     }
 

@@ -10,6 +10,7 @@ CREATE TABLE buffer_moves (
     start_pending    INTEGER NOT NULL,
     start_dead       INTEGER NOT NULL,
     start_duplicates INTEGER NOT NULL,
+    start_offered    INTEGER NOT NULL,
     changed_at       INTEGER NOT NULL
 );
 

@@ -19,15 +19,16 @@ const STEP: &str = "SELECT step, share_before, share, phase FROM buffer_moves WH
 
 const BEGIN: &str = "\
     INSERT INTO buffer_moves (name, step, share_before, share, phase, start_settled, start_pending, \
-                              start_dead, start_duplicates, changed_at) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (name) DO NOTHING";
+                              start_dead, start_duplicates, start_offered, changed_at) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (name) DO NOTHING";
 
 const ADVANCE: &str = "\
     UPDATE buffer_moves SET step = ?2, share_before = ?3, share = ?4, phase = ?5, changed_at = ?6 \
     WHERE name = ?1 AND step = ?2 - 1";
 
 const START: &str = "\
-    SELECT start_settled, start_pending, start_dead, start_duplicates FROM buffer_moves WHERE name = ?1";
+    SELECT start_settled, start_pending, start_dead, start_duplicates, start_offered \
+    FROM buffer_moves WHERE name = ?1";
 
 const REPORT: &str = "\
     INSERT OR REPLACE INTO buffer_move_processes \
@@ -55,15 +56,18 @@ impl std::fmt::Debug for Moves {
 }
 
 impl Moves {
-    /// Opens the database beside whoever settles into it; creates it where it is missing, and brings
-    /// an older one to the present schema. Blocks on the disk.
+    /// Opens the database beside whoever settles into it. Blocks on the disk.
     ///
     /// # Errors
-    /// As [`crate::Store::open`], but for a store that another process settles into.
+    /// [`Error::Unavailable`] when there is no store yet: whoever settles makes it, with its key.
+    /// [`Error::Fatal`] when it is not of the schema this program knows.
     pub fn open(options: &Options, clock: Arc<dyn Clock>) -> Result<Self, Error> {
-        connection::create(&options.path)?;
-        let mut db = connection::writer(options)?;
-        migrations::run(&mut db)?;
+        if !options.path.exists() {
+            let path = options.path.display();
+            return Err(Error::Unavailable(format!("{path} is not there; a worker makes it")));
+        }
+        let db = connection::writer(options)?;
+        migrations::check(&db)?;
         Ok(Self { db: Arc::new(Mutex::new(db)), clock })
     }
 
@@ -120,7 +124,7 @@ impl store::Moves for Moves {
         self.with(move |db| {
             let Step { number, route: Route { before, share, phase } } = step;
             let changed = if number == 1 {
-                let Start { settled, pending, dead, duplicates } = start;
+                let Start { settled, pending, dead, duplicates, offered } = start;
                 db.execute(
                     BEGIN,
                     params![
@@ -133,6 +137,7 @@ impl store::Moves for Moves {
                         whole(pending),
                         whole(dead),
                         whole(duplicates),
+                        whole(offered),
                         now_ms
                     ],
                 )?
@@ -154,6 +159,7 @@ impl store::Moves for Moves {
                     pending: count(row, 1)?,
                     dead: count(row, 2)?,
                     duplicates: count(row, 3)?,
+                    offered: count(row, 4)?,
                 })
             };
             db.query_row(START, [name], start).optional()

@@ -32,6 +32,8 @@ pub struct Start {
     pub dead: u64,
     /// Events that were found to be settled already.
     pub duplicates: u64,
+    /// Events that the processes had offered since each of them began.
+    pub offered: u64,
 }
 
 /// What one process says of itself. The source comes first in each pair.

@@ -160,8 +160,6 @@ struct Together {
     /// As the latest of the living sees them.
     pending: [u64; 2],
     dead: [u64; 2],
-    /// How old the latest report is.
-    ago: Duration,
 }
 
 impl Leader {
@@ -179,7 +177,6 @@ impl Leader {
             offered,
             pending: latest.map_or([0; 2], |heard| heard.report.pending),
             dead: latest.map_or([0; 2], |heard| heard.report.dead),
-            ago: Duration::from_millis(latest.map_or(u64::MAX, |heard| heard.ago_ms)),
             live,
         })
     }
@@ -228,22 +225,36 @@ impl Leader {
         ))
     }
 
-    /// What there is before anything moves.
+    /// What there is before anything moves. What is on its way meanwhile is counted once or not at
+    /// all, so that the audit never misses what was not lost.
     async fn begin(&self) -> Result<Start> {
-        let seen = self.heard().await?;
-        if seen.live.is_empty() {
+        if self.heard().await?.live.is_empty() {
             bail!(Error(
                 "no process goes along: start `forebay serve` with this configuration (buffer and \
                  next_buffer), wherever it runs, and then run this again"
                     .to_owned()
             ));
         }
-        Ok(Start {
-            settled: self.settled().await?,
-            pending: seen.pending.iter().sum(),
-            dead: seen.dead.iter().sum(),
-            duplicates: outside::duplicates(&self.store).await?,
-        })
+        let settled = self.settled().await?;
+        let duplicates = outside::duplicates(&self.store).await?;
+        let held = self.heard_after(Instant::now()).await?;
+        let offered = self.heard_after(Instant::now()).await?.offered.iter().sum();
+        let (pending, dead) = (held.pending.iter().sum(), held.dead.iter().sum());
+        Ok(Start { settled, pending, dead, duplicates, offered })
+    }
+
+    /// What the processes say once each of them has said something after `when`, or has not for so
+    /// long that it won't.
+    async fn heard_after(&self, when: Instant) -> Result<Together> {
+        loop {
+            let seen = self.heard().await?;
+            let since = when.elapsed();
+            let after = |heard: &Heard| Duration::from_millis(heard.ago_ms) + AFTER < since;
+            if seen.live.iter().all(after) || since > SILENT {
+                return Ok(seen);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     async fn settled(&self) -> Result<u64> {
@@ -441,23 +452,13 @@ impl Leader {
     /// passes from one to the next meanwhile is counted twice rather than not at all.
     async fn count(&self, start: Start) -> Result<Audit> {
         let offered: u64 = self.heard().await?.offered.iter().sum();
-        let began = Instant::now();
-        let seen = loop {
-            let seen = self.heard().await?;
-            if seen.live.is_empty() || began.elapsed() > seen.ago + AFTER {
-                break seen;
-            }
-            if began.elapsed() > SILENT {
-                break seen;
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        };
+        let seen = self.heard_after(Instant::now()).await?;
         let counts = outside::counts(&self.store).await?.unwrap_or_default();
         let duplicates = outside::duplicates(&self.store).await?;
         let since = |now: u64, then: u64| now.saturating_sub(then);
         let dead: u64 = seen.dead.iter().sum();
         Ok(Audit {
-            accepted: start.pending + offered,
+            accepted: start.pending + since(offered, start.offered),
             accounted: since(counts.total, start.settled)
                 + since(duplicates, start.duplicates)
                 + since(dead, start.dead)

@@ -7,6 +7,7 @@ mod dead;
 mod demo;
 mod generate;
 mod journal;
+mod migrate;
 mod replay;
 mod running;
 mod serve;

@@ -148,6 +148,33 @@ impl Drop for Serving {
     }
 }
 
+/// A `serve --roles worker`; killed when dropped.
+pub(crate) struct Worker(Child);
+
+impl Worker {
+    pub(crate) fn start(dir: &Path) -> Self {
+        let args = ["serve", "--roles", "worker"];
+        Self(binary(dir, &args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Worker {
+    /// SIGTERM, and waits for the end.
+    pub(crate) fn terminate(mut self) -> ExitStatus {
+        let id = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        self.0.wait().unwrap()
+    }
+}
+
+impl Drop for Worker {
+    /// kill -9.
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 pub(crate) fn wait<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Runtime::new().unwrap().block_on(work)
 }

@@ -1,31 +1,11 @@
 //! `[[table]]` with those who take rows and those who settle them apart, on Redis and PostgreSQL.
 
-use std::path::Path;
-use std::process::{Child, Stdio};
 use std::time::Instant;
 
 use testbed::{Postgres, Redis};
 
-use super::running::{PATIENCE, Serving, binary, done, json};
+use super::running::{PATIENCE, Serving, Worker, done, json};
 use super::tables::{configure, get, put, row};
-
-/// A `serve --roles worker`; killed when dropped.
-struct Worker(Child);
-
-impl Worker {
-    fn start(dir: &Path) -> Self {
-        let args = ["serve", "--roles", "worker"];
-        Self(binary(dir, &args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
-    }
-}
-
-impl Drop for Worker {
-    /// kill -9.
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// Waits until `sql` answers `expect`.
 fn until(postgres: &Postgres, sql: &str, expect: &str) {

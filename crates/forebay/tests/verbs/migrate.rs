@@ -1,0 +1,223 @@
+//! `buffer migrate`: a pipeline moves to another buffer under load.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use lab::generator::{EventTime, Generator, Options};
+use model::clock::{Clock, System};
+use model::{Event, Payment};
+use serde_json::Value;
+use testbed::{Postgres, Redis};
+
+use super::running::{PATIENCE, Serving, Worker, binary, count, done, json, ran, run, wait};
+
+/// Posted together.
+const BATCH: usize = 20;
+const EVERY: Duration = Duration::from_millis(10);
+
+/// One producer that posts to several servers in turn: a batch that is refused is posted again until it is
+/// accepted, before the next one is.
+struct Load {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Vec<Event>>,
+}
+
+impl Load {
+    fn start(addresses: Vec<String>) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = std::thread::spawn(move || wait(post(addresses, stopped)));
+        Self { stop, thread }
+    }
+
+    /// Stops, and returns what was accepted, in order.
+    fn accepted(self) -> Vec<Event> {
+        self.stop.store(true, Ordering::SeqCst);
+        self.thread.join().unwrap()
+    }
+}
+
+async fn post(addresses: Vec<String>, stop: Arc<AtomicBool>) -> Vec<Event> {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let options = Options { users: 60, fraud_share: 0.05, ..Options::default() };
+    let mut generator = Generator::new(&options).unwrap();
+    let time = EventTime { start_ms: System.now_ms() - 20 * 86_400_000, speed: 1.0 };
+    let mut accepted: Vec<Event> = Vec::new();
+    for round in 0.. {
+        if stop.load(Ordering::SeqCst) {
+            break;
+        }
+        let made = accepted.len();
+        let at = |n: usize| time.at(Duration::from_secs(3 * (made + n) as u64));
+        let batch: Vec<Event> = (0..BATCH).map(|n| generator.event(at(n)).0).collect();
+        let lines = batch.iter().map(|event| [event.payload(), b"\n"].concat()).collect::<Vec<_>>();
+        let url = format!("{}/v1/events", addresses[round % addresses.len()]);
+        loop {
+            let request = client.post(&url).header("content-type", "application/x-ndjson");
+            let answer = request.body(lines.concat()).send().await.unwrap();
+            match answer.status().as_u16() {
+                202 => break,
+                429 | 503 => tokio::time::sleep(EVERY).await,
+                other => panic!("{other}: {}", answer.text().await.unwrap()),
+            }
+        }
+        accepted.extend(batch);
+        tokio::time::sleep(EVERY).await;
+    }
+    accepted
+}
+
+/// Verdicts by `tx_id`, of the payments in this order.
+fn verdicts(accepted: &[Event]) -> BTreeMap<String, Vec<String>> {
+    let payments: Vec<Payment<'_>> = accepted
+        .iter()
+        .map(|event| Payment::parse(event.payload(), System.now_ms()).unwrap())
+        .collect();
+    let verdicts = fraud::verdicts(&payments, &fraud::Ruleset::default()).unwrap();
+    let named = payments.iter().zip(verdicts).map(|(payment, hits)| {
+        let names = hits.iter().map(|hit| hit.rule.name().to_owned()).collect();
+        (payment.tx_id.to_string(), names)
+    });
+    named.collect()
+}
+
+/// Leads it to the end, and asserts that nothing is missing or double.
+fn lead(dir: &Path, args: &[&str], share: u64, left: &str) {
+    let args = [&["buffer", "migrate", "--json"], args].concat();
+    let ran = run(dir, &args);
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    let said: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!((&said["share"], &said["phase"]), (&share.into(), &"open".into()), "{said}");
+    assert_eq!((&said["missing"], &said["double"]), (&0.into(), &0.into()), "{said}");
+    assert_eq!(said["pending"][left], 0, "{said}");
+    assert!(said["accounted"].as_u64() >= said["accepted"].as_u64(), "{said}");
+}
+
+fn offered(dir: &Path) -> (u64, u64) {
+    let said = json(dir, &["buffer", "migrate", "--status", "--json"]);
+    let processes = said["processes"].as_array().unwrap();
+    let sum = |side: &str| processes.iter().map(|p| p["offered"][side].as_u64().unwrap()).sum();
+    (sum("source"), sum("target"))
+}
+
+#[test]
+fn a_pipeline_on_one_machine_moves_to_another_journal_and_back_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let configure = |text: &str| std::fs::write(dir.path().join("forebay.toml"), text).unwrap();
+    let ran = run(dir.path(), &["buffer", "migrate"]);
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    assert!(ran.stderr.contains("there is no next_buffer"), "{}", ran.stderr);
+
+    configure("next_buffer = \"journal:{data}/next\"\n");
+    done(dir.path(), &["store", "migrate"]);
+    let ran = run(dir.path(), &["buffer", "migrate"]);
+    assert!(ran.code == 2 && ran.stderr.contains("no process goes along"), "{}", ran.stderr);
+    let ran = run(dir.path(), &["buffer", "migrate", "--to", "journal:elsewhere"]);
+    assert!(ran.code == 2 && ran.stderr.contains("--to is journal:elsewhere"), "{}", ran.stderr);
+    let ran = run(dir.path(), &["buffer", "migrate", "--stages", "50,10"]);
+    assert!(ran.code == 2 && ran.stderr.contains("must go up"), "{}", ran.stderr);
+    let ran = run(dir.path(), &["buffer", "migrate", "--share", "101"]);
+    assert!(ran.code == 2 && ran.stderr.contains("101 is no share"), "{}", ran.stderr);
+
+    let serving = Serving::start(dir.path(), &[]);
+    let load = Load::start(vec![serving.address.clone()]);
+    // There is no share yet.
+    std::thread::sleep(Duration::from_millis(300));
+    lead(dir.path(), &["--share", "50"], 50, "nothing");
+    std::thread::sleep(Duration::from_millis(300));
+    let (to_old, to_new) = offered(dir.path());
+    assert!(to_old > 100 && to_new > 20, "{to_old} to the old one, {to_new} to the new");
+    lead(dir.path(), &["--rollback"], 0, "target");
+    lead(dir.path(), &["--pause", "0"], 100, "source");
+    let accepted = load.accepted();
+    serving.until("buffer_size{buffer=\"moving\"}", 0.0);
+    lead(dir.path(), &["--status"], 100, "source");
+    assert!(serving.terminate().0.success());
+
+    let store = dir.path().join("data/forebay.db");
+    let distinct = "SELECT count(DISTINCT tx_id) FROM transactions";
+    assert_eq!(count(&store, distinct), i64::try_from(accepted.len()).unwrap());
+    assert_eq!(flags(&store), verdicts(&accepted));
+    // The new one alone is whole, and the old one is done with.
+    configure("buffer = \"journal:{data}/next\"\n");
+    assert_eq!(json(dir.path(), &["buffer", "stat", "--json"])["pending"], 0);
+    configure("");
+    assert_eq!(json(dir.path(), &["buffer", "stat", "--json"])["pending"], 0);
+}
+
+/// What the store says of each payment.
+fn flags(store: &Path) -> BTreeMap<String, Vec<String>> {
+    let store = rusqlite::Connection::open(store).unwrap();
+    let mut rows = store.prepare("SELECT tx_id, fraud_rules FROM transactions").unwrap();
+    let row = |row: &rusqlite::Row<'_>| {
+        let rules: String = row.get(1)?;
+        Ok((row.get(0)?, serde_json::from_str(&rules).unwrap()))
+    };
+    rows.query_map([], row).unwrap().map(Result::unwrap).collect()
+}
+
+#[test]
+fn four_processes_move_from_a_list_to_a_stream_and_each_card_stays_in_order() {
+    let redis = Redis::start_with(&[("appendfsync", "always")]).unwrap();
+    let postgres = Postgres::start_with(&[("fsync", "off")]).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let text = format!(
+        "buffer = \"{0}?list=tx_queue\"\nnext_buffer = \"{0}?stream=tx_stream&group=fds\"\n\
+         store = \"{1}\"\n[cards]\nkey_file = \"key\"\n",
+        redis.url(),
+        postgres.url()
+    );
+    std::fs::write(dir.path().join("forebay.toml"), text).unwrap();
+    done(dir.path(), &["store", "migrate"]);
+    let _workers = [Worker::start(dir.path()), Worker::start(dir.path())];
+    let apis = [(); 2].map(|()| Serving::start(dir.path(), &["--roles", "api"]));
+    let load = Load::start(apis.iter().map(|api| api.address.clone()).collect());
+    // A leader that is ended is taken up by the next one.
+    let mut leader = binary(dir.path(), &["buffer", "migrate", "--pause", "60"]);
+    let leader = leader.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let end = Instant::now() + PATIENCE;
+    while json(dir.path(), &["buffer", "migrate", "--status", "--json"])["share"] != 10 {
+        assert!(Instant::now() < end, "it never comes to 10 %");
+    }
+    let id = rustix::process::Pid::from_child(&leader);
+    rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+    let ended = ran(&leader.wait_with_output().unwrap());
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    // One more joins on the way, one leaves.
+    let joined = Worker::start(dir.path());
+    lead(dir.path(), &["--pause", "0"], 100, "source");
+    assert!(joined.terminate().success());
+    let accepted = load.accepted();
+    let end = Instant::now() + PATIENCE;
+    let total = accepted.len().to_string();
+    loop {
+        let rows = postgres.query("SELECT count(*)::text FROM fds.transactions").unwrap();
+        if rows[0][0].as_deref() == Some(&total) {
+            break;
+        }
+        assert!(Instant::now() < end, "{rows:?} settled of {total}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    lead(dir.path(), &["--status"], 100, "source");
+    let rows = "SELECT tx_id, array_to_json(fraud_rules)::text FROM fds.transactions";
+    let settled: BTreeMap<String, Vec<String>> = postgres
+        .query(rows)
+        .unwrap()
+        .into_iter()
+        .map(|row| {
+            let [id, rules] = <[_; 2]>::try_from(row).unwrap().map(Option::unwrap);
+            (id, serde_json::from_str(&rules).unwrap())
+        })
+        .collect();
+    let expected = verdicts(&accepted);
+    let flagged = expected.values().filter(|rules| !rules.is_empty()).count();
+    assert!(flagged > 10, "only {flagged} flagged: too few to compare");
+    assert_eq!(settled, expected);
+    for api in apis {
+        assert!(api.terminate().0.success());
+    }
+}
