@@ -141,6 +141,12 @@ impl Kafka {
         format!("kafka://{}", self.address())
     }
 
+    /// The id of its process, while it runs.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        self.process().id()
+    }
+
     /// Whether it was started and neither stopped nor killed since.
     #[must_use]
     pub fn is_running(&self) -> bool {

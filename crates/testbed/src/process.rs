@@ -59,6 +59,10 @@ impl Process {
         self.child.is_some()
     }
 
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// Starts it and waits until `answers` is well; does nothing to one that runs.
     ///
     /// # Errors

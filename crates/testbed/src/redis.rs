@@ -88,6 +88,12 @@ impl Redis {
         self._bus.as_ref().map(Port::number)
     }
 
+    /// The id of its process, while it runs.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        self.process().id()
+    }
+
     /// Sends one command over a connection of its own.
     ///
     /// # Errors

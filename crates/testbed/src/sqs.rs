@@ -74,6 +74,12 @@ impl Sqs {
         format!("sqs+http://{}/{ACCOUNT}", self.address())
     }
 
+    /// The id of its process, while it runs.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        self.process().id()
+    }
+
     /// Keeps it from running: connections stay open, and nobody answers.
     pub fn pause(&self) {
         self.process().pause();

@@ -41,6 +41,7 @@ const LAYERS: &[Layer] = &[
             "buffer-journal",
             "buffer-redis",
             "buffer-kafka",
+            "buffer-sqs",
             "store-sqlite",
             "store-postgres",
             "engine",

@@ -47,7 +47,7 @@ fn serve(telemetry: &Telemetry, seconds: f64, effective: bool) -> Result<f64> {
     let address = listener.local_addr()?;
     let shutdown = CancellationToken::new();
     let server = serving.spawn(service.run(listener, shutdown.clone()));
-    let rate = loading.block_on(load::run(address, CONNECTIONS, seconds))?;
+    let rate = loading.block_on(load::run(address, CONNECTIONS, seconds, load::payment))?;
     shutdown.cancel();
     serving.block_on(server)??;
     Ok(rate)

@@ -12,19 +12,26 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints a table")]
 
+mod buffers;
 mod events;
 mod http;
 mod journal_lease;
 mod journal_offer;
+mod journal_single;
 mod load;
+mod paced;
 mod pipeline;
 mod process;
+mod queue;
 mod scaled;
 mod screening;
 mod table;
+mod tables;
 
 use std::process::ExitCode;
 
+use Bench::{Buffers, Rows};
+use buffers::Compared;
 use table::Row;
 
 /// As in the product: what is measured must be what runs.
@@ -47,24 +54,48 @@ impl Scale {
     pub(crate) fn seconds(self, full: f64) -> f64 {
         (full / f64::from(self.divisor)).max(3.0)
     }
+
+    /// What asks for it, on the command line.
+    pub(crate) fn argument(self) -> Option<&'static str> {
+        (self.divisor > 1).then_some("--quick")
+    }
 }
 
-type Bench = fn(Scale) -> anyhow::Result<Vec<Row>>;
+/// A bench, by what it finds.
+enum Bench {
+    Rows(fn(Scale) -> anyhow::Result<Vec<Row>>),
+    Buffers(fn(Scale) -> anyhow::Result<Vec<Compared>>),
+}
 
-const BENCHES: [(&str, Bench); 12] = [
-    ("journal-offer", journal_offer::run),
-    ("journal-lease", journal_lease::run),
-    ("screening", screening::run),
-    ("pipeline", pipeline::run),
-    ("http", http::run),
-    ("latency", process::latency),
-    ("backlog", process::backlog),
-    ("redis-offer", scaled::offer),
-    ("redis-pipeline", scaled::pipeline),
-    ("redis-peer", scaled::peer),
-    ("redis-latency", scaled::latency),
-    ("redis-outage", scaled::outage),
+const BENCHES: [(&str, Bench); 17] = [
+    ("journal-offer", Rows(journal_offer::run)),
+    ("journal-single", Rows(journal_single::run)),
+    ("journal-lease", Rows(journal_lease::run)),
+    ("screening", Rows(screening::run)),
+    ("pipeline", Rows(pipeline::run)),
+    ("http", Rows(http::run)),
+    ("write-behind", Rows(tables::write_behind)),
+    ("cached-read", Rows(tables::cached_read)),
+    ("latency", Rows(process::latency)),
+    ("backlog", Rows(process::backlog)),
+    ("redis-offer", Rows(scaled::offer)),
+    ("redis-pipeline", Rows(scaled::pipeline)),
+    ("redis-peer", Rows(scaled::peer)),
+    ("redis-latency", Rows(scaled::latency)),
+    ("redis-outage", Rows(scaled::outage)),
+    ("kafka-pipeline", Rows(scaled::kafka_pipeline)),
+    ("buffers", Buffers(buffers::run)),
 ];
+
+/// How this program asks itself for the line of one buffer.
+pub(crate) const ONE_BUFFER: &str = "--one-buffer";
+
+/// All that was found.
+#[derive(Default, serde::Serialize)]
+struct Found {
+    rows: Vec<Row>,
+    buffers: Vec<Compared>,
+}
 
 fn main() -> ExitCode {
     let mut names = Vec::new();
@@ -75,6 +106,7 @@ fn main() -> ExitCode {
             "--bench" => {}
             "--quick" => scale = Scale { divisor: 10 },
             "--json" => json = arguments.next(),
+            ONE_BUFFER => return one_buffer(&arguments.next().unwrap_or_default(), scale),
             name if BENCHES.iter().any(|(known, _)| *known == name) => names.push(argument),
             other => {
                 let known: Vec<&str> = BENCHES.iter().map(|(name, _)| *name).collect();
@@ -83,27 +115,45 @@ fn main() -> ExitCode {
             }
         }
     }
-    let mut rows = Vec::new();
+    let mut found = Found::default();
     let mut failed = false;
     for (name, bench) in BENCHES {
         if !names.is_empty() && !names.iter().any(|wanted| wanted == name) {
             continue;
         }
         eprintln!("{name} …");
-        match bench(scale) {
-            Ok(more) => rows.extend(more),
-            Err(error) => {
-                eprintln!("{name} could not be measured: {error:#}");
-                failed = true;
-            }
+        let measured = match bench {
+            Rows(bench) => bench(scale).map(|rows| found.rows.extend(rows)),
+            Buffers(bench) => bench(scale).map(|buffers| found.buffers.extend(buffers)),
+        };
+        if let Err(error) = measured {
+            eprintln!("{name} could not be measured: {error:#}");
+            failed = true;
         }
     }
-    print!("{}", table::text(&rows));
+    print!("{}{}", table::text(&found.rows), buffers::text(&found.buffers));
     if let Some(path) = json
-        && let Err(error) = std::fs::write(&path, table::json(&rows))
+        && let Err(error) = write(&path, &found)
     {
-        eprintln!("{path} could not be written: {error}");
+        eprintln!("{path} could not be written: {error:#}");
         failed = true;
     }
     ExitCode::from(u8::from(failed))
+}
+
+fn write(path: &str, found: &Found) -> anyhow::Result<()> {
+    Ok(std::fs::write(path, serde_json::to_string_pretty(found)?)?)
+}
+
+/// Measures one buffer, for another process of this program.
+fn one_buffer(backend: &str, scale: Scale) -> ExitCode {
+    let printed = buffers::one(backend, scale).and_then(|line| Ok(serde_json::to_string(&line)?));
+    match printed {
+        Ok(line) => println!("{line}"),
+        Err(error) => {
+            eprintln!("{error:#}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
 }

@@ -1,5 +1,7 @@
 //! What only the whole process can show: latency and memory of the real binary.
 
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -15,7 +17,7 @@ const TPS: &str = "5000";
 const BACKLOG: u32 = 10_000_000;
 
 /// The binary that `cargo xtask bench` has built.
-fn binary() -> Result<PathBuf> {
+pub(crate) fn binary() -> Result<PathBuf> {
     std::env::var_os("BENCH_BINARY")
         .map(PathBuf::from)
         .context("BENCH_BINARY names no binary; run `cargo xtask bench`, which builds it")
@@ -72,14 +74,7 @@ pub(crate) fn backlog(scale: Scale) -> Result<Vec<Row>> {
         .status()?;
     ensure!(status.success(), "generating ended with {status}");
     let bytes = size(&journal)?;
-    let mut serving = Serving(
-        Command::new(&binary)
-            .args(["serve", "--bind", "127.0.0.1:0", "--data"])
-            .arg(dir.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?,
-    );
+    let mut serving = Serving::spawn(dir.path(), Stdio::null())?;
     let most = watch(&mut serving.0, scale.seconds(30.0))?;
     let note = format!(
         "{count} payments of {} bytes each on disk, opened and drained for {} s",
@@ -90,7 +85,29 @@ pub(crate) fn backlog(scale: Scale) -> Result<Vec<Row>> {
 }
 
 /// Ended when dropped, also when the bench fails half way.
-struct Serving(Child);
+pub(crate) struct Serving(Child);
+
+impl Serving {
+    /// `forebay serve` with its data in `dir`, and the `forebay.toml` that lies there, if one does.
+    fn spawn(dir: &Path, stdout: Stdio) -> Result<Self> {
+        let dir = dir.canonicalize()?;
+        let mut command = Command::new(binary()?.canonicalize()?);
+        command.args(["serve", "--bind", "127.0.0.1:0", "--data"]).arg(&dir);
+        Ok(Self(command.current_dir(&dir).stdout(stdout).stderr(Stdio::null()).spawn()?))
+    }
+
+    /// The same; returns where it listens, once it does.
+    pub(crate) fn start(dir: &Path) -> Result<(Self, SocketAddr)> {
+        let mut serving = Self::spawn(dir, Stdio::piped())?;
+        let stdout = serving.0.stdout.as_mut().context("its output is piped")?;
+        // It says little after that, which stays in the pipe.
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        let address = line.trim().strip_prefix("Listening on http://");
+        let address = address.with_context(|| format!("it does not listen: {line}"))?;
+        Ok((serving, address.parse()?))
+    }
+}
 
 impl Drop for Serving {
     fn drop(&mut self) {

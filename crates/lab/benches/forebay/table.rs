@@ -65,7 +65,16 @@ pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
     figures.get(figures.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
 }
 
+/// What so many of a hundred of the figures, which are in order, do not exceed.
+pub(crate) fn percentile(sorted: &[f64], percent: usize) -> f64 {
+    let at = (sorted.len() * percent).div_ceil(100);
+    sorted.get(at.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+}
+
 pub(crate) fn text(rows: &[Row]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
     let mut out = format!(
         "{:<34} {:>12} {:>12} {:>7} {:>9}  {:<5} {}\n",
         "what", "ours", "ceiling", "ratio", "target", "held", "unit · note"
@@ -95,11 +104,8 @@ pub(crate) fn text(rows: &[Row]) -> String {
     out
 }
 
-pub(crate) fn json(rows: &[Row]) -> String {
-    serde_json::to_string_pretty(rows).unwrap_or_default()
-}
-
-fn figure(value: f64) -> String {
+/// As it is shown: as many digits as it is good for.
+pub(crate) fn figure(value: f64) -> String {
     match value {
         v if v >= 1000.0 => format!("{v:.0}"),
         v if v >= 10.0 => format!("{v:.1}"),

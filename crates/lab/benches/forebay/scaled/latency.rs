@@ -1,26 +1,25 @@
 //! End to end at a steady rate: offered by another process, settled by this one.
 
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Layout, Running, Servers, runtime};
+use super::{Running, Servers, runtime};
 use crate::Scale;
+use crate::process::binary;
+use crate::queue::Layout;
 use crate::table::{Row, Target};
 
 const TPS: &str = "5000";
 
 pub(crate) fn run(scale: Scale) -> Result<Vec<Row>> {
-    let binary = std::env::var_os("BENCH_BINARY")
-        .map(PathBuf::from)
-        .context("BENCH_BINARY names no binary; run `cargo xtask bench`, which builds it")?;
     let seconds = scale.seconds(60.0);
     let runtime = runtime()?;
     let servers = runtime.block_on(Servers::start())?;
-    let running = runtime.block_on(Running::start(&servers, Layout::Stream))?;
-    let output = Command::new(binary)
+    let running =
+        runtime.block_on(Running::start(&servers.postgres, &servers.queue(Layout::Stream)))?;
+    let output = Command::new(binary()?)
         .args(["generate", "--tps", TPS, "--duration", &format!("{seconds}s"), "--to"])
         .arg(format!("{}?stream=tx_stream&group=fds&events_max=10000000", servers.redis.url()))
         .stdout(Stdio::null())

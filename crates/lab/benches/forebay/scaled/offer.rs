@@ -9,9 +9,10 @@ use buffer::Buffer;
 use buffer_redis::{Connections, Options, RedisBuffer};
 use testbed::Redis;
 
-use super::{Layout, Servers, runtime};
+use super::runtime;
 use crate::Scale;
 use crate::events::{EVENT_BYTES, plain};
+use crate::queue::{self, Layout};
 use crate::table::{Row, paired};
 
 const PAIRS: usize = 3;
@@ -29,9 +30,9 @@ pub(crate) fn run(scale: Scale) -> Result<Vec<Row>> {
     {
         let mut pairs = Vec::new();
         for _ in 0..PAIRS {
-            let servers = runtime.block_on(Servers::start())?;
-            let ours = runtime.block_on(offer(&servers, layout, count))?;
-            drop(servers);
+            let redis = Redis::start()?;
+            let ours = runtime.block_on(offer(&redis, layout, count))?;
+            drop(redis);
             pairs.push((ours, push(&Redis::start()?, count)?));
         }
         let note = format!(
@@ -43,8 +44,8 @@ pub(crate) fn run(scale: Scale) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-async fn offer(servers: &Servers, layout: Layout, count: usize) -> Result<f64> {
-    let options = Options { connections: Connections::Dedicated, ..servers.buffer(layout) };
+async fn offer(redis: &Redis, layout: Layout, count: usize) -> Result<f64> {
+    let options = Options { connections: Connections::Dedicated, ..queue::redis(redis, layout) };
     let buffer = Arc::new(RedisBuffer::open(options).await?);
     let each = count / CALLERS;
     // Made before: what is measured is the offer.

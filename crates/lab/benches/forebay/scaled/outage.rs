@@ -1,16 +1,18 @@
 //! PostgreSQL is away for a minute while payments go on coming; how long until they are caught up
 //! with.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use buffer::Buffer;
-use buffer_redis::RedisBuffer;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::{Layout, Running, Servers, Source, runtime};
+use super::{Running, Servers, runtime};
 use crate::Scale;
+use crate::events::Source;
+use crate::queue::Layout;
 use crate::table::{Row, Target};
 
 /// 5,000 a second.
@@ -31,10 +33,9 @@ pub(crate) fn run(scale: Scale) -> Result<Vec<Row>> {
 
 async fn measure(what: &'static str, layout: Layout, seconds: f64) -> Result<Row> {
     let servers = Servers::start().await?;
-    let running = Running::start(&servers, layout).await?;
+    let running = Running::start(&servers.postgres, &servers.queue(layout)).await?;
     let stop = CancellationToken::new();
-    let producer =
-        tokio::spawn(produce(RedisBuffer::open(servers.buffer(layout)).await?, stop.clone()));
+    let producer = tokio::spawn(produce(servers.queue(layout).open().await?, stop.clone()));
     tokio::time::sleep(Duration::from_secs(3)).await;
 
     tokio::task::block_in_place(|| servers.postgres.stop());
@@ -73,7 +74,7 @@ async fn measure(what: &'static str, layout: Layout, seconds: f64) -> Result<Row
     })
 }
 
-async fn produce(buffer: RedisBuffer, stop: CancellationToken) -> Result<u64> {
+async fn produce(buffer: Arc<dyn Buffer>, stop: CancellationToken) -> Result<u64> {
     let mut source = Source::new(0)?;
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);

@@ -5,8 +5,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Layout, Servers, pipeline, runtime};
+use super::{Servers, pipeline, runtime};
 use crate::Scale;
+use crate::queue::Layout;
 use crate::table::{Row, Target, paired};
 
 /// Runs the script with its Redis on our port: it takes the default one.
@@ -38,7 +39,11 @@ pub(crate) fn run(scale: Scale) -> Result<Vec<Row>> {
     let mut pairs = Vec::new();
     for _ in 0..3 {
         let servers = runtime.block_on(Servers::start())?;
-        let ours = runtime.block_on(pipeline::settle(&servers, Layout::List, count))?;
+        let ours = runtime.block_on(pipeline::settle(
+            &servers.postgres,
+            &servers.queue(Layout::List),
+            count,
+        ))?;
         drop(servers);
         pairs.push((count as f64 / ours, consumed(&runtime, &script, count)?));
     }
