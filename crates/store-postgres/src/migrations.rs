@@ -17,7 +17,10 @@ use crate::schema::Schema;
 use crate::{Options, tls};
 
 /// The migration at index n leads from version n to version n + 1.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/V1__initial.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/V1__initial.sql"),
+    include_str!("../migrations/V2__load_history.sql"),
+];
 /// PostgreSQL 12: `INCLUDE` in indexes and `tcp_user_timeout` are there.
 const SERVER_VERSION_MIN: i32 = 120_000;
 /// How long all migrations together may take.
@@ -30,6 +33,7 @@ const TABLES: &[&str] = &[
     "sla_definitions",
     "sla_violations",
     "settling_term",
+    "load_history",
 ];
 
 /// What a migration came to.

@@ -15,10 +15,12 @@ pub mod completion;
 pub mod conformance;
 mod error;
 pub mod inspect;
+pub mod load;
 pub mod payments;
 pub mod tables;
 
 pub use completion::{Completion, Completions};
 pub use error::Error;
+pub use load::{Load, Loads};
 pub use payments::{History, Payments, Recent, Row, Settlement};
 pub use tables::{Table, Tables, Target, Written};
