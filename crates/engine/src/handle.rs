@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use crate::shared::Shared;
-use crate::{Counts, Error, Stats};
+use crate::{Counts, Error, Stats, Work};
 
 /// How often a drain looks at the buffer, once no lane holds anything.
 const DRAINED_POLL: Duration = Duration::from_millis(20);
@@ -43,6 +43,12 @@ impl Handle {
     #[must_use]
     pub fn stats(&self) -> Arc<Stats> {
         Arc::clone(&self.shared.stats)
+    }
+
+    /// How much the lanes have worked.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        Work(Arc::clone(&self.shared.load))
     }
 
     /// Resolves when the buffer has nothing ready or leased and no lane holds anything, or when the

@@ -40,6 +40,7 @@ mod worker;
 pub use error::Error;
 pub use handle::{Handle, Summary};
 pub use handler::{Failure, Handler, Lane, Outcome};
+pub use load::Work;
 pub use options::Options;
 pub use service::Service;
 pub use stats::{Counts, Stats};

@@ -1,6 +1,8 @@
-//! How loaded an engine is, as a metric to scale by: how busy its lanes are.
+//! How loaded an engine is: how busy its lanes are, as a metric to scale by, and for who keeps a
+//! history of it.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,8 +19,36 @@ const LOOKS: usize = 10;
 /// When each lane was at work. Waiting for events, or for a next try, is not work: a store that
 /// can't be reached is no reason for more workers.
 pub(crate) struct Load {
+    pipeline: &'static str,
     lanes: Vec<Mutex<Lane>>,
+    /// That were done with, by all lanes.
+    batches: AtomicU64,
     busy_share: Gauge,
+}
+
+/// Reads how much the lanes of an engine have worked since it started. Clones read the same; it goes on
+/// living after the engine has ended.
+#[derive(Clone)]
+pub struct Work(pub(crate) Arc<Load>);
+
+impl Work {
+    /// The pipeline's name.
+    #[must_use]
+    pub fn pipeline(&self) -> &'static str {
+        self.0.pipeline
+    }
+
+    /// How long each lane has been settling by now.
+    #[must_use]
+    pub fn lanes(&self) -> Vec<Duration> {
+        (0..self.0.lanes.len()).map(|lane| self.0.worked_by(lane)).collect()
+    }
+
+    /// How many batches the lanes were done with.
+    #[must_use]
+    pub fn batches(&self) -> u64 {
+        self.0.batches.load(Ordering::Relaxed)
+    }
 }
 
 #[derive(Default)]
@@ -39,7 +69,9 @@ impl Load {
             "Share (0 to 1) of the last ten seconds that the lanes were settling, on average."
         );
         Self {
+            pipeline,
             lanes: (0..lanes).map(|_| Mutex::default()).collect(),
+            batches: AtomicU64::new(0),
             busy_share: gauge!("engine_busy_share", "pipeline" => pipeline),
         }
     }
@@ -57,13 +89,19 @@ impl Load {
         }
     }
 
+    /// A batch is done with.
+    pub(crate) fn batch_done(&self) {
+        self.batches.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// How long all lanes together have worked by now.
     fn worked(&self) -> Duration {
-        let worked = |lane| {
-            let lane = self.lane(lane);
-            lane.worked + lane.since.map_or(Duration::ZERO, |since| since.elapsed())
-        };
-        (0..self.lanes.len()).map(worked).sum()
+        (0..self.lanes.len()).map(|lane| self.worked_by(lane)).sum()
+    }
+
+    fn worked_by(&self, lane: usize) -> Duration {
+        let lane = self.lane(lane);
+        lane.worked + lane.since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     fn lane(&self, lane: usize) -> MutexGuard<'_, Lane> {

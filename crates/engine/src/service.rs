@@ -58,7 +58,7 @@ impl Service {
             clock,
             stats: Arc::new(Stats::new(pipeline)),
             progress: Progress::new(pipeline),
-            load: Load::new(pipeline, options.lanes),
+            load: Arc::new(Load::new(pipeline, options.lanes)),
             held: (0..options.lanes).map(|_| Held::default()).collect(),
             room: Semaphore::new(options.held_max),
             options,

@@ -20,7 +20,7 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) stats: Arc<Stats>,
     pub(crate) progress: Progress,
-    pub(crate) load: Load,
+    pub(crate) load: Arc<Load>,
     /// One for each lane.
     pub(crate) held: Vec<Held>,
     /// One permit for each event that may still be leased. Only the dispatcher takes them, and only

@@ -63,7 +63,10 @@ impl Worker {
             let settled = self.settle(&batch).await;
             self.shared.load.end(self.index);
             match settled {
-                Ok(()) => batch.clear(),
+                Ok(()) => {
+                    self.shared.load.batch_done();
+                    batch.clear();
+                }
                 Err(Stop::Abandoned) => return Ok(()),
                 Err(Stop::Failed(error)) => return Err(error),
             }

@@ -3,7 +3,9 @@
 use clap::{Parser, Subcommand};
 
 use crate::config::Flags;
-use crate::verbs::{bench, buffer, config, dead, demo, generate, monitor, replay, serve, store};
+use crate::verbs::{
+    advise, bench, buffer, config, dead, demo, generate, monitor, replay, serve, store,
+};
 
 /// A durable buffer in front of your database: bursts in, each event settled once.
 #[derive(Debug, Parser)]
@@ -32,6 +34,8 @@ pub(crate) enum Verb {
     Replay(replay::Args),
     /// Watch which process holds which shards and leases
     Monitor(monitor::Args),
+    /// Say which buffer this load belongs on, by its own figures, and what that costs
+    Advise(advise::Args),
     /// Look at the buffer: stat, peek, verify; and repair it
     #[command(subcommand)]
     Buffer(buffer::Verb),

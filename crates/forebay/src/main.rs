@@ -6,11 +6,13 @@
 //! What it deliberately does not do: nothing here decides what an event means, how it is kept, or
 //! when it is settled; that lies in the libraries.
 
+mod advise;
 mod args;
 mod config;
 mod exit;
 mod fingerprint;
 mod guarantee;
+mod history;
 mod log;
 mod mask;
 mod moving;
@@ -55,6 +57,7 @@ async fn run(args: Args) -> anyhow::Result<Exit> {
         Verb::Generate(args) => verbs::generate::run(args, &flags).await,
         Verb::Replay(args) => verbs::replay::run(args, &flags).await,
         Verb::Monitor(args) => verbs::monitor::run(args, &flags).await,
+        Verb::Advise(args) => verbs::advise::run(args, &flags).await,
         Verb::Bench(verb) => verbs::bench::run(verb, &flags).await,
         Verb::Store(verb) => verbs::store::run(verb, &flags).await,
         Verb::Buffer(verb) => verbs::buffer::run(verb, &flags).await,

@@ -13,7 +13,7 @@ use buffer_redis::RedisBuffer;
 use buffer_sqs::SqsBuffer;
 use model::clock::{Clock, System};
 use store::card::{Fingerprint, Guard};
-use store::{Completions, Moves, Payments};
+use store::{Completions, Loads, Moves, Payments};
 use tokio::task::block_in_place;
 
 use crate::config::{self, Config, Next};
@@ -187,6 +187,14 @@ impl Store {
 
     /// Where finished work is recorded.
     pub(crate) fn completions(&self) -> Arc<dyn Completions> {
+        match self {
+            Self::Sqlite(store) => store.clone(),
+            Self::Postgres(store) => store.clone(),
+        }
+    }
+
+    /// Where the history of the load is kept.
+    pub(crate) fn loads(&self) -> Arc<dyn Loads> {
         match self {
             Self::Sqlite(store) => store.clone(),
             Self::Postgres(store) => store.clone(),

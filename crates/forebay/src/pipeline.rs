@@ -7,13 +7,14 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use buffer::Buffer;
 use buffer_journal::Recovery;
-use engine::{Stats, Summary};
+use engine::{Stats, Summary, Work};
 use model::Event;
 use store::card::Guard;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::history::Source;
 use crate::moving::Follower;
 use crate::open;
 
@@ -27,6 +28,8 @@ pub(crate) struct Pipeline {
     engine: JoinHandle<Result<Summary, engine::Error>>,
     drained: Pin<Box<dyn Future<Output = ()> + Send>>,
     stats: Arc<Stats>,
+    work: Work,
+    batch_max: usize,
     shutdown: CancellationToken,
     ended: CancellationToken,
     /// What makes the fingerprints of cards.
@@ -78,7 +81,8 @@ impl Pipeline {
             shutdown: shutdown.clone(),
         };
         let engine = service.start(config.engine.clone())?;
-        let (stats, drained) = (engine.stats(), Box::pin(engine.drained()));
+        let (stats, work, drained) = (engine.stats(), engine.work(), Box::pin(engine.drained()));
+        let batch_max = config.engine.batch_max;
         let ended = CancellationToken::new();
         let at_the_end = ended.clone().drop_guard();
         let engine = tokio::spawn(async move {
@@ -91,6 +95,8 @@ impl Pipeline {
             engine,
             drained,
             stats,
+            work,
+            batch_max,
             shutdown,
             ended,
             guard,
@@ -119,6 +125,16 @@ impl Pipeline {
     /// What the engine has done so far.
     pub(crate) fn stats(&self) -> &Arc<Stats> {
         &self.stats
+    }
+
+    /// What its load is told from.
+    pub(crate) fn source(&self) -> Source {
+        Source {
+            buffer: self.buffer.clone(),
+            stats: self.stats.clone(),
+            work: self.work.clone(),
+            batch_max: self.batch_max,
+        }
     }
 
     /// Cancelled when the engine has ended, which it does by itself only when it can't go on.

@@ -72,6 +72,17 @@ impl Buffer {
         matches!(self, Self::Redis(_) | Self::Kafka(_) | Self::Sqs(_))
     }
 
+    /// What it is, as its kind is called.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Journal(_) => "journal",
+            Self::Memory(_) => "memory",
+            Self::Redis(_) => "redis",
+            Self::Kafka(_) => "kafka",
+            Self::Sqs(_) => "sqs",
+        }
+    }
+
     /// How long its leases last, in milliseconds.
     pub(crate) fn lease_ms(&self) -> u64 {
         let lease_ms = match self {
@@ -86,6 +97,14 @@ impl Buffer {
 }
 
 impl Store {
+    /// What it is.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "sqlite",
+            Self::Postgres(_) => "postgres",
+        }
+    }
+
     /// Reads a store URL.
     ///
     /// # Errors

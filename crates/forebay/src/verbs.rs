@@ -1,5 +1,6 @@
 //! One file for each verb: its arguments, and what it does.
 
+pub(crate) mod advise;
 pub(crate) mod bench;
 pub(crate) mod buffer;
 pub(crate) mod config;
@@ -21,9 +22,9 @@ use crate::config::{Config, Error, Flags, Settings, conventional};
 fn configured(flags: &Flags) -> Result<(Settings, Config), Error> {
     match &flags.table {
         None => read(flags),
-        Some(_) => {
-            Err(Error("--table goes with buffer, dead and monitor; leave it out".to_owned()))
-        }
+        Some(_) => Err(Error(
+            "--table goes with advise, buffer, dead and monitor; leave it out".to_owned(),
+        )),
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Table};
+use crate::history::Source;
 use crate::units::grouped;
 use crate::{open, outside, url};
 
@@ -42,6 +43,7 @@ struct One {
 
 struct Engine {
     task: JoinHandle<Result<Summary, engine::Error>>,
+    source: Source,
     drained: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
     shutdown: CancellationToken,
 }
@@ -116,18 +118,30 @@ impl Tables {
             shutdown: shutdown.clone(),
         };
         let engine = service.start(entry.engine.clone())?;
+        let source = Source {
+            buffer: buffer.clone(),
+            stats: engine.stats(),
+            work: engine.work(),
+            batch_max: entry.engine.batch_max,
+        };
         let drained = Box::pin(engine.drained());
         let at_the_end = self.ended.clone().drop_guard();
         let task = tokio::spawn(async move {
             let _at_the_end = at_the_end;
             engine.join().await
         });
-        Ok(One { buffer, front, engine: Some(Engine { task, drained, shutdown }) })
+        Ok(One { buffer, front, engine: Some(Engine { task, source, drained, shutdown }) })
     }
 
     /// What takes rows and answers reads, for the server.
     pub(crate) fn fronts(&self) -> Vec<Front> {
         self.all.iter().filter_map(|one| one.front.clone()).collect()
+    }
+
+    /// What the load of each that is settled here is told from.
+    pub(crate) fn sources(&self) -> Vec<Source> {
+        let engines = self.all.iter().filter_map(|one| one.engine.as_ref());
+        engines.map(|engine| engine.source.clone()).collect()
     }
 
     /// Cancelled when an engine has ended, which one does by itself only when it can't go on.

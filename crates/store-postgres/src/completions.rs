@@ -45,11 +45,11 @@ pub(crate) async fn complete(
     Ok(())
 }
 
-fn time(column: &str, ms: EpochMs) -> Result<Timestamp, String> {
+pub(crate) fn time(column: &str, ms: EpochMs) -> Result<Timestamp, String> {
     Timestamp::new(ms)
         .ok_or_else(|| format!("{column}: lies outside the years 1 to 9999; give milliseconds"))
 }
 
-fn count(column: &str, count: u64) -> Result<i64, String> {
+pub(crate) fn count(column: &str, count: u64) -> Result<i64, String> {
     i64::try_from(count).map_err(|_| format!("{column}: is past {}, the column's end", i64::MAX))
 }

@@ -5,9 +5,10 @@
 
 use std::fmt;
 
-use store::Error;
+use model::clock::EpochMs;
 use store::card::Fingerprint;
 use store::inspect::{Counts, Payment};
+use store::{Error, Load};
 use tokio::sync::Mutex;
 use tokio_postgres::types::FromSql;
 use tokio_postgres::{Client, Row};
@@ -17,7 +18,7 @@ use crate::link::Link;
 use crate::options::Role;
 use crate::schema::Schema;
 use crate::time::Timestamp;
-use crate::{Options, link, migrations, tls};
+use crate::{Options, link, load, migrations, tls};
 
 mod check;
 
@@ -137,6 +138,21 @@ impl View {
             flagged: count(&totals, 2)?,
             flagged_by_rule: flagged_by_rule.collect::<Result<_, tokio_postgres::Error>>()?,
         })
+    }
+
+    /// What processes had to do in `pipeline` since `since_ms`, in the order of time.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn loads(&self, pipeline: &str, since_ms: EpochMs) -> Result<Vec<Load>, Error> {
+        let since = Timestamp::new(since_ms)
+            .ok_or_else(|| Error::Rejected("since: lies outside the years 1 to 9999".into()))?;
+        let link = self.link.lock().await;
+        let client = begun(&link).await?;
+        let rows = client.query(&load::since(&self.schema), &[&pipeline, &since]).await;
+        let rows = rows.map_err(|error| unread(&error))?;
+        ended(client).await?;
+        rows.iter().map(load::one).collect::<Result<_, _>>().map_err(|error| unread(&error))
     }
 
     /// What is wrong with the store as it is, one sentence for each; empty when nothing is. Reads

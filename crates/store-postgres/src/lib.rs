@@ -3,7 +3,7 @@
 //! ```text
 //!  settle ─────────────────► pool ──► BEGIN, binary COPY, COMMIT   (one transaction a batch)
 //!  histories, is_empty ────► pool ──► one query, so one snapshot
-//!  complete ───────────────► pool ──► INSERT
+//!  complete, record ───────► pool ──► INSERT
 //!  tables of others ───────► pool of their own ──► INSERT … ON CONFLICT, SELECT
 //!  claim (advisory lock) ──► a connection of its own, probed and made anew when it breaks
 //! ```
@@ -35,6 +35,7 @@ mod history;
 pub mod inspect;
 mod key;
 mod link;
+mod load;
 mod migrations;
 mod moves;
 mod options;

@@ -17,8 +17,11 @@ use crate::schema::Schema;
 use crate::{Options, tls};
 
 /// The migration at index n leads from version n to version n + 1.
-const MIGRATIONS: &[&str] =
-    &[include_str!("../migrations/V1__initial.sql"), include_str!("../migrations/V2__moves.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/V1__initial.sql"),
+    include_str!("../migrations/V2__load_history.sql"),
+    include_str!("../migrations/V3__moves.sql"),
+];
 /// PostgreSQL 12: `INCLUDE` in indexes and `tcp_user_timeout` are there.
 const SERVER_VERSION_MIN: i32 = 120_000;
 /// How long all migrations together may take.
@@ -31,6 +34,7 @@ const TABLES: &[&str] = &[
     "sla_definitions",
     "sla_violations",
     "settling_term",
+    "load_history",
     "buffer_moves",
     "buffer_move_processes",
 ];

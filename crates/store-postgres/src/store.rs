@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use model::clock::Clock;
+use model::clock::{Clock, EpochMs};
 use store::card::Fingerprint;
-use store::{Completion, Completions, Error, History, Payments, Row, Settlement};
+use store::{Completion, Completions, Error, History, Load, Loads, Payments, Row, Settlement};
 use tokio::sync::{RwLock, RwLockReadGuard};
 
 use crate::claim::Claim;
 use crate::options::Role;
 use crate::session::Pool;
-use crate::{Options, completions, history, migrations, payments, tls};
+use crate::{Options, completions, history, load, migrations, payments, tls};
 
 /// An open store. Dropping it lets go of the claim and waits for nothing; [`Store::close`] waits.
 pub struct Store {
@@ -25,6 +25,7 @@ pub struct Store {
     payments: payments::Statements,
     histories: history::Statements,
     completion: String,
+    load: String,
     shown: String,
 }
 
@@ -33,8 +34,8 @@ impl Store {
     /// for this process alone with [`Options::exclusive`] and beside others without.
     ///
     /// A role that is to settle, and to change no schema, needs USAGE on the schema, SELECT on its
-    /// tables, INSERT on `transactions` and `pipeline_completion_log`, and UPDATE on
-    /// `settling_term`.
+    /// tables, INSERT on `transactions`, `pipeline_completion_log` and `load_history`, UPDATE on
+    /// `settling_term`, and DELETE on `load_history`.
     ///
     /// # Errors
     /// [`Error::Fatal`] when an option is wrong, the role may not do what it has to, the schema is
@@ -61,6 +62,7 @@ impl Store {
             payments: payments::Statements::new(&schema),
             histories: history::Statements::new(&schema),
             completion: completions::statement(&schema),
+            load: load::statement(&schema),
             shown: options.to_string(),
         })
     }
@@ -136,6 +138,14 @@ impl Completions for Store {
     async fn complete(&self, completion: Completion) -> Result<(), Error> {
         let _open = self.entered().await?;
         completions::complete(&self.pool, &self.completion, &completion).await
+    }
+}
+
+#[async_trait]
+impl Loads for Store {
+    async fn record(&self, load: Load, forget_before_ms: EpochMs) -> Result<(), Error> {
+        let _open = self.entered().await?;
+        load::record(&self.pool, &self.load, &load, forget_before_ms).await
     }
 }
 

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use model::payment::Tier;
 use store::card::Fingerprint;
 use store::conformance::{Store, Stored, Subject, leak};
-use store::{Completion, Row};
+use store::{Completion, Load, Row};
 use store_postgres::Options;
 
 struct Postgres {
@@ -111,6 +111,41 @@ impl Subject for Postgres {
             }
         };
         self.query(&columns, "pipeline_completion_log").into_iter().map(completed).collect()
+    }
+
+    async fn loaded(&self) -> Vec<Load> {
+        let columns = format!(
+            "process, roles, pipeline, buffer, {}, span_ms, lanes, batch_max, settled, finished, \
+             batches, failed, peak_per_s, worked_ms, worked_ms_max, backlog_first, backlog_last, \
+             backlog_max, oldest_age_ms_max",
+            ms("started_at")
+        );
+        let loaded = |row: Vec<Option<String>>| {
+            let text = |n: usize| row[n].clone().unwrap();
+            let count = |n: usize| text(n).parse().unwrap();
+            Load {
+                process: text(0),
+                roles: text(1),
+                pipeline: text(2),
+                buffer: text(3),
+                started_at_ms: text(4).parse().unwrap(),
+                span_ms: count(5),
+                lanes: text(6).parse().unwrap(),
+                batch_max: text(7).parse().unwrap(),
+                settled: count(8),
+                finished: count(9),
+                batches: count(10),
+                failed: count(11),
+                peak_per_s: count(12),
+                worked_ms: count(13),
+                worked_ms_max: count(14),
+                backlog_first: count(15),
+                backlog_last: count(16),
+                backlog_max: count(17),
+                oldest_age_ms_max: count(18),
+            }
+        };
+        self.query(&columns, "load_history").into_iter().map(loaded).collect()
     }
 }
 

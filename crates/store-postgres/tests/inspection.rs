@@ -5,7 +5,8 @@
 mod fixture;
 
 use fixture::{open, options, rows, shared};
-use store::{Payments, Settlement};
+use store::conformance::loads::load;
+use store::{Load, Loads, Payments, Settlement};
 use store_postgres::inspect;
 use testbed::Postgres;
 
@@ -40,6 +41,25 @@ async fn a_view_reads_what_a_running_store_has_settled() {
     assert_eq!((counts.total, counts.distinct, counts.flagged), (12_345, 12_345, 2));
     let by_rule: Vec<_> = counts.flagged_by_rule.into_iter().collect();
     assert_eq!(by_rule, [("amount_spike".to_owned(), 1), ("velocity".to_owned(), 2)]);
+}
+
+#[tokio::test]
+async fn loads_are_read_by_pipeline_and_from_a_moment_on() {
+    let options = options(shared());
+    let store = open(&options).await;
+    let view = inspect::open(&options).await.unwrap();
+    let all = [load("b:2", 1), load("a:1", 0), load("a:1", 1)];
+    for load in &all {
+        store.record(load.clone(), 0).await.unwrap();
+    }
+    let table = Load { pipeline: "table:x".into(), ..load("a:1", 1) };
+    store.record(table.clone(), 0).await.unwrap();
+    let [late, first, second] = all;
+    let (from, pipeline) = (first.started_at_ms, first.pipeline.clone());
+    let read = view.loads(&pipeline, from).await.unwrap();
+    assert_eq!(read, [first, late.clone(), second.clone()]);
+    assert_eq!(view.loads(&pipeline, from + 1).await.unwrap(), [late, second]);
+    assert_eq!(view.loads("table:x", from).await.unwrap(), [table]);
 }
 
 #[tokio::test]

@@ -6,9 +6,13 @@ mod fixture;
 
 use fixture::{class_of, open, options, rows, session, shared, try_open, value};
 use model::{Class, Classify};
-use store::{Completion, Completions, Payments, Settlement};
+use store::conformance::loads::load;
+use store::{Completion, Completions, Loads, Payments, Settlement};
 use store_postgres::{Migrated, Options, inspect, migrate};
 use testbed::Postgres;
+
+/// What the last migration leads to.
+const VERSION: u32 = 3;
 
 fn fatal<T: std::fmt::Debug>(result: Result<T, store::Error>, says: &str) {
     let error = result.unwrap_err();
@@ -42,10 +46,10 @@ fn contents(server: &Postgres, schemas: &[&str]) -> String {
 async fn a_blank_database_gets_the_schema_and_a_second_run_changes_nothing() {
     let server = shared();
     let options = options(server);
-    assert_eq!(migrate(&options).await, Ok(Migrated { from: 0, to: 1 }));
+    assert_eq!(migrate(&options).await, Ok(Migrated { from: 0, to: VERSION }));
     let made = contents(server, &[&options.schema]);
     assert!(made.contains("consumer_batch") && made.contains("idx_fds_transactions_card_history"));
-    assert_eq!(migrate(&options).await, Ok(Migrated { from: 1, to: 1 }));
+    assert_eq!(migrate(&options).await, Ok(Migrated { from: VERSION, to: VERSION }));
     assert_eq!(contents(server, &[&options.schema]), made);
     let daily = format!(
         "SELECT deadline_minutes FROM {}.sla_definitions WHERE sla_type = 'daily' AND id = 2",
@@ -68,14 +72,14 @@ async fn four_processes_that_start_at_once_make_the_schema_once() {
     for run in runs {
         let Migrated { from, to } = run.await.unwrap().unwrap();
         made += usize::from(from == 0);
-        assert_eq!(to, 1);
+        assert_eq!(to, VERSION);
     }
     assert_eq!(made, 1);
     let shared = Options { exclusive: false, ..options.clone() };
     let stores = tokio::join!(open(&shared), open(&shared), open(&shared), open(&shared));
     assert_eq!(stores.3.settle(rows(0..3)).await, Ok(Settlement::Settled));
     let versions = format!("SELECT count(*) FROM {}.schema_version", options.schema);
-    assert_eq!(value(&server, &versions), "1");
+    assert_eq!(value(&server, &versions), VERSION.to_string());
 }
 
 #[tokio::test]
@@ -88,6 +92,28 @@ async fn a_store_that_is_not_made_is_opened_only_by_who_may_make_it() {
     assert_eq!(contents(server, &[&options.schema]), "[] []");
     migrate(&opened).await.unwrap();
     try_open(&opened).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_schema_of_the_first_version_gets_what_is_missing_and_keeps_what_it_holds() {
+    let server = shared();
+    let options = options(server);
+    let schema = &options.schema;
+    let first = include_str!("../migrations/V1__initial.sql");
+    server
+        .execute(&format!(
+            "CREATE SCHEMA {schema}; SET search_path = {schema}; {first};
+             CREATE TABLE schema_version (
+                 version INTEGER PRIMARY KEY, applied_at TIMESTAMPTZ NOT NULL DEFAULT now());
+             INSERT INTO schema_version (version) VALUES (1);
+             UPDATE sla_definitions SET owner = 'kept'"
+        ))
+        .unwrap();
+    fatal(try_open(&Options { create: false, ..options.clone() }).await, "has version 1");
+    assert_eq!(migrate(&options).await, Ok(Migrated { from: 1, to: VERSION }));
+    let kept = format!("SELECT count(*) FROM {schema}.sla_definitions WHERE owner = 'kept'");
+    assert_eq!(value(server, &kept), "2");
+    open(&options).await;
 }
 
 #[tokio::test]
@@ -203,7 +229,8 @@ async fn what_the_server_does_not_allow_is_fatal_at_the_start_and_says_what_to_d
     server
         .execute(&format!(
             "GRANT USAGE ON SCHEMA {0} TO writer; GRANT SELECT ON ALL TABLES IN SCHEMA {0} TO writer;
-             GRANT INSERT ON {0}.transactions, {0}.pipeline_completion_log TO writer;
+             GRANT INSERT ON {0}.transactions, {0}.pipeline_completion_log, {0}.load_history TO writer;
+             GRANT DELETE ON {0}.load_history TO writer;
              GRANT UPDATE ON {0}.settling_term TO writer",
             base.schema
         ))
@@ -213,6 +240,7 @@ async fn what_the_server_does_not_allow_is_fatal_at_the_start_and_says_what_to_d
     assert_eq!(store.settle(rows(0..3)).await, Ok(Settlement::Settled));
     let again = store.settle(rows(2..4)).await;
     assert_eq!(again, Ok(Settlement::Duplicates(vec![0])));
+    assert_eq!(store.record(load("a:1", 0), 0).await, Ok(()));
     // A right that is taken away from a running store is waited for.
     server.execute(&format!("REVOKE INSERT ON {}.transactions FROM writer", base.schema)).unwrap();
     let revoked = store.settle(rows(3..4)).await.unwrap_err();

@@ -6,14 +6,15 @@
 
 use std::path::Path;
 
+use model::clock::EpochMs;
 use rusqlite::{Connection, OptionalExtension, params};
-use store::Error;
 use store::card::Fingerprint;
 use store::inspect::{Counts, Payment};
+use store::{Error, Load};
 
 use crate::error::classify;
 use crate::history::count;
-use crate::{connection, migrations};
+use crate::{connection, load, migrations};
 
 /// Rows read in one transaction.
 const PAGE_ROWS: i64 = 10_000;
@@ -118,6 +119,14 @@ impl View {
     pub fn duplicates(&self) -> Result<u64, Error> {
         let sum = "SELECT coalesce(sum(duplicates), 0) FROM pipeline_completion_log";
         self.db.query_row(sum, [], |row| count(row, 0)).map_err(|error| classify(&error))
+    }
+
+    /// What processes had to do in `pipeline` since `since_ms`, in the order of time.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub fn loads(&self, pipeline: &str, since_ms: EpochMs) -> Result<Vec<Load>, Error> {
+        load::since(&self.db, pipeline, since_ms).map_err(|error| classify(&error))
     }
 
     /// What SQLite's own check of the file says is wrong; `None` when nothing is.

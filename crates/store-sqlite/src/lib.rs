@@ -1,17 +1,17 @@
 //! The store's ports on SQLite: one file, nothing to install.
 //!
 //! ```text
-//!  settle, complete ──► queue ──► writer thread ──► WAL ──► database file
-//!                      (bounded)  one connection     ▲
-//!                                 group commit       └── checkpointer thread
+//!  settle, complete, record ──► queue ──► writer thread ──► WAL ──► database file
+//!                              (bounded)  one connection     ▲
+//!                                         group commit       └── checkpointer thread
 //!  histories, is_empty, tables ──► reader connection
 //! ```
 //!
 //! Invariants
 //! - A caller is answered only after COMMIT returned, with `synchronous=FULL`.
 //! - One transaction serves the callers that wait at that moment, each behind a savepoint of its
-//!   own: one caller's duplicates or bad row undo nothing of the others', and a COMMIT that fails is
-//!   everybody's.
+//!   own: one caller's duplicates or bad row undo nothing of the others', nor does a load that can't be
+//!   recorded; and a COMMIT that fails is everybody's.
 //! - After any failure of a whole transaction the writer's connection is opened anew: what SQLite
 //!   holds in memory after an I/O error is not trusted.
 //! - The WAL is bounded ([`Options::wal_bytes_max`]) as long as no other program keeps a read
@@ -24,6 +24,7 @@ mod connection;
 mod error;
 mod history;
 pub mod inspect;
+mod load;
 mod migrations;
 mod moves;
 mod options;

@@ -13,8 +13,11 @@ use crate::error::classify;
 const APPLICATION_ID: i32 = 0x464f_5245;
 
 /// The migration at index n leads from version n to version n + 1.
-const MIGRATIONS: &[&str] =
-    &[include_str!("../migrations/V1__initial.sql"), include_str!("../migrations/V2__moves.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/V1__initial.sql"),
+    include_str!("../migrations/V2__load_history.sql"),
+    include_str!("../migrations/V3__moves.sql"),
+];
 
 /// Brings the database to the version this program knows.
 pub(crate) fn run(db: &mut Connection) -> Result<(), Error> {
@@ -85,6 +88,21 @@ mod tests {
         assert_eq!(count(&db, "SELECT count(*) FROM sla_definitions"), 2);
         let daily = "SELECT deadline_minutes FROM sla_definitions WHERE sla_type = 'daily'";
         assert_eq!(count(&db, daily), 540);
+    }
+
+    #[test]
+    fn a_database_of_the_first_version_gets_what_is_missing_and_keeps_what_it_holds() {
+        let mut db = Connection::open_in_memory().unwrap();
+        db.execute_batch(MIGRATIONS[0]).unwrap();
+        db.pragma_update(None, "user_version", 1).unwrap();
+        db.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        db.execute_batch("UPDATE sla_definitions SET owner = 'kept'").unwrap();
+        check(&db).unwrap_err();
+        run(&mut db).unwrap();
+        check(&db).unwrap();
+        assert_eq!(count(&db, "SELECT count(*) FROM load_history"), 0);
+        let kept = "SELECT count(*) FROM sla_definitions WHERE owner = 'kept'";
+        assert_eq!(count(&db, kept), 2);
     }
 
     #[test]

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use async_trait::async_trait;
-use model::clock::Clock;
+use model::clock::{Clock, EpochMs};
 use rusqlite::Connection;
 use store::card::Fingerprint;
-use store::{Completion, Completions, Error, History, Payments, Row, Settlement};
+use store::{Completion, Completions, Error, History, Load, Loads, Payments, Row, Settlement};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::error::classify;
@@ -133,6 +133,13 @@ impl Payments for Store {
 impl Completions for Store {
     async fn complete(&self, completion: Completion) -> Result<(), Error> {
         self.write(Effect::Completion(completion)).await.map(drop)
+    }
+}
+
+#[async_trait]
+impl Loads for Store {
+    async fn record(&self, load: Load, forget_before_ms: EpochMs) -> Result<(), Error> {
+        self.write(Effect::Load { load: Box::new(load), forget_before_ms }).await.map(drop)
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use model::clock::EpochMs;
 use model::payment::Tier;
 use rusqlite::{Connection, params};
 use store::tables::{Record, Written};
-use store::{Completion, Error, Row};
+use store::{Completion, Error, Load, Row};
 
 use crate::error::classify;
+use crate::load;
 use crate::tables::{self, Statements};
 
 const INSERT_PAYMENT: &str = "\
@@ -26,6 +28,10 @@ const INSERT_COMPLETION: &str = "\
 pub(crate) enum Effect {
     Payments(Vec<Row>),
     Completion(Completion),
+    Load {
+        load: Box<Load>,
+        forget_before_ms: EpochMs,
+    },
     /// Rows of a table of somebody else's.
     Rows {
         statements: Arc<Statements>,
@@ -93,6 +99,10 @@ fn apply(db: &Connection, effect: &Effect, now_ms: i64) -> rusqlite::Result<Answ
     let applied = match effect {
         Effect::Payments(rows) => insert_payments(db, rows, now_ms),
         Effect::Completion(completion) => insert_completion(db, completion),
+        Effect::Load { load, forget_before_ms } => {
+            let written = load::write(db, load, *forget_before_ms);
+            return own(db, written.map(|()| Applied::Settled));
+        }
         Effect::Rows { statements, rows } => return tables::write(db, statements, rows),
         Effect::Definition(sql) => db.execute(sql, []).map(|_| Applied::Settled),
     };
@@ -101,6 +111,15 @@ fn apply(db: &Connection, effect: &Effect, now_ms: i64) -> rusqlite::Result<Answ
         rejected @ Error::Rejected(_) if !db.is_autocommit() => Ok(Err(rejected)),
         _ => Err(error),
     })
+}
+
+/// For what nothing depends on: whatever went wrong is this caller's own, if the transaction is still
+/// there.
+fn own(db: &Connection, applied: rusqlite::Result<Applied>) -> rusqlite::Result<Answer> {
+    match applied {
+        Err(error) if db.is_autocommit() => Err(error),
+        applied => Ok(applied.map_err(|error| classify(&error))),
+    }
 }
 
 fn insert_payments(db: &Connection, rows: &[Row], now_ms: i64) -> rusqlite::Result<Applied> {
@@ -144,7 +163,7 @@ fn insert_completion(db: &Connection, completion: &Completion) -> rusqlite::Resu
     Ok(Applied::Settled)
 }
 
-fn signed(count: u64) -> rusqlite::Result<i64> {
+pub(crate) fn signed(count: u64) -> rusqlite::Result<i64> {
     i64::try_from(count).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 
@@ -165,6 +184,7 @@ fn tier(tier: Tier) -> &'static str {
 #[cfg(test)]
 mod tests {
     use model::{Class, Classify};
+    use store::conformance::loads::load;
     use store::conformance::row;
 
     use super::*;
@@ -200,6 +220,22 @@ mod tests {
         assert_eq!(answers[2].as_ref().map_err(Classify::class), Err(Class::Rejected));
         assert_eq!(answers[3], Ok(Applied::Settled));
         assert_eq!(ids(&db), ["a", "b", "e", "c"]);
+    }
+
+    #[test]
+    fn a_load_that_can_not_be_recorded_undoes_nothing_of_the_others() {
+        let db = database();
+        db.execute_batch("DROP TABLE load_history").unwrap();
+        let load = Effect::Load { load: Box::new(load("a:1", 0)), forget_before_ms: 0 };
+        let group = [payments(&[("a", 1)]), load, payments(&[("b", 1)])];
+        let answers = commit(&db, &group, 1).unwrap();
+        assert_eq!(answers[0], Ok(Applied::Settled));
+        assert!(answers[1].is_err(), "{answers:?}");
+        assert_eq!(answers[2], Ok(Applied::Settled));
+        assert_eq!(ids(&db), ["a", "b"]);
+        let alone = commit(&db, &group[1..2], 1).unwrap();
+        assert!(alone[0].is_err(), "{alone:?}");
+        assert_eq!(ids(&db), ["a", "b"]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use model::payment::Tier;
 use rusqlite::Connection;
 use store::card::Fingerprint;
 use store::conformance::{Store, Stored, Subject, leak};
-use store::{Completion, Row};
+use store::{Completion, Load, Row};
 use store_sqlite::Options;
 use tempfile::TempDir;
 
@@ -97,6 +97,36 @@ impl Subject for Sqlite {
                 settled: count(row, "settled"),
                 duplicates: count(row, "duplicates"),
                 dead: count(row, "dead"),
+            })
+        });
+        rows.unwrap().map(Result::unwrap).collect()
+    }
+
+    async fn loaded(&self) -> Vec<Load> {
+        let db = self.db();
+        let mut rows = db.prepare("SELECT * FROM load_history ORDER BY id").unwrap();
+        let rows = rows.query_map([], |row| {
+            let count = |column| u64::try_from(row.get_unwrap::<&str, i64>(column)).unwrap();
+            Ok(Load {
+                started_at_ms: row.get("started_at")?,
+                span_ms: count("span_ms"),
+                process: row.get("process")?,
+                roles: row.get("roles")?,
+                pipeline: row.get("pipeline")?,
+                buffer: row.get("buffer")?,
+                lanes: row.get("lanes")?,
+                batch_max: row.get("batch_max")?,
+                settled: count("settled"),
+                finished: count("finished"),
+                batches: count("batches"),
+                failed: count("failed"),
+                peak_per_s: count("peak_per_s"),
+                worked_ms: count("worked_ms"),
+                worked_ms_max: count("worked_ms_max"),
+                backlog_first: count("backlog_first"),
+                backlog_last: count("backlog_last"),
+                backlog_max: count("backlog_max"),
+                oldest_age_ms_max: count("oldest_age_ms_max"),
             })
         });
         rows.unwrap().map(Result::unwrap).collect()

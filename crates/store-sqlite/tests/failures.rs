@@ -13,8 +13,9 @@ use std::task::Poll;
 use model::clock::Manual;
 use model::{Class, Classify};
 use rusqlite::Connection;
+use store::conformance::loads::load;
 use store::conformance::row;
-use store::{Completion, Completions, Payments, Row, Settlement};
+use store::{Completion, Completions, Load, Loads, Payments, Row, Settlement};
 use store_sqlite::{Options, Store, inspect};
 use tempfile::TempDir;
 
@@ -229,4 +230,23 @@ async fn a_count_past_the_stores_integers_is_rejected() {
         dead: 0,
     };
     assert_eq!(class_of(open(&path).complete(completion).await), Class::Rejected);
+}
+
+#[tokio::test]
+async fn loads_are_read_from_outside_by_pipeline_and_from_a_moment_on() {
+    let (_directory, path) = temporary();
+    let store = open(&path);
+    let all = [load("b:2", 1), load("a:1", 0), load("a:1", 1)];
+    for load in &all {
+        store.record(load.clone(), 0).await.unwrap();
+    }
+    let table = Load { pipeline: "table:x".into(), ..load("a:1", 1) };
+    store.record(table.clone(), 0).await.unwrap();
+    let view = inspect::open(&path).unwrap();
+    let [late, first, second] = all;
+    let (from, pipeline) = (first.started_at_ms, first.pipeline.clone());
+    let read = view.loads(&pipeline, from).unwrap();
+    assert_eq!(read, [first, late.clone(), second.clone()]);
+    assert_eq!(view.loads(&pipeline, from + 1).unwrap(), [late, second]);
+    assert_eq!(view.loads("table:x", from).unwrap(), [table]);
 }

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use model::payment::Tier;
 
 use crate::card::Guard;
-use crate::{Completion, Completions, Payments, Row};
+use crate::{Completion, Completions, Load, Loads, Payments, Row};
 
 pub mod all_or_nothing;
 pub mod completions;
@@ -22,15 +22,16 @@ pub mod concurrency;
 pub mod duplicates;
 pub mod emptiness;
 pub mod histories;
+pub mod loads;
 pub mod moves;
 pub mod reopening;
 pub mod round_trip;
 pub mod tables;
 
 /// All the ports of one adapter.
-pub trait Store: Payments + Completions {}
+pub trait Store: Payments + Completions + Loads {}
 
-impl<T: Payments + Completions> Store for T {}
+impl<T: Payments + Completions + Loads> Store for T {}
 
 /// An adapter under test, over a database of its own that starts empty.
 #[async_trait]
@@ -46,6 +47,9 @@ pub trait Subject: Send + Sync {
 
     /// Every completion in the database, in order of writing.
     async fn completed(&self) -> Vec<Completion>;
+
+    /// Every load in the database, in order of writing.
+    async fn loaded(&self) -> Vec<Load>;
 }
 
 /// A payment as the database has it.
@@ -108,6 +112,9 @@ macro_rules! conformance_suite {
             histories::an_unknown_card_has_an_empty_history,
             histories::answers_come_in_the_order_of_the_cards,
             histories::the_latest_payments_are_by_event_time_then_settling,
+            loads::a_load_that_is_rejected_deletes_nothing,
+            loads::loads_come_back_as_written,
+            loads::what_began_before_the_bound_is_forgotten,
             reopening::everything_is_there_after_a_reopen,
             round_trip::rows_come_back_as_written,
         }

@@ -15,12 +15,14 @@ pub mod completion;
 pub mod conformance;
 mod error;
 pub mod inspect;
+pub mod load;
 pub mod moves;
 pub mod payments;
 pub mod tables;
 
 pub use completion::{Completion, Completions};
 pub use error::Error;
+pub use load::{Load, Loads};
 pub use moves::Moves;
 pub use payments::{History, Payments, Recent, Row, Settlement};
 pub use tables::{Table, Tables, Target, Written};

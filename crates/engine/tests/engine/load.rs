@@ -106,3 +106,22 @@ async fn an_outage_makes_no_lane_busy() {
     down.store(0, Ordering::SeqCst);
     rig.finish(handle).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn how_long_each_lane_worked_and_how_many_batches_it_did_can_be_read() {
+    let (rig, gauges) = (Rig::new(), Gauges::default());
+    rig.offer(&events(1, 10)).await;
+    let options = Options { batch_max: 4, lanes: 3, ..one_lane() };
+    let handle = start(&rig, &gauges, options, |_| Step::SettleAfter(Duration::from_millis(300)));
+    let work = handle.work();
+    sleep(Duration::from_millis(750)).await;
+    let under_way: Duration = work.lanes().iter().sum();
+    assert!((740..=750).contains(&under_way.as_millis()), "{under_way:?}");
+    assert_eq!((work.batches(), work.pipeline()), (2, "test"));
+    rig.finish(handle).await;
+    // One key is one lane's, and ten events are three batches of at most four.
+    let mut worked = work.lanes();
+    worked.sort_unstable();
+    assert_eq!(worked, [0, 0, 900].map(Duration::from_millis));
+    assert_eq!(work.batches(), 3);
+}

@@ -24,7 +24,7 @@ pub(crate) struct Flags {
     /// Which store, e.g. sqlite:./data/forebay.db
     #[arg(long, value_name = "URL", global = true)]
     pub(crate) store: Option<String>,
-    /// Look at the buffer of this [[table]] (buffer, dead, monitor)
+    /// Look at the buffer of this [[table]] (advise, buffer, dead, monitor)
     #[arg(long, value_name = "NAME", global = true)]
     pub(crate) table: Option<String>,
     /// Listen here: a flag of `serve` alone.

@@ -10,7 +10,7 @@ use super::Error;
 use super::settings::{Entry, Settings};
 use super::tables;
 use super::value::{Origin, Value};
-use crate::url;
+use crate::{advise, history, url};
 
 /// What stands for the data directory in a URL or a path.
 pub(super) const DATA: &str = "{data}";
@@ -41,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) key_file: PathBuf,
     /// Tables that are written behind.
     pub(crate) tables: Vec<tables::Table>,
+    pub(crate) history: history::Options,
+    pub(crate) advise: advise::Options,
 }
 
 /// The buffer that a pipeline moves to.
@@ -110,6 +112,11 @@ impl Config {
             cards_max: settings.count(CARDS_MAX),
             cards_clear: settings.text("cards.store") == "clear",
             key_file: PathBuf::from(settings.path("cards.key_file")),
+            history: history::Options {
+                interval: settings.seconds("history.interval_s", 1),
+                keep: settings.seconds("history.keep_h", 3_600),
+            },
+            advise: advice(settings),
         })
     }
 }
@@ -159,6 +166,22 @@ impl Settings {
 
     fn count(&self, key: &str) -> usize {
         usize::try_from(self.whole(key)).expect("the schema allows no negative count")
+    }
+
+    fn number(&self, key: &str) -> u64 {
+        u64::try_from(self.whole(key)).expect("the schema allows no negative number")
+    }
+
+    fn decimal(&self, key: &str) -> f64 {
+        match self.entry(key).value {
+            Value::Decimal(number) => number,
+            _ => unreachable!("{key} is a number in the schema"),
+        }
+    }
+
+    /// A wait in units of so many seconds.
+    fn seconds(&self, key: &str, unit_s: u64) -> Duration {
+        Duration::from_secs(self.number(key) * unit_s)
     }
 
     fn millis(&self, key: &str) -> u64 {
@@ -257,6 +280,24 @@ fn engine(
     Ok(options)
 }
 
+fn advice(settings: &Settings) -> advise::Options {
+    advise::Options {
+        thresholds: advise::Thresholds {
+            load_min_s: settings.number("advise.load_min_s"),
+            utilization: settings.decimal("advise.utilization"),
+            processes: settings.number("advise.processes"),
+            consumers: settings.number("advise.consumers"),
+            redis_max_per_s: settings.number("advise.redis_max_per_s"),
+        },
+        prices: advise::Prices {
+            machine: settings.decimal("advise.prices.machine"),
+            redis: settings.decimal("advise.prices.redis"),
+            kafka: settings.decimal("advise.prices.kafka"),
+            postgres: settings.decimal("advise.prices.postgres"),
+        },
+    }
+}
+
 fn ruleset(settings: &Settings) -> Result<fraud::Ruleset, Error> {
     let mut table = Table::new();
     for entry in settings.entries() {
@@ -297,6 +338,7 @@ fn toml_of(value: &Value) -> Toml {
     match value {
         Value::Text(text) => Toml::String(text.clone()),
         Value::Whole(number) => Toml::Integer(*number),
+        Value::Decimal(number) => Toml::Float(*number),
         Value::Switch(on) => Toml::Boolean(*on),
     }
 }
@@ -320,6 +362,8 @@ mod tests {
         assert_eq!(config.http, server::Options::default());
         assert_eq!(config.engine, engine::Options::default());
         assert_eq!(config.key_file, PathBuf::from("./data/fingerprint.key"));
+        assert_eq!(config.advise, advise::Options::default());
+        assert_eq!(config.history.interval, Duration::from_secs(60));
         assert!(config.bind.ip().is_loopback());
         assert!(!config.cards_clear);
     }
@@ -333,11 +377,15 @@ mod tests {
             "fraud.velocity.payments_min=9",
             "fraud.unusual_category.tier=vip",
             "cards.store=clear",
+            "advise.prices.machine=0.1",
+            "history.keep_h=2",
         ])
         .unwrap();
         assert_eq!((config.engine.lanes, config.engine.linger_ms), (3, 7));
         assert_eq!(config.ruleset.velocity.payments_min, 9);
         assert_eq!(config.ruleset.unusual_category.tier, model::payment::Tier::Vip);
+        assert!((config.advise.prices.machine - 0.1).abs() < f64::EPSILON);
+        assert_eq!(config.history.keep, Duration::from_secs(7_200));
         assert!(config.cards_clear);
         let url::Store::Sqlite(store) = &config.store else { panic!("no SQLite") };
         assert_eq!(store.path, PathBuf::from("/srv/f/forebay.db"));

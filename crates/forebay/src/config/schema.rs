@@ -47,6 +47,23 @@ pub(crate) fn all() -> Vec<Setting> {
         whole("engine.drain_timeout_ms", up_from_0(HOUR_MS), number(engine.drain_timeout_ms)),
         whole("fraud.cards_max", up_to(100_000_000), count(fraud::CARDS_MAX)),
     ];
+    settings.extend([
+        whole("history.interval_s", up_to(3_600), 60),
+        whole("history.keep_h", up_from_0(720), 168),
+    ]);
+    let advise = crate::advise::Options::default();
+    let (thresholds, prices) = (advise.thresholds, advise.prices);
+    settings.extend([
+        whole("advise.load_min_s", up_to(86_400), number(thresholds.load_min_s)),
+        decimal("advise.utilization", 0.01, 1.0, thresholds.utilization),
+        whole("advise.processes", up_to(1_000), number(thresholds.processes)),
+        whole("advise.consumers", up_to(1_000), number(thresholds.consumers)),
+        whole("advise.redis_max_per_s", up_to(1_000_000_000), number(thresholds.redis_max_per_s)),
+        price("advise.prices.machine", prices.machine),
+        price("advise.prices.redis", prices.redis),
+        price("advise.prices.kafka", prices.kafka),
+        price("advise.prices.postgres", prices.postgres),
+    ]);
     rules(&mut settings);
     let card_store = Kind::Choice(&["masked", "clear"]);
     settings.push(Setting { kind: card_store, ..text("cards.store", "masked") });
@@ -87,6 +104,16 @@ fn text(key: &str, default: &str) -> Setting {
 
 fn whole(key: &str, kind: Kind, default: i64) -> Setting {
     Setting { key: key.to_owned(), kind, default: Value::Whole(default) }
+}
+
+fn decimal(key: &str, min: f64, max: f64, default: f64) -> Setting {
+    let (kind, default) = (Kind::Decimal { min, max }, Value::Decimal(default));
+    Setting { key: key.to_owned(), kind, default }
+}
+
+/// Dollars an hour.
+fn price(key: &str, default: f64) -> Setting {
+    decimal(key, 0.0, 100_000.0, default)
 }
 
 fn count(of: usize) -> i64 {

@@ -10,6 +10,7 @@ use toml::de::DeValue;
 pub(crate) enum Value {
     Text(String),
     Whole(i64),
+    Decimal(f64),
     Switch(bool),
 }
 
@@ -22,6 +23,8 @@ pub(crate) enum Kind {
     Choice(&'static [&'static str]),
     /// A whole number, both ends included.
     Whole { min: i64, max: i64 },
+    /// A number, both ends included.
+    Decimal { min: f64, max: f64 },
     /// `true` or `false`.
     Switch,
 }
@@ -51,6 +54,7 @@ impl fmt::Display for Value {
         match self {
             Self::Text(text) => f.write_str(text),
             Self::Whole(number) => write!(f, "{number}"),
+            Self::Decimal(number) => write!(f, "{number}"),
             Self::Switch(on) => write!(f, "{on}"),
         }
     }
@@ -62,6 +66,7 @@ impl Value {
         match self {
             Self::Text(text) => text.as_str().into(),
             Self::Whole(number) => (*number).into(),
+            Self::Decimal(number) => (*number).into(),
             Self::Switch(on) => (*on).into(),
         }
     }
@@ -80,6 +85,7 @@ impl fmt::Display for Kind {
                 write!(f, "a whole number of at least {min}")
             }
             Self::Whole { min, max } => write!(f, "a whole number from {min} to {max}"),
+            Self::Decimal { min, max } => write!(f, "a number from {min} to {max}"),
             Self::Switch => f.write_str("true or false"),
         }
     }
@@ -92,6 +98,7 @@ impl Kind {
         self.within(match self {
             Self::Text | Self::Choice(_) => Value::Text(text.to_owned()),
             Self::Whole { .. } => Value::Whole(text.replace('_', "").parse().ok()?),
+            Self::Decimal { .. } => Value::Decimal(text.replace('_', "").parse().ok()?),
             Self::Switch => Value::Switch(text.parse().ok()?),
         })
     }
@@ -101,6 +108,7 @@ impl Kind {
         self.within(match self {
             Self::Text | Self::Choice(_) => Value::Text(value.as_str()?.trim().to_owned()),
             Self::Whole { .. } => Value::Whole(value.as_integer().and_then(whole)?),
+            Self::Decimal { .. } => Value::Decimal(decimal(value)?),
             Self::Switch => Value::Switch(value.as_bool()?),
         })
     }
@@ -110,6 +118,7 @@ impl Kind {
             (Self::Text, Value::Text(text)) => !text.is_empty(),
             (Self::Choice(words), Value::Text(text)) => words.contains(&text.as_str()),
             (Self::Whole { min, max }, Value::Whole(n)) => (min..=max).contains(n),
+            (Self::Decimal { min, max }, Value::Decimal(n)) => (min..=max).contains(n),
             (Self::Switch, Value::Switch(_)) => true,
             _ => false,
         };
@@ -119,6 +128,14 @@ impl Kind {
 
 fn whole(integer: &toml::de::DeInteger<'_>) -> Option<i64> {
     i64::from_str_radix(integer.as_str(), integer.radix()).ok()
+}
+
+/// A whole number is a number too.
+fn decimal(value: &DeValue<'_>) -> Option<f64> {
+    match value.as_float() {
+        Some(float) => float.as_str().replace('_', "").parse().ok(),
+        None => value.as_integer().and_then(whole).map(|number| number as f64),
+    }
 }
 
 #[cfg(test)]
@@ -133,6 +150,11 @@ mod tests {
         assert_eq!(lanes.read_text("65"), None);
         assert_eq!(lanes.read_text("0"), None);
         assert_eq!(lanes.read_text("four"), None);
+        let share = Kind::Decimal { min: 0.01, max: 1.0 };
+        assert_eq!(share.read_text("0.8"), Some(Value::Decimal(0.8)));
+        assert_eq!(share.read_text("1"), Some(Value::Decimal(1.0)));
+        assert_eq!(share.read_text("1.01"), None);
+        assert_eq!(share.read_text("NaN"), None);
         assert_eq!(Kind::Switch.read_text("true"), Some(Value::Switch(true)));
         assert_eq!(Kind::Switch.read_text("yes"), None);
         assert_eq!(Kind::Text.read_text("  "), None);
@@ -142,6 +164,7 @@ mod tests {
     #[test]
     fn a_kind_says_what_is_right() {
         assert_eq!(Kind::Whole { min: 1, max: 64 }.to_string(), "a whole number from 1 to 64");
+        assert_eq!(Kind::Decimal { min: 0.5, max: 1.0 }.to_string(), "a number from 0.5 to 1");
         assert_eq!(Kind::Choice(&["a", "b"]).to_string(), "\"a\" or \"b\"");
     }
 }

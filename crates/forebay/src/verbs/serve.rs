@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::configured;
 use crate::config::{Config, Flags, Origin};
 use crate::exit::Exit;
+use crate::history::History;
 use crate::pipeline::Pipeline;
 use crate::units::grouped;
 use crate::write_behind::{Part, Tables};
@@ -71,6 +72,7 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
         return Ok(Exit::Done);
     };
     let tables = tables(&config, &parts, &args.roles).await?;
+    let history = history(&config, &parts, &tables, &args.roles);
     let address = listener.local_addr()?;
     // The engine finishes what it holds at the same time, so that both end in time.
     let grace = Duration::from_millis(config.engine.drain_timeout_ms);
@@ -91,6 +93,10 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
         out::line(line)?;
     }
     parts.run_until(&stop, &readiness, &tables).await;
+    // The store is open still.
+    if let Some(history) = history {
+        history.stop().await;
+    }
     let cut = finish(serving).await;
     // The tables first: what they settle into is the pipeline's to close.
     let left = tables.stop().await;
@@ -219,6 +225,15 @@ impl Parts {
             }
         }
     }
+}
+
+/// The history of the load, which a process that settles keeps: one that only takes events has no store
+/// open, and what it takes shows in the backlog of those that settle.
+fn history(config: &Config, parts: &Parts, tables: &Tables, roles: &[Role]) -> Option<History> {
+    let Parts::Worker(pipeline) = parts else { return None };
+    let sources = [vec![pipeline.source()], tables.sources()].concat();
+    let roles = if roles.contains(&Role::Api) { "api,worker" } else { "worker" };
+    Some(History::start(sources, &pipeline.store().loads(), roles, config.history))
 }
 
 /// The tables that are written behind, in this process's roles.

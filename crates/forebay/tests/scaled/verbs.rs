@@ -130,6 +130,37 @@ fn the_distribution_shows_every_process_and_its_shards() {
 }
 
 #[test]
+fn the_load_of_several_workers_is_told_as_one() {
+    let mut rig = Rig::start(Layout::List);
+    let seconds = ["--set", "history.interval_s=1"];
+    rig.add_worker_with(&seconds);
+    rig.add_worker_with(&seconds);
+    let until = |rig: &Rig, sql: &str| {
+        let end = Instant::now() + Duration::from_secs(30);
+        while rig.postgres.query(sql).unwrap()[0][0].as_deref() != Some("t") {
+            assert!(Instant::now() < end, "never: {sql}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    until(&rig, "SELECT count(DISTINCT process) = 2 FROM fds.load_history");
+    let url = rig.buffer_url();
+    rig.verb(&["generate", "--to", &url, "--tps", "300", "--duration", "5s"]);
+    wait(&rig, 1_500, 0);
+    until(&rig, "SELECT coalesce(sum(settled), 0) >= 1500 FROM fds.load_history");
+    let two = ["--set", "advise.processes=2", "--set", "advise.load_min_s=2"];
+    let told = rig.verb(&[&["advise", "--json"], &two[..]].concat());
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((&told["verdict"], &told["rule"]), (&"redis".into(), &"several_processes".into()));
+    assert_eq!(told["seen"]["busiest"]["processes"], 2, "{told}");
+    // Each looks at the backlog at moments of its own.
+    let events = told["seen"]["events"].as_u64().unwrap();
+    assert!((1_300..=1_700).contains(&events), "{told}");
+    let today = &told["costs"]["today"];
+    assert_eq!((&today["machines"], &today["redis"]), (&2.into(), &true.into()), "{told}");
+    assert_eq!(today["postgres"], true, "{told}");
+}
+
+#[test]
 fn the_variables_of_the_reference_point_a_worker_at_both() {
     let rig = Rig::start(Layout::List);
     let redis = Redis::start().unwrap();

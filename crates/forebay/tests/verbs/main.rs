@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod advise;
 mod config;
 mod dead;
 mod demo;

@@ -71,8 +71,23 @@ pub(crate) struct Serving {
 impl Serving {
     /// Starts it on a free port, and waits until it listens.
     pub(crate) fn start(dir: &Path, args: &[&str]) -> Self {
-        let all = [&["serve", "--bind", "127.0.0.1:0"], args].concat();
-        let mut child = binary(dir, &all).stdout(Stdio::piped()).spawn().unwrap();
+        Self::spawn(binary(dir, &Self::all(args)))
+    }
+
+    /// The same, with what it says to standard error in `serve.log`.
+    pub(crate) fn start_logged(dir: &Path, args: &[&str]) -> Self {
+        let log = std::fs::File::create(dir.join("serve.log")).unwrap();
+        let mut command = binary(dir, &Self::all(args));
+        command.stderr(log);
+        Self::spawn(command)
+    }
+
+    fn all<'a>(args: &[&'a str]) -> Vec<&'a str> {
+        [&["serve", "--bind", "127.0.0.1:0"], args].concat()
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         lines.read_line(&mut line).unwrap();

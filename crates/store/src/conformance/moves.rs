@@ -14,7 +14,8 @@ fn step(number: u64, before: u8, share: u8, phase: Phase) -> Step {
 /// # Panics
 /// If the guarantee does not hold.
 pub async fn a_step_is_taken_once_and_after_the_one_before(moves: &dyn Moves) {
-    let start = Start { settled: 7, pending: 5, dead: 2, duplicates: u64::from(u32::MAX) + 1, offered: 9 };
+    let start =
+        Start { settled: 7, pending: 5, dead: 2, duplicates: u64::from(u32::MAX) + 1, offered: 9 };
     assert_eq!(moves.step("a to b").await, Ok(None));
     assert_eq!(moves.start("a to b").await, Ok(None));
     let none = Start::default();

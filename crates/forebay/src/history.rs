@@ -1,0 +1,206 @@
+//! What this process has to do, as a bounded history in the store: one row for each interval and
+//! pipeline, for `forebay advise`.
+//!
+//! Only a process that settles keeps one: it has the store open. What comes in is told from what is
+//! settled and how the backlog changes, so that it counts whoever offers it, a process that only takes
+//! events and foreign producers among them.
+//!
+//! Invariant: nothing waits for it. A row that can't be written in time is dropped, and said now and then.
+
+mod window;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use buffer::Buffer;
+use engine::{Stats, Work};
+use model::clock::Clock;
+use store::{Load, Loads};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use self::window::{Held, Look, Window};
+use crate::open;
+
+/// How often counts are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often a buffer that others use too is asked for its depth: it is a server's work.
+const SHARED_DEPTH_EVERY: Duration = Duration::from_secs(10);
+/// How long one row may take to be written.
+const WRITE_MAX: Duration = Duration::from_secs(5);
+/// How long the last rows may hold up the end.
+const LAST_WRITE_MAX: Duration = Duration::from_secs(2);
+/// How often it is said that rows are dropped.
+const SAY_EVERY: Duration = Duration::from_secs(3_600);
+
+/// How a history is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// What one row is about.
+    pub(crate) interval: Duration,
+    /// How long rows are kept; none are written when it is zero.
+    pub(crate) keep: Duration,
+}
+
+/// One pipeline of this process.
+#[derive(Clone)]
+pub(crate) struct Source {
+    pub(crate) buffer: Arc<dyn Buffer>,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) work: Work,
+    pub(crate) batch_max: usize,
+}
+
+/// Keeps the history of a process until it is stopped.
+pub(crate) struct History {
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl History {
+    /// Begins to look at `sources`, in a process of these roles.
+    pub(crate) fn start(
+        sources: Vec<Source>,
+        loads: &Arc<dyn Loads>,
+        roles: &str,
+        options: Options,
+    ) -> Self {
+        let stop = CancellationToken::new();
+        let sources = if options.keep.is_zero() { Vec::new() } else { sources };
+        let keeper = |source| Keeper {
+            source,
+            loads: loads.clone(),
+            clock: open::clock(),
+            process: process(),
+            roles: roles.to_owned(),
+            options,
+            dropped: Dropped::default(),
+        };
+        let tasks = sources.into_iter().map(keeper);
+        let tasks = tasks.map(|keeper| tokio::spawn(keeper.run(stop.clone()))).collect();
+        Self { stop, tasks }
+    }
+
+    /// Writes what the interval under way came to, if there is time. The store must be open still.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        let end = Instant::now() + LAST_WRITE_MAX;
+        for mut task in self.tasks {
+            if timeout_at(end, &mut task).await.is_err() {
+                task.abort();
+            }
+        }
+    }
+}
+
+/// The host's name and the process's id: another process has another.
+fn process() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.trim();
+    let host = if host.is_empty() { "host" } else { host };
+    format!("{host}:{}", std::process::id())
+}
+
+struct Keeper {
+    source: Source,
+    loads: Arc<dyn Loads>,
+    clock: Arc<dyn Clock>,
+    process: String,
+    roles: String,
+    options: Options,
+    dropped: Dropped,
+}
+
+impl Keeper {
+    async fn run(mut self, stop: CancellationToken) {
+        let mut ticks = interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.tick().await;
+        let interval_ms = i64::try_from(self.options.interval.as_millis()).unwrap_or(i64::MAX);
+        let alone = !self.source.buffer.kind().shared;
+        let mut window = Window::begin(self.look(true).await, interval_ms, alone);
+        let mut asked = Instant::now();
+        loop {
+            let last = stop.run_until_cancelled(ticks.tick()).await.is_none();
+            let over = last || window.is_over(self.clock.now_ms());
+            let ask = over || alone || asked.elapsed() >= SHARED_DEPTH_EVERY;
+            if ask {
+                asked = Instant::now();
+            }
+            let look = self.look(ask).await;
+            window.add(&look);
+            if over {
+                self.write(&window).await;
+                window = window.next(look);
+            }
+            if last {
+                return;
+            }
+        }
+    }
+
+    async fn look(&self, ask: bool) -> Look {
+        let Source { buffer, stats, work, .. } = &self.source;
+        let (counts, lanes, batches) = (stats.counts(), work.lanes(), work.batches());
+        // A buffer that is out of reach is the engine's to complain of.
+        let depth = if ask { buffer.depth().await.ok() } else { None };
+        let now_ms = self.clock.now_ms();
+        let held = depth.map(|depth| Held {
+            events: depth.ready + depth.leased,
+            oldest_age_ms: depth
+                .oldest_accepted_ms
+                .map_or(0, |since_ms| u64::try_from(now_ms.saturating_sub(since_ms)).unwrap_or(0)),
+        });
+        Look { at: Instant::now(), now_ms, counts, lanes, batches, held }
+    }
+
+    async fn write(&mut self, window: &Window) {
+        let Some(seen) = window.seen() else { return };
+        let Source { buffer, work, batch_max, .. } = &self.source;
+        let load = Load {
+            process: self.process.clone(),
+            roles: self.roles.clone(),
+            pipeline: work.pipeline().to_owned(),
+            buffer: buffer.kind().name.to_owned(),
+            batch_max: u32::try_from(*batch_max).unwrap_or(u32::MAX),
+            ..seen
+        };
+        let keep_ms = i64::try_from(self.options.keep.as_millis()).unwrap_or(i64::MAX);
+        let forget_before_ms = self.clock.now_ms().saturating_sub(keep_ms);
+        match timeout(WRITE_MAX, self.loads.record(load, forget_before_ms)).await {
+            Ok(Ok(())) => self.dropped.none(),
+            Ok(Err(error)) => self.dropped.one(&error.to_string()),
+            Err(_) => self.dropped.one("the store did not answer in time"),
+        }
+    }
+}
+
+/// Rows that were not written since that was last said.
+#[derive(Default)]
+struct Dropped {
+    count: u64,
+    said: Option<Instant>,
+}
+
+impl Dropped {
+    fn one(&mut self, cause: &str) {
+        self.count += 1;
+        if self.said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
+            let rows = self.count;
+            tracing::warn!(
+                cause,
+                rows,
+                "the history of the load has gaps; nothing else depends on it"
+            );
+            *self = Self { count: 0, said: Some(Instant::now()) };
+        }
+    }
+
+    /// One was written.
+    fn none(&mut self) {
+        if self.count > 0 && self.said.is_some_and(|said| said.elapsed() >= SAY_EVERY) {
+            *self = Self::default();
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! `forebay advise`: whether this load belongs on a journal, a Redis or a Kafka.
+
+use std::io::IsTerminal;
+
+use anyhow::{Result, bail};
+use store::Load;
+use tokio::task::block_in_place;
+
+use super::configured_buffer;
+use crate::advise::{Layout, Report, Seen, Verdict, decide, next};
+use crate::config::{Error, Flags};
+use crate::exit::Exit;
+use crate::{open, out, url};
+
+const HOUR_MS: i64 = 3_600_000;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  forebay advise
+  forebay advise --hours 168 --json
+  forebay advise --set advise.processes=2 --set advise.prices.machine=0.104
+
+It reads what the processes that settle have noted of their load, one row a minute, in the store. Exit
+code 1: too little was seen to say anything yet.")]
+pub(crate) struct Args {
+    /// Over how many of the last hours
+    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=720))]
+    hours: u64,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
+    let config = configured_buffer(flags)?;
+    if config.history.keep.is_zero() {
+        let problem =
+            "history.keep_h is 0, so no process notes its load; set it to the hours to keep";
+        bail!(Error(problem.to_owned()));
+    }
+    let pipeline = match &flags.table {
+        Some(name) => format!("table:{name}"),
+        None => fraud::handler::PIPELINE.to_owned(),
+    };
+    let now_ms = open::clock().now_ms();
+    let hours = i64::try_from(args.hours).expect("the flag is bounded");
+    let loads = loads(&config.store, &pipeline, now_ms - hours * HOUR_MS).await?;
+    let seen = Seen::of(&loads);
+    let options = config.advise.clone();
+    let verdict = decide(&seen, &options.thresholds);
+    let today = Layout::today(&config, seen.processes);
+    let next = next(verdict, &today, config.buffer.kind(), config.store.kind());
+    let hours = args.hours;
+    let report = Report { pipeline, hours, now_ms, seen, options, verdict, today, next };
+    if args.json {
+        out::json(&report.json())?;
+    } else {
+        out::line(report.text(std::io::stdout().is_terminal()))?;
+    }
+    Ok(Exit::done_if(matches!(verdict, Verdict::Advised(_))))
+}
+
+/// What processes noted; nothing where there is no store yet.
+async fn loads(store: &url::Store, pipeline: &str, since_ms: i64) -> Result<Vec<Load>> {
+    match store {
+        url::Store::Sqlite(options) => block_in_place(|| {
+            if !options.path.exists() {
+                return Ok(Vec::new());
+            }
+            Ok(store_sqlite::inspect::open(&options.path)?.loads(pipeline, since_ms)?)
+        }),
+        url::Store::Postgres(options) => {
+            Ok(store_postgres::inspect::open(options).await?.loads(pipeline, since_ms).await?)
+        }
+    }
+}
