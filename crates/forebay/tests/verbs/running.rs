@@ -72,7 +72,11 @@ impl Serving {
     /// Starts it on a free port, and waits until it listens.
     pub(crate) fn start(dir: &Path, args: &[&str]) -> Self {
         let all = [&["serve", "--bind", "127.0.0.1:0"], args].concat();
-        let mut child = binary(dir, &all).stdout(Stdio::piped()).spawn().unwrap();
+        Self::of(binary(dir, &all).stdout(Stdio::piped()).spawn().unwrap())
+    }
+
+    /// One that was started with its output piped; waits until it listens.
+    pub(crate) fn of(mut child: Child) -> Self {
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         lines.read_line(&mut line).unwrap();
