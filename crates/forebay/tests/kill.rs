@@ -8,7 +8,11 @@
 //! `TEST_KILLS=300 cargo test -p forebay --test kill` kills more often; `TEST_SEED` repeats a
 //! choice of moments.
 
-#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test may fail by panicking and prints its seed"
+)]
 
 mod server;
 
