@@ -71,7 +71,7 @@ impl JournalBuffer {
     /// Opens the journal in `options.dir` and recovers it.
     ///
     /// # Errors
-    /// [`Error::Open`] when another process has it or the directory can't be used.
+    /// [`Error::Held`] when another process has it, [`Error::Open`] when the directory can't be used.
     pub fn open(options: Options, clock: Arc<dyn Clock>) -> Result<(Self, Recovery), Error> {
         Self::open_on(Arc::new(Disk), options, clock)
     }
@@ -529,7 +529,10 @@ fn after(now_ms: i64, delay: Duration) -> i64 {
 }
 
 fn open(error: &journal::Error) -> Error {
-    Error::Open(error.to_string())
+    match error {
+        journal::Error::Held { .. } => Error::Held(error.to_string()),
+        _ => Error::Open(error.to_string()),
+    }
 }
 
 pub(crate) fn error_of(error: &journal::Error) -> Error {
@@ -539,7 +542,7 @@ pub(crate) fn error_of(error: &journal::Error) -> Error {
         Journal::TooLarge { got, max } => Error::TooMany { got: *got, max: *max },
         Journal::Poisoned(cause) => Error::Poisoned(cause.clone()),
         Journal::Closed => Error::Closed,
-        Journal::Held { .. } => Error::Open(error.to_string()),
+        Journal::Held { .. } => Error::Held(error.to_string()),
         Journal::Io { .. } => Error::Unavailable(error.to_string()),
     }
 }

@@ -33,7 +33,10 @@ pub enum Error {
     /// Closed by us.
     #[error("the buffer is closed")]
     Closed,
-    /// Another process has it, or it can't be opened as configured.
+    /// Another process has it, which may let go of it.
+    #[error("{0}")]
+    Held(String),
+    /// It can't be opened as configured.
     #[error("{0}")]
     Open(String),
     /// What is on the medium contradicts itself.
@@ -46,7 +49,9 @@ impl Classify for Error {
         match self {
             Self::Full { .. } | Self::Unavailable(_) => Class::Retryable,
             Self::TooMany { .. } => Class::Rejected,
-            Self::Poisoned(_) | Self::Closed | Self::Open(_) | Self::Corrupt(_) => Class::Fatal,
+            Self::Poisoned(_) | Self::Closed | Self::Held(_) | Self::Open(_) | Self::Corrupt(_) => {
+                Class::Fatal
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Opens what a configuration names. The only place where backends are picked.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -168,11 +169,15 @@ pub(crate) async fn store(config: &Config) -> Result<(Store, Arc<Guard>)> {
     }
 }
 
-/// Whether a buffer or a store was out of reach, and may be there if it is tried again.
+/// Whether it may work if it is tried again: a buffer or a store was out of reach, or another process,
+/// which may be about to end, still had a buffer or an address.
 pub(crate) fn may_come(error: &anyhow::Error) -> bool {
+    use buffer::Error::{Held, Unavailable};
     error.chain().any(|cause| {
-        let buffer = matches!(cause.downcast_ref(), Some(buffer::Error::Unavailable(_)));
-        buffer || matches!(cause.downcast_ref(), Some(store::Error::Unavailable(_)))
+        let buffer = matches!(cause.downcast_ref(), Some(Unavailable(_) | Held(_)));
+        let store = matches!(cause.downcast_ref(), Some(store::Error::Unavailable(_)));
+        let address = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        buffer || store || address == Some(io::ErrorKind::AddrInUse)
     })
 }
 

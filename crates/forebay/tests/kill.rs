@@ -1,4 +1,4 @@
-//! kill -9 at random moments, with traffic going on.
+//! kill -9 at random moments, and rolling updates, with traffic going on.
 //!
 //! Clients count an event as accepted only when the answer says 202; whatever else happens (refused,
 //! cut off, no answer) they send it again until it is, as the README tells producers to. Afterwards
@@ -8,7 +8,11 @@
 //! `TEST_KILLS=300 cargo test -p forebay --test kill` kills more often; `TEST_SEED` repeats a
 //! choice of moments.
 
-#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test may fail by panicking and prints its seed"
+)]
 
 mod server;
 
@@ -26,6 +30,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 const CLIENTS: usize = 16;
+/// Updates, one after the other.
+const ROLLS: usize = 4;
 /// More than any client can send while the killing goes on.
 const PAYMENTS: usize = 400_000;
 const USERS: usize = 60;
@@ -49,18 +55,40 @@ fn what_was_accepted_is_settled_once_and_judged_the_same_however_often_we_are_ki
     let seed = setting("TEST_SEED").unwrap_or_else(rand::random);
     println!("{kills} kills, TEST_SEED={seed}");
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let queues = queues(seed);
-    let (disturbed, undisturbed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-
+    let queues = queues(seed, PAYMENTS);
+    let disturbed = tempfile::tempdir().unwrap();
     let accepted = runtime.block_on(kill_and_send(disturbed.path(), &queues, kills, seed));
+    compare(&runtime, disturbed.path(), &queues, &accepted);
+}
+
+#[test]
+fn a_new_process_takes_address_and_journal_over_from_the_old_one_and_nothing_is_lost_or_done_twice()
+{
+    let seed = setting("TEST_SEED").unwrap_or_else(rand::random);
+    println!("{ROLLS} updates, TEST_SEED={seed}");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let queues = queues(seed, PAYMENTS / 8);
+    let disturbed = tempfile::tempdir().unwrap();
+    let accepted = runtime.block_on(roll_and_send(disturbed.path(), &queues, seed));
+    compare(&runtime, disturbed.path(), &queues, &accepted);
+}
+
+/// The store of the disturbed run with what was accepted, and with that of a run in peace.
+fn compare(
+    runtime: &tokio::runtime::Runtime,
+    disturbed: &Path,
+    queues: &[Vec<Line>],
+    accepted: &[usize],
+) {
+    let undisturbed = tempfile::tempdir().unwrap();
     let sent: Vec<Vec<Line>> =
-        queues.iter().zip(&accepted).map(|(queue, n)| queue[..*n].to_vec()).collect();
+        queues.iter().zip(accepted).map(|(queue, n)| queue[..*n].to_vec()).collect();
     let again = runtime.block_on(send_in_peace(undisturbed.path(), &sent));
     assert_eq!(accepted, again, "in peace everything is accepted");
 
     let ids: BTreeSet<&str> = sent.iter().flatten().map(|line| line.tx_id.as_str()).collect();
     assert!(ids.len() > 1000, "only {} were accepted: too few to show anything", ids.len());
-    let (rows, peaceful) = (rows(disturbed.path()), rows(undisturbed.path()));
+    let (rows, peaceful) = (rows(disturbed), rows(undisturbed.path()));
     let lost: Vec<&&str> = ids.iter().filter(|id| !rows.contains_key(**id)).collect();
     assert!(lost.is_empty(), "{} accepted and lost: {lost:?}", lost.len());
     let twice: Vec<&String> = rows.iter().filter(|(_, (_, n))| *n != 1).map(|(id, _)| id).collect();
@@ -80,13 +108,13 @@ fn setting(name: &str) -> Option<u64> {
 }
 
 /// Payments for each client. A card belongs to one client, so that its order is that client's.
-fn queues(seed: u64) -> Vec<Vec<Line>> {
+fn queues(seed: u64, payments: usize) -> Vec<Vec<Line>> {
     let options = Options { seed, users: USERS, fraud_share: 0.02, ..Options::default() };
     let mut generator = Generator::new(&options).unwrap();
     // Spread over some days, so that plain traffic is not velocity fraud.
     let time = EventTime { start_ms: System.now_ms() - 20 * 86_400_000, speed: 1.0 };
     let mut queues = vec![Vec::new(); CLIENTS];
-    for n in 0..PAYMENTS {
+    for n in 0..payments {
         let at_ms = time.at(Duration::from_millis(4000 * n as u64));
         let (event, _) = generator.event(at_ms);
         let card: usize = std::str::from_utf8(event.key()).unwrap()[8..].parse().unwrap();
@@ -117,6 +145,27 @@ async fn kill_and_send(dir: &Path, queues: &[Vec<Line>], kills: u64, seed: u64) 
     }
     let mut server = Server::spawn(dir);
     address.send_replace(server.address());
+    stop.cancel();
+    end(clients, server).await
+}
+
+/// How many each client got accepted while one server after the other took over, each started at the
+/// same address while the one before it was still at work.
+async fn roll_and_send(dir: &Path, queues: &[Vec<Line>], seed: u64) -> Vec<usize> {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut server = Server::spawn(dir);
+    let address = server.address();
+    let bind = address.strip_prefix("http://").unwrap();
+    let (_keep, addresses) = watch::channel(address.clone());
+    let stop = CancellationToken::new();
+    let clients = start(queues, &addresses, &stop);
+    for _ in 0..ROLLS {
+        tokio::time::sleep(Duration::from_millis(random.random_range(100..500))).await;
+        let old = std::mem::replace(&mut server, Server::spawn_at(dir, bind));
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..400))).await;
+        tokio::task::spawn_blocking(move || old.terminate()).await.unwrap();
+        assert_eq!(server.address(), address);
+    }
     stop.cancel();
     end(clients, server).await
 }

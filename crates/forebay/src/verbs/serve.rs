@@ -24,10 +24,10 @@ use crate::{guarantee, open, out, signals};
 /// machine.
 const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// For how long a Redis or PostgreSQL that is out of reach is tried at the start, and the pause between
-/// two tries.
+/// For how long a server that is out of reach, or what another process has, is tried at the start, and
+/// the pause between two tries.
 const OPEN_WITHIN: Duration = Duration::from_secs(30);
-const OPEN_PAUSE: Duration = Duration::from_secs(1);
+const OPEN_PAUSE: Duration = Duration::from_millis(500);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -37,7 +37,8 @@ Examples:
   forebay serve --roles worker --buffer 'redis://127.0.0.1/0?list=tx_queue' \\
       --store postgres://forebay@127.0.0.1/forebay
 
-Workers on a Redis or a Kafka share its events between them: start as many as you like.
+Workers on a Redis or a Kafka share its events between them: start as many as you like. A journal, and an
+address, is one process's alone: a second one waits for half a minute and takes over when the first ends.
 The first SIGTERM or Ctrl-C settles what is being worked on and stops (a backlog stays in the
 buffer for the next start), the second stops at once.")]
 pub(crate) struct Args {
@@ -66,11 +67,12 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
     // Only what is offered here can spill here; the journal it spills into is one process's alone.
     let config = if api { config } else { Config { spill: None, ..config } };
     let chosen = settings.entry("http.bind").origin != Origin::Default;
-    let listener = listen(if api || chosen { config.bind } else { ANY_PORT }).await?;
-    let Some(parts) = Parts::open_in_time(&config, &args.roles, &stop).await? else {
-        out::line("Stopped before it began.")?;
-        return Ok(Exit::Done);
-    };
+    let bind = if api || chosen { config.bind } else { ANY_PORT };
+    warn_of(bind);
+    let end = Instant::now() + OPEN_WITHIN;
+    let Some(listener) = in_time(end, &stop, || listen(bind)).await? else { return unbegun() };
+    let opened = in_time(end, &stop, || Parts::open(&config, &args.roles)).await?;
+    let Some(parts) = opened else { return unbegun() };
     let tables = tables(&config, &parts, &args.roles).await?;
     let history = history(&config, &parts, &tables, &args.roles);
     let address = listener.local_addr()?;
@@ -134,33 +136,6 @@ impl Parts {
             return Ok(Self::Worker(Box::new(Pipeline::start(config).await?)));
         }
         Ok(Self::Api(open::configured_buffer(config).await?))
-    }
-
-    /// Tries again while something is out of reach: servers that start together come up in any order.
-    /// Nothing if the process is told to stop meanwhile.
-    async fn open_in_time(
-        config: &Config,
-        roles: &[Role],
-        stop: &CancellationToken,
-    ) -> Result<Option<Self>> {
-        let end = Instant::now() + OPEN_WITHIN;
-        loop {
-            let opened = tokio::select! {
-                opened = Self::open(config, roles) => opened,
-                () = stop.cancelled() => return Ok(None),
-            };
-            match opened {
-                Err(error) if open::may_come(&error) && Instant::now() < end => {
-                    let left = end.saturating_duration_since(Instant::now()).as_secs();
-                    tracing::warn!("not started yet, trying for {left} s more: {error:#}");
-                }
-                done => return done.map(Some),
-            }
-            tokio::select! {
-                () = tokio::time::sleep(OPEN_PAUSE) => {}
-                () = stop.cancelled() => return Ok(None),
-            }
-        }
     }
 
     fn buffer(&self) -> &Arc<dyn Buffer> {
@@ -249,13 +224,47 @@ async fn tables(config: &Config, parts: &Parts, roles: &[Role]) -> Result<Tables
     Tables::start(config, &*open::tables(config, store)?, part).await
 }
 
-async fn listen(bind: SocketAddr) -> Result<TcpListener> {
+/// Tries again while what is needed may come: servers that start together come up in any order, and who
+/// is to be replaced ends when it is done. Nothing if the process is told to stop meanwhile.
+async fn in_time<T, Opening: Future<Output = Result<T>>>(
+    end: Instant,
+    stop: &CancellationToken,
+    open: impl Fn() -> Opening,
+) -> Result<Option<T>> {
+    loop {
+        let opened = tokio::select! {
+            opened = open() => opened,
+            () = stop.cancelled() => return Ok(None),
+        };
+        match opened {
+            Err(error) if open::may_come(&error) && Instant::now() < end => {
+                let left = end.saturating_duration_since(Instant::now()).as_secs();
+                tracing::warn!("not started yet, trying for {left} s more: {error:#}");
+            }
+            done => return done.map(Some),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(OPEN_PAUSE) => {}
+            () = stop.cancelled() => return Ok(None),
+        }
+    }
+}
+
+fn unbegun() -> Result<Exit> {
+    out::line("Stopped before it began.")?;
+    Ok(Exit::Done)
+}
+
+fn warn_of(bind: SocketAddr) {
     if !bind.ip().is_loopback() {
         out::note(format_args!(
             "Warning: {bind} can be reached from other machines, and anyone who reaches it may \
              send events; put a proxy that checks who they are in front."
         ));
     }
+}
+
+async fn listen(bind: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(bind)
         .await
         .with_context(|| format!("can't listen on {bind}; choose another address with --bind"))

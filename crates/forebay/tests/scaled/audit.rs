@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use buffer::Buffer;
-use buffer_redis::RedisBuffer;
 use fraud::Ruleset;
 use model::{Event, Payment};
 
+use crate::load::Offered;
+use crate::process::Process;
 use crate::rig::Rig;
 
 /// How long settling what is left may take once nothing is disturbed any more.
@@ -17,10 +18,11 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(90);
 pub(crate) type Verdicts = BTreeMap<String, String>;
 
 /// Waits until nothing is pending, and compares.
-pub(crate) fn check(rig: &mut Rig, runtime: &tokio::runtime::Runtime, accepted: &[Event]) {
-    wait_until_settled(rig, runtime);
-    let (expected, bad) = expected(accepted);
-    assert!(!bad.is_empty(), "the load should hold bad payments");
+pub(crate) fn check(rig: &mut Rig, runtime: &tokio::runtime::Runtime, offered: &Offered) {
+    let buffer = runtime.block_on(rig.layout.open(&rig.addresses()));
+    wait_until_settled(rig, runtime, &*buffer);
+    let (expected, bad) = expected(&offered.accepted, &Ruleset::default());
+    assert!(bad.len() + offered.rejected > 0, "the load should hold bad payments");
 
     let rows = rows(rig);
     let total: usize = rows.values().map(Vec::len).sum();
@@ -38,8 +40,7 @@ pub(crate) fn check(rig: &mut Rig, runtime: &tokio::runtime::Runtime, accepted: 
         .collect();
     assert!(differ.is_empty(), "{} judged otherwise: {differ:#?}", differ.len());
 
-    let options = rig.layout.options(&rig.addresses());
-    let letters = runtime.block_on(buffer_redis::inspect::dead(&options)).unwrap();
+    let letters = runtime.block_on(buffer.dead_letters().list(0, usize::MAX)).unwrap();
     let dead: BTreeSet<String> = letters.iter().map(|letter| id(&letter.event)).collect();
     let gone: Vec<_> = bad.difference(&dead).collect();
     assert!(gone.is_empty(), "{} bad ones are no dead letters: {gone:?}", gone.len());
@@ -55,24 +56,27 @@ pub(crate) fn check(rig: &mut Rig, runtime: &tokio::runtime::Runtime, accepted: 
     assert!(flagged > 20, "only {flagged} flagged: too few to compare");
 }
 
-fn wait_until_settled(rig: &mut Rig, runtime: &tokio::runtime::Runtime) {
-    let options = rig.layout.options(&rig.addresses());
-    let buffer = runtime.block_on(RedisBuffer::open(options)).unwrap();
+/// Waits until nothing is pending.
+pub(crate) fn wait_until_settled(
+    rig: &mut Rig,
+    runtime: &tokio::runtime::Runtime,
+    buffer: &dyn Buffer,
+) {
     let end = Instant::now() + SETTLED_WITHIN;
     loop {
-        rig.workers.iter_mut().for_each(crate::rig::Worker::must_live);
+        rig.workers.iter_mut().for_each(Process::must_live);
         let depth = runtime.block_on(buffer.depth());
         if depth.as_ref().is_ok_and(|depth| depth.ready + depth.leased == 0) {
             return;
         }
-        let logs: Vec<_> = rig.workers.iter().map(crate::rig::Worker::log).collect();
+        let logs: Vec<_> = rig.workers.iter().map(Process::log).collect();
         assert!(Instant::now() < end, "not settled in time: {depth:?}\n{}", logs.join("\n"));
         std::thread::sleep(Duration::from_millis(50));
     }
 }
 
 /// What the rules say of the payments in the order of acceptance, and the ids of what is none.
-fn expected(accepted: &[Event]) -> (Verdicts, BTreeSet<String>) {
+pub(crate) fn expected(accepted: &[Event], ruleset: &Ruleset) -> (Verdicts, BTreeSet<String>) {
     let now_ms = model::clock::Clock::now_ms(&model::clock::System);
     let (mut payments, mut bad) = (Vec::new(), BTreeSet::new());
     for event in accepted {
@@ -83,7 +87,7 @@ fn expected(accepted: &[Event]) -> (Verdicts, BTreeSet<String>) {
             }
         }
     }
-    let verdicts = fraud::verdicts(&payments, &Ruleset::default()).unwrap();
+    let verdicts = fraud::verdicts(&payments, ruleset).unwrap();
     let named = payments.iter().zip(verdicts).map(|(payment, hits)| {
         let names: Vec<_> = hits.iter().map(|hit| hit.rule.name()).collect();
         (payment.tx_id.to_string(), format!("{{{}}}", names.join(",")))
@@ -102,6 +106,6 @@ fn rows(rig: &Rig) -> BTreeMap<String, Vec<String>> {
     by_id
 }
 
-fn id(event: &Event) -> String {
+pub(crate) fn id(event: &Event) -> String {
     String::from_utf8(event.id().to_vec()).unwrap()
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::layout::Layout;
-use crate::rig::{Rig, Worker};
+use crate::process::Process;
+use crate::rig::Rig;
 
 const PAYMENTS: usize = 288_062;
 /// The reference rules hardly fire on it. Sharper ones do, and then order within a card shows.
@@ -27,7 +28,7 @@ fn one_process_and_four_flag_the_same_payments_by_the_same_rules() {
     assert_eq!(one, flagged(&file, 4));
 }
 
-fn data_set() -> Option<PathBuf> {
+pub(crate) fn data_set() -> Option<PathBuf> {
     let file = std::env::var_os("TEST_DATASET").map(PathBuf::from).filter(|file| file.exists());
     if file.is_none() {
         assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "TEST_DATASET names no file");
@@ -50,7 +51,7 @@ fn flagged(file: &Path, workers: usize) -> BTreeMap<String, String> {
     };
     let end = Instant::now() + SETTLED_WITHIN;
     while count(&rig) < PAYMENTS {
-        rig.workers.iter_mut().for_each(Worker::must_live);
+        rig.workers.iter_mut().for_each(Process::must_live);
         assert!(Instant::now() < end, "only {} settled in time", count(&rig));
         std::thread::sleep(Duration::from_millis(100));
     }

@@ -1,22 +1,20 @@
-//! Redis, PostgreSQL and workers of the real binary, all of this test alone.
+//! A buffer's server, PostgreSQL and processes of the real binary, all of this test alone.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::Command;
 
 use tempfile::TempDir;
-use testbed::{Postgres, Proxy, Redis, RedisCluster};
+use testbed::{Kafka, Postgres, Proxy, Redis, RedisCluster, Sqs};
 
-use crate::layout::Layout;
-
-/// How long an orderly end may take.
-const STOP_MAX: Duration = Duration::from_secs(30);
+use crate::layout::{ACCESS_KEY, Layout, SECRET_KEY};
+use crate::process::Process;
 
 /// Where the buffer lies.
 pub(crate) enum Medium {
     One(Box<Redis>),
     Cluster(Box<RedisCluster>),
+    Kafka(Box<Kafka>),
+    Sqs(Box<Sqs>),
 }
 
 pub(crate) struct Rig {
@@ -25,7 +23,7 @@ pub(crate) struct Rig {
     /// Between the workers and a single Redis.
     pub(crate) proxy: Option<Proxy>,
     pub(crate) postgres: Postgres,
-    pub(crate) workers: Vec<Worker>,
+    pub(crate) workers: Vec<Process>,
     started: usize,
     dir: TempDir,
 }
@@ -35,12 +33,16 @@ impl Rig {
     pub(crate) fn start(layout: Layout) -> Self {
         let medium = match layout {
             Layout::Cluster => Medium::Cluster(Box::new(RedisCluster::start().unwrap())),
+            Layout::Kafka => Medium::Kafka(Box::new(Kafka::start().unwrap())),
+            Layout::Fifo => Medium::Sqs(Box::new(Sqs::start().unwrap())),
             // Nothing that was accepted may be lost by a kill -9 of Redis.
-            _ => Medium::One(Box::new(Redis::start_with(&[("appendfsync", "always")]).unwrap())),
+            Layout::List | Layout::Stream | Layout::Sharded => {
+                Medium::One(Box::new(Redis::start_with(&[("appendfsync", "always")]).unwrap()))
+            }
         };
         let proxy = match &medium {
             Medium::One(redis) => Some(Proxy::start(&redis.address()).unwrap()),
-            Medium::Cluster(_) => None,
+            Medium::Cluster(_) | Medium::Kafka(_) | Medium::Sqs(_) => None,
         };
         let postgres = Postgres::start().unwrap();
         let dir = tempfile::tempdir().unwrap();
@@ -49,11 +51,13 @@ impl Rig {
         rig
     }
 
-    /// The addresses of Redis, past the proxy.
+    /// The addresses of the buffer's servers, past the proxy.
     pub(crate) fn addresses(&self) -> Vec<String> {
         match &self.medium {
             Medium::One(redis) => vec![redis.address()],
             Medium::Cluster(cluster) => cluster.addresses(),
+            Medium::Kafka(kafka) => vec![kafka.address()],
+            Medium::Sqs(sqs) => vec![sqs.address()],
         }
     }
 
@@ -63,6 +67,8 @@ impl Rig {
             (Medium::Cluster(cluster), _) => cluster.url(),
             (Medium::One(_), Some(proxy)) => format!("redis://{}", proxy.address()),
             (Medium::One(redis), None) => redis.url(),
+            (Medium::Kafka(kafka), _) => kafka.url(),
+            (Medium::Sqs(sqs), _) => sqs.url(),
         };
         self.layout.url(&base)
     }
@@ -70,14 +76,21 @@ impl Rig {
     pub(crate) fn redis(&mut self) -> &mut Redis {
         match &mut self.medium {
             Medium::One(redis) => redis,
-            Medium::Cluster(_) => panic!("a cluster is no single Redis"),
+            _ => panic!("the buffer is in no single Redis"),
         }
     }
 
     pub(crate) fn cluster(&mut self) -> &mut RedisCluster {
         match &mut self.medium {
             Medium::Cluster(cluster) => cluster,
-            Medium::One(_) => panic!("a single Redis is no cluster"),
+            _ => panic!("the buffer is in no cluster"),
+        }
+    }
+
+    pub(crate) fn kafka(&self) -> &Kafka {
+        match &self.medium {
+            Medium::Kafka(kafka) => kafka,
+            _ => panic!("the buffer is in no Kafka"),
         }
     }
 
@@ -91,16 +104,8 @@ impl Rig {
 
     /// A verb with this rig's buffer and store, not started yet.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
-        command
-            .current_dir(self.dir.path())
-            .args(args)
-            .args(["--buffer", &self.buffer_url(), "--store", &self.postgres.url()])
-            .env("FOREBAY_LOG", "warn");
-        // What the one who runs the tests has set is not meant for them.
-        for name in ["POSTGRES_HOST", "POSTGRES_PASSWORD", "REDIS_HOST", "BATCH_SIZE", "TPS"] {
-            command.env_remove(name);
-        }
+        let mut command = binary(self.dir.path());
+        command.args(args).args(["--buffer", &self.buffer_url(), "--store", &self.postgres.url()]);
         command
     }
 
@@ -111,14 +116,17 @@ impl Rig {
 
     /// Starts one more worker, with these arguments besides.
     pub(crate) fn add_worker_with(&mut self, args: &[&str]) {
+        let worker = self.serve("worker", args);
+        self.workers.push(worker);
+    }
+
+    /// Starts one more process with this role, and these arguments besides.
+    pub(crate) fn serve(&mut self, role: &str, args: &[&str]) -> Process {
         self.started += 1;
-        let log = self.dir.path().join(format!("worker-{}.log", self.started));
-        let mut command = self.command(&["serve", "--roles", "worker"]);
-        command
-            .args(args)
-            .args(["--set", "cards.key_file=key"])
-            .args(["--data", &format!("worker-{}", self.started)]);
-        self.workers.push(Worker::spawn(command, &log));
+        let name = format!("{role}-{}", self.started);
+        let mut command = self.command(&["serve", "--roles", role, "--data", &name]);
+        command.args(args).args(["--bind", "127.0.0.1:0", "--set", "cards.key_file=key"]);
+        Process::spawn(command, self.dir.path(), &name)
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -126,54 +134,13 @@ impl Rig {
     }
 }
 
-/// A `forebay serve --roles worker`.
-pub(crate) struct Worker {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Worker {
-    fn spawn(mut command: Command, log: &Path) -> Self {
-        let file = File::create(log).unwrap();
-        let child = command.stdout(Stdio::null()).stderr(Stdio::from(file)).spawn().unwrap();
-        Self { child, log: log.to_owned() }
+/// The binary in `dir`, with none of the settings of whoever runs the tests.
+pub(crate) fn binary(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
+    command.current_dir(dir).env("FOREBAY_LOG", "warn");
+    command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
+    for name in ["POSTGRES_HOST", "POSTGRES_PASSWORD", "REDIS_HOST", "BATCH_SIZE", "TPS"] {
+        command.env_remove(name);
     }
-
-    /// kill -9.
-    pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// SIGTERM, and waits for an orderly end.
-    pub(crate) fn terminate(&mut self) {
-        let id = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
-        let end = Instant::now() + STOP_MAX;
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(Instant::now() < end, "a worker does not stop:\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(20));
-        };
-        assert!(status.success(), "an orderly end is exit code 0:\n{}", self.log());
-    }
-
-    /// Fails if it has ended by itself.
-    pub(crate) fn must_live(&mut self) {
-        let ended = self.child.try_wait().unwrap();
-        assert!(ended.is_none(), "a worker ended by itself:\n{}", self.log());
-    }
-
-    pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    command
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use testbed::Redis;
 
 use crate::layout::{Layout, NAME};
+use crate::process::Process;
 use crate::rig::Rig;
 
 /// A payment as a foreign producer writes it.
@@ -258,11 +259,11 @@ fn a_worker_that_starts_before_its_servers_waits_for_them() {
 fn while_redis_is_down_offers_spill_and_drain_in_order_when_it_is_back() {
     let mut rig = Rig::start(Layout::List);
     rig.add_worker();
-    let mut api = Api::start(&rig);
-    api.post("before", 202);
+    let mut api = rig.serve("api", &["--set", "spill=journal:spill"]);
+    post(&mut api, "before", 202);
     rig.redis().stop();
     for n in 0..50 {
-        api.post(&format!("during-{n}"), 202);
+        post(&mut api, &format!("during-{n}"), 202);
     }
     let end = Instant::now() + Duration::from_secs(20);
     while api.metric("buffer_spill_size{") < 50.0 {
@@ -288,73 +289,22 @@ fn while_redis_is_down_offers_spill_and_drain_in_order_when_it_is_back() {
 #[test]
 fn without_a_spill_a_redis_that_is_down_is_a_503_that_says_when_to_come_back() {
     let mut rig = Rig::start(Layout::List);
-    let mut api = Api::start_with(&rig, &[]);
-    api.post("before", 202);
+    let mut api = rig.serve("api", &[]);
+    post(&mut api, "before", 202);
     rig.redis().stop();
-    let answer = api.post("during", 503);
+    let answer = post(&mut api, "during", 503);
     assert!(answer.to_lowercase().contains("retry-after"), "{answer}");
 }
 
-/// A `forebay serve --roles api` on the rig's buffer.
-struct Api {
-    child: std::process::Child,
-    address: String,
-}
-
-impl Api {
-    fn start(rig: &Rig) -> Self {
-        Self::start_with(rig, &["--set", "spill=journal:spill"])
-    }
-
-    fn start_with(rig: &Rig, args: &[&str]) -> Self {
-        use std::io::BufRead as _;
-        let mut child = rig
-            .command(&["serve", "--roles", "api", "--bind", "127.0.0.1:0", "--data", "api"])
-            .args(args)
-            .stdout(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
-        let address = lines
-            .find_map(|line| line.unwrap().strip_prefix("Listening on http://").map(str::to_owned))
-            .unwrap();
-        // Whoever writes to a pipe that nobody reads would be stopped by it.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address }
-    }
-
-    /// Posts a payment; the whole answer, which must have this status.
-    fn post(&mut self, id: &str, status: u16) -> String {
-        let body = payment(id, "4000123412341234", "Cafe");
-        let head = format!(
-            "POST /v1/events HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
-        let answer = self.ask(&(head + &body));
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{id}: {answer}");
-        answer
-    }
-
-    fn metric(&mut self, name: &str) -> f64 {
-        let text = self.ask("GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-        let line = text.lines().find(|line| line.starts_with(name));
-        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(f64::NAN)
-    }
-
-    fn ask(&mut self, request: &str) -> String {
-        use std::io::{Read as _, Write as _};
-        let mut stream = std::net::TcpStream::connect(&self.address).unwrap();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).unwrap();
-        String::from_utf8_lossy(&answer).into_owned()
-    }
-}
-
-impl Drop for Api {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Posts a payment; the whole answer, which must have this status.
+fn post(api: &mut Process, id: &str, status: u16) -> String {
+    let body = payment(id, "4000123412341234", "Cafe");
+    let head = format!(
+        "POST /v1/events HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let answer = api.ask(&(head + &body));
+    assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{id}: {answer}");
+    answer
 }

@@ -15,8 +15,13 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it; does not wait until it listens.
     pub(crate) fn spawn(dir: &Path) -> Self {
+        Self::spawn_at(dir, "127.0.0.1:0")
+    }
+
+    /// Starts it to listen here.
+    pub(crate) fn spawn_at(dir: &Path, bind: &str) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_forebay"))
-            .args(["serve", "--bind", "127.0.0.1:0", "--data"])
+            .args(["serve", "--bind", bind, "--data"])
             .arg(dir)
             .env("FOREBAY_LOG", "warn")
             .stdout(Stdio::piped())

@@ -1,8 +1,9 @@
 //! `serve`.
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use super::running::{PATIENCE, Serving, count, done, run};
+use super::running::{PATIENCE, Serving, binary, count, done, run};
 
 fn event(id: &str) -> String {
     format!(
@@ -80,8 +81,7 @@ fn a_second_process_on_the_same_journal_is_told_who_has_it() {
     let dir = tempfile::tempdir().unwrap();
     let serving = Serving::start(dir.path(), &[]);
     for args in [
-        &["serve", "--bind", "127.0.0.1:0"][..],
-        &["generate", "--to", "journal:./data/buffer", "--count", "1"],
+        &["generate", "--to", "journal:./data/buffer", "--count", "1"][..],
         &["dead", "replay", "--all"],
         &["buffer", "repair"],
         &["config", "check", "--set", "http.bind=127.0.0.1:0"],
@@ -97,6 +97,43 @@ fn a_second_process_on_the_same_journal_is_told_who_has_it() {
     done(dir.path(), &["buffer", "verify"]);
     done(dir.path(), &["dead", "list"]);
     assert!(serving.terminate().0.success());
+}
+
+#[test]
+fn a_new_server_waits_for_the_address_and_the_journal_of_the_old_one_and_takes_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = Serving::start(dir.path(), &[]);
+    assert_eq!(old.post("application/json", &event("a")).0, 202);
+    let log = dir.path().join("log");
+    let waiting = |bind: &str, for_what: &str| {
+        let mut command = binary(dir.path(), &["serve", "--bind", bind]);
+        let file = std::fs::File::create(&log).unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(file).spawn().unwrap();
+        let end = Instant::now() + PATIENCE;
+        while !std::fs::read_to_string(&log).unwrap().contains(for_what) {
+            assert_eq!(child.try_wait().unwrap(), None, "it gave up");
+            assert!(Instant::now() < end, "it does not say what it waits for: {for_what}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        child
+    };
+    let told = "is held by another process";
+    let elsewhere = waiting("127.0.0.1:0", told);
+    let id = rustix::process::Pid::from_child(&elsewhere);
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    let ended = elsewhere.wait_with_output().unwrap();
+    assert!(ended.status.success(), "one that waits can be told to stop");
+    assert_eq!(String::from_utf8(ended.stdout).unwrap(), "Stopped before it began.\n");
+
+    let address = old.address.clone();
+    let new = waiting(address.strip_prefix("http://").unwrap(), "can't listen on");
+    assert!(old.terminate().0.success());
+    let new = Serving::of(new);
+    assert_eq!(new.address, address);
+    assert_eq!(new.post("application/json", &event("b")).0, 202);
+    assert!(new.terminate().0.success());
+    let store = dir.path().join("data/forebay.db");
+    assert_eq!(count(&store, "SELECT count(*) FROM transactions"), 2);
 }
 
 #[test]
