@@ -18,7 +18,7 @@ use crate::open;
 /// How often it is looked which step is the present one.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How often a process says where it is, though nothing changed.
-pub(crate) const REPORT_EVERY: Duration = Duration::from_secs(2);
+pub(crate) const REPORT_EVERY: Duration = Duration::from_millis(500);
 
 /// Goes along until it is stopped.
 pub(crate) struct Follower {

@@ -27,7 +27,7 @@ const SILENT: Duration = Duration::from_secs(10);
 /// How long the audit waits for what is counted a little later (duplicates, each ten seconds).
 const AUDIT_MAX: Duration = Duration::from_secs(30);
 /// How much later than another look a report has to be made to be after it.
-const AFTER: Duration = Duration::from_millis(500);
+const AFTER: Duration = Duration::from_millis(100);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -355,7 +355,7 @@ impl Leader {
             let left = seen.pending[giving.index()];
             if seen.live.is_empty() || left > 0 {
                 empty_since = None;
-            } else if empty_since.get_or_insert_with(Instant::now).elapsed() > REPORT_EVERY * 2 {
+            } else if empty_since.get_or_insert_with(Instant::now).elapsed() > REPORT_EVERY * 6 {
                 progress.end();
                 return Ok(());
             }
@@ -420,7 +420,7 @@ impl Leader {
             (grouped(audit.accepted), grouped(audit.accounted.saturating_sub(audit.accepted)));
         out::line(format_args!(
             "Audit: {accepted} accepted since it began; {} missing, {} settled twice (counted to \
-             within {on_the_way}: what was on its way meanwhile, or came from elsewhere).",
+             within {on_the_way}: what was on its way at the beginning and now, or came from elsewhere).",
             grouped(audit.missing()),
             grouped(audit.double)
         ))?;

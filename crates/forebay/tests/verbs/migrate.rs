@@ -86,14 +86,16 @@ fn verdicts(accepted: &[Event]) -> BTreeMap<String, Vec<String>> {
 }
 
 /// Leads it to the end, and asserts that nothing is missing or double.
-fn lead(dir: &Path, args: &[&str], share: u64, left: &str) {
+fn lead(dir: &Path, args: &[&str], share: u64, left: Option<&str>) {
     let args = [&["buffer", "migrate", "--json"], args].concat();
     let ran = run(dir, &args);
     assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
     let said: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!((&said["share"], &said["phase"]), (&share.into(), &"open".into()), "{said}");
     assert_eq!((&said["missing"], &said["double"]), (&0.into(), &0.into()), "{said}");
-    assert_eq!(said["pending"][left], 0, "{said}");
+    if let Some(left) = left {
+        assert_eq!(said["pending"][left], 0, "{said}");
+    }
     assert!(said["accounted"].as_u64() >= said["accepted"].as_u64(), "{said}");
 }
 
@@ -127,15 +129,15 @@ fn a_pipeline_on_one_machine_moves_to_another_journal_and_back_and_loses_nothing
     let load = Load::start(vec![serving.address.clone()]);
     // There is no share yet.
     std::thread::sleep(Duration::from_millis(300));
-    lead(dir.path(), &["--share", "50"], 50, "nothing");
+    lead(dir.path(), &["--share", "50"], 50, None);
     std::thread::sleep(Duration::from_millis(300));
     let (to_old, to_new) = offered(dir.path());
     assert!(to_old > 100 && to_new > 20, "{to_old} to the old one, {to_new} to the new");
-    lead(dir.path(), &["--rollback"], 0, "target");
-    lead(dir.path(), &["--pause", "0"], 100, "source");
+    lead(dir.path(), &["--rollback"], 0, Some("target"));
+    lead(dir.path(), &["--pause", "0"], 100, Some("source"));
     let accepted = load.accepted();
     serving.until("buffer_size{buffer=\"moving\"}", 0.0);
-    lead(dir.path(), &["--status"], 100, "source");
+    lead(dir.path(), &["--status"], 100, Some("source"));
     assert!(serving.terminate().0.success());
 
     let store = dir.path().join("data/forebay.db");
@@ -189,7 +191,7 @@ fn four_processes_move_from_a_list_to_a_stream_and_each_card_stays_in_order() {
     assert_eq!(ended.code, 1, "{}", ended.stderr);
     // One more joins on the way, one leaves.
     let joined = Worker::start(dir.path());
-    lead(dir.path(), &["--pause", "0"], 100, "source");
+    lead(dir.path(), &["--pause", "0"], 100, Some("source"));
     assert!(joined.terminate().success());
     let accepted = load.accepted();
     let end = Instant::now() + PATIENCE;
@@ -202,7 +204,7 @@ fn four_processes_move_from_a_list_to_a_stream_and_each_card_stays_in_order() {
         assert!(Instant::now() < end, "{rows:?} settled of {total}");
         std::thread::sleep(Duration::from_millis(50));
     }
-    lead(dir.path(), &["--status"], 100, "source");
+    lead(dir.path(), &["--status"], 100, Some("source"));
     let rows = "SELECT tx_id, array_to_json(fraud_rules)::text FROM fds.transactions";
     let settled: BTreeMap<String, Vec<String>> = postgres
         .query(rows)
