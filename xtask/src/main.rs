@@ -10,6 +10,7 @@ mod ci;
 mod kafka;
 mod process;
 mod servers;
+mod suites;
 mod test;
 mod tidy;
 mod tools;

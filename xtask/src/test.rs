@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::process;
 use crate::servers;
+use crate::suites;
 use crate::tidy;
 use crate::tools::{self, Tool};
 
@@ -285,14 +286,15 @@ fn check(step: Step, root: &Path, options: &Options) -> Result<&'static str> {
             return advisories(root, options);
         }
         Step::Test => {
-            let mut command = process::command(root, "cargo", &["test", "--workspace", "--locked"]);
-            if env::var_os("TEST_SERVERS").is_none() && servers::fit_in_memory() {
-                command.env("TEST_SERVERS", servers::IN_MEMORY);
-            }
-            if options.offline {
-                command.env("CARGO_NET_OFFLINE", "true");
-            }
-            process::run(&mut command)
+            let in_memory = env::var_os("TEST_SERVERS").is_none() && servers::fit_in_memory();
+            suites::run(root, |command| {
+                if in_memory {
+                    command.env("TEST_SERVERS", servers::IN_MEMORY);
+                }
+                if options.offline {
+                    command.env("CARGO_NET_OFFLINE", "true");
+                }
+            })
         }
         Step::Fuzz => fuzz(root, options),
     };

@@ -1,0 +1,250 @@
+//! Foreign producers push plain JSON; what they push is told apart by key and kept in order.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use buffer::Buffer;
+use buffer_redis::{Layout, Options, RedisBuffer, inspect};
+use crate::place::{ids, options, receipts, take};
+use testbed::Redis;
+use crate::place;
+
+fn redis() -> &'static Redis {
+    static REDIS: OnceLock<Redis> = OnceLock::new();
+    REDIS.get_or_init(|| Redis::start().unwrap())
+}
+
+/// What a foreign producer does.
+fn push(options: &Options, payload: &str) {
+    let name = &options.name;
+    match options.layout {
+        Layout::List => redis().call(&["LPUSH", name, payload]).unwrap(),
+        Layout::Stream { .. } => redis().call(&["XADD", name, "*", "json", payload]).unwrap(),
+    };
+}
+
+fn both() -> [Options; 2] {
+    [false, true].map(|stream| options(&redis().address(), stream, 16))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_foreign_producers_push_comes_in_order_beside_our_own_offers() {
+    for options in both() {
+        let buffer = RedisBuffer::open(options.clone()).await.unwrap();
+        for n in 0..40 {
+            push(&options, &format!(r#"{{"tx_id":"f-{n:02}","card_number":"card-{}"}}"#, n % 5));
+        }
+        assert_eq!(buffer.depth().await.unwrap().ready, 40, "the source counts as ready");
+        let leased = take(&buffer, 40).await;
+        let expected: Vec<String> = (0..40).map(|n| format!("f-{n:02}")).collect();
+        assert_eq!(ids(&leased), expected);
+        assert_eq!(leased[7].event.key(), b"card-2");
+        assert_eq!(leased[7].event.payload(), br#"{"tx_id":"f-07","card_number":"card-2"}"#);
+
+        buffer.offer(&[place::event("own", "card-2")]).await.unwrap();
+        push(&options, r#"{"tx_id":"after","card_number":"card-2"}"#);
+        assert_eq!(ids(&take(&buffer, 2).await), ["own", "after"]);
+        assert_eq!(buffer.depth().await.unwrap().leased, 42);
+        assert_eq!(buffer.ack(&receipts(&leased)).await.unwrap(), 40);
+        assert_eq!(buffer.depth().await.unwrap().leased, 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_delivered_too_and_stops_nobody() {
+    for options in both() {
+        let buffer = RedisBuffer::open(options.clone()).await.unwrap();
+        let long_id = format!(r#"{{"tx_id":"{}"}}"#, "x".repeat(65));
+        let junk = ["not json", "[1,2]", r#"{"tx_id":""}"#, r#"{"tx_id":null}"#, "", &long_id];
+        for text in junk {
+            push(&options, text);
+            push(&options, &format!(r#"{{"tx_id":"good after {}"}}"#, text.len()));
+        }
+        let leased = take(&buffer, 2 * junk.len()).await;
+        for (pair, text) in leased.chunks(2).zip(junk) {
+            let id = String::from_utf8_lossy(pair[0].event.id()).into_owned();
+            assert!(id.starts_with("unread-") && id.len() <= 64, "{id}");
+            assert_eq!((pair[0].event.key(), pair[0].event.payload()), (&b""[..], text.as_bytes()));
+            assert_eq!(ids(&pair[1..]), [format!("good after {}", text.len())]);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_digit_of_a_number_that_is_an_id_is_lost() {
+    for options in both() {
+        let buffer = RedisBuffer::open(options.clone()).await.unwrap();
+        for id in ["7", "9007199254740992", "9007199254740993", "-1.50", "1e3"] {
+            push(&options, &format!(r#"{{"note":{{"x":1}}, "tx_id" : {id}, "card_number":4000}}"#));
+        }
+        let leased = take(&buffer, 5).await;
+        assert_eq!(ids(&leased), ["7", "9007199254740992", "9007199254740993", "-1.50", "1e3"]);
+        assert!(leased.iter().all(|envelope| envelope.event.key() == b"4000"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_long_for_an_event_is_buried_or_if_there_is_no_room_delivered_cut_off() {
+    for options in both() {
+        let options = Options { dead_max: 1, ..options };
+        let buffer = RedisBuffer::open(options.clone()).await.unwrap();
+        let long = format!(r#"{{"tx_id":"long","x":"{}"}}"#, "y".repeat(70_000));
+        push(&options, &long);
+        push(&options, &long);
+        push(&options, r#"{"tx_id":"good"}"#);
+        let leased = take(&buffer, 2).await;
+        assert_eq!(ids(&leased), ["long", "good"]);
+        assert_eq!(leased[0].event.payload(), &long.as_bytes()[..65_536]);
+        let letters = buffer.dead_letters().list(0, 10).await.unwrap();
+        assert_eq!((letters.len(), letters[0].event.payload().len()), (1, 65_536));
+        assert!(letters[0].reason.contains(&long.len().to_string()), "{}", letters[0].reason);
+        assert_eq!(inspect::dead(&options).await.unwrap(), letters);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_an_entry_with_several_fields_the_object_is_taken_and_nothing_is_gone() {
+    let options = options(&redis().address(), true, 4);
+    let buffer = RedisBuffer::open(options.clone()).await.unwrap();
+    let body = r#"{"tx_id":"a"}"#;
+    redis().call(&["XADD", &options.name, "*", "x", "1", "data", body]).unwrap();
+    redis().call(&["XADD", &options.name, "*", "x", "1", "tx_id", "b"]).unwrap();
+    let leased = take(&buffer, 2).await;
+    assert_eq!(ids(&leased), ["a", "b"]);
+    assert_eq!(leased[0].event.payload(), body.as_bytes());
+    let whole: serde_json::Value = serde_json::from_slice(leased[1].event.payload()).unwrap();
+    assert_eq!(whole, serde_json::json!({ "x": "1", "tx_id": "b" }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_entry_was_accepted_when_it_was_added_and_names_its_field() {
+    let options = options(&redis().address(), true, 4);
+    let layout = Layout::Stream { group: "g".to_owned(), field: Some("body".to_owned()) };
+    let options = Options { layout, ..options };
+    let buffer = RedisBuffer::open(options.clone()).await.unwrap();
+    let body = r#"{"tx_id":"a"}"#;
+    let added = redis().call(&["XADD", &options.name, "*", "x", "1", "body", body]).unwrap();
+    let added_ms: i64 = added.text().unwrap().split('-').next().unwrap().parse().unwrap();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert_eq!(buffer.depth().await.unwrap().oldest_accepted_ms, Some(added_ms));
+    let leased = take(&buffer, 1).await;
+    assert_eq!((ids(&leased), leased[0].accepted_at_ms), (vec!["a".to_owned()], added_ms));
+    assert_eq!(leased[0].event.payload(), body.as_bytes());
+    assert_eq!(buffer.depth().await.unwrap().oldest_accepted_ms, Some(added_ms));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn looking_at_events_shows_all_of_them_and_changes_nothing() {
+    for options in both() {
+        let buffer = RedisBuffer::open(options.clone()).await.unwrap();
+        buffer.offer(&place::events(0..300)).await.unwrap();
+        let leased = take(&buffer, 10).await;
+        buffer.release(&receipts(&leased[..2]), Duration::ZERO).await.unwrap();
+        buffer.release(&receipts(&leased[2..4]), Duration::from_secs(60)).await.unwrap();
+        for n in 300..310 {
+            push(&options, &format!(r#"{{"tx_id":"id-{n}"}}"#));
+        }
+        let before = buffer.depth().await.unwrap();
+        let mut held: Vec<inspect::Held> = Vec::new();
+        loop {
+            let from = held.last().map_or(0, |last| last.seq + 1);
+            let page = inspect::events(&options, from, 37).await.unwrap();
+            if page.is_empty() {
+                break;
+            }
+            held.extend(page);
+        }
+        let names: Vec<String> =
+            held.iter().map(|h| String::from_utf8_lossy(h.event.id()).into_owned()).collect();
+        assert_eq!(names, (0..310).map(|n| format!("id-{n}")).collect::<Vec<_>>());
+        let is_leased: Vec<bool> = held.iter().map(|held| held.leased).collect();
+        assert_eq!(is_leased, (0..310).map(|n| (4..10).contains(&n)).collect::<Vec<_>>());
+        assert_eq!(held[5].accepted_at_ms, leased[5].accepted_at_ms);
+        assert_eq!(buffer.depth().await.unwrap(), before);
+
+        let seen = inspect::distribution(&options).await.unwrap();
+        // Of a list, what is offered is routed when it is claimed.
+        let routed = if matches!(options.layout, Layout::List) { 4 } else { 294 };
+        assert_eq!(seen.backlog.iter().sum::<u64>(), routed);
+        assert_eq!(seen.source, 304 - routed);
+        let [member] = &seen.members[..] else { panic!("one member, not {:?}", seen.members) };
+        assert_eq!((member.shards.len(), member.events), (16, 6));
+        assert!(member.deadline_ms > seen.now_ms);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_offered_is_seen_in_order_before_anybody_leases_and_erased_whole() {
+    for options in both() {
+        let buffer = RedisBuffer::open(options.clone()).await.unwrap();
+        for from in [0, 10, 20] {
+            buffer.offer(&place::events(from..from + 10)).await.unwrap();
+        }
+        push(&options, r#"{"tx_id":"id-30"}"#);
+        let depth = buffer.depth().await.unwrap();
+        assert_eq!((depth.ready, depth.oldest_accepted_ms.is_some()), (31, true));
+        let mut seen: Vec<inspect::Held> = Vec::new();
+        loop {
+            let from = seen.last().map_or(0, |last| last.seq + 1);
+            let page = inspect::events(&options, from, 7).await.unwrap();
+            if page.is_empty() {
+                break;
+            }
+            seen.extend(page);
+        }
+        let id = |held: &inspect::Held| String::from_utf8_lossy(held.event.id()).into_owned();
+        let expected: Vec<String> = (0..31).map(|n| format!("id-{n}")).collect();
+        assert_eq!(seen.iter().map(id).collect::<Vec<_>>(), expected);
+        assert!(seen.iter().zip(seen[0].seq..).all(|(held, n)| held.seq == n && !held.leased));
+        let leased = take(&buffer, 31).await;
+        assert_eq!(ids(&leased), expected, "it comes in the order in which it was seen");
+        buffer.offer(&place::events(31..40)).await.unwrap();
+        buffer_redis::erase(&options).await.unwrap();
+        let left = redis().call(&["KEYS", &format!("*{}*", options.name)]).unwrap();
+        assert_eq!(left, testbed::Reply::Array(Vec::new()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_later_of_a_key_goes_after_all_that_waits_of_it() {
+    for options in both() {
+        let options = Options { events_max: 10_000, ..options };
+        let buffer = RedisBuffer::open(options.clone()).await.unwrap();
+        let own = |n| place::event(&format!("own-{n}"), "card-1");
+        buffer.offer(&[own(0)]).await.unwrap();
+        let dead = take(&buffer, 1).await;
+        buffer.bury(&[(dead[0].receipt, "bad".to_owned())]).await.unwrap();
+        buffer.offer(&(1..5_001).map(own).collect::<Vec<_>>()).await.unwrap();
+        let letter = buffer.dead_letters().list(0, 1).await.unwrap()[0].seq;
+        assert_eq!(buffer.dead_letters().replay(&[letter]).await.unwrap(), 1);
+        push(&options, r#"{"tx_id":"foreign","card_number":"card-1"}"#);
+        let mut expected: Vec<String> = (1..5_001).map(|n| format!("own-{n}")).collect();
+        expected.extend(["own-0".to_owned(), "foreign".to_owned()]);
+        let mut came = Vec::new();
+        while came.len() < expected.len() {
+            came.extend(ids(&take(&buffer, (expected.len() - came.len()).min(1_500)).await));
+        }
+        assert_eq!(came, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn small_offers_accepted_together_share_a_key() {
+    let options = options(&redis().address(), false, 4);
+    let options = Options { events_max: 100_000, ..options };
+    let buffer = std::sync::Arc::new(RedisBuffer::open(options.clone()).await.unwrap());
+    let mut offers = tokio::task::JoinSet::new();
+    for caller in 0..50 {
+        let buffer = buffer.clone();
+        offers.spawn(async move {
+            for n in 0..400 {
+                buffer.offer(&[place::event(&format!("{caller}-{n}"), "")]).await.unwrap();
+            }
+        });
+    }
+    offers.join_all().await;
+    let blocks = redis().call(&["LLEN", &format!("{{{}}}:in", options.name)]).unwrap();
+    let blocks = blocks.integer().unwrap();
+    assert!(blocks < 15_000, "{blocks} keys for 20,000 events");
+    assert_eq!(inspect::distribution(&options).await.unwrap().source, 20_000);
+}

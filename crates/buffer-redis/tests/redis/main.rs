@@ -1,0 +1,11 @@
+//! The buffer on Redis, against real servers and clusters.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod cluster;
+mod conformance;
+mod failover;
+mod faults;
+mod foreign;
+mod members;
+mod place;

@@ -1,0 +1,149 @@
+//! The store's guarantees, on PostgreSQL.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use model::payment::Tier;
+use store::card::Fingerprint;
+use store::conformance::{Store, Stored, Subject, leak};
+use store::{Completion, Load, Row};
+use store_postgres::Options;
+use crate::fixture;
+
+struct Postgres {
+    options: Options,
+    store: Arc<store_postgres::Store>,
+}
+
+impl Postgres {
+    async fn new() -> Self {
+        let options = fixture::options(fixture::shared());
+        let store = Arc::new(fixture::open(&options).await);
+        Self { options, store }
+    }
+
+    fn query(&self, columns: &str, table: &str) -> Vec<Vec<Option<String>>> {
+        let schema = &self.options.schema;
+        let sql = format!("SELECT {columns} FROM {schema}.{table} ORDER BY id");
+        fixture::shared().query(&sql).unwrap()
+    }
+}
+
+fn ms(column: &str) -> String {
+    format!("(extract(epoch FROM {column}) * 1000)::bigint")
+}
+
+fn bytes(hex: &str) -> [u8; 16] {
+    u128::from_str_radix(hex, 16).unwrap().to_be_bytes()
+}
+
+/// JSON as it was before PostgreSQL set blanks of its own. Its null stands for no text at all.
+fn detail(json: &str) -> String {
+    let value: serde_json::Value = serde_json::from_str(json).unwrap();
+    if value.is_null() { String::new() } else { value.to_string() }
+}
+
+#[async_trait]
+impl Subject for Postgres {
+    fn store(&self) -> Arc<dyn Store> {
+        self.store.clone()
+    }
+
+    async fn reopen(&mut self) {
+        self.store.close().await.unwrap();
+        self.store = Arc::new(fixture::open(&self.options).await);
+    }
+
+    async fn stored(&self) -> Vec<Stored> {
+        let columns = format!(
+            "tx_id, card_number, encode(card_fingerprint, 'hex'), user_id, tier, amount, merchant, \
+             category, is_fraud, array_to_json(fraud_rules), fraud_detail, ruleset_version, \
+             {}, {}, {}",
+            ms("created_at"),
+            ms("accepted_at"),
+            ms("processed_at")
+        );
+        let stored = |row: Vec<Option<String>>| {
+            let text = |n: usize| row[n].clone().unwrap();
+            let number = |n: usize| text(n).parse::<i64>().unwrap();
+            Stored {
+                row: Row {
+                    tx_id: text(0),
+                    card_number: text(1),
+                    card_fingerprint: Fingerprint(bytes(&text(2))),
+                    user_id: text(3),
+                    tier: Tier::named(&text(4)).unwrap(),
+                    amount: number(5),
+                    merchant: text(6),
+                    category: text(7),
+                    fraud_rules: leak(serde_json::from_str(&text(9)).unwrap()),
+                    fraud_detail: row[10].as_deref().map(detail),
+                    ruleset_version: number(11),
+                    created_at_ms: number(12),
+                    accepted_at_ms: number(13),
+                },
+                is_fraud: text(8) == "t",
+                processed_at_ms: row[14].as_deref().map(|ms| ms.parse().unwrap()),
+            }
+        };
+        self.query(&columns, "transactions").into_iter().map(stored).collect()
+    }
+
+    async fn completed(&self) -> Vec<Completion> {
+        let columns = format!(
+            "pipeline_name, {}, {}, settled, duplicates, dead",
+            ms("started_at"),
+            ms("completed_at")
+        );
+        let completed = |row: Vec<Option<String>>| {
+            let number = |n: usize| row[n].as_ref().unwrap().parse::<i64>().unwrap();
+            let count = |n: usize| u64::try_from(number(n)).unwrap();
+            Completion {
+                pipeline: leak(vec![row[0].clone().unwrap()])[0],
+                started_at_ms: number(1),
+                completed_at_ms: number(2),
+                settled: count(3),
+                duplicates: count(4),
+                dead: count(5),
+            }
+        };
+        self.query(&columns, "pipeline_completion_log").into_iter().map(completed).collect()
+    }
+
+    async fn loaded(&self) -> Vec<Load> {
+        let columns = format!(
+            "process, roles, pipeline, buffer, {}, span_ms, lanes, batch_max, settled, finished, \
+             batches, failed, peak_per_s, worked_ms, worked_ms_max, backlog_first, backlog_last, \
+             backlog_max, oldest_age_ms_max",
+            ms("started_at")
+        );
+        let loaded = |row: Vec<Option<String>>| {
+            let text = |n: usize| row[n].clone().unwrap();
+            let count = |n: usize| text(n).parse().unwrap();
+            Load {
+                process: text(0),
+                roles: text(1),
+                pipeline: text(2),
+                buffer: text(3),
+                started_at_ms: text(4).parse().unwrap(),
+                span_ms: count(5),
+                lanes: text(6).parse().unwrap(),
+                batch_max: text(7).parse().unwrap(),
+                settled: count(8),
+                finished: count(9),
+                batches: count(10),
+                failed: count(11),
+                peak_per_s: count(12),
+                worked_ms: count(13),
+                worked_ms_max: count(14),
+                backlog_first: count(15),
+                backlog_last: count(16),
+                backlog_max: count(17),
+                oldest_age_ms_max: count(18),
+            }
+        };
+        self.query(&columns, "load_history").into_iter().map(loaded).collect()
+    }
+}
+
+store::conformance_suite!(Postgres::new());

@@ -1,0 +1,15 @@
+//! The store on PostgreSQL, against a real server.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod baseline;
+mod claims;
+mod conformance;
+mod fixture;
+mod inspection;
+mod moves;
+mod outages;
+mod rejections;
+mod schema;
+mod tables;
+mod tls;

@@ -1,0 +1,29 @@
+//! Moves between buffers, in PostgreSQL.
+
+use model::{Class, Classify};
+use store::conformance::moves;
+use store_postgres::{Moves, migrate};
+use crate::fixture;
+
+async fn open() -> Moves {
+    let options = fixture::options(fixture::shared());
+    migrate(&options).await.unwrap();
+    Moves::open(&options).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_step_is_taken_once_and_after_the_one_before() {
+    moves::a_step_is_taken_once_and_after_the_one_before(&open().await).await;
+}
+
+#[tokio::test]
+async fn what_a_process_said_last_counts() {
+    moves::what_a_process_said_last_counts(&open().await).await;
+}
+
+#[tokio::test]
+async fn a_schema_that_is_not_there_is_said_with_what_makes_it() {
+    let refused = Moves::open(&fixture::options(fixture::shared())).await.unwrap_err();
+    assert_eq!(refused.class(), Class::Fatal);
+    assert!(refused.to_string().contains("forebay store migrate"), "{refused}");
+}

@@ -1,0 +1,160 @@
+//! Tables of others, in PostgreSQL.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use model::{Class, Classify};
+use store::conformance::tables::Subject;
+use store::tables::{Column, Mode, Name, Type, Value, Written};
+use store::{Table, Tables as _, Target};
+use store_postgres::Tables;
+use testbed::Postgres;
+use crate::fixture;
+
+/// Each test has a database of its own, for all tables are in the schema `public`.
+struct Database {
+    server: &'static Postgres,
+    tables: Tables,
+    client: tokio_postgres::Client,
+}
+
+impl Database {
+    async fn new() -> Self {
+        let server = fixture::shared();
+        let options = fixture::options(server);
+        let dbname = options.schema.replace("store_", "tables_");
+        server.execute(&format!("CREATE DATABASE {dbname}")).unwrap();
+        let options = store_postgres::Options { dbname, ..options };
+        let url = server.url().replace("/forebay", &format!("/{}", options.dbname));
+        let (client, connection) =
+            tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        Self { server, tables: Tables::new(&options).unwrap(), client }
+    }
+}
+
+#[async_trait]
+impl Subject for Database {
+    fn table(&self, target: &Target) -> Result<Arc<dyn Table>, store::Error> {
+        self.tables.table(target)
+    }
+
+    async fn execute(&self, sql: &str) {
+        self.client.batch_execute(sql).await.unwrap();
+    }
+
+    async fn query(&self, sql: &str) -> Vec<Vec<Option<String>>> {
+        let rows = self.client.simple_query(sql).await.unwrap();
+        let rows = rows.iter().filter_map(|message| match message {
+            tokio_postgres::SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        rows.map(|row| (0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect()).collect()
+    }
+}
+
+store::tables_suite!(Database::new());
+
+fn target(schema: Option<&str>, table: &str, kind: Type) -> Target {
+    let column =
+        |name: &str, kind| Column { name: Name::new(name).unwrap(), kind, nullable: false };
+    Target {
+        schema: schema.map(|schema| Name::new(schema).unwrap()),
+        table: Name::new(table).unwrap(),
+        columns: vec![column("id", Type::Bigint), column("value", kind)],
+        keys: vec![0],
+        mode: Mode::Insert,
+    }
+}
+
+#[tokio::test]
+async fn the_stores_own_schema_and_the_servers_are_nobodys_target() {
+    let options = fixture::options(fixture::shared());
+    let tables = Tables::new(&options).unwrap();
+    for schema in [options.schema.as_str(), "pg_catalog", "information_schema"] {
+        let refused = tables.table(&target(Some(schema), "t", Type::Bigint)).err().unwrap();
+        assert!(refused.to_string().contains("name a table elsewhere"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_a_narrower_column_does_not_take_is_the_rows_fault() {
+    let database = Database::new().await;
+    database
+        .execute(
+            "CREATE SCHEMA shop; CREATE DOMAIN shop.short AS varchar(3);
+             CREATE TABLE shop.narrow (id integer PRIMARY KEY, value shop.short);
+             CREATE TABLE shop.exact (id smallint PRIMARY KEY, value numeric(5, 2))",
+        )
+        .await;
+    let narrow = database.table(&target(Some("shop"), "narrow", Type::Text)).unwrap();
+    assert_eq!(narrow.problems().await, Ok(Vec::new()));
+    let row = |id, text: &str| vec![Value::Bigint(id), Value::Text(text.into())];
+    for bad in [row(1, "four"), row(1 << 40, "abc"), row(1, "a\0b")] {
+        let refused = narrow.write(vec![bad]).await.unwrap_err();
+        assert_eq!(refused.class(), Class::Rejected, "{refused}");
+    }
+    assert_eq!(narrow.write(vec![row(1, "abc")]).await, Ok(vec![Written::Written]));
+    let exact = database.table(&target(Some("shop"), "exact", Type::Numeric)).unwrap();
+    let row = |text: &str| vec![Value::Bigint(1), Value::Numeric(text.into())];
+    let refused = exact.write(vec![row("12345.6")]).await.unwrap_err();
+    assert_eq!(refused.class(), Class::Rejected, "{refused}");
+    assert_eq!(exact.write(vec![row("12.5")]).await, Ok(vec![Written::Written]));
+    assert_eq!(exact.read(vec![Value::Bigint(1)]).await, Ok(Some(row("12.50"))));
+}
+
+#[tokio::test]
+async fn rights_that_are_missing_are_told() {
+    let database = Database::new().await;
+    database
+        .execute(
+            "CREATE TABLE guarded (id bigint PRIMARY KEY, value bigint NOT NULL);
+             DROP ROLE IF EXISTS looker; CREATE ROLE looker LOGIN; GRANT SELECT ON guarded TO looker",
+        )
+        .await;
+    let url = database.server.url().replace("postgres@", "looker@");
+    let dbname = database.query("SELECT current_database()").await[0][0].clone().unwrap();
+    let options = store_postgres::Options { dbname, ..fixture::options_at(&url) };
+    let looker = Tables::new(&options).unwrap();
+    let table = looker.table(&target(None, "guarded", Type::Bigint)).unwrap();
+    let problems = table.problems().await.unwrap();
+    assert_eq!(problems, ["this role may not INSERT on public.guarded; grant it"]);
+}
+
+#[tokio::test]
+async fn two_rows_that_the_server_takes_for_one_are_told_apart_one_by_one() {
+    let database = Database::new().await;
+    let sql = "CREATE COLLATION anycase (provider = icu, locale = 'und-u-ks-level2', \
+               deterministic = false)";
+    if database.client.batch_execute(sql).await.is_err() {
+        return; // A server without ICU has no such collations.
+    }
+    database
+        .execute("CREATE TABLE loose (id text COLLATE anycase PRIMARY KEY, value bigint NOT NULL)")
+        .await;
+    let mut target = target(None, "loose", Type::Bigint);
+    target.columns[0].kind = Type::Text;
+    target.mode = Mode::Upsert { version: 1 };
+    let table = database.table(&target).unwrap();
+    let row = |id: &str, n| vec![Value::Text(id.into()), Value::Bigint(n)];
+    let refused = table.write(vec![row("a", 1), row("A", 2)]).await.unwrap_err();
+    assert_eq!(refused.class(), Class::Rejected, "the engine then takes them apart: {refused}");
+    assert_eq!(table.write(vec![row("a", 1)]).await, Ok(vec![Written::Written]));
+    assert_eq!(table.write(vec![row("A", 2)]).await, Ok(vec![Written::Written]));
+}
+
+#[tokio::test]
+async fn a_server_that_is_gone_is_nobodys_fault_and_what_was_written_is_found_again() {
+    let server = Postgres::start_with(&[("fsync", "off")]).unwrap();
+    let tables = Tables::new(&fixture::options(&server)).unwrap();
+    let table = tables.table(&target(None, "held", Type::Bigint)).unwrap();
+    table.create().await.unwrap();
+    let row = vec![Value::Bigint(1), Value::Bigint(2)];
+    table.write(vec![row.clone()]).await.unwrap();
+    server.stop();
+    assert_eq!(fixture::class_of(table.write(vec![row.clone()]).await), Class::Retryable);
+    assert_eq!(fixture::class_of(table.read(vec![Value::Bigint(1)]).await), Class::Retryable);
+    server.start_again().unwrap();
+    let there = Written::There(Some(row.clone()));
+    assert_eq!(table.write(vec![row]).await, Ok(vec![there]));
+}

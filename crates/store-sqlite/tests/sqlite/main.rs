@@ -1,0 +1,8 @@
+//! The store on SQLite.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod conformance;
+mod failures;
+mod moves;
+mod tables;
