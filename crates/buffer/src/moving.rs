@@ -22,7 +22,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use model::Event;
 use model::clock::{Clock, EpochMs};
-use model::route::{Route, Side};
+use model::route::{Phase, Route, Side};
 use tokio::sync::{Mutex, Notify, RwLock};
 use tokio::time::Instant;
 
@@ -50,6 +50,8 @@ pub struct Moving {
     turn: AtomicBool,
     changed: Notify,
     closed: AtomicBool,
+    /// Whether the buffer that keys move away from is known to have done what it held of them.
+    drained: AtomicBool,
     /// Since when the buffer that is drained has looked empty.
     empty_since: Mutex<Option<Instant>>,
     counts: [Counts; 2],
@@ -90,6 +92,7 @@ impl Moving {
             turn: AtomicBool::new(false),
             changed: Notify::new(),
             closed: AtomicBool::new(false),
+            drained: AtomicBool::new(false),
             empty_since: Mutex::new(None),
             counts: Default::default(),
         }
@@ -104,6 +107,7 @@ impl Moving {
         }
         *taken = Taken { route, step, at_ms: self.clock.now_ms() };
         *self.empty_since.lock().await = None;
+        self.drained.store(false, Ordering::SeqCst);
         drop(taken);
         self.changed.notify_waiters();
     }
@@ -114,13 +118,27 @@ impl Moving {
     }
 
     /// Whether the buffer that keys move away from has done all that it held of them when the
-    /// present route was taken.
+    /// present route was taken. In the drain nobody offers any of them to it, so once it has, the other
+    /// one is leased from too, whether or not anybody leads the move on.
     ///
     /// # Errors
     /// If that buffer can't be read.
     pub async fn is_drained(&self) -> Result<bool, Error> {
-        let Taken { route, at_ms, .. } = *self.taken.read().await;
+        // Held, so that what is found out is not found out of another step.
+        let taken = self.taken.read().await;
+        let drained = self.drains(&taken).await?;
+        if drained && taken.route.phase == Phase::Drain {
+            self.drained.store(true, Ordering::SeqCst);
+        }
+        Ok(drained)
+    }
+
+    async fn drains(&self, taken: &Taken) -> Result<bool, Error> {
+        let Taken { route, at_ms, .. } = *taken;
         let Some(closed) = route.closed() else { return Ok(true) };
+        if self.drained.load(Ordering::SeqCst) {
+            return Ok(true);
+        }
         let depth = self.side(closed.other()).depth().await?;
         let mut empty_since = self.empty_since.lock().await;
         if depth.ready + depth.leased == 0 {
@@ -172,7 +190,7 @@ impl Moving {
     ) -> Result<Vec<Envelope>, Error> {
         // Held until it is here: once another route is taken, nothing comes by this one.
         let taken = self.taken.read().await;
-        if taken.route.closed() == Some(side) {
+        if taken.route.closed() == Some(side) && !self.drained.load(Ordering::SeqCst) {
             return Ok(Vec::new());
         }
         let mut leased = self.side(side).lease(max, wait).await?;
