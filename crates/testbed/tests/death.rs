@@ -15,7 +15,7 @@ use testbed::{Postgres, Redis};
 fn holder(server: &str, folder: &Path) -> (Child, Vec<String>) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_testbed"))
         .arg(server)
-        .env("TMPDIR", folder)
+        .env("TEST_SERVERS", folder)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
