@@ -43,6 +43,11 @@ impl Subject for InCluster {
         Arc::new(RedisBuffer::open(self.0.clone()).await.unwrap())
     }
 
+    async fn open_with_long_leases(&self) -> Arc<dyn Buffer> {
+        let options = Options { lease_ms: 30_000, ..self.0.clone() };
+        Arc::new(RedisBuffer::open(options).await.unwrap())
+    }
+
     async fn advance(&self, by_ms: u64) {
         tokio::time::sleep(Duration::from_millis(by_ms)).await;
     }

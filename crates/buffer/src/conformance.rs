@@ -55,6 +55,12 @@ pub trait Subject: Send + Sync {
     /// The suite closes and drops the buffer it has before it opens another.
     async fn open(&self) -> Arc<dyn Buffer>;
 
+    /// As [`Subject::open`], with leases that outlast whatever keeps a busy machine. Where real time
+    /// passes, one that expires by itself would look like one that was lost.
+    async fn open_with_long_leases(&self) -> Arc<dyn Buffer> {
+        self.open().await
+    }
+
     /// Lets this much time pass on the buffer's clock: steps a manual one, or sleeps.
     async fn advance(&self, by_ms: u64);
 

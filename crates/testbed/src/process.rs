@@ -19,6 +19,8 @@ use crate::program::User;
 const START_MAX: Duration = Duration::from_secs(60);
 /// How long a server may take to end after it was asked to; past this it is killed.
 const STOP_MAX: Duration = Duration::from_secs(20);
+/// How long a server may take until none of its threads runs after it was told to stop.
+const HALT_MAX: Duration = Duration::from_secs(5);
 /// How often a server that starts or ends is looked at.
 const POLL: Duration = Duration::from_millis(5);
 /// How much of the end of its log a server that didn't start is quoted with.
@@ -123,8 +125,8 @@ impl Process {
     pub(crate) fn pause(&self) {
         let Some(pid) = self.pid() else { return };
         // The server first, so that it starts no child that we don't see.
-        send(pid, Signal::STOP);
-        children(pid).into_iter().for_each(|child| send(child, Signal::STOP));
+        halt(pid);
+        children(pid).into_iter().for_each(halt);
     }
 
     /// Lets it go on.
@@ -202,6 +204,22 @@ fn send(pid: Pid, signal: Signal) {
     let _ = kill_process(pid, signal);
 }
 
+/// Stops a process. Its threads stop one by one, and until the last has it may still answer somebody.
+fn halt(pid: Pid) {
+    send(pid, Signal::STOP);
+    let asked = Instant::now();
+    while is_running(pid) && asked.elapsed() < HALT_MAX {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether any thread of it is neither stopped nor ended.
+fn is_running(pid: Pid) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero()));
+    let runs = |task: fs::DirEntry| !matches!(state(&task.path()), None | Some('T' | 'Z' | 'X'));
+    tasks.is_ok_and(|mut tasks| tasks.any(|task| task.is_ok_and(runs)))
+}
+
 /// The processes that `pid` has started and that still run; none where the system doesn't say.
 fn children(pid: Pid) -> Vec<Pid> {
     let pid = pid.as_raw_nonzero();
@@ -211,8 +229,12 @@ fn children(pid: Pid) -> Vec<Pid> {
 
 /// Whether it is there and not only waited for by whoever inherited it.
 fn is_alive(pid: Pid) -> bool {
-    let stat =
-        fs::read_to_string(Path::new("/proc").join(pid.as_raw_nonzero().to_string()).join("stat"));
-    let state = stat.ok().and_then(|stat| Some(stat.rsplit_once(") ")?.1.chars().next()));
-    !matches!(state, None | Some(None | Some('Z' | 'X')))
+    let folder = Path::new("/proc").join(pid.as_raw_nonzero().to_string());
+    !matches!(state(&folder), None | Some('Z' | 'X'))
+}
+
+/// What the process or thread of this folder under `/proc` does; none if it is gone.
+fn state(folder: &Path) -> Option<char> {
+    let stat = fs::read_to_string(folder.join("stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
 }

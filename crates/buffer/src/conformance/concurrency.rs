@@ -62,7 +62,7 @@ fn work(buffer: &Arc<dyn Buffer>, acked: &Arc<AtomicUsize>) -> JoinHandle<Vec<En
 }
 
 async fn all_that_came(subject: &dyn Subject) -> Vec<Vec<Envelope>> {
-    let buffer = subject.open().await;
+    let buffer = subject.open_with_long_leases().await;
     let acked = Arc::new(AtomicUsize::new(0));
     let workers: Vec<_> = (0..WORKERS).map(|_| work(&buffer, &acked)).collect();
     let producers: Vec<_> = (0..PRODUCERS).map(|producer| produce(&buffer, producer)).collect();
