@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fixture::{
-    class_of, commit_waits, commits_held, count, eventually, open, options, rows, session, shared,
-    through, try_open, until, value,
+    class_of, commit_sleeps, commit_waits, commits_held, commits_sleep, commits_wake, count,
+    eventually, open, options, rows, session, shared, through, try_open, until, value,
 };
 use model::Class;
 use store::{Payments, Settlement};
@@ -30,17 +30,18 @@ async fn a_server_stopped_in_the_middle_of_a_batch_is_an_outage_and_nothing_is_t
     let options = options(&server);
     let store = Arc::new(open(&options).await);
     assert_eq!(store.settle(rows(0..10)).await, Ok(Settlement::Settled));
-    let _held = commits_held(&server, &options).await;
+    commits_sleep(&server, &options).await;
     let settling = tokio::spawn({
         let store = Arc::clone(&store);
         async move { store.settle(rows(10..20)).await }
     });
-    commit_waits(&server).await;
+    commit_sleeps(&server).await;
     server.stop();
     assert_eq!(class_of(settling.await.unwrap()), Class::Retryable);
     assert_eq!(class_of(store.settle(rows(10..20)).await), Class::Retryable);
     assert_eq!(class_of(store.is_empty().await), Class::Retryable);
     server.start_again().unwrap();
+    commits_wake(&server, &options);
     assert_eq!(eventually(&store, &rows(10..20)).await, Ok(Settlement::Settled));
     assert_eq!(eventually(&store, &rows(0..20)).await, Ok(all(20)));
     assert_eq!(count(&server, &options), "20");
