@@ -257,13 +257,14 @@ fn set_up(root: &Path, options: &Options) -> Missing {
 
 /// Runs one step. What a passing step left out comes back as a note for the summary.
 fn check(step: Step, root: &Path, options: &Options) -> Result<&'static str> {
-    let cargo = |args: &[&str]| {
+    let command = |args: &[&str]| {
         let mut command = process::command(root, "cargo", args);
         if options.offline {
             command.env("CARGO_NET_OFFLINE", "true");
         }
-        process::run(&mut command)
+        command
     };
+    let cargo = |args: &[&str]| process::run(&mut command(args));
     let done = match step {
         Step::Fmt => {
             cargo(&["fmt", "--all", "--check"])?;
@@ -283,14 +284,11 @@ fn check(step: Step, root: &Path, options: &Options) -> Result<&'static str> {
             return advisories(root, options);
         }
         Step::Test => {
-            let mut command = process::command(root, "cargo", &["test", "--workspace", "--locked"]);
+            let mut tests = command(&["test", "--workspace", "--locked"]);
             if env::var_os("TEST_SERVERS").is_none() && servers::fit_in_memory() {
-                command.env("TEST_SERVERS", servers::IN_MEMORY);
+                tests.env("TEST_SERVERS", servers::IN_MEMORY);
             }
-            if options.offline {
-                command.env("CARGO_NET_OFFLINE", "true");
-            }
-            process::run(&mut command)
+            process::run(&mut tests)
         }
         Step::Fuzz => fuzz(root, options),
     };
