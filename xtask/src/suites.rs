@@ -69,7 +69,8 @@ pub(crate) fn run(root: &Path, settle: impl Fn(&mut Command)) -> Result<()> {
     if !failed.is_empty() {
         bail!("{} failed", failed.join(" and "));
     }
-    let mut examples = process::command(root, "cargo", &["test", "--workspace", "--locked", "--doc"]);
+    let mut examples =
+        process::command(root, "cargo", &["test", "--workspace", "--locked", "--doc"]);
     settle(&mut examples);
     process::run(&mut examples)
 }
@@ -86,7 +87,8 @@ fn build(root: &Path, settle: &impl Fn(&mut Command)) -> Result<Vec<Suite>> {
         let Message::CompilerArtifact(artifact) = message? else { continue };
         let (true, Some(program)) = (artifact.profile.test, artifact.executable) else { continue };
         let folder = artifact.manifest_path.parent().context("a package has a folder")?;
-        let source = artifact.target.src_path.strip_prefix(folder).unwrap_or(&artifact.target.src_path);
+        let source =
+            artifact.target.src_path.strip_prefix(folder).unwrap_or(&artifact.target.src_path);
         let name = format!("{} {source}", folder.file_name().unwrap_or_default());
         suites.push(Suite { program: program.into(), folder: folder.into(), name });
     }

@@ -260,13 +260,14 @@ fn set_up(root: &Path, options: &Options) -> Missing {
 
 /// Runs one step. What a passing step left out comes back as a note for the summary.
 fn check(step: Step, root: &Path, options: &Options) -> Result<&'static str> {
-    let cargo = |args: &[&str]| {
+    let command = |args: &[&str]| {
         let mut command = process::command(root, "cargo", args);
         if options.offline {
             command.env("CARGO_NET_OFFLINE", "true");
         }
-        process::run(&mut command)
+        command
     };
+    let cargo = |args: &[&str]| process::run(&mut command(args));
     let done = match step {
         Step::Fmt => {
             cargo(&["fmt", "--all", "--check"])?;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use crate::topic::{PATIENCE, events, ids, options, receipts, take, until};
 use buffer::{Buffer, Class, Classify, Error};
 use buffer_kafka::{KafkaBuffer, Options, inspect};
 use rdkafka::ClientConfig;
@@ -13,7 +14,6 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use testbed::Kafka;
-use crate::topic::{PATIENCE, events, ids, options, receipts, take, until};
 
 fn kafka() -> &'static Kafka {
     static KAFKA: OnceLock<Kafka> = OnceLock::new();

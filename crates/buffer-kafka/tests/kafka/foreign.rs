@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use crate::topic::{Foreign, event, events, ids, options, receipts, take, until};
 use buffer::Buffer;
 use buffer_kafka::{KafkaBuffer, Options, Start, inspect};
 use testbed::Kafka;
-use crate::topic::{Foreign, event, events, ids, options, receipts, take, until};
 
 fn kafka() -> &'static Kafka {
     static KAFKA: OnceLock<Kafka> = OnceLock::new();

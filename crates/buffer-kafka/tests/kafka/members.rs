@@ -6,13 +6,13 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use crate::topic;
+use crate::topic::{ids, options, receipts, take, until};
 use buffer::{Buffer, Envelope};
 use buffer_kafka::{KafkaBuffer, Options};
 use model::Event;
 use testbed::Kafka;
 use tokio::task::JoinHandle;
-use crate::topic::{ids, options, receipts, take, until};
-use crate::topic;
 
 fn kafka() -> &'static Kafka {
     static KAFKA: OnceLock<Kafka> = OnceLock::new();

@@ -3,12 +3,12 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use crate::place;
 use async_trait::async_trait;
 use buffer::Buffer;
 use buffer::conformance::{Limits, Subject};
 use buffer_redis::{Options, RedisBuffer, Server};
 use testbed::RedisCluster;
-use crate::place;
 
 const LIMITS: Limits = Limits { events_max: 500, lease_ms: 500, dead_max: 10 };
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::place;
+use crate::place::{events, ids, options, receipts, until};
 use buffer::Buffer;
 use buffer_redis::{Options, RedisBuffer, inspect};
-use crate::place::{events, ids, options, receipts, until};
 use testbed::RedisCluster;
-use crate::place;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_replica_confirmed_is_there_after_the_master_died() {

@@ -3,11 +3,11 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use crate::place;
+use crate::place::{event, events, ids, options, receipts, take, until};
 use buffer::{Buffer, Class, Classify, Error};
 use buffer_redis::{Connections, Layout, Options, RedisBuffer, inspect};
-use crate::place::{event, events, ids, options, receipts, take, until};
 use testbed::{Fault, Proxy, Redis};
-use crate::place;
 
 fn redis() -> &'static Redis {
     static REDIS: OnceLock<Redis> = OnceLock::new();

@@ -3,11 +3,11 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use crate::place;
+use crate::place::{ids, options, receipts, take};
 use buffer::Buffer;
 use buffer_redis::{Layout, Options, RedisBuffer, inspect};
-use crate::place::{ids, options, receipts, take};
 use testbed::Redis;
-use crate::place;
 
 fn redis() -> &'static Redis {
     static REDIS: OnceLock<Redis> = OnceLock::new();

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use crate::place;
+use crate::place::{ids, options, receipts, take, until};
 use buffer::{Buffer, Envelope};
 use buffer_redis::{Options, RedisBuffer, inspect};
 use model::Event;
-use crate::place::{ids, options, receipts, take, until};
 use testbed::{Proxy, Redis};
 use tokio::task::JoinHandle;
-use crate::place;
 
 fn redis() -> &'static Redis {
     static REDIS: OnceLock<Redis> = OnceLock::new();

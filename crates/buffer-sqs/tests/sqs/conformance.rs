@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::place;
 use async_trait::async_trait;
 use buffer::Buffer;
 use buffer::conformance::{Lacks, Limits, Order, Subject};
 use buffer_sqs::{Options, SqsBuffer};
-use crate::place;
 
 /// Real time passes here: long enough that a slow machine does not expire a lease by itself.
 const LIMITS: Limits = Limits { events_max: 200, lease_ms: 2_000, dead_max: 10 };

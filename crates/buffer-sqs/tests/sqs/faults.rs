@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use crate::place;
+use crate::place::{both, events, ids, ids_of, options, receipts, server, take, until};
 use buffer::{Buffer, Class, Classify, Depth, Error};
 use buffer_sqs::{Options, SqsBuffer, inspect};
-use crate::place::{both, events, ids, ids_of, options, receipts, server, take, until};
 use testbed::{Fault, Proxy};
-use crate::place;
 
 /// The same queue behind a proxy, which waits a short time for answers.
 fn behind_proxy(options: &Options) -> (Proxy, Options) {

@@ -1,9 +1,9 @@
 //! Foreign producers send plain JSON; it comes beside our own offers.
 
+use crate::place;
+use crate::place::{both, ids, options, receipts, server, take};
 use buffer::Buffer;
 use buffer_sqs::{Options, SqsBuffer};
-use crate::place::{both, ids, options, receipts, server, take};
-use crate::place;
 
 /// A JSON text.
 fn quoted(text: &str) -> String {

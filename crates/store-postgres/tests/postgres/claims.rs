@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use crate::fixture;
 use crate::fixture::{class_of, count, eventually, open, options, rows, shared, through, try_open};
 use model::Class;
 use store::{Payments, Settlement};
 use store_postgres::{Options, Store};
 use testbed::{Fault, Proxy};
-use crate::fixture;
 
 const SHARES: bool = false;
 const ALONE: bool = true;

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use crate::fixture;
 use async_trait::async_trait;
 use model::payment::Tier;
 use store::card::Fingerprint;
 use store::conformance::{Store, Stored, Subject, leak};
 use store::{Completion, Load, Row};
 use store_postgres::Options;
-use crate::fixture;
 
 struct Postgres {
     options: Options,

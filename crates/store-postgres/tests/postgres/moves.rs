@@ -1,9 +1,9 @@
 //! Moves between buffers, in PostgreSQL.
 
+use crate::fixture;
 use model::{Class, Classify};
 use store::conformance::moves;
 use store_postgres::{Moves, migrate};
-use crate::fixture;
 
 async fn open() -> Moves {
     let options = fixture::options(fixture::shared());

@@ -1,5 +1,6 @@
 //! What can't be stored, and whose fault a failure is.
 
+use crate::fixture;
 use crate::fixture::{class_of, count, open, options, rows, shared};
 use model::{Class, Classify};
 use proptest::prelude::*;
@@ -7,7 +8,6 @@ use store::conformance::row;
 use store::{Completion, Completions, Payments, Row, Settlement};
 use store_postgres::{Options, Store};
 use tokio::runtime::Runtime;
-use crate::fixture;
 
 /// Settles `bad` between two good rows: the batch is refused, the reason names the column, and
 /// nothing of it is there.

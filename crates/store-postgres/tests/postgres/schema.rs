@@ -1,12 +1,12 @@
 //! Making the schema, and leaving everything else alone.
 
+use crate::fixture;
 use crate::fixture::{class_of, open, options, rows, session, shared, try_open, value};
 use model::{Class, Classify};
 use store::conformance::loads::load;
 use store::{Completion, Completions, Loads, Payments, Settlement};
 use store_postgres::{Migrated, Options, inspect, migrate};
 use testbed::Postgres;
-use crate::fixture;
 
 /// What the last migration leads to.
 const VERSION: u32 = 3;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::fixture;
 use async_trait::async_trait;
 use model::{Class, Classify};
 use store::conformance::tables::Subject;
@@ -9,7 +10,6 @@ use store::tables::{Column, Mode, Name, Type, Value, Written};
 use store::{Table, Tables as _, Target};
 use store_postgres::Tables;
 use testbed::Postgres;
-use crate::fixture;
 
 /// Each test has a database of its own, for all tables are in the schema `public`.
 struct Database {

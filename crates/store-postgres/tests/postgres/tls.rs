@@ -1,11 +1,11 @@
 //! How the link is protected.
 
+use crate::fixture;
 use crate::fixture::{open, options_at, rows, shared, try_open, value};
 use model::{Class, Classify};
 use store::{Payments, Settlement};
 use store_postgres::{Options, SslMode, inspect};
 use testbed::Postgres;
-use crate::fixture;
 
 async fn refused(options: &Options, says: &str) {
     let error = try_open(options).await.unwrap_err();
