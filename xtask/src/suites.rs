@@ -46,11 +46,16 @@ pub(crate) fn run(root: &Path, settle: impl Fn(&mut Command)) -> Result<()> {
     let mut left = build(root, &settle)?;
     left.reverse();
     let (mut running, mut failed): (Vec<Running>, Vec<String>) = (Vec::new(), Vec::new());
-    while !running.is_empty() || !(left.is_empty() || !failed.is_empty()) {
+    loop {
         // After a failure none is begun any more, and those that run are waited for.
-        while running.len() < AT_ONCE && failed.is_empty() {
-            let Some(suite) = left.pop() else { break };
+        while running.len() < AT_ONCE
+            && failed.is_empty()
+            && let Some(suite) = left.pop()
+        {
             running.push(start(suite, &settle)?);
+        }
+        if running.is_empty() {
+            break;
         }
         thread::sleep(POLL);
         let mut at = 0;

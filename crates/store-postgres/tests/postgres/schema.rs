@@ -96,7 +96,7 @@ async fn a_schema_of_the_first_version_gets_what_is_missing_and_keeps_what_it_ho
     let server = shared();
     let options = options(server);
     let schema = &options.schema;
-    let first = include_str!("../migrations/V1__initial.sql");
+    let first = include_str!("../../migrations/V1__initial.sql");
     server
         .execute(&format!(
             "CREATE SCHEMA {schema}; SET search_path = {schema}; {first};
