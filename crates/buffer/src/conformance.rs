@@ -31,6 +31,7 @@ mod steps;
 pub mod waiting;
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -105,10 +106,11 @@ pub trait Subject: Send + Sync {
 }
 
 /// Runs one guarantee on a runtime with two threads, as [`conformance!`](crate::conformance!) does.
+/// Boxed, so that the runtime is compiled once and not once for each of them.
 ///
 /// # Panics
 /// If the guarantee is broken, or no runtime can be made.
-pub fn check(guarantee: impl Future<Output = ()>) {
+pub fn check(guarantee: Pin<Box<dyn Future<Output = ()>>>) {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -143,10 +145,10 @@ macro_rules! conformance {
                 $(
                     #[test]
                     fn $name() {
-                        $crate::conformance::check(async {
+                        $crate::conformance::check(Box::pin(async {
                             let subject = $subject;
                             $crate::conformance::$guarantee::$name(&subject).await;
-                        });
+                        }));
                     }
                 )*
             }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use buffer::Buffer;
 use buffer::moving::Moving;
+use model::route::Phase;
 use store::Moves;
-use store::moves::Report;
+use store::moves::{Report, Start, Step};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,10 @@ use crate::open;
 
 /// How often it is looked which step is the present one.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long offers of the keys that move are held, at most, until every process says that it holds them.
+pub(crate) const HOLD_MAX: Duration = Duration::from_secs(20);
+/// How long a process holds them for a leader that has gone. Longer, so that it is the leader that ends it.
+const ABANDONED: Duration = Duration::from_secs(40);
 /// How often a process says where it is, though nothing changed.
 pub(crate) const REPORT_EVERY: Duration = Duration::from_millis(500);
 
@@ -32,6 +37,8 @@ struct Following {
     /// Of the move.
     name: String,
     process: String,
+    /// The step in whose hold it is, and since when.
+    held: Option<(u64, Instant)>,
     /// What was said last, and when.
     said: Option<(Report, Instant)>,
     /// Whether the store was out of reach at the last try.
@@ -50,8 +57,15 @@ pub(crate) async fn follow(
 ) -> Result<(Arc<Moving>, Follower)> {
     let moving = Arc::new(Moving::new(source, target, open::clock()));
     let process = process_name();
-    let mut following =
-        Following { moving: moving.clone(), moves, name, process, said: None, failing: false };
+    let mut following = Following {
+        moving: moving.clone(),
+        moves,
+        name,
+        process,
+        held: None,
+        said: None,
+        failing: false,
+    };
     // Known of before it asks: whoever takes a step waits for all who were known of by then.
     following.report(false).await.context("the move to next_buffer can't be joined")?;
     following.look().await.context("the move to next_buffer can't be joined")?;
@@ -94,6 +108,7 @@ impl Following {
     async fn look(&mut self) -> Result<()> {
         if let Some(step) = self.moves.step(&self.name).await? {
             self.moving.take(step.number, step.route).await;
+            self.release(step).await?;
         }
         let step = self.moving.step().await;
         let is_due = match &self.said {
@@ -106,6 +121,24 @@ impl Following {
         };
         if is_due {
             self.report(false).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the hold back that nobody leads on.
+    async fn release(&mut self, step: Step) -> Result<()> {
+        if step.route.phase != Phase::Hold {
+            self.held = None;
+            return Ok(());
+        }
+        let now = Instant::now();
+        let (held, since) = *self.held.get_or_insert((step.number, now));
+        if held != step.number {
+            self.held = Some((step.number, now));
+        } else if since.elapsed() > ABANDONED {
+            // Whoever is the first does it; to the others the step is no longer the present one.
+            self.moves.advance(&self.name, step.back(), Start::default()).await?;
+            tracing::warn!("a move stood in its hold with nobody to lead it on: taken back");
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+#[path = "server/harness.rs"]
 mod harness;
 
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@
 //! step after the other; every process that offers or leases says which one it goes by.
 
 use async_trait::async_trait;
-use model::route::Route;
+use model::route::{Phase, Route};
 
 use crate::Error;
 
@@ -19,6 +19,15 @@ pub struct Step {
     pub number: u64,
     /// Which way offers go.
     pub route: Route,
+}
+
+impl Step {
+    /// The step that takes a hold back: nobody has gone by its share yet.
+    #[must_use]
+    pub fn back(self) -> Self {
+        let before = self.route.before;
+        Self { number: self.number + 1, route: Route { before, share: before, phase: Phase::Open } }
+    }
 }
 
 /// What was there when a move began, for the audit that closes it.

@@ -123,12 +123,37 @@ local function tell(values, out, at)
   return at
 end
 
-local function forget_ids(shard, ids, n)
-  for from = 1, n, CHUNK do
-    local to = math.min(from + CHUNK - 1, n)
-    call('XACK', P .. shard, GROUP, unpack(ids, from, to))
-    call('XDEL', P .. shard, unpack(ids, from, to))
+-- Whether all that is leased or comes again is pending for the group, and the other way round: so it is
+-- unless somebody took an entry off by hand. Looked at once, before anything is forgotten.
+local whole = nil
+local function is_whole()
+  if whole == nil then
+    local pending, held = 0, call('HLEN', BACK)
+    for shard = 0, tonumber(call('HGET', META, 'shards') or 0) - 1 do
+      pending = pending + call('XPENDING', P .. shard, GROUP)[1]
+    end
+    for _, name in ipairs(call('ZRANGE', LEASES, 0, -1)) do
+      held = held + call('HLEN', P .. 'lease:' .. name)
+    end
+    whole = pending == held
   end
+  return whole
+end
+
+-- Nothing is left of these entries. Where no earlier one is held, they are all that there is up to the last
+-- of them, and cut off: XDEL searches its node for each.
+local function forget_ids(shard, ids, n)
+  local key, may_cut, last = P .. shard, is_whole(), ids[1]
+  for i = 2, n do
+    if ids[i] > last then last = ids[i] end
+  end
+  for from = 1, n, CHUNK do call('XACK', key, GROUP, unpack(ids, from, math.min(from + CHUNK - 1, n))) end
+  local oldest = may_cut and call('XPENDING', key, GROUP)[2]
+  if may_cut and not (oldest and oldest < last) then
+    call('XTRIM', key, 'MINID', sub(last, 1, 14) .. format('%d', tonumber(sub(last, 15)) + 1))
+    return
+  end
+  for from = 1, n, CHUNK do call('XDEL', key, unpack(ids, from, math.min(from + CHUNK - 1, n))) end
 end
 
 local function by_shard(values, n)
@@ -153,20 +178,27 @@ end
 
 -- The same for fields and what is stored of them in turn (false: nothing), without making values.
 local function forget_stored(pairs_, n)
-  local groups = {}
+  local groups, by_stored = {}, {}
   for i = 1, n, 2 do
     local stored = pairs_[i + 1]
     if stored then
-      local ids = groups[stored]
-      if not ids then
-        ids = { n = 0, ms = sub(stored, 22, 34) .. '-', shard = tonumber(sub(stored, 19, 21)) }
-        groups[stored] = ids
+      local place = by_stored[stored]
+      if not place then
+        local shard = tonumber(sub(stored, 19, 21))
+        local ids = groups[shard]
+        if not ids then
+          ids = { n = 0 }
+          groups[shard] = ids
+        end
+        place = { ids, sub(stored, 22, 34) .. '-' }
+        by_stored[stored] = place
       end
+      local ids = place[1]
       ids.n = ids.n + 1
-      ids[ids.n] = ids.ms .. pairs_[i]
+      ids[ids.n] = place[2] .. pairs_[i]
     end
   end
-  for _, ids in pairs(groups) do forget_ids(ids.shard, ids, ids.n) end
+  for shard, ids in pairs(groups) do forget_ids(shard, ids, ids.n) end
 end
 
 -- Values that nobody leases any more.

@@ -340,6 +340,45 @@ async fn entries_of_a_stream_whose_lease_was_deleted_by_hand_come_again() {
     assert_eq!((depth.ready, depth.leased), (0, 0));
 }
 
+/// How many entries there are in the stream of the only shard.
+fn entries(redis: &Redis, options: &Options) -> i64 {
+    redis.call(&["XLEN", &format!("{{{}}}:0", options.name)]).unwrap().integer().unwrap()
+}
+
+#[tokio::test]
+async fn acked_entries_are_cut_off_only_where_no_earlier_one_is_held() {
+    let redis = Redis::start().unwrap();
+    let options = options(&redis.address(), true, 1);
+    let buffer = RedisBuffer::open(options.clone()).await.unwrap();
+    buffer.offer(&events(0..500)).await.unwrap();
+    let first = take(&buffer, 100).await;
+    let second = take(&buffer, 100).await;
+    let third = take(&buffer, 100).await;
+    let fourth = take(&buffer, 100).await;
+    assert_eq!(buffer.ack(&receipts(&second)).await.unwrap(), 100);
+    assert_eq!(entries(&redis, &options), 400);
+    assert_eq!(buffer.ack(&receipts(&first)).await.unwrap(), 100);
+    assert_eq!(entries(&redis, &options), 300);
+
+    // Somebody takes one off the group by hand, which is still leased.
+    let stream = format!("{{{}}}:0", options.name);
+    let oldest = redis.call(&["XRANGE", &stream, "-", "+", "COUNT", "1"]).unwrap();
+    let testbed::Reply::Array(oldest) = oldest else { panic!("{oldest:?}") };
+    let testbed::Reply::Array(oldest) = &oldest[0] else { panic!("{oldest:?}") };
+    let oldest = oldest[0].text().unwrap();
+    assert_eq!(redis.call(&["XACK", &stream, "forebay", oldest]).unwrap().integer(), Some(1));
+    assert_eq!(buffer.ack(&receipts(&third[1..])).await.unwrap(), 99);
+    assert_eq!(buffer.ack(&receipts(&fourth)).await.unwrap(), 100);
+    assert_eq!(entries(&redis, &options), 101);
+    assert_eq!(buffer.release(&receipts(&third[..1]), Duration::ZERO).await.unwrap(), 1);
+    let again = take(&buffer, 1).await;
+    assert_eq!(ids(&again), ids(&third[..1]));
+    assert_eq!(buffer.ack(&receipts(&again)).await.unwrap(), 1);
+    let left = take(&buffer, 100).await;
+    assert_eq!(buffer.ack(&receipts(&left)).await.unwrap(), 100);
+    assert_eq!(entries(&redis, &options), 0);
+}
+
 /// How often a script was called.
 fn scripts_run(redis: &Redis) -> u64 {
     let stats = redis.call(&["INFO", "commandstats"]).unwrap();

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Error, Flags, Next};
 use crate::exit::Exit;
-use crate::moving::REPORT_EVERY;
+use crate::moving::{HOLD_MAX, REPORT_EVERY};
 use crate::progress::{Progress, Unit};
 use crate::units::grouped;
 use crate::{open, out, outside, signals, url};
@@ -266,12 +266,15 @@ impl Leader {
         let Step { number, route } = step;
         let giving = route.closed().map(Side::other);
         let mut most = 0;
-        let mut named = Instant::now();
+        let (began, mut named) = (Instant::now(), Instant::now());
         loop {
             if self.stop.is_cancelled() {
                 return self.interrupted(step).await;
             }
             let seen = self.heard().await?;
+            if route.phase == Phase::Hold && began.elapsed() > HOLD_MAX {
+                return self.unheld(step, &seen).await;
+            }
             let there = seen.live.iter().all(|heard| heard.report.step >= number);
             let drains = route.phase == Phase::Drain;
             let drained = |heard: &&Heard| heard.report.step == number && heard.report.drained;
@@ -307,14 +310,24 @@ impl Leader {
 
     /// Lets nobody wait for a leader that has gone.
     async fn interrupted(&self, step: Step) -> Result<()> {
-        let Step { number, route } = step;
+        let route = step.route;
         if route.phase == Phase::Hold {
-            // Nobody has gone by the new share yet.
-            let back = Route { before: route.before, share: route.before, phase: Phase::Open };
-            let step = Step { number: number + 1, route: back };
-            self.moves.advance(&self.name, step, Start::default()).await?;
+            self.moves.advance(&self.name, step.back(), Start::default()).await?;
         }
         bail!("stopped on the way to {} %; run it again to go on, or with --rollback", route.share)
+    }
+
+    /// Lets nobody wait for a process that says nothing.
+    async fn unheld(&self, step: Step, seen: &Together) -> Result<()> {
+        self.moves.advance(&self.name, step.back(), Start::default()).await?;
+        let late = seen.live.iter().filter(|heard| heard.report.step < step.number);
+        let late: Vec<&str> = late.map(|heard| heard.report.process.as_str()).collect();
+        bail!(
+            "after {} s these still don't hold back what moves: {}. Nothing was moved. If one has ended, run \
+             this again with --forget PROCESS",
+            HOLD_MAX.as_secs(),
+            if late.is_empty() { "none is left".to_owned() } else { late.join(", ") }
+        )
     }
 
     /// Stays at a share.

@@ -1,17 +1,13 @@
 //! Rows over HTTP: taken, told apart, and read.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod harness;
-
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use crate::harness::{Answer, NOW_MS, PATIENCE, Running};
 use async_trait::async_trait;
 use buffer::Buffer;
 use buffer::memory::{self, Memory};
-use harness::{Answer, NOW_MS, PATIENCE, Running};
 use model::clock::Manual;
 use server::{Options, Readiness, Service, telemetry};
 use store::tables::{Column, Mode, Name, Record, Type, Value, Written};
@@ -203,7 +199,7 @@ async fn a_buffer_of_rows_that_takes_no_more_is_503_and_payments_go_on() {
     let refused = tables.put("7,a", r#"{"version":1}"#).await;
     assert_eq!((refused.status, refused.header("retry-after")), (503, "5"));
     assert_eq!(tables.running.get("/ready").await.status, 200);
-    assert_eq!(tables.running.one(harness::payment("tx-1")).await.status, 202);
+    assert_eq!(tables.running.one(crate::harness::payment("tx-1")).await.status, 202);
 }
 
 #[tokio::test]
@@ -260,7 +256,7 @@ async fn what_is_no_table_or_no_method_is_told() {
     let request = running.client.delete(running.url("/v1/tables/prices/7,a"));
     let answer = Answer::of(request.send().await.unwrap()).await;
     assert_eq!((answer.status, answer.header("allow")), (405, "GET, HEAD, PUT"));
-    let plain = harness::start(Options::default()).await;
+    let plain = crate::harness::start(Options::default()).await;
     assert_eq!(plain.get("/v1/tables/prices/7,a").await.status, 404);
 }
 

@@ -1,12 +1,8 @@
 //! What clients may do with connections.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod harness;
-
 use std::time::Duration;
 
-use harness::{Running, payment, start};
+use crate::harness::{Running, payment, start};
 use server::Options;
 
 fn head(extra: &str) -> String {
@@ -168,7 +164,7 @@ async fn a_connection_serves_one_request_after_another() {
 async fn a_client_that_asks_and_never_reads_is_cut() {
     let options = Options {
         answer_stall_timeout: Duration::from_millis(200),
-        header_read_timeout: harness::PATIENCE,
+        header_read_timeout: crate::harness::PATIENCE,
         ..Options::default()
     };
     let server = start(options).await;
@@ -178,7 +174,7 @@ async fn a_client_that_asks_and_never_reads_is_cut() {
         let asks = "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1000);
         while tokio::io::AsyncWriteExt::write_all(&mut deaf.0, asks.as_bytes()).await.is_ok() {}
     };
-    tokio::time::timeout(harness::PATIENCE, ask).await.expect("never cut");
+    tokio::time::timeout(crate::harness::PATIENCE, ask).await.expect("never cut");
     server.until("the end", async |server| server.handle.connections() == 0).await;
     still_serves(&server).await;
 }

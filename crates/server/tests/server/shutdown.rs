@@ -1,14 +1,10 @@
 //! What becomes of requests when the server is told to stop.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod harness;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::harness::{Answer, Gate, Gated, PATIENCE, Running, payment, start, start_with};
 use buffer::memory;
-use harness::{Answer, Gate, Gated, PATIENCE, Running, payment, start, start_with};
 use server::{Error, Options};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;

@@ -1,14 +1,12 @@
 //! One event over HTTP.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod harness;
-
 use std::time::Duration;
 
+use crate::harness::{
+    Answer, CARD, Failing, Gate, Gated, payment, payment_of, start, start_holding,
+};
+use crate::harness::{Running, start_with};
 use buffer::memory;
-use harness::{Answer, CARD, Failing, Gate, Gated, payment, payment_of, start, start_holding};
-use harness::{Running, start_with};
 use server::Options;
 
 const EVENT_BYTES_MAX: usize = 64 * 1024;
@@ -65,7 +63,7 @@ async fn a_bad_event_is_answered_400_with_the_field_and_never_with_the_card() {
         (good.replace(r#""tx_id":"tx-1","#, ""), "tx_id"),
         (good.replace(CARD, "4000-card-5678"), "card_number"),
         (good.replace("normal", CARD), "tier"),
-        (good.replace(&harness::NOW_MS.to_string(), "1000"), "created_at"),
+        (good.replace(&crate::harness::NOW_MS.to_string(), "1000"), "created_at"),
         (good[..good.len() - 1].to_owned(), "event"),
         (CARD.to_owned(), "event"),
         (String::new(), "event"),
@@ -81,8 +79,8 @@ async fn a_bad_event_is_answered_400_with_the_field_and_never_with_the_card() {
 #[tokio::test]
 async fn times_are_held_against_the_clock_passed_in() {
     let server = start(Options::default()).await;
-    let (year_ms, tomorrow) = (365 * 86_400_000, harness::NOW_MS + 2 * 86_400_000);
-    let json = payment("tx-1").replace(&harness::NOW_MS.to_string(), &tomorrow.to_string());
+    let (year_ms, tomorrow) = (365 * 86_400_000, crate::harness::NOW_MS + 2 * 86_400_000);
+    let json = payment("tx-1").replace(&crate::harness::NOW_MS.to_string(), &tomorrow.to_string());
     assert_eq!(server.one(json.clone()).await.field(), "created_at");
     server.clock.advance(year_ms);
     assert_eq!(server.one(json).await.status, 202);

@@ -1,16 +1,12 @@
 //! Streams of events over HTTP.
 
-#![allow(missing_docs, clippy::unwrap_used)]
-
-mod harness;
-
 use std::time::Duration;
 
-use buffer::memory;
-use futures_util::StreamExt as _;
-use harness::{
+use crate::harness::{
     Gate, Gated, Running, bad_payment, payment, payment_of, start, start_holding, start_with,
 };
+use buffer::memory;
+use futures_util::StreamExt as _;
 use server::Options;
 use tokio::sync::mpsc;
 
@@ -118,9 +114,9 @@ async fn all_rejected_lines_are_counted_and_only_so_many_listed() {
 async fn no_line_error_repeats_a_card_number() {
     let server = start(Options::default()).await;
     let body = [
-        payment("a").replace("normal", harness::CARD),
-        harness::CARD.to_owned(),
-        payment("b").replace("12000", &format!("\"{}\"", harness::CARD)),
+        payment("a").replace("normal", crate::harness::CARD),
+        crate::harness::CARD.to_owned(),
+        payment("b").replace("12000", &format!("\"{}\"", crate::harness::CARD)),
     ];
     let answer = server.lines(body.join("\n")).await;
     assert_eq!((answer.status, &answer.json()["rejected"]), (400, &3.into()));
