@@ -1,6 +1,7 @@
 //! Child processes: what a chore starts, how it fails, how long it may take.
 
 use std::env;
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -19,6 +20,15 @@ pub(crate) fn in_ci() -> bool {
 pub(crate) fn command(root: &Path, program: &str, args: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(args).current_dir(root);
+    // What cargo told us of our own package. Some build scripts look at it, and would run again each time
+    // somebody goes from `cargo test` to us.
+    let of_ours = |name: &OsString| {
+        let name = name.to_string_lossy();
+        name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+    };
+    for (name, _) in env::vars_os().filter(|(name, _)| of_ours(name)) {
+        command.env_remove(name);
+    }
     command
 }
 

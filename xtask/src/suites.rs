@@ -1,7 +1,7 @@
-//! The test programs of the workspace, several at once.
+//! The test programs of the workspace: one after the other, and beside them those that mostly wait.
 //!
-//! Most of what they do is wait: for a lease to expire, a broker to elect, a server to come back. One
-//! after the other, as cargo runs them, the machine is idle for most of it.
+//! Many tests measure time, against servers that want a core of their own: with more at once a lease
+//! expires before its test has come to look at it.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -15,8 +15,10 @@ use cargo_metadata::Message;
 
 use crate::process;
 
-/// Programs that run at once.
-const AT_ONCE: usize = 3;
+/// What mostly waits, for a broker to let a group begin.
+const WAITING: [&str; 1] = ["buffer-kafka tests/kafka/main.rs"];
+/// How long one may take.
+const SUITE_MAX: Duration = Duration::from_secs(20 * 60);
 /// How often it is looked which of them have ended.
 const POLL: Duration = Duration::from_millis(100);
 
@@ -27,6 +29,12 @@ struct Suite {
     folder: PathBuf,
     /// As in `buffer-redis tests/redis/main.rs`.
     name: String,
+}
+
+impl Suite {
+    fn waits(&self) -> bool {
+        WAITING.contains(&self.name.as_str())
+    }
 }
 
 /// A suite that runs.
@@ -43,33 +51,39 @@ struct Running {
 /// # Errors
 /// If they can't be built or one fails; the error names it.
 pub(crate) fn run(root: &Path, settle: impl Fn(&mut Command)) -> Result<()> {
-    let mut left = build(root, &settle)?;
-    left.reverse();
-    let (mut running, mut failed): (Vec<Running>, Vec<String>) = (Vec::new(), Vec::new());
+    let suites = build(root, &settle)?.into_iter().rev();
+    let mut lanes = <[Vec<Suite>; 2]>::from(suites.partition(|suite| suite.waits()));
+    let mut running: [Option<Running>; 2] = [None, None];
+    let mut failed = Vec::new();
     loop {
-        // After a failure none is begun any more, and those that run are waited for.
-        while running.len() < AT_ONCE
-            && failed.is_empty()
-            && let Some(suite) = left.pop()
-        {
-            running.push(start(suite, &settle)?);
+        for (left, running) in lanes.iter_mut().zip(&mut running) {
+            if let Some(program) = running
+                && let Some(status) = program.child.try_wait()?
+            {
+                tell(program, status)?;
+                if !status.success() {
+                    failed.push(program.suite.name.clone());
+                }
+                *running = None;
+            }
+            if let Some(program) = running
+                && program.began.elapsed() > SUITE_MAX
+            {
+                // Its own tests tell which of them has ended.
+                program.child.kill()?;
+            }
+            // After a failure none is begun any more, and the other that runs is waited for.
+            if running.is_none()
+                && failed.is_empty()
+                && let Some(suite) = left.pop()
+            {
+                *running = Some(start(suite, &settle)?);
+            }
         }
-        if running.is_empty() {
+        if running.iter().all(Option::is_none) {
             break;
         }
         thread::sleep(POLL);
-        let mut at = 0;
-        while at < running.len() {
-            match running[at].child.try_wait().context("a test program can't be waited for")? {
-                None => at += 1,
-                Some(status) => {
-                    let ended = running.swap_remove(at);
-                    if let Some(name) = tell(ended, status)? {
-                        failed.push(name);
-                    }
-                }
-            }
-        }
     }
     if !failed.is_empty() {
         bail!("{} failed", failed.join(" and "));
@@ -78,6 +92,14 @@ pub(crate) fn run(root: &Path, settle: impl Fn(&mut Command)) -> Result<()> {
         process::command(root, "cargo", &["test", "--workspace", "--locked", "--doc"]);
     settle(&mut examples);
     process::run(&mut examples)
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that has ended can't be killed, which is as well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 fn build(root: &Path, settle: &impl Fn(&mut Command)) -> Result<Vec<Suite>> {
@@ -121,13 +143,12 @@ fn start(suite: Suite, settle: &impl Fn(&mut Command)) -> Result<Running> {
     Ok(Running { suite, child, said, began: Instant::now() })
 }
 
-/// Prints what it said; its name if it failed.
-fn tell(ended: Running, status: ExitStatus) -> Result<Option<String>> {
-    let Running { suite, mut said, began, .. } = ended;
+/// Prints what it said.
+fn tell(ended: &mut Running, status: ExitStatus) -> Result<()> {
     let mut text = Vec::new();
-    said.seek(SeekFrom::Start(0))?;
-    said.read_to_end(&mut text)?;
-    println!("\n{} ({:.1} s)", suite.name, began.elapsed().as_secs_f64());
+    ended.said.seek(SeekFrom::Start(0))?;
+    ended.said.read_to_end(&mut text)?;
+    println!("\n{} ({:.1} s, {status})", ended.suite.name, ended.began.elapsed().as_secs_f64());
     print!("{}", String::from_utf8_lossy(&text));
-    Ok((!status.success()).then_some(suite.name))
+    Ok(())
 }

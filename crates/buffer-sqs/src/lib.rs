@@ -13,8 +13,8 @@
 //!
 //! What SQS can't promise, and this crate does not pretend: a standard queue has no order and may
 //! deliver twice; a FIFO queue keeps order within a key alone, and gives out no further event of a key
-//! while one is leased; counts are nearly right and late; how old the oldest event is is known only of
-//! those held; what is older than the retention period is gone; nothing can be shown without handing it
+//! while one is leased; counts are nearly right and late; how old the oldest event is is known only
+//! while all are held here; what is older than the retention period is gone; nothing can be shown without handing it
 //! out.
 
 mod api;

@@ -58,7 +58,8 @@ impl Shared {
             ready: about.visible + about.delayed + nobodys,
             leased: about.in_flight - nobodys,
             dead: dead.visible + dead.delayed + dead.in_flight,
-            oldest_accepted_ms: state.oldest_accepted_ms(),
+            oldest_accepted_ms: state
+                .oldest_accepted_ms(about.visible + about.delayed + about.in_flight),
         })
     }
 }

@@ -367,8 +367,12 @@ impl State {
         (self.held.values().filter(of_ours).count() + self.later.len()) as u64
     }
 
-    /// When the oldest of those held was accepted.
-    pub(crate) fn oldest_accepted_ms(&self) -> Option<EpochMs> {
+    /// When the oldest was accepted, if all of `events` in the queue are held here: nobody tells how old
+    /// the others are.
+    pub(crate) fn oldest_accepted_ms(&self, events: u64) -> Option<EpochMs> {
+        if (self.held.len() as u64) < events {
+            return None;
+        }
         self.held.values().map(|held| held.accepted_at_ms).min()
     }
 

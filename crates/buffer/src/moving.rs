@@ -149,12 +149,9 @@ impl Moving {
         Ok(depth.oldest_accepted_ms.is_some_and(|oldest| oldest > at_ms + SKEW_MAX_MS))
     }
 
-    /// How much each of the two holds, the source first.
-    ///
-    /// # Errors
-    /// If one can't be read.
-    pub async fn depths(&self) -> Result<[Depth; 2], Error> {
-        Ok([self.sides[0].depth().await?, self.sides[1].depth().await?])
+    /// How much each of the two holds, the source first; an error for one that can't be read.
+    pub async fn depths(&self) -> [Result<Depth, Error>; 2] {
+        [self.sides[0].depth().await, self.sides[1].depth().await]
     }
 
     /// What this process has done, the source first.
@@ -247,6 +244,11 @@ fn count(counter: &AtomicU64, events: usize) {
     counter.fetch_add(u64::try_from(events).unwrap_or_default(), Ordering::SeqCst);
 }
 
+/// What two sides did. That one fails must not keep the other from doing its part.
+fn together(one: Result<usize, Error>, other: Result<usize, Error>) -> Result<usize, Error> {
+    Ok(one? + other?)
+}
+
 fn marked(side: Side, receipt: Receipt) -> Receipt {
     match side {
         Side::Source => receipt,
@@ -311,29 +313,29 @@ impl Buffer for Moving {
     }
 
     async fn ack(&self, receipts: &[Receipt]) -> Result<usize, Error> {
-        let mut acked = 0;
+        let mut acked = Ok(0);
         for (side, receipts) in self.apart(receipts).iter().enumerate() {
             if !receipts.is_empty() {
-                let events = self.sides[side].ack(receipts).await?;
-                count(&self.counts[side].done, events);
-                acked += events;
+                let events = self.sides[side].ack(receipts).await;
+                count(&self.counts[side].done, *events.as_ref().unwrap_or(&0));
+                acked = together(acked, events);
             }
         }
-        Ok(acked)
+        acked
     }
 
     async fn release(&self, receipts: &[Receipt], delay: Duration) -> Result<usize, Error> {
-        let mut released = 0;
+        let mut released = Ok(0);
         for (side, receipts) in self.apart(receipts).iter().enumerate() {
             if !receipts.is_empty() {
-                released += self.sides[side].release(receipts, delay).await?;
+                released = together(released, self.sides[side].release(receipts, delay).await);
             }
         }
-        Ok(released)
+        released
     }
 
     async fn bury(&self, burials: &[(Receipt, String)]) -> Result<usize, Error> {
-        let mut buried = 0;
+        let mut buried = Ok(0);
         for side in Side::BOTH {
             let theirs: Vec<_> = burials
                 .iter()
@@ -342,26 +344,27 @@ impl Buffer for Moving {
                 .map(|((_, receipt), reason)| (receipt, reason))
                 .collect();
             if !theirs.is_empty() {
-                let events = self.side(side).bury(&theirs).await?;
-                count(&self.counts[side.index()].done, events);
-                buried += events;
+                let events = self.side(side).bury(&theirs).await;
+                count(&self.counts[side.index()].done, *events.as_ref().unwrap_or(&0));
+                buried = together(buried, events);
             }
         }
-        Ok(buried)
+        buried
     }
 
     async fn extend(&self, receipts: &[Receipt], by: Duration) -> Result<usize, Error> {
-        let mut extended = 0;
+        let mut extended = Ok(0);
         for (side, receipts) in self.apart(receipts).iter().enumerate() {
             if !receipts.is_empty() {
-                extended += self.sides[side].extend(receipts, by).await?;
+                extended = together(extended, self.sides[side].extend(receipts, by).await);
             }
         }
-        Ok(extended)
+        extended
     }
 
     async fn depth(&self) -> Result<Depth, Error> {
-        let depths = self.depths().await?;
+        let [source, target] = self.depths().await;
+        let depths = [source?, target?];
         // Of one that holds something and can't say since when, nobody knows.
         let unknown = |d: &Depth| d.ready + d.leased > 0 && d.oldest_accepted_ms.is_none();
         let oldest = depths.iter().filter_map(|depth| depth.oldest_accepted_ms).min();
@@ -376,11 +379,14 @@ impl Buffer for Moving {
     fn kind(&self) -> Kind {
         let [source, target] = [self.sides[0].kind(), self.sides[1].kind()];
         let weaker = if source.durable { &target } else { &source };
+        let keeps = |kind: &Kind| kind.durable || kind.shared;
         Kind {
             name: "moving",
             survives: weaker.survives,
             durable: source.durable && target.durable,
-            shared: source.shared && target.shared,
+            // Where one is a journal, another process goes on with the other alone. What matters is that
+            // neither is this process's memory.
+            shared: (source.shared || target.shared) && keeps(&source) && keeps(&target),
         }
     }
 

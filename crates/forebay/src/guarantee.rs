@@ -182,9 +182,20 @@ fn written_behind(table: &Table) -> String {
 /// Everything, one sentence a line. A Redis or a Kafka is asked; one that does not answer is taken at its word
 /// for now.
 pub(crate) async fn all(config: &Config) -> Vec<String> {
-    let (accepted, problems) =
-        asked(&config.buffer).await.unwrap_or_else(|_| (accepted(&config.buffer), Vec::new()));
-    [accepted].into_iter().chain(problems).chain(beyond(config)).collect()
+    let mut lines = Vec::new();
+    for buffer in payments(config) {
+        let asked = asked(buffer).await;
+        let (accepted, problems) = asked.unwrap_or_else(|_| (accepted(buffer), Vec::new()));
+        lines.push(accepted);
+        lines.extend(problems);
+    }
+    lines.extend(beyond(config));
+    lines
+}
+
+/// Where accepted payments are: one buffer, or two while they move from one to the other.
+pub(crate) fn payments(config: &Config) -> impl Iterator<Item = &Buffer> {
+    [&config.buffer].into_iter().chain(config.next.as_ref().map(|next| &next.buffer))
 }
 
 /// What is promised besides what accepted events survive.

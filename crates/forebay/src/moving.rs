@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use buffer::Buffer;
 use buffer::moving::Moving;
+use buffer::{Buffer, Depth};
 use model::route::Phase;
 use store::Moves;
 use store::moves::{Report, Start, Step};
@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::history::process;
 use crate::open;
 
 /// How often it is looked which step is the present one.
@@ -39,6 +40,8 @@ struct Following {
     process: String,
     /// The step in whose hold it is, and since when.
     held: Option<(u64, Instant)>,
+    /// What the two held and had buried when they were last read.
+    depths: [Depth; 2],
     /// What was said last, and when.
     said: Option<(Report, Instant)>,
     /// Whether the store was out of reach at the last try.
@@ -56,19 +59,29 @@ pub(crate) async fn follow(
     name: String,
 ) -> Result<(Arc<Moving>, Follower)> {
     let moving = Arc::new(Moving::new(source, target, open::clock()));
-    let process = process_name();
+    // Unlike any other's, also of one that had this id before.
+    let process = format!("{}:{:06x}", process(), rand::random::<u32>() & 0x00ff_ffff);
     let mut following = Following {
         moving: moving.clone(),
         moves,
         name,
         process,
         held: None,
+        depths: Default::default(),
         said: None,
         failing: false,
     };
     // Known of before it asks: whoever takes a step waits for all who were known of by then.
     following.report(false).await.context("the move to next_buffer can't be joined")?;
-    following.look().await.context("the move to next_buffer can't be joined")?;
+    if let Err(error) = following.look().await {
+        // It is not there after all. That it can't be said either is the same trouble.
+        let _ = following.report(true).await;
+        return Err(error).context("the move to next_buffer can't be joined");
+    }
+    if let Some(Step { route, .. }) = following.moves.step(&following.name).await? {
+        let (share, phase) = (route.share, route.phase.name());
+        tracing::info!(share, phase, "goes along with the move to next_buffer, which has begun");
+    }
     let stop = CancellationToken::new();
     let task = tokio::spawn(following.run(stop.clone()));
     Ok((moving, Follower { stop, task }))
@@ -76,22 +89,19 @@ pub(crate) async fn follow(
 
 impl Follower {
     /// Says that this process has ended. Its buffers are closed by now.
-    pub(crate) async fn stop(self) {
+    pub(crate) async fn stop(mut self) {
         self.stop.cancel();
-        if self.task.await.is_err() {
+        if (&mut self.task).await.is_err() {
             tracing::warn!("the move could not be told that this process ends");
         }
     }
 }
 
-/// Unlike any other's, and of use to whoever looks for it.
-fn process_name() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = match host.trim() {
-        "" => "host",
-        name => name,
-    };
-    format!("{host}:{}:{:06x}", std::process::id(), rand::random::<u32>() & 0x00ff_ffff)
+impl Drop for Follower {
+    /// Of a start that came to nothing: it must not hold the buffers any longer.
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
 }
 
 impl Following {
@@ -116,7 +126,7 @@ impl Following {
             Some((said, when)) => {
                 said.step != step
                     || when.elapsed() >= REPORT_EVERY
-                    || (!said.drained && self.moving.is_drained().await?)
+                    || (!said.drained && self.is_drained().await)
             }
         };
         if is_due {
@@ -150,12 +160,12 @@ impl Following {
         let depths = match ended {
             // They are closed: others know better.
             true => Default::default(),
-            false => self.moving.depths().await?,
+            false => self.look_into().await,
         };
         let report = Report {
             process: self.process.clone(),
             step,
-            drained: !ended && self.moving.is_drained().await?,
+            drained: !ended && self.is_drained().await,
             ended,
             offered: done.map(|side| side.offered),
             done: done.map(|side| side.done),
@@ -165,6 +175,25 @@ impl Following {
         self.moves.report(&self.name, &report).await?;
         self.said = Some((report, Instant::now()));
         Ok(())
+    }
+
+    /// What the two hold. One that can't be read holds what it held before, and is never called empty: a
+    /// move goes on without it as far as it can.
+    async fn look_into(&mut self) -> [Depth; 2] {
+        for (known, read) in self.depths.iter_mut().zip(self.moving.depths().await) {
+            match read {
+                Ok(depth) => *known = depth,
+                Err(error) => {
+                    tracing::debug!(%error, "a buffer can't be read");
+                    known.ready = known.ready.max(1);
+                }
+            }
+        }
+        self.depths
+    }
+
+    async fn is_drained(&self) -> bool {
+        self.moving.is_drained().await.unwrap_or(false)
     }
 
     /// Once when it begins to fail, and once when it goes on.

@@ -88,7 +88,7 @@ pub(crate) async fn buffer(buffer: &url::Buffer) -> Result<Opened> {
 /// If one can't be opened. With a spill, a buffer that is out of reach is no error.
 pub(crate) async fn configured_buffer(config: &Config) -> Result<Opened> {
     if let Some(next) = &config.next {
-        return moving_buffer(config, next).await;
+        return Both::open(config, next).await?.join(config, next).await;
     }
     let Some(spill) = &config.spill else { return buffer(&config.buffer).await };
     let primary = match &config.buffer {
@@ -113,13 +113,34 @@ pub(crate) async fn configured_buffer(config: &Config) -> Result<Opened> {
     Ok(Opened { recovery: Some(recovery), ..Opened::new(spill) })
 }
 
-async fn moving_buffer(config: &Config, next: &Next) -> Result<Opened> {
-    let Opened { buffer: source, recovery, .. } = buffer(&config.buffer).await?;
-    let target = buffer(&next.buffer).await.context("next_buffer")?;
-    let moves = moves(&config.store).await?;
-    let (moving, follower) = follow(source, target.buffer, moves, next.name.clone()).await?;
-    let recovery = recovery.or(target.recovery);
-    Ok(Opened { buffer: moving, recovery, follower: Some(follower) })
+/// The two buffers of a pipeline that moves, before it is known how far it has.
+pub(crate) struct Both {
+    source: Opened,
+    target: Opened,
+}
+
+impl Both {
+    /// Opens them.
+    ///
+    /// # Errors
+    /// If one can't be opened.
+    pub(crate) async fn open(config: &Config, next: &Next) -> Result<Self> {
+        let source = buffer(&config.buffer).await?;
+        let target = buffer(&next.buffer).await.context("next_buffer")?;
+        Ok(Self { source, target })
+    }
+
+    /// Makes one of them, which goes along with the move. The store has to be there.
+    ///
+    /// # Errors
+    /// If the store can't be reached.
+    pub(crate) async fn join(self, config: &Config, next: &Next) -> Result<Opened> {
+        let Self { source, target } = self;
+        let moves = moves(&config.store).await?;
+        let (moving, follower) = follow(source.buffer, target.buffer, moves, next.name()).await?;
+        let recovery = source.recovery.or(target.recovery);
+        Ok(Opened { buffer: moving, recovery, follower: Some(follower) })
+    }
 }
 
 /// Opens what keeps track of moves between buffers, in the store that `store` names.

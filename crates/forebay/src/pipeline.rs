@@ -57,16 +57,17 @@ impl Pipeline {
     /// # Errors
     /// If something can't be opened.
     pub(crate) async fn start(config: &Config) -> Result<Self> {
-        // What keeps track of a move lies in the store, which is made with its key.
-        let early = match config.next {
-            Some(_) => Some(open::store(config).await?),
-            None => None,
+        // The buffer first: who has a journal is waited for, who settles into the store is not.
+        let (opened, (store, guard)) = match &config.next {
+            // What keeps track of a move lies in the store, which is made with its key.
+            Some(next) => {
+                let both = open::Both::open(config, next).await?;
+                let stored = open::store(config).await?;
+                (both.join(config, next).await?, stored)
+            }
+            None => (open::configured_buffer(config).await?, open::store(config).await?),
         };
-        let open::Opened { buffer, recovery, follower } = open::configured_buffer(config).await?;
-        let (store, guard) = match early {
-            Some(opened) => opened,
-            None => open::store(config).await?,
-        };
+        let open::Opened { buffer, recovery, follower } = opened;
         let cards_max = (config.cards_max / config.engine.lanes).max(1);
         let ruleset = config.ruleset.clone();
         let handler =

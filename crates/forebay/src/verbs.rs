@@ -23,7 +23,8 @@ fn configured(flags: &Flags) -> Result<(Settings, Config), Error> {
     match &flags.table {
         None => read(flags),
         Some(_) => Err(Error(
-            "--table goes with advise, buffer, dead and monitor; leave it out".to_owned(),
+            "--table goes with advise, buffer (but not migrate), dead and monitor; leave it out"
+                .to_owned(),
         )),
     }
 }

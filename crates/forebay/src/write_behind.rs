@@ -63,7 +63,8 @@ impl Tables {
     /// Opens and starts all that `config` names, over `store`.
     ///
     /// # Errors
-    /// If a buffer can't be opened, or a table is not as its entry says.
+    /// If a buffer can't be opened, or a table is not as its entry says. What was begun is ended again, so
+    /// that it may be tried once more.
     pub(crate) async fn start(
         config: &Config,
         store: &dyn store::Tables,
@@ -71,20 +72,37 @@ impl Tables {
     ) -> Result<Self> {
         let drain_timeout = Duration::from_millis(config.engine.drain_timeout_ms);
         let mut tables = Self { drain_timeout, ..Self::none() };
+        match tables.begin(config, store, part).await {
+            Ok(()) => Ok(tables),
+            Err(error) => {
+                if let Err(stopping) = tables.stop().await {
+                    tracing::warn!("a table that was begun could not be ended: {stopping:#}");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn begin(
+        &mut self,
+        config: &Config,
+        store: &dyn store::Tables,
+        part: Part,
+    ) -> Result<()> {
         for entry in &config.tables {
             let name = entry.name();
             let made = store.table(&entry.definition.target).with_context(|| at(entry))?;
             let ready = ready(config, entry, &*made, part).await.with_context(|| at(entry))?;
             if ready {
-                tables.said.push(format!("Made the table {}.", entry.definition.target));
+                self.said.push(format!("Made the table {}.", entry.definition.target));
             }
             let opened = open::buffer(&entry.buffer).await.with_context(|| at(entry))?;
             let recovered = opened.recovery.iter().flat_map(open::recovered);
-            tables.said.extend(recovered.map(|line| format!("Table {name}: {line}")));
-            let one = tables.one(entry, opened.buffer, made, part).await?;
-            tables.all.push(one);
+            self.said.extend(recovered.map(|line| format!("Table {name}: {line}")));
+            let one = self.one(entry, opened.buffer, made, part).await?;
+            self.all.push(one);
         }
-        Ok(tables)
+        Ok(())
     }
 
     async fn one(

@@ -31,6 +31,16 @@ enum Reads {
     Rows(Front),
 }
 
+impl Reads {
+    /// The table's name, for the log; nothing for payments.
+    fn table(&self) -> Option<&str> {
+        match self {
+            Self::Payments => None,
+            Self::Rows(front) => Some(&front.definition().name),
+        }
+    }
+}
+
 /// Why bytes are no event.
 pub(crate) struct Bad {
     pub(crate) field: Cow<'static, str>,
@@ -82,7 +92,7 @@ impl Door {
                 // Loaded before it is stored: the line stays shared among the processors.
                 if self.unreachable.load(Ordering::Relaxed) {
                     self.unreachable.store(false, Ordering::Relaxed);
-                    tracing::info!("the buffer takes events again");
+                    tracing::info!(table = self.reads.table(), "the buffer takes events again");
                 }
                 Ok(())
             }
@@ -124,10 +134,14 @@ impl Door {
                 Reads::Rows(_) => !self.unreachable.swap(true, Ordering::Relaxed),
             };
             if newly {
-                tracing::error!(%error, "no more events are taken");
+                tracing::error!(%error, table = self.reads.table(), "no more events are taken");
             }
         } else if !self.unreachable.swap(true, Ordering::Relaxed) {
-            tracing::warn!(%error, "events are refused until the buffer can be reached");
+            tracing::warn!(
+                %error,
+                table = self.reads.table(),
+                "events are refused until the buffer can be reached"
+            );
         }
         Refusal::unavailable("the buffer can't take events now; try again later")
     }

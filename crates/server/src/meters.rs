@@ -72,8 +72,10 @@ impl Taken {
             refused_full: counter!("refused_total", "reason" => "full", "table" => table()),
             refused_unavailable: counter!("refused_total", "reason" => "unavailable", "table" => table()),
         };
-        taken.accepted.increment(0);
-        taken.rejected.increment(0);
+        let Self { accepted, rejected, refused_full, refused_unavailable } = &taken;
+        for counter in [accepted, rejected, refused_full, refused_unavailable] {
+            counter.increment(0);
+        }
         taken
     }
 }

@@ -43,7 +43,9 @@ impl Statements {
         Self {
             step: format!("SELECT step, share_before, share, phase FROM {moves} WHERE name = $1"),
             begin: format!(
-                "INSERT INTO {moves} (name, step, share_before, share, phase, start_settled, \
+                "WITH moves AS (DELETE FROM {moves} WHERE name <> $1), \
+                      processes AS (DELETE FROM {processes} WHERE name <> $1) \
+                 INSERT INTO {moves} (name, step, share_before, share, phase, start_settled, \
                                       start_pending, start_dead, start_duplicates, start_offered) \
                  VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (name) DO NOTHING"
             ),

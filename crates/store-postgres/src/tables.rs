@@ -48,11 +48,6 @@ impl Tables {
         let pool = Arc::new(Pool::new(options, Role::Tables, tls::connector(options)?)?);
         Ok(Self { pool, ours: schema.name().to_owned(), shown: options.to_string() })
     }
-
-    /// Closes the connections that lie idle, and gives none away any more.
-    pub fn close(&self) {
-        self.pool.close();
-    }
 }
 
 impl std::fmt::Debug for Tables {

@@ -22,6 +22,11 @@ const BEGIN: &str = "\
                               start_dead, start_duplicates, start_offered, changed_at) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (name) DO NOTHING";
 
+const FORGET_OTHERS: [&str; 2] = [
+    "DELETE FROM buffer_moves WHERE name <> ?1",
+    "DELETE FROM buffer_move_processes WHERE name <> ?1",
+];
+
 const ADVANCE: &str = "\
     UPDATE buffer_moves SET step = ?2, share_before = ?3, share = ?4, phase = ?5, changed_at = ?6 \
     WHERE name = ?1 AND step = ?2 - 1";
@@ -125,7 +130,11 @@ impl store::Moves for Moves {
             let Step { number, route: Route { before, share, phase } } = step;
             let changed = if number == 1 {
                 let Start { settled, pending, dead, duplicates, offered } = start;
-                db.execute(
+                let transaction = db.unchecked_transaction()?;
+                for forget in FORGET_OTHERS {
+                    transaction.execute(forget, [&name])?;
+                }
+                let begun = transaction.execute(
                     BEGIN,
                     params![
                         name,
@@ -140,7 +149,9 @@ impl store::Moves for Moves {
                         whole(offered),
                         now_ms
                     ],
-                )?
+                )?;
+                transaction.commit()?;
+                begun
             } else {
                 let step = params![name, whole(number), before, share, phase.name(), now_ms];
                 db.execute(ADVANCE, step)?

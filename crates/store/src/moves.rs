@@ -85,7 +85,8 @@ pub trait Moves: Send + Sync + 'static {
     async fn step(&self, name: &str) -> Result<Option<Step>, Error>;
 
     /// Takes the step after the present one. Returns whether it was that: somebody else may have taken
-    /// it. The first step begins the move.
+    /// it. The first step begins the move, and what was kept of any other is forgotten: a pipeline is on
+    /// one way at a time, and may go an earlier one again.
     ///
     /// # Errors
     /// If it can't be written.

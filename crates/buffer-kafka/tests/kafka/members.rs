@@ -160,7 +160,7 @@ struct Process {
 impl Process {
     fn start(options: &Options) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "--nocapture", "a_worker_that_is_told"])
+            .args(["--exact", "--nocapture", "members::a_worker_that_is_told"])
             .env("WORKER_OF", format!("{} {}", options.brokers[0], options.topic))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

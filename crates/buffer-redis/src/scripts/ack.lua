@@ -2,6 +2,7 @@
 -- the whole lease, if it holds -n events. Replies with how many were acked, and the tokens of whole
 -- leases that are gone, or hold another number.
 drains()
+if GROUP ~= '' then look_whole() end
 local member, done, gone = ARGV[2], 0, {}
 local i = 3
 while ARGV[i] do

@@ -124,32 +124,32 @@ local function tell(values, out, at)
 end
 
 -- Whether all that is leased or comes again is pending for the group, and the other way round: so it is
--- unless somebody took an entry off by hand. Looked at once, before anything is forgotten.
-local whole = nil
-local function is_whole()
-  if whole == nil then
-    local pending, held = 0, call('HLEN', BACK)
-    for shard = 0, tonumber(call('HGET', META, 'shards') or 0) - 1 do
-      pending = pending + call('XPENDING', P .. shard, GROUP)[1]
-    end
-    for _, name in ipairs(call('ZRANGE', LEASES, 0, -1)) do
-      held = held + call('HLEN', P .. 'lease:' .. name)
-    end
-    whole = pending == held
+-- unless somebody took an entry off by hand. Looked at by look_whole() before a script changes anything;
+-- a script that does not look cuts nothing off.
+local whole = false
+local function look_whole()
+  local pending, held = 0, call('HLEN', BACK)
+  for shard = 0, tonumber(call('HGET', META, 'shards') or 0) - 1 do
+    local summary = redis.pcall('XPENDING', P .. shard, GROUP)
+    if summary.err then return end
+    pending = pending + summary[1]
   end
-  return whole
+  for _, name in ipairs(call('ZRANGE', LEASES, 0, -1)) do
+    held = held + call('HLEN', P .. 'lease:' .. name)
+  end
+  whole = pending == held
 end
 
 -- Nothing is left of these entries. Where no earlier one is held, they are all that there is up to the last
 -- of them, and cut off: XDEL searches its node for each.
 local function forget_ids(shard, ids, n)
-  local key, may_cut, last = P .. shard, is_whole(), ids[1]
+  local key, last = P .. shard, ids[1]
   for i = 2, n do
     if ids[i] > last then last = ids[i] end
   end
   for from = 1, n, CHUNK do call('XACK', key, GROUP, unpack(ids, from, math.min(from + CHUNK - 1, n))) end
-  local oldest = may_cut and call('XPENDING', key, GROUP)[2]
-  if may_cut and not (oldest and oldest < last) then
+  local oldest = whole and call('XPENDING', key, GROUP)[2]
+  if whole and not (oldest and oldest < last) then
     call('XTRIM', key, 'MINID', sub(last, 1, 14) .. format('%d', tonumber(sub(last, 15)) + 1))
     return
   end

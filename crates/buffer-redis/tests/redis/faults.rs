@@ -368,7 +368,9 @@ async fn acked_entries_are_cut_off_only_where_no_earlier_one_is_held() {
     let oldest = oldest[0].text().unwrap();
     assert_eq!(redis.call(&["XACK", &stream, "forebay", oldest]).unwrap().integer(), Some(1));
     assert_eq!(buffer.ack(&receipts(&third[1..])).await.unwrap(), 99);
-    assert_eq!(buffer.ack(&receipts(&fourth)).await.unwrap(), 100);
+    let bad = [(fourth[0].receipt, "bad".to_owned())];
+    assert_eq!(buffer.bury(&bad).await.unwrap(), 1);
+    assert_eq!(buffer.ack(&receipts(&fourth[1..])).await.unwrap(), 99);
     assert_eq!(entries(&redis, &options), 101);
     assert_eq!(buffer.release(&receipts(&third[..1]), Duration::ZERO).await.unwrap(), 1);
     let again = take(&buffer, 1).await;

@@ -7,8 +7,8 @@ use crate::url;
 /// Hours of a month, on average, as clouds bill them.
 pub(crate) const HOURS_A_MONTH: f64 = 730.0;
 
-/// Dollars an hour. The defaults are the reference's: a t3.small for 0.052, two of them and a Redis for
-/// 0.15, a Kafka cluster for 0.5. It has no price for a PostgreSQL.
+/// Dollars an hour. The defaults: an AWS t3.small for 0.052, two of them and a Redis for 0.15, a Kafka
+/// cluster for 0.5. None for a PostgreSQL, which is there already where one is asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Prices {
     pub(crate) machine: f64,

@@ -250,7 +250,7 @@ pub(crate) fn next(verdict: Verdict, today: &Layout, buffer: &str, store: &str) 
         Verdict::Advised(advice) => advice,
     };
     let moved = format!("{buffer} to {}", advice.place.name());
-    let migrate = "`forebay buffer migrate` moves what the old one holds";
+    let migrate = "restart each process, and run `forebay buffer migrate`";
     let mut lines = Vec::new();
     if advice.place.name() != buffer {
         if buffer == "sqs" && advice.place != Place::Journal {
@@ -263,7 +263,7 @@ pub(crate) fn next(verdict: Verdict, today: &Layout, buffer: &str, store: &str) 
                 Place::Redis => "redis://127.0.0.1:6379/0?list=tx_queue",
                 Place::Kafka => "kafka://127.0.0.1:9092/transactions?group=fds",
             };
-            lines.push(format!("{moved}: set buffer = \"{url}\"; {migrate}"));
+            lines.push(format!("{moved}: set next_buffer = \"{url}\", {migrate}"));
         }
     }
     if store == "sqlite" && advice.place != Place::Journal {

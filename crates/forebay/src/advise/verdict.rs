@@ -2,7 +2,7 @@
 
 use super::Seen;
 
-/// What triggers a move. The defaults are the reference's.
+/// What triggers a move.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Thresholds {
     /// How long something must have been settled before anything is said, in seconds.

@@ -49,8 +49,16 @@ pub(crate) struct Config {
 #[derive(Debug, Clone)]
 pub(crate) struct Next {
     pub(crate) buffer: url::Buffer,
-    /// What the move is called: both URLs, without passwords.
-    pub(crate) name: String,
+    /// Both URLs, without passwords.
+    pub(crate) from: String,
+    pub(crate) to: String,
+}
+
+impl Next {
+    /// What the move is called.
+    pub(crate) fn name(&self) -> String {
+        format!("{} to {}", self.from, self.to)
+    }
 }
 
 impl Config {
@@ -220,8 +228,8 @@ fn next(settings: &Settings) -> Result<Option<Next>, Error> {
         return Err(Error(problem.to_owned()));
     }
     let buffer = url::Buffer::parse(&to).map_err(|error| Error(format!("next_{error}")))?;
-    let name = format!("{} to {}", url::redacted(&from), url::redacted(&to));
-    Ok(Some(Next { buffer: settings.with_password(buffer), name }))
+    let (from, to) = (url::redacted(&from), url::redacted(&to));
+    Ok(Some(Next { buffer: settings.with_password(buffer), from, to }))
 }
 
 /// The journal that a spill is.

@@ -12,7 +12,7 @@ use super::value::{Kind, Value};
 use super::{Error, schema};
 use crate::url;
 
-/// What a table's batches and waits are unless it says otherwise: the reference's.
+/// What a table's batches and waits are unless it says otherwise.
 const BATCH_MAX: i64 = 100;
 const LINGER_MS: i64 = 5_000;
 const LINGER_MS_MAX: i64 = 60_000;
@@ -100,7 +100,7 @@ pub(super) fn resolve(
     settings: &Settings,
     payments: &engine::Options,
 ) -> Result<Vec<Table>, Error> {
-    let mut taken = vec![settings.path("buffer")];
+    let mut taken = vec![settings.path("buffer"), settings.path("next_buffer")];
     let mut tables = Vec::new();
     for entry in &settings.tables {
         let Entry { place, definition, .. } = entry;

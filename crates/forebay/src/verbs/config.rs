@@ -33,22 +33,27 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
 /// Opens each part, and goes on to the next when one can't be: all trouble is told at once.
 async fn check(config: &Config) -> Result<Exit> {
     let mut troubles = Vec::new();
-    match guarantee::asked(&config.buffer).await {
-        // What is promised holds whether or not a running server has it all open just now.
-        Ok((accepted, problems)) => {
-            out::line(accepted)?;
-            troubles.extend(problems.into_iter().map(anyhow::Error::msg));
+    for buffer in guarantee::payments(config) {
+        match guarantee::asked(buffer).await {
+            // What is promised holds whether or not a running server has it all open just now.
+            Ok((accepted, problems)) => {
+                out::line(accepted)?;
+                troubles.extend(problems.into_iter().map(anyhow::Error::msg));
+            }
+            // It is looked at below, and says the same again.
+            Err(_) => out::line(guarantee::accepted(buffer))?,
         }
-        // It is looked at below, and says the same again.
-        Err(_) => out::line(guarantee::accepted(&config.buffer))?,
+        troubles.extend(check_buffer(buffer).await.err());
     }
     for line in guarantee::beyond(config) {
         out::line(line)?;
     }
-    troubles.extend(check_buffer(&config.buffer).await.err());
     for table in &config.tables {
+        let problems = guarantee::asked(&table.buffer).await.map_or(Vec::new(), |(_, them)| them);
+        let problems = problems.into_iter().map(anyhow::Error::msg);
         let trouble = check_buffer(&table.buffer).await.err();
-        troubles.extend(trouble.map(|trouble| trouble.context(format!("table {}", table.name()))));
+        let all = problems.chain(trouble);
+        troubles.extend(all.map(|trouble| trouble.context(format!("table {}", table.name()))));
     }
     match check_store(config).await {
         Ok(of_tables) => troubles.extend(of_tables),
@@ -64,8 +69,8 @@ async fn check(config: &Config) -> Result<Exit> {
     Ok(Exit::done_if(troubles.is_empty()))
 }
 
-/// Opens the buffer if it is this machine's alone; a Redis or a Kafka, whose others may be at work, is looked
-/// at, and has been asked already how it is kept.
+/// Opens the buffer; a Redis or a Kafka, where opening would be joining those at work, is looked at. How it
+/// keeps what it holds has been asked already.
 async fn check_buffer(buffer: &url::Buffer) -> Result<()> {
     if let url::Buffer::Redis(options) = buffer {
         let shards = buffer_redis::inspect::distribution(options).await?.backlog.len();

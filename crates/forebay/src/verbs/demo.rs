@@ -154,6 +154,7 @@ fn within(dir: &Path, config: Config) -> Result<Config> {
         buffer,
         store: url::Store::Sqlite(store),
         spill: None,
+        next: None,
         key_file: dir.join("fingerprint.key"),
         ..config
     })

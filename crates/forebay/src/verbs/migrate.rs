@@ -13,7 +13,7 @@ use store::Moves;
 use store::moves::{Heard, Start, Step};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Error, Flags, Next};
+use crate::config::{Error, Flags, Next};
 use crate::exit::Exit;
 use crate::moving::{HOLD_MAX, REPORT_EVERY};
 use crate::progress::{Progress, Unit};
@@ -24,6 +24,7 @@ use crate::{open, out, outside, signals, url};
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A process that was not heard of for longer is named.
 const SILENT: Duration = Duration::from_secs(10);
+const NOBODY: &str = "No process goes along any more; this waits until one is started.";
 /// How long the audit waits for what is counted a little later (duplicates, each ten seconds).
 const AUDIT_MAX: Duration = Duration::from_secs(30);
 /// How much later than another look a report has to be made to be after it.
@@ -82,7 +83,8 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     check(&args, &next)?;
     let leader = Leader {
         moves: open::moves(&config.store).await?,
-        name: next.name.clone(),
+        name: next.name(),
+        to: next.to.clone(),
         store: config.store.clone(),
         stop: signals::stop()?,
         json: args.json,
@@ -93,7 +95,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
         }
     }
     if args.status {
-        return leader.close(&config, false).await;
+        return leader.close(false).await;
     }
     let shares: Vec<u8> = match args.share {
         _ if args.rollback => vec![0],
@@ -114,7 +116,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     if through {
         leader.drain().await?;
     }
-    leader.close(&config, through).await
+    leader.close(through).await
 }
 
 /// Refuses a share that is none, and URLs that are not those of the configuration.
@@ -127,10 +129,10 @@ fn check(args: &Args, next: &Next) -> Result<(), Error> {
         let problem = "--stages must go up, e.g. 10,50,100; --share or --rollback go down";
         return Err(Error(problem.to_owned()));
     }
-    let (from, to) = next.name.split_once(" to ").unwrap_or_default();
-    for (flag, given, configured) in [("--from", &args.from, from), ("--to", &args.to, to)] {
+    let both = [("--from", &args.from, &next.from), ("--to", &args.to, &next.to)];
+    for (flag, given, configured) in both {
         if let Some(given) = given
-            && url::redacted(given) != configured
+            && url::redacted(given) != *configured
         {
             let given = url::redacted(given);
             return Err(Error(format!(
@@ -146,6 +148,8 @@ struct Leader {
     moves: Arc<dyn Moves>,
     /// Of the move.
     name: String,
+    /// The buffer that is moved to.
+    to: String,
     store: url::Store,
     stop: CancellationToken,
     json: bool,
@@ -275,7 +279,11 @@ impl Leader {
             if route.phase == Phase::Hold && began.elapsed() > HOLD_MAX {
                 return self.unheld(step, &seen).await;
             }
-            let there = seen.live.iter().all(|heard| heard.report.step >= number);
+            if self.step().await? != Some(step) {
+                // Somebody else leads it on.
+                return Ok(());
+            }
+            let there = seen.live.iter().all(|heard| heard.report.step == number);
             let drains = route.phase == Phase::Drain;
             let drained = |heard: &&Heard| heard.report.step == number && heard.report.drained;
             if there && !seen.live.is_empty() && (!drains || seen.live.iter().any(|h| drained(&h)))
@@ -291,7 +299,7 @@ impl Leader {
             if named.elapsed() >= SILENT {
                 named = Instant::now();
                 if seen.live.is_empty() {
-                    out::note("No process goes along any more; this waits until one is started.");
+                    out::note(NOBODY);
                 }
                 for heard in &seen.live {
                     let silent = Duration::from_millis(heard.ago_ms);
@@ -359,6 +367,7 @@ impl Leader {
         let giving = if step.route.share == 0 { Side::Target } else { Side::Source };
         let mut progress = Progress::new(Unit::Events);
         let (mut most, mut empty_since) = (0, None);
+        let mut named = Instant::now();
         loop {
             if self.stop.is_cancelled() {
                 progress.end();
@@ -366,6 +375,10 @@ impl Leader {
             }
             let seen = self.heard().await?;
             let left = seen.pending[giving.index()];
+            if seen.live.is_empty() && named.elapsed() >= SILENT {
+                named = Instant::now();
+                out::note(NOBODY);
+            }
             if seen.live.is_empty() || left > 0 {
                 empty_since = None;
             } else if empty_since.get_or_insert_with(Instant::now).elapsed() > REPORT_EVERY * 6 {
@@ -379,7 +392,7 @@ impl Leader {
     }
 
     /// Counts, and says what came out of it.
-    async fn close(&self, config: &Config, through: bool) -> Result<Exit> {
+    async fn close(&self, through: bool) -> Result<Exit> {
         let Some(step) = self.step().await? else {
             self.line("Nothing has moved yet.")?;
             if self.json {
@@ -401,7 +414,7 @@ impl Leader {
                         "process": report.process,
                         "heard_ms_ago": heard.ago_ms,
                         "offered": { "source": report.offered[0], "target": report.offered[1] },
-                        "settled": { "source": report.done[0], "target": report.done[1] },
+                        "done": { "source": report.done[0], "target": report.done[1] },
                     })
                 })
                 .collect();
@@ -438,8 +451,7 @@ impl Leader {
             grouped(audit.double)
         ))?;
         if through && route.share == SHARE_MAX {
-            let next = config.next.as_ref().map_or("", |next| next.name.as_str());
-            let to = next.split_once(" to ").map_or("", |(_, to)| to);
+            let to = &self.to;
             out::line(format_args!(
                 "All is moved. Set buffer = \"{to}\" (with its password), take next_buffer out, and \
                  restart each process. Dead letters stay where they were buried."

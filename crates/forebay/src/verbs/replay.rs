@@ -71,6 +71,11 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     }
     let target = match &args.to {
         Some(to) => Target::parse(to)?,
+        None if config.next.is_some() && !args.drain => {
+            let problem = "next_buffer is set, and which of the two takes an event only running servers \
+                           know; give one with --to http://…, or a buffer with --to URL";
+            return Err(Error(problem.to_owned()).into());
+        }
         None => Target::Buffer(config.buffer.clone()),
     };
     if matches!(target, Target::Output) {

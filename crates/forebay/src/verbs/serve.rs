@@ -73,7 +73,15 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
     let Some(listener) = in_time(end, &stop, || listen(bind)).await? else { return unbegun() };
     let opened = in_time(end, &stop, || Parts::open(&config, &args.roles)).await?;
     let Some(parts) = opened else { return unbegun() };
-    let tables = tables(&config, &parts, &args.roles).await?;
+    let tables = match in_time(end, &stop, || tables(&config, &parts, &args.roles)).await {
+        Ok(Some(tables)) => tables,
+        // Ended in order: others may wait for what it would have to say of itself.
+        unbegun_or_not => {
+            parts.stop(&config).await?;
+            unbegun_or_not?;
+            return unbegun();
+        }
+    };
     let history = history(&config, &parts, &tables, &args.roles);
     let address = listener.local_addr()?;
     // The engine finishes what it holds at the same time, so that both end in time.

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::Stdio;
 
-use super::running::{binary, count, done, run};
+use super::running::{binary, count, done, json, run};
 
 fn report(dir: &Path) -> serde_json::Value {
     serde_json::from_slice(&std::fs::read(dir.join("report.json")).unwrap()).unwrap()
@@ -45,6 +45,22 @@ fn a_demo_settles_everything_once_and_reports_it() {
     assert_eq!(u64::try_from(rows), Ok(settled));
     let rows = count(&store, "SELECT count(*) FROM transactions WHERE is_fraud = 1");
     assert_eq!(u64::try_from(rows), Ok(flagged));
+}
+
+#[test]
+fn a_demo_leaves_alone_what_a_configured_buffer_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "next_buffer = \"journal:./next\"\n";
+    std::fs::write(dir.path().join("forebay.toml"), text).unwrap();
+    for to in ["journal:./next", "journal:./data/buffer"] {
+        done(dir.path(), &["generate", "--count", "50", "--to", to]);
+    }
+    done(dir.path(), &["demo", "--duration", "1s", "--tps", "100"]);
+    std::fs::write(dir.path().join("forebay.toml"), "").unwrap();
+    for held in ["journal:./next", "journal:./data/buffer"] {
+        let stat = json(dir.path(), &["buffer", "stat", "--json", "--buffer", held]);
+        assert_eq!(stat["pending"], 50, "{held}: {stat}");
+    }
 }
 
 #[test]

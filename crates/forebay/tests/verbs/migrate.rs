@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -23,15 +23,26 @@ const EVERY: Duration = Duration::from_millis(10);
 /// accepted, before the next one is.
 struct Load {
     stop: Arc<AtomicBool>,
+    accepted: Arc<AtomicUsize>,
     thread: JoinHandle<Vec<Event>>,
 }
 
 impl Load {
     fn start(addresses: Vec<String>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        let thread = std::thread::spawn(move || wait(post(addresses, stopped)));
-        Self { stop, thread }
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let (stopped, counted) = (stop.clone(), accepted.clone());
+        let thread = std::thread::spawn(move || wait(post(addresses, stopped, counted)));
+        Self { stop, accepted, thread }
+    }
+
+    /// Waits until so many were accepted.
+    fn until(&self, events: usize) {
+        let end = Instant::now() + PATIENCE;
+        while self.accepted.load(Ordering::SeqCst) < events {
+            assert!(Instant::now() < end, "{events} are never accepted");
+            std::thread::sleep(EVERY);
+        }
     }
 
     /// Stops, and returns what was accepted, in order.
@@ -41,7 +52,11 @@ impl Load {
     }
 }
 
-async fn post(addresses: Vec<String>, stop: Arc<AtomicBool>) -> Vec<Event> {
+async fn post(
+    addresses: Vec<String>,
+    stop: Arc<AtomicBool>,
+    counted: Arc<AtomicUsize>,
+) -> Vec<Event> {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let options = Options { users: 60, fraud_share: 0.05, ..Options::default() };
     let mut generator = Generator::new(&options).unwrap();
@@ -66,6 +81,7 @@ async fn post(addresses: Vec<String>, stop: Arc<AtomicBool>) -> Vec<Event> {
             }
         }
         accepted.extend(batch);
+        counted.store(accepted.len(), Ordering::SeqCst);
         tokio::time::sleep(EVERY).await;
     }
     accepted
@@ -127,12 +143,16 @@ fn a_pipeline_on_one_machine_moves_to_another_journal_and_back_and_loses_nothing
 
     let serving = Serving::start(dir.path(), &[]);
     let load = Load::start(vec![serving.address.clone()]);
-    // There is no share yet.
-    std::thread::sleep(Duration::from_millis(300));
+    load.until(10 * BATCH);
     lead(dir.path(), &["--share", "50"], 50, None);
-    std::thread::sleep(Duration::from_millis(300));
-    let (to_old, to_new) = offered(dir.path());
-    assert!(to_old > 100 && to_new > 20, "{to_old} to the old one, {to_new} to the new");
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let (to_old, to_new) = offered(dir.path());
+        if to_old > 100 && to_new > 20 {
+            break;
+        }
+        assert!(Instant::now() < end, "{to_old} to the old one, {to_new} to the new");
+    }
     lead(dir.path(), &["--rollback"], 0, Some("target"));
     lead(dir.path(), &["--pause", "0"], 100, Some("source"));
     let accepted = load.accepted();

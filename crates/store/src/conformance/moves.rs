@@ -36,6 +36,14 @@ pub async fn a_step_is_taken_once_and_after_the_one_before(moves: &dyn Moves) {
     }
     assert_eq!(moves.start("a to b").await, Ok(Some(start)));
     assert_eq!(moves.step("b to a").await, Ok(None), "another move");
+    let report = Report { process: "host:1:a".into(), ..Report::default() };
+    assert_eq!(moves.report("a to b", &report).await, Ok(()));
+    assert_eq!(moves.report("b to a", &report).await, Ok(()));
+    // The way back begins: the way there is over, and begins anew if it is gone again.
+    assert_eq!(moves.advance("b to a", first, none).await, Ok(true));
+    assert_eq!(moves.step("a to b").await, Ok(None));
+    assert_eq!(moves.reports("a to b").await, Ok(Vec::new()));
+    assert_eq!(moves.reports("b to a").await.expect("they can be read").len(), 1);
 }
 
 /// What a process said last counts, and one that can't say so itself is taken for ended.

@@ -79,7 +79,7 @@ fn a_load_that_does_not_fit_is_told_what_to_change() {
     assert!(text.contains("  advised  $   109.50  2 machines, Redis, PostgreSQL"), "{text}");
     assert!(text.contains("PostgreSQL counts as $0; set advise.prices.postgres"), "{text}");
     for step in [
-        "set buffer = \"redis://",
+        "set next_buffer = \"redis://",
         "forebay buffer migrate",
         "set store = \"postgres://",
         "start 1 more",

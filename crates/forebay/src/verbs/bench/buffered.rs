@@ -32,8 +32,9 @@ pub(super) async fn run(plan: &Plan, store: store_postgres::Options) -> Result<F
     let config = Config {
         buffer: url::Buffer::Redis(Box::new(buffer.clone())),
         store: url::Store::Postgres(Box::new(store)),
-        // What waits in a spill is somebody's money, and no business of a bench.
+        // What waits in a spill or in another buffer is somebody's money, and no business of a bench.
         spill: None,
+        next: None,
         ..plan.config.clone()
     };
     let figures = measure(plan, &config).await;
