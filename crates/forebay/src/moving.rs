@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use buffer::moving::Moving;
 use buffer::{Buffer, Depth};
-use model::route::Phase;
+use model::route::{Phase, SHARE_MAX};
 use store::Moves;
 use store::moves::{Report, Start, Step};
 use tokio::task::JoinHandle;
@@ -102,6 +102,24 @@ impl Drop for Follower {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// What to say of a move that this process, which has but one buffer, does not go along with: a part of what
+/// was accepted may be in the other one. `buffer` is its URL without a password.
+pub(crate) async fn left_behind(moves: &dyn Moves, buffer: &str) -> Result<Option<String>> {
+    let Some((name, Step { route, .. })) = moves.last().await? else { return Ok(None) };
+    let (from_here, to_here) =
+        (name.starts_with(&format!("{buffer} to ")), name.ends_with(&format!(" to {buffer}")));
+    let through = route.phase == Phase::Open
+        && (from_here && route.share == 0 || to_here && route.share == SHARE_MAX);
+    Ok((!through && (from_here || to_here)).then(|| {
+        let (share, phase) = (route.share, route.phase.name());
+        format!(
+            "ACCEPTED EVENTS MAY WAIT IN ANOTHER BUFFER: the move from {name} is at {share} % ({phase}), \
+             and this process leases from one of the two alone. Set buffer and next_buffer as they were, \
+             and lead it on with `forebay buffer migrate`, or back with --rollback."
+        )
+    }))
 }
 
 impl Following {

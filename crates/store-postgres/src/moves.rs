@@ -26,6 +26,7 @@ pub struct Moves {
 
 struct Statements {
     step: String,
+    last: String,
     begin: String,
     advance: String,
     start: String,
@@ -42,6 +43,10 @@ impl Statements {
                         pending_target, dead_source, dead_target";
         Self {
             step: format!("SELECT step, share_before, share, phase FROM {moves} WHERE name = $1"),
+            last: format!(
+                "SELECT step, share_before, share, phase, name FROM {moves} \
+                 ORDER BY changed_at DESC LIMIT 1"
+            ),
             begin: format!(
                 "WITH moves AS (DELETE FROM {moves} WHERE name <> $1), \
                       processes AS (DELETE FROM {processes} WHERE name <> $1) \
@@ -130,6 +135,15 @@ fn count(row: &Row, at: usize) -> u64 {
     row.get::<_, i64>(at).max(0).unsigned_abs()
 }
 
+fn step(row: &Row) -> Result<Step, Error> {
+    let phase: &str = row.get(3);
+    let unknown = || Error::Fatal(format!("a move is in the phase {phase}, of a newer program"));
+    let phase = Phase::named(phase).ok_or_else(unknown)?;
+    let share = |at: usize| u8::try_from(row.get::<_, i16>(at)).unwrap_or_default();
+    let route = Route { before: share(1), share: share(2), phase };
+    Ok(Step { number: count(row, 0), route })
+}
+
 fn named(column: &str, name: &str) -> Result<(), Error> {
     sound(column, name, NAME_BYTES_MAX).map_err(Error::Rejected)
 }
@@ -138,14 +152,12 @@ fn named(column: &str, name: &str) -> Result<(), Error> {
 impl store::Moves for Moves {
     async fn step(&self, name: &str) -> Result<Option<Step>, Error> {
         let rows = self.rows(&self.statements.step, &[&name]).await?;
-        let Some(row) = rows.first() else { return Ok(None) };
-        let phase: &str = row.get(3);
-        let unknown =
-            || Error::Fatal(format!("a move is in the phase {phase}, of a newer program"));
-        let phase = Phase::named(phase).ok_or_else(unknown)?;
-        let share = |at: usize| u8::try_from(row.get::<_, i16>(at)).unwrap_or_default();
-        let route = Route { before: share(1), share: share(2), phase };
-        Ok(Some(Step { number: count(row, 0), route }))
+        rows.first().map(step).transpose()
+    }
+
+    async fn last(&self) -> Result<Option<(String, Step)>, Error> {
+        let rows = self.rows(&self.statements.last, &[]).await?;
+        rows.first().map(|row| Ok((row.get(4), step(row)?))).transpose()
     }
 
     async fn advance(&self, name: &str, step: Step, start: Start) -> Result<bool, Error> {

@@ -17,6 +17,8 @@ use crate::{Options, connection, migrations};
 
 const STEP: &str = "SELECT step, share_before, share, phase FROM buffer_moves WHERE name = ?1";
 
+const LAST: &str = "SELECT step, share_before, share, phase, name FROM buffer_moves ORDER BY changed_at DESC LIMIT 1";
+
 const BEGIN: &str = "\
     INSERT INTO buffer_moves (name, step, share_before, share, phase, start_settled, start_pending, \
                               start_dead, start_duplicates, start_offered, changed_at) \
@@ -122,6 +124,10 @@ impl store::Moves for Moves {
     async fn step(&self, name: &str) -> Result<Option<Step>, Error> {
         let name = name.to_owned();
         self.with(move |db| db.prepare_cached(STEP)?.query_row([name], step).optional()).await
+    }
+
+    async fn last(&self) -> Result<Option<(String, Step)>, Error> {
+        self.with(|db| db.query_row(LAST, [], |row| Ok((row.get(4)?, step(row)?))).optional()).await
     }
 
     async fn advance(&self, name: &str, step: Step, start: Start) -> Result<bool, Error> {

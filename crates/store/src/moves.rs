@@ -84,6 +84,12 @@ pub trait Moves: Send + Sync + 'static {
     /// If it can't be read.
     async fn step(&self, name: &str) -> Result<Option<Step>, Error>;
 
+    /// The move that is under way or was made last, by its name.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    async fn last(&self) -> Result<Option<(String, Step)>, Error>;
+
     /// Takes the step after the present one. Returns whether it was that: somebody else may have taken
     /// it. The first step begins the move, and what was kept of any other is forgotten: a pipeline is on
     /// one way at a time, and may go an earlier one again.

@@ -223,6 +223,10 @@ fn next(settings: &Settings) -> Result<Option<Next>, Error> {
     if to == "none" {
         return Ok(None);
     }
+    // Who names a buffer on the command line looks at that one.
+    if to == from && matches!(settings.entry("buffer").origin, Origin::Flag(_)) {
+        return Ok(None);
+    }
     if to == from {
         let problem = "next_buffer is the same as buffer; leave it \"none\" while nothing moves";
         return Err(Error(problem.to_owned()));

@@ -276,9 +276,6 @@ impl Leader {
                 return self.interrupted(step).await;
             }
             let seen = self.heard().await?;
-            if route.phase == Phase::Hold && began.elapsed() > HOLD_MAX {
-                return self.unheld(step, &seen).await;
-            }
             if self.step().await? != Some(step) {
                 // Somebody else leads it on.
                 return Ok(());
@@ -289,6 +286,10 @@ impl Leader {
             if there && !seen.live.is_empty() && (!drains || seen.live.iter().any(|h| drained(&h)))
             {
                 return Ok(());
+            }
+            let nobody = seen.live.is_empty() && route.phase == Phase::Hold;
+            if (!there || nobody) && began.elapsed() > HOLD_MAX {
+                return self.given_up(step, &seen).await;
             }
             let left = giving.map_or(0, |side| seen.pending[side.index()]);
             most = most.max(left);
@@ -326,15 +327,17 @@ impl Leader {
     }
 
     /// Lets nobody wait for a process that says nothing.
-    async fn unheld(&self, step: Step, seen: &Together) -> Result<()> {
-        self.moves.advance(&self.name, step.back(), Start::default()).await?;
-        let late = seen.live.iter().filter(|heard| heard.report.step < step.number);
+    async fn given_up(&self, step: Step, seen: &Together) -> Result<()> {
+        if step.route.phase == Phase::Hold {
+            self.moves.advance(&self.name, step.back(), Start::default()).await?;
+        }
+        let late = seen.live.iter().filter(|heard| heard.report.step != step.number);
         let late: Vec<&str> = late.map(|heard| heard.report.process.as_str()).collect();
         bail!(
-            "after {} s these still don't hold back what moves: {}. Nothing was moved. If one has ended, run \
-             this again with --forget PROCESS",
+            "within {} s not every process came along; missing: {}. If one has ended, run this again with \
+             --forget PROCESS",
             HOLD_MAX.as_secs(),
-            if late.is_empty() { "none is left".to_owned() } else { late.join(", ") }
+            if late.is_empty() { "all of them".to_owned() } else { late.join(", ") }
         )
     }
 
@@ -452,9 +455,10 @@ impl Leader {
         ))?;
         if through && route.share == SHARE_MAX {
             let to = &self.to;
+            let password = if to.contains("***") { " with its password" } else { "" };
             out::line(format_args!(
-                "All is moved. Set buffer = \"{to}\" (with its password), take next_buffer out, and \
-                 restart each process. Dead letters stay where they were buried."
+                "All is moved. Set buffer = \"{to}\"{password}, take next_buffer out, and restart each \
+                 process. Dead letters stay where they were buried."
             ))?;
         } else if through {
             out::line("All is back in the old buffer. next_buffer may be taken out.")?;

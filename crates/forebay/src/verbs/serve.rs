@@ -12,13 +12,14 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::configured;
-use crate::config::{Config, Flags, Origin};
+use crate::config::{Config, Flags, Origin, Settings};
 use crate::exit::Exit;
 use crate::history::History;
+use crate::moving::left_behind;
 use crate::pipeline::Pipeline;
 use crate::units::grouped;
 use crate::write_behind::{Part, Tables};
-use crate::{guarantee, open, out, signals};
+use crate::{guarantee, open, out, signals, url};
 
 /// Where a process that takes no events listens unless told otherwise: many of them may share a
 /// machine.
@@ -99,7 +100,8 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
     let serving = tokio::spawn(service.run(listener, stop.clone()));
     out::line(format_args!("Data in {}", config.data.display()))?;
     let said = guarantee::all(&config).await.into_iter().chain(parts.recovered());
-    for line in said.chain(tables.said.iter().cloned()) {
+    let of_tables = tables.said.iter().cloned();
+    for line in said.chain(of_tables).chain(unmoved(&config, &settings, &parts).await?) {
         out::line(line)?;
     }
     parts.run_until(&stop, &readiness, &tables).await;
@@ -208,6 +210,15 @@ impl Parts {
             }
         }
     }
+}
+
+/// What is to be said of a move that this process settles without.
+async fn unmoved(config: &Config, settings: &Settings, parts: &Parts) -> Result<Option<String>> {
+    if matches!(parts, Parts::Api(_)) || config.next.is_some() {
+        return Ok(None);
+    }
+    let moves = open::moves(&config.store).await?;
+    left_behind(&*moves, &url::redacted(&settings.path("buffer"))).await
 }
 
 /// The history of the load, which a process that settles keeps: one that only takes events has no store

@@ -164,11 +164,15 @@ fn a_pipeline_on_one_machine_moves_to_another_journal_and_back_and_loses_nothing
     let distinct = "SELECT count(DISTINCT tx_id) FROM transactions";
     assert_eq!(count(&store, distinct), i64::try_from(accepted.len()).unwrap());
     assert_eq!(flags(&store), verdicts(&accepted));
-    // The new one alone is whole, and the old one is done with.
-    configure("buffer = \"journal:{data}/next\"\n");
-    assert_eq!(json(dir.path(), &["buffer", "stat", "--json"])["pending"], 0);
-    configure("");
-    assert_eq!(json(dir.path(), &["buffer", "stat", "--json"])["pending"], 0);
+    // The new one alone is whole, and the old one is done with. Whoever goes on with that one is told.
+    for (text, told) in [("buffer = \"journal:{data}/next\"\n", false), ("", true)] {
+        configure(text);
+        assert_eq!(json(dir.path(), &["buffer", "stat", "--json"])["pending"], 0);
+        let (ended, printed) = Serving::start(dir.path(), &[]).terminate();
+        assert!(ended.success(), "{printed}");
+        let says = "ACCEPTED EVENTS MAY WAIT IN ANOTHER BUFFER: the move from journal:";
+        assert_eq!(printed.contains(says), told, "{printed}");
+    }
 }
 
 /// What the store says of each payment.

@@ -18,6 +18,7 @@ pub async fn a_step_is_taken_once_and_after_the_one_before(moves: &dyn Moves) {
         Start { settled: 7, pending: 5, dead: 2, duplicates: u64::from(u32::MAX) + 1, offered: 9 };
     assert_eq!(moves.step("a to b").await, Ok(None));
     assert_eq!(moves.start("a to b").await, Ok(None));
+    assert_eq!(moves.last().await, Ok(None));
     let none = Start::default();
     assert_eq!(moves.advance("a to b", step(2, 0, 10, Phase::Hold), none).await, Ok(false));
     let first = step(1, 0, 10, Phase::Hold);
@@ -41,6 +42,7 @@ pub async fn a_step_is_taken_once_and_after_the_one_before(moves: &dyn Moves) {
     assert_eq!(moves.report("b to a", &report).await, Ok(()));
     // The way back begins: the way there is over, and begins anew if it is gone again.
     assert_eq!(moves.advance("b to a", first, none).await, Ok(true));
+    assert_eq!(moves.last().await, Ok(Some(("b to a".to_owned(), first))));
     assert_eq!(moves.step("a to b").await, Ok(None));
     assert_eq!(moves.reports("a to b").await, Ok(Vec::new()));
     assert_eq!(moves.reports("b to a").await.expect("they can be read").len(), 1);

@@ -179,13 +179,13 @@ fn next_steps_follow_what_runs_today() {
         advised(Place::Kafka, 4),
         &several,
         "redis",
-        &["redis to kafka: set buffer = \"kafka://"],
+        &["redis to kafka: set next_buffer = \"kafka://"],
     );
     check(
         advised(Place::Journal, 1),
         &several,
         "redis",
-        &["redis to journal: set buffer = \"journal:"],
+        &["redis to journal: set next_buffer = \"journal:"],
     );
     let queue = Layout { sqs: true, redis: false, ..several };
     check(advised(Place::Redis, 4), &queue, "sqs", &["share a queue of SQS as well"]);
