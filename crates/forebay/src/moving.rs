@@ -78,9 +78,9 @@ pub(crate) async fn follow(
         let _ = following.report(true).await;
         return Err(error).context("the move to next_buffer can't be joined");
     }
-    if let Some(Step { route, .. }) = following.moves.step(&following.name).await? {
-        let (share, phase) = (route.share, route.phase.name());
-        tracing::info!(share, phase, "goes along with the move to next_buffer, which has begun");
+    let step = moving.step().await;
+    if step > 0 {
+        tracing::info!(step, "goes along with the move to next_buffer, which has begun");
     }
     let stop = CancellationToken::new();
     let task = tokio::spawn(following.run(stop.clone()));

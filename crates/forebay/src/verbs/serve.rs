@@ -78,8 +78,9 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
         Ok(Some(tables)) => tables,
         // Ended in order: others may wait for what it would have to say of itself.
         unbegun_or_not => {
-            parts.stop(&config).await?;
+            let stopped = parts.stop(&config).await;
             unbegun_or_not?;
+            stopped?;
             return unbegun();
         }
     };
@@ -101,7 +102,7 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
     out::line(format_args!("Data in {}", config.data.display()))?;
     let said = guarantee::all(&config).await.into_iter().chain(parts.recovered());
     let of_tables = tables.said.iter().cloned();
-    for line in said.chain(of_tables).chain(unmoved(&config, &settings, &parts).await?) {
+    for line in said.chain(of_tables).chain(unmoved(&config, &settings, &parts).await) {
         out::line(line)?;
     }
     parts.run_until(&stop, &readiness, &tables).await;
@@ -212,13 +213,20 @@ impl Parts {
     }
 }
 
-/// What is to be said of a move that this process settles without.
-async fn unmoved(config: &Config, settings: &Settings, parts: &Parts) -> Result<Option<String>> {
+/// What is to be said of a move that this process settles without. A role that may not look at moves has
+/// made none, and settles all the same.
+async fn unmoved(config: &Config, settings: &Settings, parts: &Parts) -> Option<String> {
     if matches!(parts, Parts::Api(_)) || config.next.is_some() {
-        return Ok(None);
+        return None;
     }
-    let moves = open::moves(&config.store).await?;
-    left_behind(&*moves, &url::redacted(&settings.path("buffer"))).await
+    let look = async {
+        let moves = open::moves(&config.store).await?;
+        left_behind(&*moves, &url::redacted(&settings.path("buffer"))).await
+    };
+    look.await.unwrap_or_else(|error| {
+        tracing::warn!("whether another buffer was moved to or from can't be looked at: {error:#}");
+        None
+    })
 }
 
 /// The history of the load, which a process that settles keeps: one that only takes events has no store
