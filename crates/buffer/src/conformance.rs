@@ -55,8 +55,7 @@ pub enum Order {
     /// All of them in the order they went in; those that come again before all others.
     #[default]
     Whole,
-    /// Each key's events in the order they went in; while one of a key is leased, no other of that
-    /// key is, unless it came in the same lease.
+    /// Each key's events in the order they went in; those that come again before its fresh ones.
     WithinKeys,
     /// None.
     None,

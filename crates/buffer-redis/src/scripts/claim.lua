@@ -1,4 +1,4 @@
--- Leases the lowest events of a member's shards. ARGV: 2 member, 3 token, 4 max, 5 lease_ms, 6 shards
+-- Leases the oldest events of a member's shards. ARGV: 2 member, 3 token, 4 max, 5 lease_ms, 6 shards
 -- as bytes, 7 id field, 8 key field, 9 stream field, 10 shards in all, 11 dead_max, 12 events_max.
 -- Replies with how long until something is due (ms, -1: nothing is) and the events.
 local ROUTE_MAX, REAP_MAX, DUE_MAX = 1000, 10000, 1000
@@ -52,11 +52,10 @@ end
 
 local fields, at = {}, 0
 
--- Takes the lowest `room` over all shards without comparing event by event: whatever is not above
--- the last one of any window that may have more behind it is lower than all that was not looked at.
--- look(shard, n) gives items, their count; seq(items, i); get(shard, items, count).
-local function sweep(look, seq, get)
-  local live = shards
+-- Takes the lowest over these shards, up to `max` in all, without comparing event by event: whatever is not
+-- above the last one of any window that may have more behind it is lower than all that was not looked at.
+-- look(shard, n) gives items, their count; seq(items, i); get(shard, items, count, at) the next `at`.
+local function lowest(live, max, at, look, seq, get)
   while at < max and #live > 0 do
     local room = max - at
     local window = math.max(1, math.floor(room / #live))
@@ -82,28 +81,29 @@ local function sweep(look, seq, get)
         end
         count = low
       end
-      if count > 0 then at = get(one[1], items, count) end
+      if count > 0 then at = get(one[1], items, count, at) end
       if count < one[3] and one[3] < window then still[#still + 1] = one[1] end
     end
     live = still
     -- Rather fewer now than another round over all shards for the last few.
     if at * 2 >= max then break end
   end
+  return at
 end
 
 local backs = call('HLEN', BACK)
 if backs > 0 then
-  sweep(function(shard, n)
+  at = lowest(shards, max, at, function(shard, n)
     local seqs = call('ZRANGE', P .. 'again:' .. shard, 0, n - 1)
     return seqs, #seqs
-  end, function(seqs, i) return tonumber(seqs[i]) end, function(shard, seqs, count)
+  end, function(seqs, i) return tonumber(seqs[i]) end, function(shard, seqs, count, so_far)
     local values, kept = values_of(BACK, seqs, count), {}
     for i = 1, count do
       if values[i] then kept[#kept + 1] = values[i] end
     end
     each_chunk('HDEL', BACK, seqs, count)
     each_chunk('ZREM', P .. 'again:' .. shard, seqs, count)
-    return take_again(shard, kept, #kept, member, out, fields, at)
+    return take_again(shard, kept, #kept, member, out, fields, so_far)
   end)
 end
 -- Those that come again go first: fresh ones only once no more of them are ready.
@@ -114,9 +114,7 @@ if at > 0 and at < max then
   end
 end
 if at < max and not more then
-  sweep(function(shard, n) return peek(shard, n) end, seq_at, function(shard, items, count)
-    return take(shard, items, count, member, out, fields, at)
-  end)
+  at = take_fresh(shards, max, member, out, fields, at, lowest)
 end
 
 if at < max and not more and not foreign then

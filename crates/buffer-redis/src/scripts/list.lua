@@ -18,7 +18,7 @@ end
 
 local function seq_at(values, i) return tonumber(sub(values[i], 1, 16)) end
 
--- Those that come again, whose values are given: what is told of them goes to `out`, what the lease
+-- Takes those that come again, whose values are given: what is told of them goes to `out`, what the lease
 -- stores to `fields`.
 local function take_again(shard, values, count, member, out, fields, at)
   for i = 1, count do
@@ -30,10 +30,12 @@ local function take_again(shard, values, count, member, out, fields, at)
   return at
 end
 
--- Takes the first `count` of what was peeked.
-local function take(shard, values, count, member, out, fields, at)
-  call('LTRIM', P .. shard, 0, -count - 1)
-  return take_again(shard, values, count, member, out, fields, at)
+-- Takes up to `max` fresh ones of these shards, the lowest over all of them, which lowest() finds.
+local function take_fresh(shards, max, member, out, fields, at, lowest)
+  return lowest(shards, max, at, peek, seq_at, function(shard, values, count, so_far)
+    call('LTRIM', P .. shard, 0, -count - 1)
+    return take_again(shard, values, count, member, out, fields, so_far)
+  end)
 end
 
 -- id, key and payload of a value.

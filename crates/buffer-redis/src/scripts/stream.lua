@@ -55,23 +55,72 @@ local function tell_one(out, at, entry_id, stored, fields)
   out[o - 2], out[o - 1], out[o] = entry_id, stored, fields[2]
 end
 
--- Takes the first `count` of what was peeked: what is told of them goes to `out`, what the lease
--- stores to `fields`.
-local function take(shard, items, count, member, out, fields, at)
-  call('XREADGROUP', 'GROUP', GROUP, member, 'COUNT', count, 'STREAMS', P .. shard, '>')
-  local stored_for = stored_fresh(shard)
-  for i = 1, count do
-    local entry_id, entry = items[i][1], items[i][2]
-    local stored = stored_for(entry_id, entry)
-    at = at + 1
-    fields[2 * at - 1], fields[2 * at] = sub(entry_id, 15), stored
-    tell_one(out, at, entry_id, stored, entry)
+-- Delivers up to `n` fresh ones of each of these streams (their keys, then `>` for each) to a member. What
+-- it fails at is only told where nothing was taken yet, so that what was is not forgotten.
+local function deliver(member, n, streams, taken)
+  local function read(how)
+    return how('XREADGROUP', 'GROUP', GROUP, member, 'COUNT', n, 'STREAMS', unpack(streams)) or {}
   end
-  call('HSET', LAST, shard, items[count][1])
+  local replies = read(redis.pcall)
+  if replies.err then
+    -- Somebody deleted a stream, and its group with it.
+    prepare(tonumber(call('HGET', META, 'shards')))
+    replies = read(taken and redis.pcall or call)
+  end
+  return replies.err and {} or replies
+end
+
+-- Those `n` of these shards that have fresh ones, and the oldest.
+local function oldest_of(shards, n)
+  local heads, found = {}, {}
+  for _, shard in ipairs(shards) do
+    local first = peek(shard, 1)[1]
+    if first then
+      heads[shard] = sub(first[1], 15)
+      found[#found + 1] = shard
+    end
+  end
+  table.sort(found, function(a, b) return heads[a] < heads[b] end)
+  return { unpack(found, 1, n) }
+end
+
+-- Takes up to `max` fresh ones of these shards: what is told of them goes to `out`, what the lease stores
+-- to `fields`. Every shard that has them gives as many, or all it has; where that is not one of each, those
+-- whose oldest is the oldest give one. To look which are the lowest over all shards would cost as much as to take
+-- them: Lua would see each payload twice.
+local function take_fresh(shards, max, member, out, fields, at)
+  local live = shards
+  while at < max and #live > 0 do
+    local room = max - at
+    if room < #live then live = oldest_of(live, room) end
+    if #live == 0 then break end
+    local window = math.floor(room / #live)
+    local args, by_key, lasts, still = {}, {}, {}, {}
+    for i, shard in ipairs(live) do
+      args[i], args[#live + i], by_key[P .. shard] = P .. shard, '>', shard
+    end
+    for _, reply in ipairs(deliver(member, window, args, at > 0)) do
+      local shard, entries = by_key[reply[1]], reply[2]
+      local stored_for, count = stored_fresh(shard), #entries
+      for i = 1, count do
+        local entry_id, entry = entries[i][1], entries[i][2]
+        local stored = stored_for(entry_id, entry)
+        at = at + 1
+        fields[2 * at - 1], fields[2 * at] = sub(entry_id, 15), stored
+        tell_one(out, at, entry_id, stored, entry)
+      end
+      lasts[#lasts + 1], lasts[#lasts + 2] = shard, entries[count][1]
+      if count == window then still[#still + 1] = shard end
+    end
+    if #lasts > 0 then call('HSET', LAST, unpack(lasts)) end
+    live = still
+    -- Rather fewer now than another round over all shards for the last few.
+    if at * 2 >= max then break end
+  end
   return at
 end
 
--- The same for those that come again, whose values are given.
+-- Takes those that come again, whose values are given.
 local function take_again(shard, values, count, member, out, fields, at)
   local ids, came = {}, {}
   for i = 1, count do ids[i] = entry_of(values[i]) end

@@ -3,10 +3,10 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::place;
+use crate::{conformance, place};
 use async_trait::async_trait;
 use buffer::Buffer;
-use buffer::conformance::{Limits, Subject};
+use buffer::conformance::{Lacks, Limits, Subject};
 use buffer_redis::{Options, RedisBuffer, Server};
 use testbed::RedisCluster;
 
@@ -51,6 +51,10 @@ impl Subject for InCluster {
 
     fn limits(&self) -> Limits {
         LIMITS
+    }
+
+    fn lacks(&self) -> Lacks {
+        conformance::lacks(&self.0)
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use buffer::Buffer;
-use buffer::conformance::{Limits, Subject};
-use buffer_redis::{Options, RedisBuffer, Server};
+use buffer::conformance::{Lacks, Limits, Order, Subject};
+use buffer_redis::{Layout, Options, RedisBuffer, Server};
 use testbed::Redis;
 
 /// Real time passes here: long enough that a slow machine does not expire a lease by itself.
@@ -69,6 +69,16 @@ impl Subject for InRedis {
     fn limits(&self) -> Limits {
         LIMITS
     }
+
+    fn lacks(&self) -> Lacks {
+        lacks(&self.0)
+    }
+}
+
+/// A stream in shards keeps each key's order: its shards are read side by side.
+pub(crate) fn lacks(options: &Options) -> Lacks {
+    let whole = options.shards == 1 || options.layout == Layout::List;
+    Lacks { order: if whole { Order::Whole } else { Order::WithinKeys }, ..Lacks::default() }
 }
 
 mod a_list {

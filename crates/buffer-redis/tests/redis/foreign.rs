@@ -1,5 +1,6 @@
 //! Foreign producers push plain JSON; what they push is told apart by key and kept in order.
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -60,7 +61,8 @@ async fn what_cannot_be_read_is_delivered_too_and_stops_nobody() {
             push(&options, text);
             push(&options, &format!(r#"{{"tx_id":"good after {}"}}"#, text.len()));
         }
-        let leased = take(&buffer, 2 * junk.len()).await;
+        let mut leased = take(&buffer, 2 * junk.len()).await;
+        leased.sort_by_key(|envelope| envelope.receipt.seq);
         for (pair, text) in leased.chunks(2).zip(junk) {
             let id = String::from_utf8_lossy(pair[0].event.id()).into_owned();
             assert!(id.starts_with("unread-") && id.len() <= 64, "{id}");
@@ -196,7 +198,10 @@ async fn what_is_offered_is_seen_in_order_before_anybody_leases_and_erased_whole
         let expected: Vec<String> = (0..31).map(|n| format!("id-{n}")).collect();
         assert_eq!(seen.iter().map(id).collect::<Vec<_>>(), expected);
         assert!(seen.iter().zip(seen[0].seq..).all(|(held, n)| held.seq == n && !held.leased));
-        let leased = take(&buffer, 31).await;
+        let mut leased = take(&buffer, 31).await;
+        if options.layout != Layout::List {
+            leased.sort_by_key(|envelope| envelope.receipt.seq);
+        }
         assert_eq!(ids(&leased), expected, "it comes in the order in which it was seen");
         buffer.offer(&place::events(31..40)).await.unwrap();
         buffer_redis::erase(&options).await.unwrap();
@@ -226,6 +231,44 @@ async fn what_comes_later_of_a_key_goes_after_all_that_waits_of_it() {
         }
         assert_eq!(came, expected);
     }
+}
+
+/// Shards are read side by side: whoever waits longest must not wait for those whose shards come first.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_stream_the_oldest_is_in_every_lease_however_small() {
+    let options = options(&redis().address(), true, 16);
+    let buffer = RedisBuffer::open(options.clone()).await.unwrap();
+    for key in 0..16 {
+        let of_key = |n| place::event(&format!("{key}-{n}"), &format!("key-{key}"));
+        buffer.offer(&(0..10).map(of_key).collect::<Vec<_>>()).await.unwrap();
+    }
+    let held = inspect::events(&options, 0, 160).await.unwrap();
+    let mut waiting: BTreeSet<u64> = held.iter().map(|held| held.seq).collect();
+    for max in [1, 3, 15, 16, 17, 40, 1, 2] {
+        let leased = buffer.lease(max, Duration::from_secs(5)).await.unwrap();
+        let oldest = waiting.first().copied();
+        assert!(leased.iter().any(|one| Some(one.receipt.seq) == oldest), "{max}: {leased:?}");
+        assert!(leased.len() <= max);
+        for one in &leased {
+            waiting.remove(&one.receipt.seq);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_somebody_deleted_is_made_again_and_keeps_nothing_else_waiting() {
+    let options = options(&redis().address(), true, 4);
+    let buffer = RedisBuffer::open(options.clone()).await.unwrap();
+    buffer.offer(&place::events(0..10)).await.unwrap();
+    let leased = take(&buffer, 10).await;
+    assert_eq!(buffer.ack(&receipts(&leased)).await.unwrap(), 10);
+    for shard in 0..4 {
+        redis().call(&["DEL", &format!("{{{}}}:{shard}", options.name)]).unwrap();
+    }
+    buffer.offer(&place::events(10..20)).await.unwrap();
+    let leased = take(&buffer, 10).await;
+    assert_eq!(buffer.ack(&receipts(&leased)).await.unwrap(), 10);
+    assert_eq!(buffer.depth().await.unwrap().ready, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
