@@ -72,7 +72,7 @@ pub(crate) async fn ring(shared: Arc<Shared>) {
             }
             cmd.arg("0-0");
             for shard in shards.values() {
-                cmd.arg(if shard.last.is_empty() { "0-0" } else { &shard.last });
+                cmd.arg(shard.last.map_or_else(|| "0-0".to_owned(), |entry| entry.to_string()));
             }
             cmd
         };

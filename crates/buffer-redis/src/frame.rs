@@ -7,6 +7,8 @@
 //!
 //! In Redis numbers begin at [`FIRST`], so that all have 16 digits and scripts need not pad them.
 
+use std::fmt;
+
 use buffer::Error;
 use bytes::Bytes;
 use model::Event;
@@ -28,9 +30,30 @@ pub(crate) struct Told {
     /// How often it had been leased before.
     pub(crate) leases: u32,
     pub(crate) shard: u16,
-    /// The entry id, in streams.
-    pub(crate) entry: Option<String>,
+    /// In streams.
+    pub(crate) entry: Option<Entry>,
     pub(crate) event: Event,
+}
+
+/// The id of a stream's entry: when it was made, and its event's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) ms: EpochMs,
+    pub(crate) seq: u64,
+}
+
+impl Entry {
+    /// `None` for an id that none of ours has, as that before the first.
+    pub(crate) fn parse(id: &str) -> Option<Self> {
+        let (ms, seq) = id.split_once('-')?;
+        Some(Self { ms: ms.parse().ok()?, seq: seq.parse::<u64>().ok()?.checked_sub(FIRST)? })
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.ms, self.seq.saturating_add(FIRST))
+    }
 }
 
 /// The shard of an event: by its key, or by its id where there is no key. As in `push.lua`.
@@ -50,11 +73,6 @@ pub(crate) fn tail(event: &Event, shard: u8, into: &mut Vec<u8>) {
     into.extend_from_slice(event.as_bytes());
 }
 
-/// How a receipt's event is named in scripts: seq and the leases it has had, its own among them.
-pub(crate) fn item(seq: u64, attempt: u32) -> String {
-    format!("{:016}{attempt:05}", seq.saturating_add(FIRST))
-}
-
 /// Reads what a claim or a peek replied: of lists values; of streams for each event its entry id,
 /// what is stored of it, and its tail.
 pub(crate) fn read(values: Vec<Value>, stream: bool) -> Result<Vec<Told>, Error> {
@@ -62,18 +80,19 @@ pub(crate) fn read(values: Vec<Value>, stream: bool) -> Result<Vec<Told>, Error>
     let mut values = values.into_iter();
     while let Some(value) = values.next() {
         told.push(if stream {
-            let entry =
-                String::from_utf8(bytes(value)?).map_err(|_| damaged("an id is not text"))?;
+            let entry = bytes(value)?;
+            let entry = text(&entry, 0..entry.len())?;
+            let entry = Entry::parse(entry).ok_or_else(|| damaged("an id is not one of ours"))?;
             let mut part = || bytes(values.next().unwrap_or(Value::Nil));
             let (stored, tail) = (part()?, Bytes::from(part()?));
             let event = event_of(&tail, 0)?;
-            let seq = entry.split('-').nth(1).unwrap_or_default();
-            let seq = number(seq.as_bytes(), 0..seq.len())?;
-            head(seq, &stored, 0, event, Some(entry))?
+            head(entry.seq, &stored, 0, event, Some(entry))?
         } else {
             let value = Bytes::from(bytes(value)?);
             let event = event_of(&value, TAIL)?;
-            head(number(&value, 0..SEQ)?, &value, SEQ, event, None)?
+            let seq: u64 = number(&value, 0..SEQ)?;
+            let seq = seq.checked_sub(FIRST).ok_or_else(|| damaged("a number is too low"))?;
+            head(seq, &value, SEQ, event, None)?
         });
     }
     Ok(told)
@@ -92,10 +111,10 @@ fn head(
     value: &[u8],
     at: usize,
     event: Event,
-    entry: Option<String>,
+    entry: Option<Entry>,
 ) -> Result<Told, Error> {
     Ok(Told {
-        seq: seq.checked_sub(FIRST).ok_or_else(|| damaged("a number is too low"))?,
+        seq,
         accepted_at_ms: number(value, at..at + 13)?,
         leases: number(value, at + 13..at + 18)?,
         shard: number(value, at + 18..at + 21)?,

@@ -7,6 +7,7 @@ use tokio::sync::MutexGuard;
 use tokio::time::{Instant, timeout};
 
 use crate::failure::Failure;
+use crate::frame::Entry;
 use crate::shared::{Claims, Shared};
 use crate::waiting::number;
 
@@ -57,8 +58,10 @@ impl Shared {
     fn beaten(&self, members: usize, back: u64, mine: &[u16], lasts: Vec<String>) {
         let (members, shards) = (members.max(1), usize::from(self.options.shards));
         let mut lasts = lasts.into_iter();
-        let mine: Vec<(u16, String)> =
-            mine.iter().map(|shard| (*shard, lasts.next().unwrap_or_default())).collect();
+        let mine: Vec<(u16, Option<Entry>)> = mine
+            .iter()
+            .map(|shard| (*shard, lasts.next().and_then(|id| Entry::parse(&id))))
+            .collect();
         let changed = self.state().owned(&mine, shards.div_ceil(members), shards / members);
         metrics::gauge!("buffer_redis_members").set(number(members));
         metrics::gauge!("buffer_redis_shards_owned").set(number(mine.len()));

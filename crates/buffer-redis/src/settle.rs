@@ -6,25 +6,61 @@ use buffer::{Error, Receipt};
 use redis::Cmd;
 
 use crate::failure::{Failure, full};
-use crate::frame::item;
+use crate::frame::FIRST;
 use crate::shared::Shared;
-use crate::state::{Part, until};
+use crate::state::{Item, Part, until};
 
 /// Most events one script acts on, so that Redis is never kept for long.
 const EVENTS_MAX: usize = 5_000;
 
+/// How scripts name an event: its number and the leases it has had, this one among them.
+fn name(item: &Item) -> String {
+    format!("{:016}{}", item.seq.saturating_add(FIRST), leases(item))
+}
+
+fn leases(item: &Item) -> String {
+    format!("{:05}", item.attempt)
+}
+
+/// Of a whole lease, with how many there should be, as a negative number: an event that is in this lease
+/// and that we do not know of (it was extended while its burial was under way) must not go with the
+/// others.
+fn count(part: &Part) -> i64 {
+    let events = i64::try_from(part.items.len()).unwrap_or(i64::MAX);
+    if part.whole { -events } else { events }
+}
+
 fn add_parts(cmd: &mut Cmd, parts: &[Part]) {
     for part in parts {
-        if part.whole {
-            // With how many there should be: an event that is in this lease and that we do not know
-            // of (it was extended while its burial was under way) must not go with the others.
-            let events = i64::try_from(part.items.len()).unwrap_or(i64::MAX);
-            cmd.arg(part.token).arg(-events);
-            continue;
+        cmd.arg(part.token).arg(count(part));
+        if !part.whole {
+            for item in &part.items {
+                cmd.arg(name(item));
+            }
         }
-        cmd.arg(part.token).arg(part.items.len());
-        for (seq, attempt) in &part.items {
-            cmd.arg(item(*seq, *attempt));
+    }
+}
+
+/// What is done: of a stream the entries, by shard, so that the script need not put their ids together.
+fn add_done(cmd: &mut Cmd, parts: &[Part]) {
+    for part in parts {
+        cmd.arg(part.token).arg(count(part));
+        let mut items = part.items.clone();
+        let is_stream = items.first().is_some_and(|item| item.entry.is_some());
+        if part.whole && !is_stream {
+            items.clear();
+        }
+        let group = |item: &Item| (if is_stream { item.shard } else { 0 }, item.attempt);
+        items.sort_unstable_by_key(|item| (group(item), item.seq));
+        cmd.arg(items.chunk_by(|a, b| group(a) == group(b)).count());
+        for items in items.chunk_by(|a, b| group(a) == group(b)) {
+            cmd.arg(items[0].shard).arg(leases(&items[0])).arg(items.len());
+            for item in items {
+                match &item.entry {
+                    Some(entry) => cmd.arg(entry.to_string()),
+                    None => cmd.arg(item.seq.saturating_add(FIRST)),
+                };
+            }
         }
     }
 }
@@ -76,7 +112,7 @@ impl Shared {
         let step = async |parts: &[Part]| -> Result<(usize, Vec<u64>), Failure> {
             self.call(&self.leases, &self.scripts.ack, |cmd| {
                 cmd.arg(&member);
-                add_parts(cmd, parts);
+                add_done(cmd, parts);
             })
             .await
         };
@@ -162,10 +198,10 @@ impl Shared {
             let member = {
                 let state = self.state();
                 for (receipt, reason) in chunk {
-                    let Some((token, other, attempt)) = state.find(*receipt) else { continue };
-                    named.push((token, item(receipt.seq, attempt), reason));
+                    let Some((token, other, item)) = state.find(*receipt) else { continue };
+                    named.push((token, name(&item), reason));
                     if other != 0 {
-                        named.push((other, item(receipt.seq, attempt), reason));
+                        named.push((other, name(&item), reason));
                     }
                 }
                 state.member.clone()

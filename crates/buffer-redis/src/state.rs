@@ -9,17 +9,27 @@ use std::time::Duration;
 use buffer::{Envelope, Receipt};
 use tokio::time::Instant;
 
-use crate::frame::Told;
+use crate::frame::{Entry, Told};
 
 /// An event under a lease of ours.
 #[derive(Debug, Clone, Copy)]
 struct Held {
     epoch: u32,
-    attempt: u32,
-    shard: u16,
+    item: Item,
     token: u64,
     /// Another token it may be under: splitting it off was asked for, and no reply came. 0: none.
     other: u64,
+}
+
+/// An event as scripts are told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Item {
+    pub(crate) seq: u64,
+    /// How often it has been leased, this time too.
+    pub(crate) attempt: u32,
+    pub(crate) shard: u16,
+    /// In streams.
+    pub(crate) entry: Option<Entry>,
 }
 
 /// A lease of ours: how many of its events are still held, and until when.
@@ -36,15 +46,15 @@ pub(crate) struct Shard {
     pub(crate) term: u64,
     /// Nothing more is leased from it; it is given up when nothing of it is held.
     pub(crate) draining: bool,
-    /// The last entry delivered, in streams.
-    pub(crate) last: String,
+    /// The last entry delivered, in streams; none was yet, or this is a list.
+    pub(crate) last: Option<Entry>,
 }
 
 /// Some events of one lease.
 #[derive(Debug, Clone)]
 pub(crate) struct Part {
     pub(crate) token: u64,
-    pub(crate) items: Vec<(u64, u32)>,
+    pub(crate) items: Vec<Item>,
     /// These are all that is held of the lease.
     pub(crate) whole: bool,
 }
@@ -117,7 +127,12 @@ impl State {
 
     /// Takes over what a beat says is ours; shards beyond our fair share begin to drain.
     /// Returns whether anything changed.
-    pub(crate) fn owned(&mut self, mine: &[(u16, String)], fair: usize, least: usize) -> bool {
+    pub(crate) fn owned(
+        &mut self,
+        mine: &[(u16, Option<Entry>)],
+        fair: usize,
+        least: usize,
+    ) -> bool {
         self.joined = true;
         let before: Vec<(u16, bool)> = self.drains();
         self.shards.retain(|index, _| mine.iter().any(|(shard, _)| shard == index));
@@ -125,7 +140,7 @@ impl State {
             let next_term = &mut self.next_term;
             self.shards.entry(*index).or_insert_with(|| {
                 *next_term += 1;
-                Shard { term: *next_term - 1, draining: false, last: last.clone() }
+                Shard { term: *next_term - 1, draining: false, last: *last }
             });
         }
         self.wanting = self.shards.len() < least;
@@ -167,7 +182,7 @@ impl State {
         drained.retain(|_, shard| shard.draining);
         if !drained.is_empty() {
             for held in self.held.values() {
-                drained.remove(&held.shard);
+                drained.remove(&held.item.shard);
             }
         }
         drained.keys().filter_map(|index| u8::try_from(*index).ok()).collect()
@@ -181,7 +196,7 @@ impl State {
         let expired = |held: &Held| self.leases.get(&held.token).is_none_or(|l| l.until < now);
         self.held
             .iter()
-            .filter(|(_, held)| self.shards.get(&held.shard).is_some_and(|s| s.draining))
+            .filter(|(_, held)| self.shards.get(&held.item.shard).is_some_and(|s| s.draining))
             .filter(|(_, held)| expired(held))
             .map(|(seq, held)| Receipt { seq: *seq, epoch: held.epoch })
             .collect()
@@ -201,7 +216,8 @@ impl State {
         let mut envelopes = Vec::with_capacity(told.len());
         for one in told {
             let attempt = one.leases + 1;
-            let held = Held { epoch, attempt, shard: one.shard, token, other: 0 };
+            let item = Item { seq: one.seq, attempt, shard: one.shard, entry: one.entry };
+            let held = Held { epoch, item, token, other: 0 };
             if let Some(old) = self.held.insert(one.seq, held) {
                 self.discount(old.token);
             }
@@ -212,10 +228,8 @@ impl State {
             }
             if let Some(shard) = self.shards.get_mut(&one.shard) {
                 term = shard.term;
-                if one.leases == 0
-                    && let Some(entry) = one.entry
-                {
-                    shard.last = entry;
+                if one.leases == 0 && one.entry.is_some() {
+                    shard.last = one.entry;
                 }
             }
             envelopes.push(Envelope {
@@ -256,7 +270,7 @@ impl State {
                         items: Vec::new(),
                         whole: true,
                     });
-                    part.items.push((receipt.seq, held.attempt));
+                    part.items.push(held.item);
                     part.whole &= held.other == 0;
                 }
             }
@@ -269,10 +283,10 @@ impl State {
         parts
     }
 
-    /// The token and attempt of a receipt, if it is the latest of its event.
-    pub(crate) fn find(&self, receipt: Receipt) -> Option<(u64, u64, u32)> {
+    /// Which leases a receipt's event may be under, and the event, if it is the latest of its event.
+    pub(crate) fn find(&self, receipt: Receipt) -> Option<(u64, u64, Item)> {
         let held = self.held.get(&receipt.seq).filter(|held| held.epoch == receipt.epoch)?;
-        Some((held.token, held.other, held.attempt))
+        Some((held.token, held.other, held.item))
     }
 
     /// These are no longer held.
@@ -298,8 +312,8 @@ impl State {
                 }
                 continue;
             }
-            for (seq, attempt) in &part.items {
-                let Some(held) = self.held.get_mut(seq).filter(|h| h.attempt == *attempt) else {
+            for item in &part.items {
+                let Some(held) = self.held.get_mut(&item.seq).filter(|h| h.item == *item) else {
                     continue;
                 };
                 if sure {

@@ -37,7 +37,7 @@ for _, one in ipairs(found) do
     call('HDEL', key, sub(item, 1, 16))
     if call('EXISTS', key) == 0 then call('ZREM', LEASES, member .. ':' .. token) end
   end
-  forget({ value }, 1)
+  forget(shard_of(value), { name_of(value) }, 1)
 end
 if #found > 0 then call('HINCRBY', META, 'held', -#found) end
 return #found

@@ -4,6 +4,9 @@ local MERGE_MAX, BLOCKS_AT_ONCE = 10, 1000
 
 local function value_of(seq, stored) return stored end
 local function stored_of(value) return value end
+-- How acks name an event: by its seq.
+local function name_of(value) return sub(value, 1, 16) end
+local function seq_of(name) return name end
 
 local function prepare() end
 
@@ -48,6 +51,7 @@ local function tell(values, out, at)
 end
 
 -- Nothing of an event is anywhere else.
+local function look_whole() end
 local function forget() end
 local function parked() end
 local function retire() end

@@ -12,7 +12,9 @@ local FILL = string.rep(' ', 31)
 
 local function stored_of(value) return sub(value, 17) end
 local function value_of(seq, stored) return seq .. stored end
-local function entry_of(value) return sub(value, 38, 50) .. '-' .. sub(value, 1, 16) end
+-- How acks name an event: by its entry's id.
+local function name_of(value) return sub(value, 38, 50) .. '-' .. sub(value, 1, 16) end
+local function seq_of(name) return sub(name, 15) end
 
 local function prepare(shards)
   for shard = 0, shards - 1 do
@@ -123,7 +125,7 @@ end
 -- Takes those that come again, whose values are given.
 local function take_again(shard, values, count, member, out, fields, at)
   local ids, came = {}, {}
-  for i = 1, count do ids[i] = entry_of(values[i]) end
+  for i = 1, count do ids[i] = name_of(values[i]) end
   for from = 1, count, CHUNK do
     local entries = call('XCLAIM', P .. shard, GROUP, member, 0,
       unpack(ids, from, math.min(from + CHUNK - 1, count)))
@@ -148,7 +150,7 @@ local function take_again(shard, values, count, member, out, fields, at)
 end
 
 local function entry_at(value)
-  local id = entry_of(value)
+  local id = name_of(value)
   local entry = call('XRANGE', P .. shard_of(value), id, id)[1]
   return entry and entry[2]
 end
@@ -166,7 +168,7 @@ local function tell(values, out, at)
     local entry = entry_at(values[i])
     if entry then
       at = at + 1
-      tell_one(out, at, entry_of(values[i]), stored_of(values[i]), entry)
+      tell_one(out, at, name_of(values[i]), stored_of(values[i]), entry)
     end
   end
   return at
@@ -189,13 +191,12 @@ local function look_whole()
   whole = pending == held
 end
 
--- Nothing is left of these entries. Where no earlier one is held, they are all that there is up to the last
--- of them, and cut off: XDEL searches its node for each.
-local function forget_ids(shard, ids, n)
-  local key, last = P .. shard, ids[1]
-  for i = 2, n do
-    if ids[i] > last then last = ids[i] end
-  end
+-- Events that are acked or buried: nothing is left of these entries of a shard, which ascend. Where no
+-- earlier one is held, they are all that there is up to the last of them, and cut off: XDEL searches its
+-- node for each.
+local function forget(shard, ids, n)
+  if n == 0 then return end
+  local key, last = P .. shard, ids[n]
   for from = 1, n, CHUNK do call('XACK', key, GROUP, unpack(ids, from, math.min(from + CHUNK - 1, n))) end
   local oldest = whole and call('XPENDING', key, GROUP)[2]
   if whole and not (oldest and oldest < last) then
@@ -215,39 +216,9 @@ local function by_shard(values, n)
       groups[shard] = ids
     end
     ids.n = ids.n + 1
-    ids[ids.n] = entry_of(values[i])
+    ids[ids.n] = name_of(values[i])
   end
   return groups
-end
-
--- Events that are acked or buried: nothing is left of them.
-local function forget(values, n)
-  for shard, ids in pairs(by_shard(values, n)) do forget_ids(shard, ids, ids.n) end
-end
-
--- The same for fields and what is stored of them in turn (false: nothing), without making values.
-local function forget_stored(pairs_, n)
-  local groups, by_stored = {}, {}
-  for i = 1, n, 2 do
-    local stored = pairs_[i + 1]
-    if stored then
-      local place = by_stored[stored]
-      if not place then
-        local shard = tonumber(sub(stored, 19, 21))
-        local ids = groups[shard]
-        if not ids then
-          ids = { n = 0 }
-          groups[shard] = ids
-        end
-        place = { ids, sub(stored, 22, 34) .. '-' }
-        by_stored[stored] = place
-      end
-      local ids = place[1]
-      ids.n = ids.n + 1
-      ids[ids.n] = place[2] .. pairs_[i]
-    end
-  end
-  for shard, ids in pairs(groups) do forget_ids(shard, ids, ids.n) end
 end
 
 -- Values that nobody leases any more.
