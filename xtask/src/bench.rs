@@ -22,7 +22,7 @@ Options:
   --quick   a tenth of the work, to see that they run
   --save    keep the run in docs/benchmarks, with notes about this machine
 
-BENCH_PEER names the reference_pipeline.py that redis-peer measures against.
+BENCH_PEER names the consumer in Python that redis-peer measures against.
 
 Examples:
   cargo xtask bench

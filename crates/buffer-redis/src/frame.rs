@@ -43,7 +43,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// `None` for an id that none of ours has, as that before the first.
+    /// `None` for an id that none of ours has, as `0-0`.
     pub(crate) fn parse(id: &str) -> Option<Self> {
         let (ms, seq) = id.split_once('-')?;
         Some(Self { ms: ms.parse().ok()?, seq: seq.parse::<u64>().ok()?.checked_sub(FIRST)? })
@@ -162,6 +162,8 @@ mod tests {
         for told in [list, stream] {
             assert_eq!((told.seq, told.accepted_at_ms), (42, 1_700_000_000_000));
             assert_eq!((told.leases, told.shard, &told.event), (3, 7, &event));
+            let entry = told.entry.map(|entry| entry.to_string());
+            assert!(entry.is_none_or(|entry| entry == "1700000000000-1000000000000042"));
         }
     }
 
@@ -170,6 +172,12 @@ mod tests {
         for value in [&b""[..], b"x", &[b'9'; 41], &[0xff; 50]] {
             let value = Value::BulkString(value.to_vec());
             assert!(read(vec![value], false).is_err());
+        }
+        for id in ["", "x", "5", "5-1", "-1000000000000042", "0-0"] {
+            let parts = [id.as_bytes(), b"170000000000000003007", b"0070100i{}"];
+            let parts = parts.map(|part| Value::BulkString(part.to_vec()));
+            let refused = read(parts.into(), true).err().map(|error| error.to_string());
+            assert!(refused.is_some_and(|why| why.contains("an id is not one of ours")), "{id}");
         }
         assert!(read(vec![Value::Nil], true).is_err());
     }

@@ -6,7 +6,7 @@
 //!
 //! Keys are spread over shards. A process that leases becomes a member, and each shard belongs to
 //! one member at a time: a key's events stay in order over processes. A list gives out the oldest over all
-//! shards of a member; of a stream in several shards each gives as many. See `scripts/` for the layout.
+//! shards of a member; of a stream in several shards each gives as many, so that what holds is each key's order. See `scripts/` for the layout.
 //!
 //! Invariants
 //! - A script checks everything before its first write, because Lua has no rollback; what a transaction
@@ -16,8 +16,8 @@
 //! - What a member held goes back when the member is gone, before its shards get a new owner.
 //! - A receipt acts only on the lease it names: by its token, or by its attempt once that expired.
 //!
-//! What it deliberately does not do: it does not dedupe, it never drops what is not acked, and it
-//! calls no Redis durable that has no append-only file or that evicts.
+//! What it deliberately does not do: it does not dedupe, it caps no stream (no MAXLEN), and it calls
+//! no Redis durable that has no append-only file or that evicts.
 
 mod bell;
 mod connection;

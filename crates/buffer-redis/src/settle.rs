@@ -6,15 +6,15 @@ use buffer::{Error, Receipt};
 use redis::Cmd;
 
 use crate::failure::{Failure, full};
-use crate::frame::FIRST;
+use crate::frame::{Entry, FIRST};
 use crate::shared::Shared;
 use crate::state::{Item, Part, until};
 
 /// Most events one script acts on, so that Redis is never kept for long.
 const EVENTS_MAX: usize = 5_000;
 
-/// How scripts name an event: its number and the leases it has had, this one among them.
-fn name(item: &Item) -> String {
+/// An event and the leases it has had, this one among them: what scripts call an item.
+fn written(item: &Item) -> String {
     format!("{:016}{}", item.seq.saturating_add(FIRST), leases(item))
 }
 
@@ -22,9 +22,9 @@ fn leases(item: &Item) -> String {
     format!("{:05}", item.attempt)
 }
 
-/// Of a whole lease, with how many there should be, as a negative number: an event that is in this lease
-/// and that we do not know of (it was extended while its burial was under way) must not go with the
-/// others.
+/// How many events of a lease are meant. Negative is the whole lease, which must hold as many: an event that
+/// is in it and that we do not know of (it was extended while its burial was under way) must not go
+/// with the others.
 fn count(part: &Part) -> i64 {
     let events = i64::try_from(part.items.len()).unwrap_or(i64::MAX);
     if part.whole { -events } else { events }
@@ -35,29 +35,27 @@ fn add_parts(cmd: &mut Cmd, parts: &[Part]) {
         cmd.arg(part.token).arg(count(part));
         if !part.whole {
             for item in &part.items {
-                cmd.arg(name(item));
+                cmd.arg(written(item));
             }
         }
     }
 }
 
-/// What is done: of a stream the entries, by shard, so that the script need not put their ids together.
-fn add_done(cmd: &mut Cmd, parts: &[Part]) {
+/// What is done: of a stream the entries, by shard, so that the script need not put their ids together. A
+/// list has a whole lease in one place.
+fn add_done(cmd: &mut Cmd, parts: &[Part], stream: bool) {
+    let group = |item: &Item| (if stream { item.shard } else { 0 }, item.attempt);
     for part in parts {
         cmd.arg(part.token).arg(count(part));
-        let mut items = part.items.clone();
-        let is_stream = items.first().is_some_and(|item| item.entry.is_some());
-        if part.whole && !is_stream {
-            items.clear();
-        }
-        let group = |item: &Item| (if is_stream { item.shard } else { 0 }, item.attempt);
-        items.sort_unstable_by_key(|item| (group(item), item.seq));
+        let named = if part.whole && !stream { &[][..] } else { &part.items };
+        let mut items: Vec<&Item> = named.iter().collect();
+        items.sort_unstable_by_key(|item| (group(item), item.entry_ms, item.seq));
         cmd.arg(items.chunk_by(|a, b| group(a) == group(b)).count());
         for items in items.chunk_by(|a, b| group(a) == group(b)) {
-            cmd.arg(items[0].shard).arg(leases(&items[0])).arg(items.len());
+            cmd.arg(items[0].shard).arg(leases(items[0])).arg(items.len());
             for item in items {
-                match &item.entry {
-                    Some(entry) => cmd.arg(entry.to_string()),
+                match item.entry_ms {
+                    Some(ms) => cmd.arg(Entry { ms, seq: item.seq }.to_string()),
                     None => cmd.arg(item.seq.saturating_add(FIRST)),
                 };
             }
@@ -112,7 +110,7 @@ impl Shared {
         let step = async |parts: &[Part]| -> Result<(usize, Vec<u64>), Failure> {
             self.call(&self.leases, &self.scripts.ack, |cmd| {
                 cmd.arg(&member);
-                add_done(cmd, parts);
+                add_done(cmd, parts, self.is_stream());
             })
             .await
         };
@@ -199,9 +197,9 @@ impl Shared {
                 let state = self.state();
                 for (receipt, reason) in chunk {
                     let Some((token, other, item)) = state.find(*receipt) else { continue };
-                    named.push((token, name(&item), reason));
+                    named.push((token, written(&item), reason));
                     if other != 0 {
-                        named.push((other, name(&item), reason));
+                        named.push((other, written(&item), reason));
                     }
                 }
                 state.member.clone()

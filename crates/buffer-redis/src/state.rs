@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use buffer::{Envelope, Receipt};
+use model::clock::EpochMs;
 use tokio::time::Instant;
 
 use crate::frame::{Entry, Told};
@@ -28,8 +29,8 @@ pub(crate) struct Item {
     /// How often it has been leased, this time too.
     pub(crate) attempt: u32,
     pub(crate) shard: u16,
-    /// In streams.
-    pub(crate) entry: Option<Entry>,
+    /// When its entry was made, in streams.
+    pub(crate) entry_ms: Option<EpochMs>,
 }
 
 /// A lease of ours: how many of its events are still held, and until when.
@@ -46,7 +47,7 @@ pub(crate) struct Shard {
     pub(crate) term: u64,
     /// Nothing more is leased from it; it is given up when nothing of it is held.
     pub(crate) draining: bool,
-    /// The last entry delivered, in streams; none was yet, or this is a list.
+    /// The last entry delivered; `None` before the first, and in lists.
     pub(crate) last: Option<Entry>,
 }
 
@@ -216,7 +217,8 @@ impl State {
         let mut envelopes = Vec::with_capacity(told.len());
         for one in told {
             let attempt = one.leases + 1;
-            let item = Item { seq: one.seq, attempt, shard: one.shard, entry: one.entry };
+            let entry_ms = one.entry.map(|entry| entry.ms);
+            let item = Item { seq: one.seq, attempt, shard: one.shard, entry_ms };
             let held = Held { epoch, item, token, other: 0 };
             if let Some(old) = self.held.insert(one.seq, held) {
                 self.discount(old.token);
@@ -283,7 +285,7 @@ impl State {
         parts
     }
 
-    /// Which leases a receipt's event may be under, and the event, if it is the latest of its event.
+    /// Which leases a receipt's event may be under, and the event, if the receipt is its latest.
     pub(crate) fn find(&self, receipt: Receipt) -> Option<(u64, u64, Item)> {
         let held = self.held.get(&receipt.seq).filter(|held| held.epoch == receipt.epoch)?;
         Some((held.token, held.other, held.item))

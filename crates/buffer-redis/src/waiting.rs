@@ -118,7 +118,8 @@ impl Shared {
         let lasts_until = until(Duration::from_millis(self.options.lease_ms.unsigned_abs()));
         // Until its reply is here, this claim may have taken something.
         claims.unresolved = Some(token);
-        let (due_ms, values) = match self.claim_script(&member, token, most, &shards).await {
+        let claimed = self.opened(|| self.claim_script(&member, token, most, &shards)).await;
+        let (due_ms, values) = match claimed {
             Err(Failure::Fenced) => {
                 self.fenced(&member);
                 return Err(Failure::Fenced);

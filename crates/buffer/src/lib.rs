@@ -8,7 +8,7 @@
 //!   [`Kind::survives`] says.
 //! - Nothing leaves but by ack, bury or drop: a lease that is lost comes back.
 //! - Events come out in the order they went in, except those released or expired, which come again. Where a
-//!   backend keeps it within each key alone, or not at all, it says so ([`conformance::Lacks`]).
+//!   backend keeps it within each key alone, or not at all, its crate says so ([`conformance::Lacks`]).
 //! - A full buffer refuses; it never forgets.
 //!
 //! What it deliberately does not do: it does not dedupe. An event offered twice is held twice; the

@@ -25,7 +25,7 @@ fn the_data_set_settles_whole_and_is_judged_the_same_by_one_lane_and_by_eight() 
     assert_eq!(reference[0], reference[1]);
 }
 
-/// The reference rules hardly fire on it. Sharper ones do, and then order within a card shows.
+/// The default rules hardly fire on it. Sharper ones do, and then order within a card shows.
 #[test]
 fn sharper_rules_find_much_and_the_same_with_one_lane_and_with_eight() {
     let Some(file) = data_set() else { return };

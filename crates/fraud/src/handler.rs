@@ -26,7 +26,7 @@ use crate::ruleset::Ruleset;
 use crate::screen::Screen;
 use lane::Lane;
 
-/// The pipeline's name, as the reference has it.
+/// The pipeline's name.
 pub const PIPELINE: &str = "consumer_batch";
 
 /// Makes lanes that screen and settle payments.

@@ -35,7 +35,7 @@ pub const TEXT_BYTES_MAX: usize = 100;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tier {
-    /// 2% of the reference's users.
+    /// 2% of users.
     Vip,
     /// 13%.
     Premium,

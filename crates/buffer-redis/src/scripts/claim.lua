@@ -1,4 +1,5 @@
--- Leases the oldest events of a member's shards. ARGV: 2 member, 3 token, 4 max, 5 lease_ms, 6 shards
+-- Leases events of a member's shards: first those that come again, then fresh ones; of lists the lowest over
+-- all, of streams as many of each. ARGV: 2 member, 3 token, 4 max, 5 lease_ms, 6 shards
 -- as bytes, 7 id field, 8 key field, 9 stream field, 10 shards in all, 11 dead_max, 12 events_max.
 -- Replies with how long until something is due (ms, -1: nothing is) and the events.
 local ROUTE_MAX, REAP_MAX, DUE_MAX = 1000, 10000, 1000
@@ -95,6 +96,7 @@ local backs = call('HLEN', BACK)
 if backs > 0 then
   at = lowest(shards, max, at, function(shard, n)
     local seqs = call('ZRANGE', P .. 'again:' .. shard, 0, n - 1)
+    if seqs[1] and not has_group(shard) then return {}, 0 end
     return seqs, #seqs
   end, function(seqs, i) return tonumber(seqs[i]) end, function(shard, seqs, count, so_far)
     local values, kept = values_of(BACK, seqs, count), {}
@@ -114,7 +116,11 @@ if at > 0 and at < max then
   end
 end
 if at < max and not more then
-  at = take_fresh(shards, max, member, out, fields, at, lowest)
+  local lost
+  -- Streams find theirs without lowest().
+  at, lost = take_fresh(shards, max, member, out, fields, at, lowest)
+  -- Nothing is made here: what is missing may be on its way to another master.
+  if lost and at == 0 then return fail('LOST') end
 end
 
 if at < max and not more and not foreign then

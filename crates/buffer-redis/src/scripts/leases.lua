@@ -64,7 +64,7 @@ local function end_lease(name)
   return #values, values
 end
 
--- Takes a value out of what comes again, if it has been leased as often as `item` says: then nobody
+-- Takes a value out of what comes again, if it has been leased as often as `item` (seq 16, leases 5) says: then nobody
 -- has leased it since, and its last lease may still act on it.
 local function take_back(item)
   local seq = sub(item, 1, 16)

@@ -4,11 +4,12 @@ local MERGE_MAX, BLOCKS_AT_ONCE = 10, 1000
 
 local function value_of(seq, stored) return stored end
 local function stored_of(value) return value end
--- How acks name an event: by its seq.
+-- Acks name an event by its seq.
 local function name_of(value) return sub(value, 1, 16) end
 local function seq_of(name) return name end
 
 local function prepare() end
+local function has_group() return true end
 
 -- The next `n` fresh ones of a shard, oldest first, past `skip`.
 local function peek(shard, n, skip)
@@ -33,7 +34,8 @@ local function take_again(shard, values, count, member, out, fields, at)
   return at
 end
 
--- Takes up to `max` fresh ones of these shards, the lowest over all of them, which lowest() finds.
+-- Takes fresh ones of these shards until the lease has `max`: the lowest over all of them, as claim.lua's
+-- lowest() finds them.
 local function take_fresh(shards, max, member, out, fields, at, lowest)
   return lowest(shards, max, at, peek, seq_at, function(shard, values, count, so_far)
     call('LTRIM', P .. shard, 0, -count - 1)
@@ -50,7 +52,7 @@ local function tell(values, out, at)
   return at + #values
 end
 
--- Nothing of an event is anywhere else.
+-- Nothing of an event is anywhere else, so that there is nothing to look at or to clear away.
 local function look_whole() end
 local function forget() end
 local function parked() end

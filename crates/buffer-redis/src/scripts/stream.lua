@@ -12,13 +12,28 @@ local FILL = string.rep(' ', 31)
 
 local function stored_of(value) return sub(value, 17) end
 local function value_of(seq, stored) return seq .. stored end
--- How acks name an event: by its entry's id.
-local function name_of(value) return sub(value, 38, 50) .. '-' .. sub(value, 1, 16) end
+local function entry_of(value) return sub(value, 38, 50) .. '-' .. sub(value, 1, 16) end
+-- Acks name an event by its entry.
+local name_of = entry_of
 local function seq_of(name) return sub(name, 15) end
 
+-- A command on a group; nil where the group is gone, and maybe its stream: the tables tell what is held all
+-- the same.
+local function of_group(...)
+  local reply = redis.pcall(...)
+  if type(reply) ~= 'table' or not reply.err then return reply end
+  if string.find(reply.err, 'NOGROUP', 1, true) then return nil end
+  -- Once more, so that it is told as what it is.
+  return call(...)
+end
+
+local function has_group(shard) return of_group('XPENDING', P .. shard, GROUP) ~= nil end
+
+-- Makes the groups that are missing. What is past the last entry that was delivered is fresh, also where
+-- somebody destroyed a group.
 local function prepare(shards)
   for shard = 0, shards - 1 do
-    local made = redis.pcall('XGROUP', 'CREATE', P .. shard, GROUP, '0', 'MKSTREAM')
+    local made = redis.pcall('XGROUP', 'CREATE', P .. shard, GROUP, call('HGET', LAST, shard) or '0', 'MKSTREAM')
     if type(made) == 'table' and made.err and not string.find(made.err, 'BUSYGROUP', 1, true) then
       return made.err
     end
@@ -42,7 +57,8 @@ local function stored_fresh(shard)
   local head, by_ms = format('00000%03d', shard), {}
   return function(entry_id, fields)
     local ms = sub(entry_id, 1, 13)
-    if fields[4] then return format('%013d', fields[4]) .. head .. ms .. FILL end
+    local accepted = fields[4] and tonumber(fields[4])
+    if accepted then return format('%013d', accepted) .. head .. ms .. FILL end
     local stored = by_ms[ms]
     if not stored then
       stored = ms .. head .. ms .. FILL
@@ -57,22 +73,26 @@ local function tell_one(out, at, entry_id, stored, fields)
   out[o - 2], out[o - 1], out[o] = entry_id, stored, fields[2]
 end
 
--- Delivers up to `n` fresh ones of each of these streams (their keys, then `>` for each) to a member. What
--- it fails at is only told where nothing was taken yet, so that what was is not forgotten.
-local function deliver(member, n, streams, taken)
-  local function read(how)
-    return how('XREADGROUP', 'GROUP', GROUP, member, 'COUNT', n, 'STREAMS', unpack(streams)) or {}
+-- Delivers up to `n` fresh ones of each of these shards to a member: lists of shard and entries. nil where
+-- a stream or its group is gone, deleted by hand or on its way to another master.
+local function deliver(member, n, shards)
+  local args, by_key = {}, {}
+  for i, shard in ipairs(shards) do
+    args[i], args[#shards + i], by_key[P .. shard] = P .. shard, '>', shard
   end
-  local replies = read(redis.pcall)
-  if replies.err then
-    -- Somebody deleted a stream, and its group with it.
-    prepare(tonumber(call('HGET', META, 'shards')))
-    replies = read(taken and redis.pcall or call)
+  local replies = of_group('XREADGROUP', 'GROUP', GROUP, member, 'COUNT', n, 'STREAMS', unpack(args))
+  if replies == nil then return nil end
+  local came, lasts = {}, {}
+  for i, reply in ipairs(replies or {}) do
+    local shard, entries = by_key[reply[1]], reply[2]
+    came[i] = { shard, entries }
+    lasts[2 * i - 1], lasts[2 * i] = shard, entries[#entries][1]
   end
-  return replies.err and {} or replies
+  if #came > 0 then call('HSET', LAST, unpack(lasts)) end
+  return came
 end
 
--- Those `n` of these shards that have fresh ones, and the oldest.
+-- Of these shards the `n` whose first fresh one is the oldest, and the others that have some.
 local function oldest_of(shards, n)
   local heads, found = {}, {}
   for _, shard in ipairs(shards) do
@@ -83,40 +103,35 @@ local function oldest_of(shards, n)
     end
   end
   table.sort(found, function(a, b) return heads[a] < heads[b] end)
-  return { unpack(found, 1, n) }
+  return { unpack(found, 1, n) }, { unpack(found, n + 1) }
 end
 
--- Takes up to `max` fresh ones of these shards: what is told of them goes to `out`, what the lease stores
--- to `fields`. Every shard that has them gives as many, or all it has; where that is not one of each, those
--- whose oldest is the oldest give one. To look which are the lowest over all shards would cost as much as to take
--- them: Lua would see each payload twice.
+-- Takes fresh ones of these shards until the lease has `max`: what is told of them goes to `out`, what the
+-- lease stores to `fields`. Each shard that has some gives as many as the others; where that is not one
+-- each, those give whose first is the oldest. To find the lowest over all shards would cost almost as much as
+-- to take them, for Lua would see each payload twice.
 local function take_fresh(shards, max, member, out, fields, at)
-  local live = shards
-  while at < max and #live > 0 do
-    local room = max - at
-    if room < #live then live = oldest_of(live, room) end
-    if #live == 0 then break end
-    local window = math.floor(room / #live)
-    local args, by_key, lasts, still = {}, {}, {}, {}
-    for i, shard in ipairs(live) do
-      args[i], args[#live + i], by_key[P .. shard] = P .. shard, '>', shard
-    end
-    for _, reply in ipairs(deliver(member, window, args, at > 0)) do
-      local shard, entries = by_key[reply[1]], reply[2]
-      local stored_for, count = stored_fresh(shard), #entries
-      for i = 1, count do
+  local left = shards
+  while at < max and #left > 0 do
+    local chosen, still = left, {}
+    if max - at < #left then chosen, still = oldest_of(left, max - at) end
+    if #chosen == 0 then break end
+    local window = math.floor((max - at) / #chosen)
+    local came = deliver(member, window, chosen)
+    if not came then return at, true end
+    for _, one in ipairs(came) do
+      local shard, entries = one[1], one[2]
+      local stored_for = stored_fresh(shard)
+      for i = 1, #entries do
         local entry_id, entry = entries[i][1], entries[i][2]
         local stored = stored_for(entry_id, entry)
         at = at + 1
         fields[2 * at - 1], fields[2 * at] = sub(entry_id, 15), stored
         tell_one(out, at, entry_id, stored, entry)
       end
-      lasts[#lasts + 1], lasts[#lasts + 2] = shard, entries[count][1]
-      if count == window then still[#still + 1] = shard end
+      if #entries == window then still[#still + 1] = shard end
     end
-    if #lasts > 0 then call('HSET', LAST, unpack(lasts)) end
-    live = still
-    -- Rather fewer now than another round over all shards for the last few.
+    left = still
     if at * 2 >= max then break end
   end
   return at
@@ -125,10 +140,10 @@ end
 -- Takes those that come again, whose values are given.
 local function take_again(shard, values, count, member, out, fields, at)
   local ids, came = {}, {}
-  for i = 1, count do ids[i] = name_of(values[i]) end
+  for i = 1, count do ids[i] = entry_of(values[i]) end
   for from = 1, count, CHUNK do
-    local entries = call('XCLAIM', P .. shard, GROUP, member, 0,
-      unpack(ids, from, math.min(from + CHUNK - 1, count)))
+    local entries = of_group('XCLAIM', P .. shard, GROUP, member, 0,
+      unpack(ids, from, math.min(from + CHUNK - 1, count))) or {}
     for i = 1, #entries do
       if entries[i] then came[entries[i][1]] = entries[i][2] end
     end
@@ -150,7 +165,7 @@ local function take_again(shard, values, count, member, out, fields, at)
 end
 
 local function entry_at(value)
-  local id = name_of(value)
+  local id = entry_of(value)
   local entry = call('XRANGE', P .. shard_of(value), id, id)[1]
   return entry and entry[2]
 end
@@ -168,7 +183,7 @@ local function tell(values, out, at)
     local entry = entry_at(values[i])
     if entry then
       at = at + 1
-      tell_one(out, at, name_of(values[i]), stored_of(values[i]), entry)
+      tell_one(out, at, entry_of(values[i]), stored_of(values[i]), entry)
     end
   end
   return at
@@ -181,8 +196,8 @@ local whole = false
 local function look_whole()
   local pending, held = 0, call('HLEN', BACK)
   for shard = 0, tonumber(call('HGET', META, 'shards') or 0) - 1 do
-    local summary = redis.pcall('XPENDING', P .. shard, GROUP)
-    if summary.err then return end
+    local summary = of_group('XPENDING', P .. shard, GROUP)
+    if not summary then return end
     pending = pending + summary[1]
   end
   for _, name in ipairs(call('ZRANGE', LEASES, 0, -1)) do
@@ -216,7 +231,7 @@ local function by_shard(values, n)
       groups[shard] = ids
     end
     ids.n = ids.n + 1
-    ids[ids.n] = name_of(values[i])
+    ids[ids.n] = entry_of(values[i])
   end
   return groups
 end
@@ -227,21 +242,23 @@ local function parked(values, n)
     for from = 1, ids.n, CHUNK do
       local args = { unpack(ids, from, math.min(from + CHUNK - 1, ids.n)) }
       args[#args + 1] = 'JUSTID'
-      call('XCLAIM', P .. shard, GROUP, PARKED, 0, unpack(args))
+      of_group('XCLAIM', P .. shard, GROUP, PARKED, 0, unpack(args))
     end
   end
 end
 
 -- Deleting a consumer drops what is pending for it, so only one that holds nothing is deleted.
 local function retire(member, shard)
-  if #call('XPENDING', P .. shard, GROUP, '-', '+', 1, member) == 0 then
+  local pending = of_group('XPENDING', P .. shard, GROUP, '-', '+', 1, member)
+  if pending and #pending == 0 then
     call('XGROUP', 'DELCONSUMER', P .. shard, GROUP, member)
   end
 end
 
 -- How many fresh ones there are, as far as the group knows.
 local function fresh_count(shard)
-  return math.max(0, call('XLEN', P .. shard) - call('XPENDING', P .. shard, GROUP)[1])
+  local pending = of_group('XPENDING', P .. shard, GROUP) or { 0 }
+  return math.max(0, call('XLEN', P .. shard) - pending[1])
 end
 
 -- The accepted ms of the oldest fresh one, or nil.

@@ -1,5 +1,5 @@
--- Finds entries that are pending though nobody knows of them (somebody deleted keys by hand, or Redis
--- evicted them): they come again. ARGV: 2 member, 3 idle ms, 4 shards as bytes.
+-- Finds entries that are pending though nobody knows of them (somebody deleted keys or read with our group by
+-- hand, or Redis evicted keys): they come again. ARGV: 2 member, 3 idle ms, 4 shards as bytes.
 -- It goes on where it stopped last time, whoever stopped. Replies with how many were found.
 local FOUND_MAX = 100
 local member, idle, owned = ARGV[2], ARGV[3], ARGV[4]
@@ -15,13 +15,13 @@ local strays = 0
 for i = 1, #owned do
   local shard = byte(owned, i)
   local place = 'cursor:' .. shard
-  local reply = call('XAUTOCLAIM', P .. shard, GROUP, PARKED, idle,
-    call('HGET', META, place) or '0-0', 'COUNT', FOUND_MAX, 'JUSTID')
+  local reply = of_group('XAUTOCLAIM', P .. shard, GROUP, PARKED, idle,
+    call('HGET', META, place) or '0-0', 'COUNT', FOUND_MAX, 'JUSTID') or { '0-0', {} }
   call('HSET', META, place, reply[1])
   local last = call('HGET', LAST, shard) or '0-0'
   for _, id in ipairs(reply[2]) do
     local seq = sub(id, 15)
-    if call('HEXISTS', BACK, seq) == 0 and seq <= sub(last, 15) then
+    if call('HEXISTS', BACK, seq) == 0 then
       local who = holder(seq)
       if who then
         call('XCLAIM', P .. shard, GROUP, who, 0, id, 'JUSTID')
@@ -31,6 +31,11 @@ for i = 1, #owned do
         call('HSET', BACK, seq, ms .. format('%05d%03d', pending and pending[4] or 1, shard) .. ms .. FILL)
         call('ZADD', P .. 'again:' .. shard, tonumber(seq), seq)
         strays = strays + 1
+      end
+      -- Delivered to somebody by hand: it is not fresh any more.
+      if id > last then
+        last = id
+        call('HSET', LAST, shard, id)
       end
     end
   end

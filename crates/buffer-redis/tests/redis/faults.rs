@@ -381,6 +381,49 @@ async fn acked_entries_are_cut_off_only_where_no_earlier_one_is_held() {
     assert_eq!(entries(&redis, &options), 0);
 }
 
+/// How many entries, pending ones and leases there are in all shards.
+fn left(redis: &Redis, options: &Options) -> i64 {
+    let mut left = 0;
+    for shard in 0..options.shards {
+        let stream = format!("{{{}}}:{shard}", options.name);
+        left += redis.call(&["XLEN", &stream]).unwrap().integer().unwrap();
+        let pending = redis.call(&["XPENDING", &stream, "forebay"]).unwrap();
+        let testbed::Reply::Array(pending) = pending else { panic!("{pending:?}") };
+        left += pending[0].integer().unwrap();
+    }
+    let leases = redis.call(&["KEYS", &format!("{{{}}}:lease:*", options.name)]).unwrap();
+    let testbed::Reply::Array(leases) = leases else { panic!("{leases:?}") };
+    left + i64::try_from(leases.len()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_left_of_what_was_acked_whole_in_parts_late_and_at_several_attempts() {
+    let redis = Redis::start().unwrap();
+    let options = Options { lease_ms: 500, ..options(&redis.address(), true, 16) };
+    let buffer = RedisBuffer::open(options.clone()).await.unwrap();
+    let offered: Vec<_> =
+        (0..400).map(|n| event(&format!("id-{n}"), &format!("key-{}", n % 50))).collect();
+    buffer.offer(&offered).await.unwrap();
+    let first = take(&buffer, 150).await;
+    let second = take(&buffer, 150).await;
+    assert_eq!(buffer.release(&receipts(&first[..60]), Duration::ZERO).await.unwrap(), 60);
+    let again = take(&buffer, 60).await;
+    assert!(again.iter().all(|envelope| envelope.attempt == 2));
+    // Of the first lease a part, with those of it that came again, and of the second a part.
+    let parts = [&first[60..100], &again[..], &second[..70]].concat();
+    assert_eq!(buffer.ack(&receipts(&parts)).await.unwrap(), 170);
+    // A lease of which a part is left, whole ones, and one that has expired.
+    let third = take(&buffer, 100).await;
+    assert_eq!(buffer.ack(&receipts(&first)).await.unwrap(), 50);
+    assert_eq!(buffer.ack(&receipts(&third)).await.unwrap(), 100);
+    assert!(left(&redis, &options) > 80);
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(buffer.ack(&receipts(&second)).await.unwrap(), 80);
+    assert_eq!(left(&redis, &options), 0);
+    let depth = buffer.depth().await.unwrap();
+    assert_eq!((depth.ready, depth.leased), (0, 0));
+}
+
 /// How often a script was called.
 fn scripts_run(redis: &Redis) -> u64 {
     let stats = redis.call(&["INFO", "commandstats"]).unwrap();

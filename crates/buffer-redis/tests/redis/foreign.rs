@@ -62,7 +62,9 @@ async fn what_cannot_be_read_is_delivered_too_and_stops_nobody() {
             push(&options, &format!(r#"{{"tx_id":"good after {}"}}"#, text.len()));
         }
         let mut leased = take(&buffer, 2 * junk.len()).await;
-        leased.sort_by_key(|envelope| envelope.receipt.seq);
+        if options.layout != Layout::List {
+            leased.sort_by_key(|envelope| envelope.receipt.seq);
+        }
         for (pair, text) in leased.chunks(2).zip(junk) {
             let id = String::from_utf8_lossy(pair[0].event.id()).into_owned();
             assert!(id.starts_with("unread-") && id.len() <= 64, "{id}");
@@ -202,7 +204,7 @@ async fn what_is_offered_is_seen_in_order_before_anybody_leases_and_erased_whole
         if options.layout != Layout::List {
             leased.sort_by_key(|envelope| envelope.receipt.seq);
         }
-        assert_eq!(ids(&leased), expected, "it comes in the order in which it was seen");
+        assert_eq!(ids(&leased), expected, "it has the numbers with which it was seen");
         buffer.offer(&place::events(31..40)).await.unwrap();
         buffer_redis::erase(&options).await.unwrap();
         let left = redis().call(&["KEYS", &format!("*{}*", options.name)]).unwrap();
@@ -248,7 +250,7 @@ async fn of_a_stream_the_oldest_is_in_every_lease_however_small() {
         let leased = buffer.lease(max, Duration::from_secs(5)).await.unwrap();
         let oldest = waiting.first().copied();
         assert!(leased.iter().any(|one| Some(one.receipt.seq) == oldest), "{max}: {leased:?}");
-        assert!(leased.len() <= max);
+        assert!((max.div_ceil(2)..=max).contains(&leased.len()), "{} of {max}", leased.len());
         for one in &leased {
             waiting.remove(&one.receipt.seq);
         }
@@ -256,18 +258,67 @@ async fn of_a_stream_the_oldest_is_in_every_lease_however_small() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_somebody_deleted_is_made_again_and_keeps_nothing_else_waiting() {
-    let options = options(&redis().address(), true, 4);
-    let buffer = RedisBuffer::open(options.clone()).await.unwrap();
-    buffer.offer(&place::events(0..10)).await.unwrap();
-    let leased = take(&buffer, 10).await;
-    assert_eq!(buffer.ack(&receipts(&leased)).await.unwrap(), 10);
-    for shard in 0..4 {
-        redis().call(&["DEL", &format!("{{{}}}:{shard}", options.name)]).unwrap();
+async fn a_stream_or_a_group_that_somebody_deleted_is_made_again_and_what_was_held_is_held() {
+    for group_alone in [false, true] {
+        let options = options(&redis().address(), true, 4);
+        let buffer = RedisBuffer::open(options.clone()).await.unwrap();
+        let events: Vec<_> = (0..10).map(|n| place::event(&format!("id-{n}"), "key")).collect();
+        buffer.offer(&events).await.unwrap();
+        let first = take(&buffer, 4).await;
+        assert_eq!(buffer.release(&receipts(&first[..1]), Duration::ZERO).await.unwrap(), 1);
+        for shard in 0..4 {
+            let stream = format!("{{{}}}:{shard}", options.name);
+            if redis().call(&["XLEN", &stream]).unwrap().integer() == Some(0) {
+                redis().call(&["DEL", &stream]).unwrap();
+            } else if group_alone {
+                redis().call(&["XGROUP", "DESTROY", &stream, "forebay"]).unwrap();
+            }
+        }
+        // What comes again is taken by the very claim that finds the others gone.
+        let second = take(&buffer, 7).await;
+        assert_eq!(ids(&second)[0], "id-0");
+        assert_eq!(ids(&second)[1..], (4..10).map(|n| format!("id-{n}")).collect::<Vec<_>>());
+        assert!(buffer.lease(1, Duration::from_millis(50)).await.unwrap().is_empty());
+        assert_eq!(buffer.release(&receipts(&second[1..2]), Duration::ZERO).await.unwrap(), 1);
+        let again = take(&buffer, 1).await;
+        let rest = [&first[1..], &second[..1], &second[2..], &again].concat();
+        assert_eq!(buffer.ack(&receipts(&rest)).await.unwrap(), 10);
+        let depth = buffer.depth().await.unwrap();
+        assert_eq!((depth.ready, depth.leased), (0, 0));
+        buffer.offer(&place::events(10..20)).await.unwrap();
+        assert_eq!(buffer.ack(&receipts(&take(&buffer, 10).await)).await.unwrap(), 10);
     }
-    buffer.offer(&place::events(10..20)).await.unwrap();
-    let leased = take(&buffer, 10).await;
-    assert_eq!(buffer.ack(&receipts(&leased)).await.unwrap(), 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_read_with_our_group_keeps_no_other_shard_waiting_and_comes_again() {
+    let options = options(&redis().address(), true, 16);
+    let options = Options { lease_ms: 1_000, member_ms: 600, ..options };
+    let buffer = RedisBuffer::open(options.clone()).await.unwrap();
+    for n in 0..6 {
+        buffer.offer(&[place::event(&format!("id-{n}"), &format!("key-{n}"))]).await.unwrap();
+    }
+    let oldest = inspect::events(&options, 0, 1).await.unwrap();
+    assert_eq!(oldest[0].event.id(), b"id-0");
+    for shard in 0..16 {
+        let stream = format!("{{{}}}:{shard}", options.name);
+        let first = redis().call(&["XRANGE", &stream, "-", "+", "COUNT", "1"]).unwrap();
+        if format!("{first:?}").contains("id-0") {
+            let read = ["XREADGROUP", "GROUP", "forebay", "stranger", "COUNT", "1", "STREAMS"];
+            redis().call(&[&read[..], &[&stream, ">"]].concat()).unwrap();
+        }
+    }
+    let mut came = Vec::new();
+    for _ in 0..5 {
+        let one = buffer.lease(1, Duration::from_millis(200)).await.unwrap();
+        assert_eq!(one.len(), 1, "after {came:?}");
+        assert_eq!(buffer.ack(&receipts(&one)).await.unwrap(), 1);
+        came.extend(ids(&one));
+    }
+    assert!(!came.contains(&"id-0".to_owned()), "{came:?}");
+    let again = take(&buffer, 1).await;
+    assert_eq!(ids(&again), ["id-0"]);
+    assert_eq!(buffer.ack(&receipts(&again)).await.unwrap(), 1);
     assert_eq!(buffer.depth().await.unwrap().ready, 0);
 }
 

@@ -1,4 +1,4 @@
-//! What an engine does shows in metrics under the reference's names.
+//! What an engine does shows in metrics under the names that dashboards ask for.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

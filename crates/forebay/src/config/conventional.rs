@@ -22,7 +22,7 @@ pub(crate) const NAMES: [&str; 11] = [
     "BATCH_SIZE",
 ];
 
-/// The list that producers of the reference push to.
+/// The list that producers push to where none is named.
 const LIST: &str = "tx_queue";
 
 /// Applies those that are set. A host chooses the backend; what goes with it is ignored without it.
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_of_the_reference_make_urls() {
+    fn the_conventional_names_make_urls() {
         let settings = applied(&[
             ("POSTGRES_HOST", "db.example"),
             ("POSTGRES_USER", "app"),

@@ -415,7 +415,7 @@ columns = { sku = "text", price = "numeric?", at = "timestamptz" }
     }
 
     #[test]
-    fn an_entry_is_read_with_the_references_numbers_as_defaults() {
+    fn an_entry_is_read_and_what_it_leaves_out_has_its_default() {
         let entry = entries(GOOD).unwrap().remove(0);
         let target = &entry.definition.target;
         assert_eq!(target.quoted(), "\"shop\".\"prices\"");

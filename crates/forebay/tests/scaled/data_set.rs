@@ -9,7 +9,7 @@ use crate::process::Process;
 use crate::rig::Rig;
 
 const PAYMENTS: usize = 288_062;
-/// The reference rules hardly fire on it. Sharper ones do, and then order within a card shows.
+/// The default rules hardly fire on it. Sharper ones do, and then order within a card shows.
 const SHARPER: [&str; 6] = [
     "--set",
     "fraud.velocity.payments_min=2",

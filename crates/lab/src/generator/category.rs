@@ -49,7 +49,7 @@ const fn row(
     Category { name, opens, closes, bounds, weights }
 }
 
-/// All of them. Every plain amount lies below the reference's thresholds for a single payment
+/// All of them. Every plain amount lies below the rules' thresholds for a single payment
 /// (5,000,000 KRW before six, 10,000,000 KRW on luxury) at any hour its category is open.
 pub const ALL: [Category; COUNT] = [
     row("convenience", (0, 24), [1_000, 8_000, 25_000, 60_000], [10, 18, 22]),

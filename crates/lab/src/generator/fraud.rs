@@ -17,7 +17,7 @@ const DAWN_AMOUNT: i64 = 5_000_000;
 /// From this many KRW on luxury it is a fraud, for a normal user.
 const UNUSUAL_AMOUNT: i64 = 10_000_000;
 
-/// The kinds of fraud, one for each rule of the reference.
+/// The kinds of fraud, one for each rule.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
 )]

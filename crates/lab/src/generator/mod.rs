@@ -1,6 +1,6 @@
 //! Realistic payments, the same for the same seed.
 //!
-//! Plain traffic keeps clear of the reference's four rules as far as the generator's own memory of
+//! Plain traffic keeps clear of the four rules as far as the generator's own memory of
 //! each card goes: a payment that would trip one is drawn again, up to [`REDRAWS_MAX`] times. What
 //! screening flags beyond the labelled frauds is then a fault of screening, or of a pool too small
 //! for the rate: five hundred users can't pay 5,000 times a second without every card being at it

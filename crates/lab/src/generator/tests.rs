@@ -80,7 +80,7 @@ fn each_kind_of_fraud_has_its_quarter_of_the_share() {
     }
 }
 
-/// The four rules of the reference, written a second time and naively.
+/// The four rules, written a second time and naively.
 #[derive(Default)]
 struct Naive {
     cards: HashMap<String, Vec<(EpochMs, i64)>>,

@@ -1,4 +1,4 @@
-//! The consumer of the reference design, in Python, on the same servers in the same run.
+//! A consumer in Python (one process, asyncio, batches), on the same servers in the same run.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -27,9 +27,9 @@ ALTER category SET DEFAULT 'coffee', ALTER ruleset_version SET DEFAULT 1, \
 ALTER accepted_at SET DEFAULT now()";
 
 pub(crate) fn run(scale: Scale) -> Result<Vec<Row>> {
-    let what = "Redis to PostgreSQL vs. the reference";
+    let what = "Redis to PostgreSQL vs. Python";
     let Some(script) = std::env::var_os("BENCH_PEER").map(PathBuf::from) else {
-        let note = "not measured: BENCH_PEER names no reference_pipeline.py".to_owned();
+        let note = "not measured: BENCH_PEER names no script".to_owned();
         let target = Target::None;
         let (ours, ceiling, ratio) = (f64::NAN, None, None);
         return Ok(vec![Row { what, unit: "payments/s", ours, ceiling, ratio, target, note }]);
