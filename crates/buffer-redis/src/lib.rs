@@ -5,8 +5,9 @@
 //! every step is one Lua script on one node, on a single server as on a cluster.
 //!
 //! Keys are spread over shards. A process that leases becomes a member, and each shard belongs to
-//! one member at a time: a key's events stay in order over processes. A list gives out the oldest over all
-//! shards of a member; of a stream in several shards each gives as many, so that what holds is each key's order. See `scripts/` for the layout.
+//! one member at a time: a key's events stay in order over processes. A list gives out the oldest over
+//! all shards of a member; of a stream in several shards each gives as many, so that what holds is each
+//! key's order. See `scripts/` for the layout.
 //!
 //! Invariants
 //! - A script checks everything before its first write, because Lua has no rollback; what a transaction
