@@ -10,7 +10,7 @@ use buffer::conformance::{Lacks, Limits, Subject};
 use buffer_redis::{Options, RedisBuffer, Server};
 use testbed::RedisCluster;
 
-const LIMITS: Limits = Limits { events_max: 500, lease_ms: 1_000, dead_max: 10 };
+const LIMITS: Limits = Limits { events_max: 500, lease_ms: 2_000, dead_max: 10 };
 
 fn server() -> Server {
     static CLUSTER: OnceLock<RedisCluster> = OnceLock::new();

@@ -11,7 +11,7 @@ use buffer_redis::{Layout, Options, RedisBuffer, Server};
 use testbed::Redis;
 
 /// Real time passes here: long enough that a slow machine does not expire a lease by itself.
-const LIMITS: Limits = Limits { events_max: 500, lease_ms: 1_000, dead_max: 10 };
+const LIMITS: Limits = Limits { events_max: 500, lease_ms: 2_000, dead_max: 10 };
 
 /// One server for all; each subject has a name of its own in it.
 fn server() -> Server {

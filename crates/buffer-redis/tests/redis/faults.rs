@@ -399,7 +399,7 @@ fn left(redis: &Redis, options: &Options) -> i64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_left_of_what_was_acked_whole_in_parts_late_and_at_several_attempts() {
     let redis = Redis::start().unwrap();
-    let options = Options { lease_ms: 500, ..options(&redis.address(), true, 16) };
+    let options = Options { lease_ms: 3_000, ..options(&redis.address(), true, 16) };
     let buffer = RedisBuffer::open(options.clone()).await.unwrap();
     let offered: Vec<_> =
         (0..400).map(|n| event(&format!("id-{n}"), &format!("key-{}", n % 50))).collect();
@@ -417,7 +417,7 @@ async fn nothing_is_left_of_what_was_acked_whole_in_parts_late_and_at_several_at
     assert_eq!(buffer.ack(&receipts(&first)).await.unwrap(), 50);
     assert_eq!(buffer.ack(&receipts(&third)).await.unwrap(), 100);
     assert!(left(&redis, &options) > 80);
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    tokio::time::sleep(Duration::from_millis(3_100)).await;
     assert_eq!(buffer.ack(&receipts(&second)).await.unwrap(), 80);
     assert_eq!(left(&redis, &options), 0);
     let depth = buffer.depth().await.unwrap();

@@ -293,7 +293,7 @@ async fn a_stream_or_a_group_that_somebody_deleted_is_made_again_and_what_was_he
 #[tokio::test(flavor = "multi_thread")]
 async fn what_somebody_read_with_our_group_keeps_no_other_shard_waiting_and_comes_again() {
     let options = options(&redis().address(), true, 16);
-    let options = Options { lease_ms: 1_000, member_ms: 600, ..options };
+    let options = Options { lease_ms: 3_000, member_ms: 3_000, ..options };
     let buffer = RedisBuffer::open(options.clone()).await.unwrap();
     for n in 0..6 {
         buffer.offer(&[place::event(&format!("id-{n}"), &format!("key-{n}"))]).await.unwrap();

@@ -113,7 +113,8 @@ async fn owned(options: &Options) -> Vec<usize> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_come_and_die_and_each_key_stays_in_order_with_one_of_them() {
     for stream in [false, true] {
-        let options = options(&redis().address(), stream, 16);
+        // A machine that stands still for a moment is not to make strangers of them.
+        let options = Options { member_ms: 4_000, ..options(&redis().address(), stream, 16) };
         let ledger = Arc::new(Mutex::new(Ledger::default()));
         let open = || async { Arc::new(RedisBuffer::open(options.clone()).await.unwrap()) };
         let (first, second) = (open().await, open().await);
