@@ -24,7 +24,6 @@ end
 -- A copy of a claim that was delayed on its way, and answered meanwhile by another: whatever it took
 -- now, nobody would know of.
 if tonumber(token) <= tonumber(call('HGET', CLAIMS, member) or 0) then return { 0, {} } end
-call('HSET', CLAIMS, member, token)
 
 local reaped = 0
 for _, name in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, 100)) do
@@ -133,6 +132,8 @@ if at < max and not more and not foreign then
   at = route_blocks(limit, room, direct, out, fields, at)
 end
 
+-- Only now: a claim that failed took nothing, and may be repeated under its token.
+call('HSET', CLAIMS, member, token)
 if at > 0 then
   each_chunk('HSET', key, fields, 2 * at)
   call('ZADD', LEASES, now + ARGV[5], member .. ':' .. token)

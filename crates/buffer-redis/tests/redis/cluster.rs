@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use crate::{conformance, place};
 use async_trait::async_trait;
-use buffer::Buffer;
 use buffer::conformance::{Lacks, Limits, Subject};
+use buffer::{Buffer, Class, Classify};
 use buffer_redis::{Options, RedisBuffer, Server};
 use testbed::RedisCluster;
 
 const LIMITS: Limits = Limits { events_max: 500, lease_ms: 2_000, dead_max: 10 };
 
+static CLUSTER: OnceLock<RedisCluster> = OnceLock::new();
+
 fn server() -> Server {
-    static CLUSTER: OnceLock<RedisCluster> = OnceLock::new();
     place::cluster(CLUSTER.get_or_init(|| RedisCluster::start().unwrap()))
 }
 
@@ -66,4 +67,36 @@ mod a_list {
 mod a_stream {
     use super::*;
     buffer::conformance!(durable InCluster::new(true));
+}
+
+/// As while a slot moves: the tables have come to their new master, and the streams have not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_streams_are_on_their_way_nothing_is_made_in_their_place_and_what_was_held_is_held() {
+    let cluster = CLUSTER.get_or_init(|| RedisCluster::start().unwrap());
+    let options = place::options("127.0.0.1:1", true, 4);
+    let options =
+        Options { server: place::cluster(cluster), lease_ms: 60_000, member_ms: 60_000, ..options };
+    let buffer = RedisBuffer::open(options.clone()).await.unwrap();
+    buffer.offer(&place::events(0..20)).await.unwrap();
+    let first = place::take(&buffer, 5).await;
+    assert_eq!(buffer.release(&place::receipts(&first), Duration::ZERO).await.unwrap(), 5);
+    let master = cluster.node(cluster.master_of(&options.name).unwrap());
+    let stream = |shard: u16| format!("{{{}}}:{shard}", options.name);
+    for shard in 0..4 {
+        master.call(&["RENAME", &stream(shard), &format!("{}:away", stream(shard))]).unwrap();
+    }
+    for _ in 0..3 {
+        let error = buffer.lease(20, Duration::ZERO).await.unwrap_err();
+        assert_eq!(error.class(), Class::Retryable, "{error}");
+    }
+    for shard in 0..4 {
+        assert_eq!(master.call(&["EXISTS", &stream(shard)]).unwrap().integer(), Some(0));
+        master.call(&["RENAME", &format!("{}:away", stream(shard)), &stream(shard)]).unwrap();
+    }
+    let all = place::take(&buffer, 20).await;
+    let mut names = place::ids(&all);
+    names.sort_by_key(|id| id[3..].parse::<u32>().unwrap());
+    assert_eq!(names, (0..20).map(|n| format!("id-{n}")).collect::<Vec<_>>());
+    assert_eq!(buffer.ack(&place::receipts(&all)).await.unwrap(), 20);
+    assert_eq!(buffer.depth().await.unwrap().ready, 0);
 }
