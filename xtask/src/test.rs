@@ -26,8 +26,9 @@ Missing tools (rustfmt, clippy, cargo-fuzz, cargo-deny) are installed once, and 
 So are the servers that tests start (redis-server, postgresql, a Java and a Maven) where apt-get may
 install them; Apache Kafka comes from Maven Central and moto, a server of the SQS API, from the
 Python package index, both into the user's cache folder.
-A step whose tool can't be had is skipped with a line, and so is a test whose server can't be had;
-with CI=true the step fails instead.
+A step whose tool can't be had is skipped with a line; with CI=true it fails instead. Without the
+servers the step test fails, and says what brings them; cargo test --package NAME runs the tests of
+a crate that needs none.
 
 Options:
   --only STEP,…      only these steps
@@ -148,23 +149,14 @@ struct Missing {
 }
 
 impl Missing {
-    /// How a step ends that can't even begin. One without the servers of its tests can, as each such
-    /// test leaves itself out, but on a build server it must not.
+    /// How a step ends that can't even begin.
     fn why_not(&self, step: Step, ci: bool) -> Option<Outcome> {
         let tool = self.tools.iter().find(|(tool, _)| step.tool() == Some(*tool));
         match (tool, &self.servers) {
             (Some((_, why)), _) if ci => Some(Outcome::Failed(why.clone())),
             (Some((_, why)), _) => Some(Outcome::Skipped(why.clone())),
-            (None, Some(why)) if ci && step == Step::Test => Some(Outcome::Failed(why.clone())),
+            (None, Some(why)) if step == Step::Test => Some(Outcome::Failed(why.clone())),
             (None, _) => None,
-        }
-    }
-
-    /// What a reader of the summary should know though the step passed.
-    fn note(&self, step: Step) -> &'static str {
-        match self.servers {
-            Some(_) if step == Step::Test => "tests of missing servers were skipped",
-            _ => "",
         }
     }
 }
@@ -198,7 +190,6 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
         let outcome = match missing.why_not(*step, options.ci) {
             Some(outcome) => outcome,
             None => match check(*step, root, options) {
-                Ok("") => Outcome::Passed(missing.note(*step)),
                 Ok(note) => Outcome::Passed(note),
                 Err(error) => Outcome::Failed(format!("{error:#}")),
             },
@@ -389,16 +380,15 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_server_fails_the_tests_on_a_build_server_and_is_noted_elsewhere() {
+    fn a_missing_server_fails_the_tests_and_no_other_step() {
         let missing =
             Missing { servers: Some("redis-server is missing".into()), tools: Vec::new() };
-        let failed = Outcome::Failed("redis-server is missing".into());
-        assert_eq!(missing.why_not(Step::Test, true), Some(failed));
-        assert_eq!(missing.why_not(Step::Test, false), None);
-        assert_eq!(missing.why_not(Step::Clippy, true), None);
-        assert!(missing.note(Step::Test).contains("skipped"));
-        assert_eq!(missing.note(Step::Clippy), "");
-        assert_eq!(Missing::default().note(Step::Test), "");
+        for ci in [true, false] {
+            let failed = Outcome::Failed("redis-server is missing".into());
+            assert_eq!(missing.why_not(Step::Test, ci), Some(failed));
+            assert_eq!(missing.why_not(Step::Clippy, ci), None);
+            assert_eq!(Missing::default().why_not(Step::Test, ci), None);
+        }
     }
 
     #[test]

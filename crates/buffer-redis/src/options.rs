@@ -14,7 +14,7 @@ pub enum Layout {
     Stream {
         /// The consumer group of the shards.
         group: String,
-        /// The field that holds the JSON; the first of each entry if none is named.
+        /// The field that holds the JSON; if none is named, the first that looks like an object.
         field: Option<String>,
     },
 }
@@ -32,9 +32,9 @@ pub enum Poll {
 /// How many connections a buffer uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connections {
-    /// One for everything.
+    /// One for everything; what waits has one of its own (`poll=blocking`, `wait_replicas`).
     Shared,
-    /// One for offers, one for leases, one for the rest.
+    /// Four for offers, one for leases, one for the rest.
     Dedicated,
 }
 
@@ -85,6 +85,8 @@ pub struct Options {
     /// Most memory Redis may use before offers are refused, in bytes; 0 is nine tenths of its
     /// `maxmemory`, if it has one.
     pub memory_max_bytes: u64,
+    /// What tells this process from others where members are shown, as `host:pid`; at most 128 bytes.
+    pub process: String,
     /// How long a lease lasts, in milliseconds.
     pub lease_ms: i64,
     /// After how much silence a leasing process is given up, in milliseconds.
@@ -118,6 +120,7 @@ impl Options {
             shards: 16,
             events_max: 1_000_000,
             memory_max_bytes: 0,
+            process: String::new(),
             lease_ms: 30_000,
             member_ms: 10_000,
             dead_max: 10_000,
@@ -164,6 +167,9 @@ impl Options {
         }
         if self.shards == 0 || self.shards > SHARDS_MAX {
             return refuse(format!("redis: shards must be 1 to {SHARDS_MAX}, not {}", self.shards));
+        }
+        if self.process.len() > 128 {
+            return refuse("redis: the process must have a name of at most 128 bytes".to_owned());
         }
         if self.server.cluster && self.server.db != 0 {
             return refuse("redis: a cluster has database 0 only".to_owned());

@@ -13,6 +13,7 @@ use crate::failure::{Failure, full};
 use crate::shared::Shared;
 use crate::{Options, bell, durability, member};
 
+const MIB: u64 = 1024 * 1024;
 /// Most bytes of one offer: Redis takes no command of more than a gigabyte.
 const OFFER_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How often the memory of Redis is looked at.
@@ -137,8 +138,12 @@ impl Buffer for RedisBuffer {
 
 impl Shared {
     fn memory_full(&self) -> Error {
-        let bound = self.memory_bound.load(Ordering::Relaxed);
-        full(format!("memory_max_bytes = {bound} bytes used by Redis"))
+        let mib = self.memory_bound.load(Ordering::Relaxed).div_ceil(MIB);
+        let whose = match self.options.memory_max_bytes {
+            0 => ", nine tenths of its maxmemory",
+            _ => "",
+        };
+        full(format!("memory_max_mib = {mib} MiB used by Redis{whose}"))
     }
 }
 

@@ -88,7 +88,7 @@ impl Shared {
             offered: AtomicUsize::new(0),
             leases,
             rest,
-            state: Mutex::new(State::new()),
+            state: Mutex::new(State::new(&options.process)),
             claims: tokio::sync::Mutex::default(),
             splitting: tokio::sync::RwLock::default(),
             changed: Notify::new(),

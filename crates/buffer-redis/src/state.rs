@@ -61,6 +61,8 @@ pub(crate) struct Part {
 }
 
 pub(crate) struct State {
+    /// What our names begin with.
+    process: String,
     /// Our name among the members.
     pub(crate) member: String,
     pub(crate) joined: bool,
@@ -76,14 +78,16 @@ pub(crate) struct State {
     pub(crate) wanting: bool,
 }
 
-fn new_name() -> String {
-    format!("{:016x}", rand::random::<u64>())
+/// Whoever looks at who holds what reads whose it is; two of one process are different members.
+fn new_name(process: &str) -> String {
+    format!("{process}:{:08x}", rand::random::<u32>())
 }
 
 impl State {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(process: &str) -> Self {
         Self {
-            member: new_name(),
+            process: process.to_owned(),
+            member: new_name(process),
             joined: false,
             incarnation: 1,
             shards: BTreeMap::new(),
@@ -98,7 +102,7 @@ impl State {
 
     /// Forgets all that was held: others have it now. The next beat joins under a new name.
     pub(crate) fn fenced(&mut self) {
-        self.member = new_name();
+        self.member = new_name(&self.process);
         self.joined = false;
         self.incarnation += 1;
         self.shards.clear();

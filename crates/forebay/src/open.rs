@@ -18,6 +18,7 @@ use store::{Completions, Loads, Moves, Payments};
 use tokio::task::block_in_place;
 
 use crate::config::{self, Config, Next};
+use crate::history::process;
 use crate::moving::{Follower, follow};
 use crate::{fingerprint, url};
 
@@ -66,7 +67,8 @@ pub(crate) async fn buffer(buffer: &url::Buffer) -> Result<Opened> {
         }
         url::Buffer::Memory(options) => Opened::new(Memory::new(options.clone(), clock())),
         url::Buffer::Redis(options) => {
-            let redis = RedisBuffer::open((**options).clone()).await;
+            let options = buffer_redis::Options { process: process(), ..(**options).clone() };
+            let redis = RedisBuffer::open(options).await;
             Opened::new(redis.context("the buffer can't be opened")?)
         }
         url::Buffer::Kafka(options) => {

@@ -28,7 +28,6 @@
 pub mod baseline;
 mod claim;
 mod completions;
-mod discard;
 mod encode;
 mod error;
 mod history;
@@ -41,13 +40,13 @@ mod moves;
 mod options;
 mod payments;
 mod schema;
+pub mod scratch;
 mod session;
 mod store;
 mod tables;
 mod time;
 mod tls;
 
-pub use discard::discard;
 pub use key::same_key;
 pub use migrations::{Migrated, migrate};
 pub use moves::Moves;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::port::Port;
+use crate::proxy::Proxy;
 use crate::redis::Redis;
 
 const MASTERS: usize = 3;
@@ -28,6 +29,8 @@ const SETTINGS: &[(&str, &str)] = &[
 #[derive(Debug)]
 pub struct RedisCluster {
     nodes: Vec<Redis>,
+    /// Where each node says that it is: its own address, or that of the proxy in front of it.
+    announced: Vec<String>,
 }
 
 impl RedisCluster {
@@ -36,9 +39,34 @@ impl RedisCluster {
     /// # Errors
     /// If `redis-server` is missing or doesn't start, or the nodes don't agree within a minute.
     pub fn start() -> Result<Self> {
-        let node = |_| Redis::prepare(Some(Port::free()?), SETTINGS);
-        let nodes = (0..NODES).map(node).collect::<Result<Vec<_>>>()?;
-        let cluster = Self { nodes };
+        let ports = free_ports()?;
+        let announced = ports.iter().map(Port::address).collect();
+        Self::begin(ports, announced, &[])
+    }
+
+    /// Starts one behind a proxy, with these settings (as in `redis.conf`) for each node besides the
+    /// usual ones. The nodes tell the addresses of the proxy to whoever asks where a slot lies, so no
+    /// client gets past it, and no replica gets past it to its master. What makes masters of replicas
+    /// goes from node to node: without a fault of a node, every master stays one.
+    ///
+    /// # Errors
+    /// As [`RedisCluster::start`].
+    pub fn start_behind_proxy(settings: &[(&str, &str)]) -> Result<(Self, Proxy)> {
+        let ports = free_ports()?;
+        let nodes: Vec<String> = ports.iter().map(Port::address).collect();
+        let proxy = Proxy::start_for(&nodes)?;
+        let cluster = Self::begin(ports, proxy.addresses().to_vec(), settings)?;
+        Ok((cluster, proxy))
+    }
+
+    fn begin(ports: Vec<Port>, announced: Vec<String>, settings: &[(&str, &str)]) -> Result<Self> {
+        let node = |(port, announced): (Port, &String)| {
+            let (_, announced) = announced.rsplit_once(':').context("an address has a port")?;
+            let announce = [("cluster-announce-port", announced)];
+            Redis::prepare(port, Some(Port::free()?), &[SETTINGS, settings, &announce].concat())
+        };
+        let nodes = ports.into_iter().zip(&announced).map(node).collect::<Result<Vec<_>>>()?;
+        let cluster = Self { nodes, announced };
         cluster.nodes.iter().try_for_each(Redis::start_again)?;
         cluster.divide_slots()?;
         cluster.introduce()?;
@@ -54,13 +82,13 @@ impl RedisCluster {
         format!("redis-cluster://{}", self.addresses().join(","))
     }
 
-    /// `127.0.0.1:PORT` of each node.
+    /// `127.0.0.1:PORT` of each node, or of the proxy in front of it.
     #[must_use]
     pub fn addresses(&self) -> Vec<String> {
-        self.nodes.iter().map(Redis::address).collect()
+        self.announced.clone()
     }
 
-    /// A node, to look at or to harm.
+    /// A node, to look at or to harm; it is called past the proxy.
     ///
     /// # Panics
     /// If there is no node with this index; there are six.
@@ -84,8 +112,8 @@ impl RedisCluster {
                 continue;
             }
             let port = master.array().get(1).and_then(|port| port.integer());
-            let index = self.nodes.iter().position(|node| {
-                node.address().rsplit(':').next().and_then(|port| port.parse().ok()) == port
+            let index = self.announced.iter().position(|address| {
+                address.rsplit(':').next().and_then(|port| port.parse().ok()) == port
             });
             return index.with_context(|| format!("the master of slot {slot} is not ours"));
         }
@@ -109,6 +137,26 @@ impl RedisCluster {
     /// If it doesn't start; the error quotes its log.
     pub fn start_again(&self, node: usize) -> Result<()> {
         self.nodes.get(node).with_context(|| format!("there is no node {node}"))?.start_again()
+    }
+
+    /// Ends every node as `kill -9` does.
+    pub fn kill_all(&self) {
+        self.nodes.iter().for_each(Redis::kill);
+    }
+
+    /// Shuts every node down in good order.
+    pub fn stop_all(&self) {
+        self.nodes.iter().for_each(Redis::stop);
+    }
+
+    /// Starts every node that is down with what it had kept, and waits until the cluster is well:
+    /// for its first two seconds a master takes nothing.
+    ///
+    /// # Errors
+    /// If one doesn't start, or as [`RedisCluster::wait_until_well`].
+    pub fn start_all_again(&self) -> Result<()> {
+        self.nodes.iter().try_for_each(Redis::start_again)?;
+        self.wait_until_well()
     }
 
     /// Waits until every running node finds the cluster well and every running replica has its
@@ -135,8 +183,7 @@ impl RedisCluster {
             node.call(&["CLUSTER", "SET-CONFIG-EPOCH", &(at + 1).to_string()])?;
         }
         for (at, node) in self.nodes.iter().enumerate() {
-            for other in &self.nodes[..at] {
-                let address = other.address();
+            for (other, address) in self.nodes[..at].iter().zip(&self.announced) {
                 let (ip, port) = address.split_once(':').context("an address has a port")?;
                 let bus = other.bus_port().context("a node has a bus")?.to_string();
                 node.call(&["CLUSTER", "MEET", ip, port, &bus])?;
@@ -194,4 +241,9 @@ impl RedisCluster {
         }
         Ok(())
     }
+}
+
+/// One for each node.
+fn free_ports() -> Result<Vec<Port>> {
+    (0..NODES).map(|_| Port::free()).collect()
 }

@@ -75,23 +75,6 @@ pub struct Kafka {
 }
 
 impl Kafka {
-    /// Whether Java and the broker's jars are there. If not, says on standard error that a test is
-    /// skipped for it; with `CI=true` it says yes all the same, so that the test fails.
-    #[must_use]
-    #[expect(clippy::print_stderr, reason = "what a test leaves out is said in plain sight")]
-    pub fn is_installed() -> bool {
-        if !program::is_installed("java", "default-jre-headless") {
-            return false;
-        }
-        match jars() {
-            Err(error) if !program::in_ci() => {
-                eprintln!("skipped: {error}");
-                false
-            }
-            _ => true,
-        }
-    }
-
     /// Starts one and waits until it answers.
     ///
     /// # Errors

@@ -40,13 +40,6 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Whether the server's programs are there. If not, says on standard error that a test is
-    /// skipped for it; with `CI=true` it says yes all the same, so that the test fails.
-    #[must_use]
-    pub fn is_installed() -> bool {
-        program::is_installed("postgres", PACKAGE) && program::is_installed("initdb", PACKAGE)
-    }
-
     /// Starts one and waits until it answers. The first in a process takes a second or two longer:
     /// it makes the folder that the others copy.
     ///

@@ -22,24 +22,6 @@ pub(crate) fn find(name: &str, package: &str) -> Result<PathBuf> {
     )
 }
 
-/// Whether `name` is there; if not, says that a test is skipped for it. On a build server it is
-/// always "there": a test that silently did not run looks exactly like one that passed.
-#[expect(clippy::print_stderr, reason = "what a test leaves out is said in plain sight")]
-pub(crate) fn is_installed(name: &str, package: &str) -> bool {
-    match find(name, package) {
-        Err(error) if !in_ci() => {
-            eprintln!("skipped: {error}");
-            false
-        }
-        _ => true,
-    }
-}
-
-/// Whether a build server runs us.
-pub(crate) fn in_ci() -> bool {
-    env::var("CI").is_ok_and(|value| value == "true" || value == "1")
-}
-
 /// The folders of programs of each installed version, the newest first.
 fn versions(root: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(root).into_iter().flatten().flatten();

@@ -1,4 +1,4 @@
-//! A proxy in front of a server, which fails on command.
+//! A proxy in front of a server, or of several, which fails on command.
 
 mod link;
 
@@ -44,9 +44,10 @@ struct Orders {
 /// A proxy with threads of its own; ends when dropped, cutting what is connected.
 #[derive(Debug)]
 pub struct Proxy {
-    address: String,
+    /// One for each server, as many as there are doors.
+    addresses: Vec<String>,
     orders: Arc<Mutex<Orders>>,
-    door: Option<JoinHandle<()>>,
+    doors: Vec<JoinHandle<()>>,
 }
 
 impl Proxy {
@@ -55,27 +56,32 @@ impl Proxy {
     /// # Errors
     /// If `upstream` is no address, or there is no free port.
     pub fn start(upstream: &str) -> Result<Self> {
-        let upstream: SocketAddr =
-            upstream.parse().with_context(|| format!("`{upstream}` is no address"))?;
-        let port = Port::free()?;
-        let address = port.address();
-        let listener = listen(&port)?;
-        let orders = Orders { fault: Fault::None, cuts: 0, ended: false };
-        let orders = Arc::new(Mutex::new(orders));
-        let door = {
-            let orders = Arc::clone(&orders);
-            thread::Builder::new()
-                .name("proxy".into())
-                .spawn(move || keep_door(&port, listener, upstream, &orders))
-                .context("no thread for the proxy")?
-        };
-        Ok(Self { address, orders, door: Some(door) })
+        Self::start_for(&[upstream.to_owned()])
     }
 
-    /// `127.0.0.1:PORT`.
+    /// Starts a proxy for several servers, with an address for each. It does the same to every
+    /// connection, whichever server is behind it.
+    ///
+    /// # Errors
+    /// As [`Proxy::start`].
+    pub fn start_for(upstreams: &[String]) -> Result<Self> {
+        let orders = Orders { fault: Fault::None, cuts: 0, ended: false };
+        let orders = Arc::new(Mutex::new(orders));
+        let mut proxy = Self { addresses: Vec::new(), orders, doors: Vec::new() };
+        upstreams.iter().try_for_each(|upstream| proxy.open_door(upstream))?;
+        Ok(proxy)
+    }
+
+    /// `127.0.0.1:PORT`; of several, the first.
     #[must_use]
     pub fn address(&self) -> String {
-        self.address.clone()
+        self.addresses[0].clone()
+    }
+
+    /// `127.0.0.1:PORT` in front of each server, in the order in which they were named.
+    #[must_use]
+    pub fn addresses(&self) -> &[String] {
+        &self.addresses
     }
 
     /// Changes what happens from now on, within some milliseconds.
@@ -91,6 +97,22 @@ impl Proxy {
     pub fn cut(&self) {
         lock(&self.orders).cuts += 1;
     }
+
+    fn open_door(&mut self, upstream: &str) -> Result<()> {
+        let upstream: SocketAddr =
+            upstream.parse().with_context(|| format!("`{upstream}` is no address"))?;
+        let port = Port::free()?;
+        let address = port.address();
+        let listener = listen(&port)?;
+        let orders = Arc::clone(&self.orders);
+        let door = thread::Builder::new()
+            .name("proxy".into())
+            .spawn(move || keep_door(&port, listener, upstream, &orders))
+            .context("no thread for the proxy")?;
+        self.addresses.push(address);
+        self.doors.push(door);
+        Ok(())
+    }
 }
 
 impl Drop for Proxy {
@@ -100,7 +122,7 @@ impl Drop for Proxy {
             orders.ended = true;
             orders.cuts += 1;
         }
-        if let Some(door) = self.door.take() {
+        for door in self.doors.drain(..) {
             // A panic over there has been printed, and there is nothing to add in a drop.
             let _ = door.join();
         }

@@ -30,13 +30,6 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Whether the server's program is there. If not, says on standard error that a test is skipped
-    /// for it; with `CI=true` it says yes all the same, so that the test fails.
-    #[must_use]
-    pub fn is_installed() -> bool {
-        program::is_installed("redis-server", "redis-server")
-    }
-
     /// Starts one and waits until it answers.
     ///
     /// # Errors
@@ -50,15 +43,18 @@ impl Redis {
     /// # Errors
     /// As [`Redis::start`].
     pub fn start_with(settings: &[(&str, &str)]) -> Result<Self> {
-        let redis = Self::prepare(None, settings)?;
+        let redis = Self::prepare(Port::free()?, None, settings)?;
         redis.start_again()?;
         Ok(redis)
     }
 
     /// One that is yet to be started.
-    pub(crate) fn prepare(bus: Option<Port>, settings: &[(&str, &str)]) -> Result<Self> {
+    pub(crate) fn prepare(
+        port: Port,
+        bus: Option<Port>,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
         let path = program::find("redis-server", "redis-server")?;
-        let port = Port::free()?;
         let mut args = vec!["--port".to_owned(), port.number().to_string()];
         if let Some(bus) = &bus {
             args.extend(["--cluster-port".to_owned(), bus.number().to_string()]);

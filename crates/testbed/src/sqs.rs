@@ -32,21 +32,6 @@ pub struct Sqs {
 }
 
 impl Sqs {
-    /// Whether the server's program is there. If not, says on standard error that a test is skipped
-    /// for it; with `CI=true` it says yes all the same, so that the test fails.
-    #[must_use]
-    #[expect(clippy::print_stderr, reason = "what a test leaves out is said in plain sight")]
-    pub fn is_installed() -> bool {
-        let ci = env::var("CI").is_ok_and(|value| value == "true" || value == "1");
-        match python() {
-            Err(error) if !ci => {
-                eprintln!("skipped: {error}");
-                false
-            }
-            _ => true,
-        }
-    }
-
     /// Starts one and waits until it answers.
     ///
     /// # Errors

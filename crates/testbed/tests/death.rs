@@ -9,8 +9,6 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use testbed::{Postgres, Redis};
-
 /// Starts a process that starts `server` under `folder`; with the addresses it has started.
 fn holder(server: &str, folder: &Path) -> (Child, Vec<String>) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_testbed"))
@@ -68,21 +66,15 @@ fn open_to_all() -> fs::Permissions {
 
 #[test]
 fn a_redis_server_dies_with_its_process_however_that_dies() {
-    if Redis::is_installed() {
-        dies_with_its_process("redis");
-    }
+    dies_with_its_process("redis");
 }
 
 #[test]
 fn a_cluster_dies_with_its_process_however_that_dies() {
-    if Redis::is_installed() {
-        dies_with_its_process("redis-cluster");
-    }
+    dies_with_its_process("redis-cluster");
 }
 
 #[test]
 fn a_postgres_server_dies_with_its_process_however_that_dies() {
-    if Postgres::is_installed() {
-        dies_with_its_process("postgres");
-    }
+    dies_with_its_process("postgres");
 }

@@ -34,9 +34,6 @@ fn hello() -> Vec<u8> {
 
 #[test]
 fn it_comes_back_from_a_stop_and_a_kill_with_its_data_on_its_port() {
-    if !Postgres::is_installed() {
-        return;
-    }
     let postgres = Postgres::start().unwrap();
     let url = postgres.url();
     assert_eq!(one(&postgres, "SELECT current_database()").as_deref(), Some("forebay"));
@@ -58,9 +55,6 @@ fn it_comes_back_from_a_stop_and_a_kill_with_its_data_on_its_port() {
 
 #[test]
 fn two_at_once_share_nothing_and_settings_count() {
-    if !Postgres::is_installed() {
-        return;
-    }
     let one_there = Postgres::start().unwrap();
     let other = Postgres::start_with(&[("fsync", "off"), ("max_connections", "20")]).unwrap();
     one_there.execute("CREATE TABLE t (n int)").unwrap();
@@ -75,9 +69,6 @@ fn two_at_once_share_nothing_and_settings_count() {
 
 #[test]
 fn a_paused_one_answers_nothing_even_where_it_was_at_work_until_it_goes_on() {
-    if !Postgres::is_installed() {
-        return;
-    }
     let postgres = Postgres::start().unwrap();
     let (say, heard) = mpsc::channel();
     thread::scope(|scope| {
@@ -103,9 +94,6 @@ fn a_paused_one_answers_nothing_even_where_it_was_at_work_until_it_goes_on() {
 
 #[test]
 fn one_with_tls_is_reached_in_no_other_way() {
-    if !Postgres::is_installed() {
-        return;
-    }
     let plain = Postgres::start().unwrap();
     assert_eq!(answer(&plain, &SSL_REQUEST, 1), b"N");
     let tls = Postgres::start_tls().unwrap();

@@ -39,7 +39,11 @@ fn echo() -> (String, Arc<AtomicUsize>) {
 }
 
 fn connect(proxy: &Proxy) -> TcpStream {
-    let client = TcpStream::connect(proxy.address()).unwrap();
+    connect_to(&proxy.address())
+}
+
+fn connect_to(address: &str) -> TcpStream {
+    let client = TcpStream::connect(address).unwrap();
     client.set_read_timeout(Some(LONG)).unwrap();
     client
 }
@@ -180,6 +184,29 @@ fn a_cut_resets_what_is_there_and_new_connections_work() {
     let mut client = connect(&proxy);
     say(&mut client, "after");
     hear(&mut client, "after");
+}
+
+#[test]
+fn a_proxy_for_several_servers_leads_to_each_and_fails_for_all_at_once() {
+    let ((first, heard_by_first), (second, heard_by_second)) = (echo(), echo());
+    let proxy = Proxy::start_for(&[first, second]).unwrap();
+    assert_eq!(proxy.addresses()[0], proxy.address());
+    let mut clients: Vec<_> = proxy.addresses().iter().map(|at| connect_to(at)).collect();
+    for (client, word) in clients.iter_mut().zip(["one", "other"]) {
+        say(client, word);
+        hear(client, word);
+    }
+    let heard = [heard_by_first, heard_by_second].map(|bytes| bytes.load(Ordering::SeqCst));
+    assert_eq!(heard, ["one".len(), "other".len()]);
+    proxy.set(Fault::Refuse);
+    clients.iter_mut().for_each(is_cut);
+    for address in proxy.addresses() {
+        until("it refuses", || TcpStream::connect(address).is_err());
+    }
+    proxy.set(Fault::None);
+    for address in proxy.addresses() {
+        until("it accepts again", || TcpStream::connect(address).is_ok());
+    }
 }
 
 #[test]

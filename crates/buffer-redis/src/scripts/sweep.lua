@@ -11,12 +11,23 @@ local function holder(seq)
     if call('HEXISTS', P .. 'lease:' .. name, seq) == 1 then return string.match(name, '^(.*):') end
   end
 end
+-- Of processes that are gone: what they held when they left was acked since, or taken over.
+local function forget_consumers(shard)
+  for _, told in ipairs(call('XINFO', 'CONSUMERS', P .. shard, GROUP)) do
+    local name, pending = told[2], told[4]
+    if pending == 0 and name ~= PARKED and not call('ZSCORE', MEMBERS, name) then
+      call('XGROUP', 'DELCONSUMER', P .. shard, GROUP, name)
+    end
+  end
+end
+
 local strays = 0
 for i = 1, #owned do
   local shard = byte(owned, i)
   local place = 'cursor:' .. shard
   local reply = of_group('XAUTOCLAIM', P .. shard, GROUP, PARKED, idle,
-    call('HGET', META, place) or '0-0', 'COUNT', FOUND_MAX, 'JUSTID') or { '0-0', {} }
+    call('HGET', META, place) or '0-0', 'COUNT', FOUND_MAX, 'JUSTID')
+  if reply then forget_consumers(shard) else reply = { '0-0', {} } end
   call('HSET', META, place, reply[1])
   local last = call('HGET', LAST, shard) or '0-0'
   for _, id in ipairs(reply[2]) do

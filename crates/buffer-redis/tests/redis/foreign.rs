@@ -1,12 +1,13 @@
 //! Foreign producers push plain JSON; what they push is told apart by key and kept in order.
 
-use std::collections::BTreeSet;
-use std::sync::OnceLock;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
+use crate::members::owned;
 use crate::place;
-use crate::place::{ids, options, receipts, take};
-use buffer::Buffer;
+use crate::place::{ids, options, receipts, take, until};
+use buffer::{Buffer, Envelope};
 use buffer_redis::{Layout, Options, RedisBuffer, inspect};
 use testbed::Redis;
 
@@ -322,6 +323,38 @@ async fn what_somebody_read_with_our_group_keeps_no_other_shard_waiting_and_come
     assert_eq!(buffer.depth().await.unwrap().ready, 0);
 }
 
+/// Asked for up to a hundred entries that lie idle, Redis passes a thousand that do not, and no
+/// more: whoever begins at the first each time never sees what lies behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_read_with_our_group_is_found_behind_however_much_is_leased() {
+    let options = options(&redis().address(), true, 1);
+    // Whatever is leased here is young, and Redis is asked several times a second.
+    let options = Options { lease_ms: 3_600_000, member_ms: 600, ..options };
+    let buffer = RedisBuffer::open(options.clone()).await.unwrap();
+    buffer.offer(&place::events(0..1_103)).await.unwrap();
+    let leased = take(&buffer, 1_100).await;
+    let stream = format!("{{{}}}:0", options.name);
+    let read = ["XREADGROUP", "GROUP", "forebay", "stranger", "STREAMS", stream.as_str(), ">"];
+    let read = redis().call(&read).unwrap();
+    let entries = read.array()[0].array()[1].array();
+    let names: Vec<&str> = entries.iter().map(|entry| entry.array()[0].text().unwrap()).collect();
+    assert_eq!(names.len(), 3);
+    // As if that had been two hours ago.
+    let theirs = ["XCLAIM", stream.as_str(), "forebay", "stranger", "0"];
+    redis().call(&[&theirs[..], &names, &["IDLE", "7200000", "JUSTID"]].concat()).unwrap();
+
+    // From the first on it does not get that far.
+    let ask = ["XAUTOCLAIM", stream.as_str(), "forebay", "stranger", "3600000", "0-0"];
+    let told = redis().call(&[&ask[..], &["COUNT", "100", "JUSTID"]].concat()).unwrap();
+    assert!(told.array()[1].array().is_empty(), "{told:?}");
+    assert_ne!(told.array()[0].text(), Some("0-0"), "there is more behind");
+    let again = take(&buffer, 3).await;
+    assert_eq!(ids(&again), ["id-1100", "id-1101", "id-1102"]);
+    assert_eq!(buffer.ack(&receipts(&[leased, again].concat())).await.unwrap(), 1_103);
+    let depth = buffer.depth().await.unwrap();
+    assert_eq!((depth.ready, depth.leased), (0, 0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn small_offers_accepted_together_share_a_key() {
     let options = options(&redis().address(), false, 4);
@@ -341,4 +374,109 @@ async fn small_offers_accepted_together_share_a_key() {
     let blocks = blocks.integer().unwrap();
     assert!(blocks < 15_000, "{blocks} keys for 20,000 events");
     assert_eq!(inspect::distribution(&options).await.unwrap().source, 20_000);
+}
+
+/// What two processes were given of foreign events, in turn.
+#[derive(Default)]
+struct Given {
+    /// Which number of each key comes next.
+    next: BTreeMap<Vec<u8>, usize>,
+    /// Who holds events of a key, and how many.
+    holders: BTreeMap<Vec<u8>, (usize, usize)>,
+    /// How many each of the two was given.
+    counts: [usize; 2],
+    wrong: Vec<String>,
+}
+
+impl Given {
+    fn begin(&mut self, who: usize, leased: &[Envelope]) {
+        for envelope in leased {
+            let key = envelope.event.key().to_vec();
+            let id = String::from_utf8_lossy(envelope.event.id()).into_owned();
+            let n: usize = id.rsplit('-').next().unwrap().parse().unwrap();
+            let next = self.next.entry(key.clone()).or_default();
+            if n != *next {
+                self.wrong.push(format!("{who} was given {id} where {next} comes next"));
+            }
+            *next = n + 1;
+            let holder = self.holders.entry(key).or_insert((who, 0));
+            if holder.0 != who && holder.1 > 0 {
+                self.wrong.push(format!("{who} was given {id} while {} has its key", holder.0));
+            }
+            *holder = (who, holder.1 + 1);
+            self.counts[who] += 1;
+        }
+    }
+
+    fn end(&mut self, who: usize, leased: &[Envelope]) {
+        for envelope in leased {
+            let holder = self.holders.get_mut(envelope.event.key()).unwrap();
+            if holder.0 == who {
+                holder.1 -= 1;
+            }
+        }
+    }
+
+    fn all(&self) -> usize {
+        self.counts.iter().sum()
+    }
+}
+
+/// A process: leases, works a little, acks, until everything was given to somebody.
+async fn consume(who: usize, buffer: &RedisBuffer, given: &Mutex<Given>, all: usize) {
+    while given.lock().unwrap().all() < all {
+        let leased = buffer.lease(20, Duration::from_millis(50)).await.unwrap();
+        given.lock().unwrap().begin(who, &leased);
+        // The work, during which the other one leases too.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        // It is done before it is acked: as soon as it is, the other one may have the key.
+        given.lock().unwrap().end(who, &leased);
+        assert_eq!(buffer.ack(&receipts(&leased)).await.unwrap(), leased.len());
+    }
+}
+
+const CARDS: usize = 40;
+
+/// One more event of every card.
+fn push_round(options: &Options, round: usize) {
+    for card in 0..CARDS {
+        let id = format!("{card}-{round}");
+        push(options, &format!(r#"{{"tx_id":"{id}","card_number":"card-{card}"}}"#));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_get_each_foreign_event_once_and_each_key_in_order_and_one_at_a_time() {
+    const ROUNDS: usize = 50;
+    for options in both() {
+        // A machine that stands still for a moment is not to make strangers of them.
+        let options = Options { member_ms: 6_000, lease_ms: 60_000, ..options };
+        let first = RedisBuffer::open(options.clone()).await.unwrap();
+        let second = RedisBuffer::open(options.clone()).await.unwrap();
+        for buffer in [&first, &second] {
+            assert!(buffer.lease(1, Duration::ZERO).await.unwrap().is_empty());
+        }
+        until("they share", || owned(&options), |owned| *owned == [8, 8]).await;
+
+        // So much waits that both find some at once, and the rest comes while they work.
+        let waiting = ROUNDS / 5;
+        (0..waiting).for_each(|round| push_round(&options, round));
+        let pushed = options.clone();
+        let producer = tokio::task::spawn_blocking(move || {
+            (waiting..ROUNDS).for_each(|round| push_round(&pushed, round));
+        });
+        let (given, all) = (Mutex::new(Given::default()), CARDS * ROUNDS);
+        let work = async {
+            tokio::join!(consume(0, &first, &given, all), consume(1, &second, &given, all))
+        };
+        let done = tokio::time::timeout(place::PATIENCE, work).await;
+        producer.await.unwrap();
+        let given = given.into_inner().unwrap();
+        assert_eq!(given.wrong, Vec::<String>::new());
+        assert!(done.is_ok(), "of {all} events came {:?}", given.counts);
+        assert_eq!(given.all(), all);
+        assert!(given.counts.iter().all(|count| *count > 0), "{:?}", given.counts);
+        let depth = first.depth().await.unwrap();
+        assert_eq!((depth.ready, depth.leased), (0, 0));
+    }
 }

@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod cluster;
+mod commands;
 mod conformance;
 mod failover;
 mod faults;
 mod foreign;
 mod members;
+mod memory;
 mod place;

@@ -9,7 +9,7 @@ use crate::place::{ids, options, receipts, take, until};
 use buffer::{Buffer, Envelope};
 use buffer_redis::{Options, RedisBuffer, inspect};
 use model::Event;
-use testbed::{Proxy, Redis};
+use testbed::{Proxy, Redis, Reply};
 use tokio::task::JoinHandle;
 
 fn redis() -> &'static Redis {
@@ -98,7 +98,8 @@ fn batch(round: usize) -> Vec<Event> {
         .collect()
 }
 
-async fn owned(options: &Options) -> Vec<usize> {
+/// How many shards each member owns, the fewest first.
+pub(crate) async fn owned(options: &Options) -> Vec<usize> {
     let mut owned: Vec<usize> = inspect::distribution(options)
         .await
         .unwrap()
@@ -310,4 +311,107 @@ async fn a_late_receipt_acts_only_while_nobody_has_leased_its_event_since() {
         let depth = other.depth().await.unwrap();
         assert_eq!((depth.ready, depth.leased, depth.dead), (2, 0, 0));
     }
+}
+
+/// Asks of the group in each shard.
+fn of_groups(options: &Options, question: &[&str]) -> Vec<Reply> {
+    let ask = |shard| {
+        let stream = format!("{{{}}}:{shard}", options.name);
+        redis().call(&[question, &[stream.as_str(), "forebay"]].concat()).unwrap()
+    };
+    (0..options.shards).map(ask).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_that_was_kept_for_what_it_held_goes_once_that_is_acked_late() {
+    let options = Options { lease_ms: 3_600_000, ..options(&redis().address(), true, 4) };
+    let options = Options { member_ms: 4_000, ..options };
+    let first = RedisBuffer::open(options.clone()).await.unwrap();
+    let (held, member, shard) = hold_six(&options, &first).await;
+    first.close().await.unwrap();
+    assert_eq!(consumes(&options, &member), [shard]);
+    assert_eq!(first.ack(&receipts(&held)).await.unwrap(), 6);
+
+    let second = RedisBuffer::open(options.clone()).await.unwrap();
+    assert!(second.lease(1, Duration::ZERO).await.unwrap().is_empty());
+    let left = || async { consumes(&options, &member) };
+    until("nobody but members is left", left, Vec::is_empty).await;
+}
+
+/// In which shards the group has a consumer of this name.
+fn consumes(options: &Options, member: &str) -> Vec<usize> {
+    let named = |told: &Reply| told.array().iter().any(|one| one.array()[1].text() == Some(member));
+    let groups = of_groups(options, &["XINFO", "CONSUMERS"]);
+    (0..groups.len()).filter(|shard| named(&groups[*shard])).collect()
+}
+
+/// What is pending in each shard: how much, from where to where, and how much of it for whom.
+fn pending(options: &Options) -> Vec<Reply> {
+    of_groups(options, &["XPENDING"])
+}
+
+/// Has a buffer take events of all four shards and ack them, but for the six of one key: these it
+/// holds, its name, and the shard they are in.
+async fn hold_six(options: &Options, buffer: &RedisBuffer) -> (Vec<Envelope>, String, usize) {
+    buffer.offer(&place::events(0..42)).await.unwrap();
+    let (held, done): (Vec<_>, Vec<_>) =
+        take(buffer, 42).await.into_iter().partition(|one| one.event.key() == b"key-0");
+    let member = only_member(options).await;
+    assert_eq!(consumes(options, &member), [0, 1, 2, 3]);
+    assert_eq!(buffer.ack(&receipts(&done)).await.unwrap(), 36);
+    let counts: Vec<_> =
+        pending(options).iter().map(|told| told.array()[0].integer().unwrap()).collect();
+    assert_eq!(counts.iter().sum::<i64>(), 6, "{counts:?}");
+    let shard = counts.iter().position(|count| *count == 6).unwrap();
+    (held, member, shard)
+}
+
+/// What another one held comes to this one, and nothing is pending once it is acked.
+async fn comes_again(options: &Options, held: &[Envelope], buffer: &RedisBuffer) {
+    let again = take(buffer, held.len()).await;
+    assert_eq!(ids(&again), ids(held));
+    assert!(again.iter().all(|envelope| envelope.attempt == 2));
+    assert_eq!(buffer.ack(&receipts(&again)).await.unwrap(), held.len());
+    assert!(pending(options).iter().all(|told| told.array()[0].integer() == Some(0)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_closes_takes_its_consumers_along_but_for_one_that_has_something_pending() {
+    // So long that only closing and opening, and no timeout, can be what changes anything.
+    let hour = 3_600_000;
+    let options = options(&redis().address(), true, 4);
+    let options = Options { member_ms: hour, lease_ms: hour, ..options };
+    let first = RedisBuffer::open(options.clone()).await.unwrap();
+    let (held, member, shard) = hold_six(&options, &first).await;
+    let before = pending(&options);
+    first.close().await.unwrap();
+    // With the consumer Redis would have dropped what is pending for it.
+    assert_eq!(consumes(&options, &member), [shard]);
+    assert_eq!(pending(&options), before);
+
+    // Whoever opens ends the leases of those who are gone.
+    let second = RedisBuffer::open(options.clone()).await.unwrap();
+    assert_eq!(consumes(&options, &member), Vec::<usize>::new());
+    comes_again(&options, &held, &second).await;
+    let member = only_member(&options).await;
+    assert!(consumes(&options, &member).contains(&shard));
+    second.close().await.unwrap();
+    assert_eq!(consumes(&options, &member), Vec::<usize>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_consumers_of_a_process_that_was_struck_off_go_once_nothing_is_pending_for_them() {
+    // Its leases last, so that only its silence can be what brings anything back.
+    let options = Options { lease_ms: 3_600_000, ..options(&redis().address(), true, 4) };
+    let silent = RedisBuffer::open(options.clone()).await.unwrap();
+    let (held, member, _) = hold_six(&options, &silent).await;
+    let before = pending(&options);
+    drop(silent);
+    // However long it is silent: one who does not lease strikes nobody off.
+    let other = RedisBuffer::open(options.clone()).await.unwrap();
+    assert_eq!(consumes(&options, &member), [0, 1, 2, 3]);
+    assert_eq!(pending(&options), before);
+
+    comes_again(&options, &held, &other).await;
+    assert_eq!(consumes(&options, &member), Vec::<usize>::new());
 }

@@ -30,7 +30,7 @@ Examples:
 
 Standard output is written as fast as it is read unless --tps is given.")]
 pub(crate) struct Args {
-    /// Where to: journal:DIR, http://HOST:PORT, or - for NDJSON on standard output
+    /// Where to: the URL of a buffer, http://HOST:PORT, or - for NDJSON on standard output
     #[arg(long, value_name = "URL", default_value = "-")]
     to: String,
     /// Events a second [default: 1000]

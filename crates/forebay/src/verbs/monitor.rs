@@ -60,12 +60,17 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     }
 }
 
+/// Stands where a process would.
+const NOBODY: &str = "nobody holds";
+
 fn drawn(name: &str, seen: &Distribution) -> String {
     let waiting: u64 = seen.backlog.iter().sum();
     let source = match seen.source {
         0 => String::new(),
         events => format!(", {} not yet routed", grouped(events)),
     };
+    let width =
+        seen.members.iter().map(|member| member.id.len()).max().unwrap_or(0).max(NOBODY.len());
     let mut lines = vec![
         format!(
             "{name}: {} processes, {} shards, {} events wait{source}",
@@ -74,14 +79,14 @@ fn drawn(name: &str, seen: &Distribution) -> String {
             grouped(waiting)
         ),
         String::new(),
-        "process           alive for  leases    leased     waits  shards".to_owned(),
+        format!("{:<width$}  alive for  leases    leased     waits  shards", "process"),
     ];
     let most = seen.members.iter().map(|member| backlog(seen, member)).max().unwrap_or(0).max(1);
     for member in &seen.members {
         let behind = backlog(seen, member);
         let bar = "█".repeat(usize::try_from(behind * BAR / most).unwrap_or(0));
         lines.push(format!(
-            "{:<16}  {:>7.1} s  {:>6}  {:>8}  {:>8}  {}  {bar}",
+            "{:<width$}  {:>7.1} s  {:>6}  {:>8}  {:>8}  {}  {bar}",
             member.id,
             Duration::from_millis(alive_for_ms(seen, member)).as_secs_f64(),
             member.leases,
@@ -92,7 +97,7 @@ fn drawn(name: &str, seen: &Distribution) -> String {
     }
     let free = free(seen);
     if !free.is_empty() {
-        lines.push(format!("nobody holds      {}", ranges(&free)));
+        lines.push(format!("{NOBODY:<width$}  {}", ranges(&free)));
     }
     lines.join("\n")
 }
@@ -167,7 +172,7 @@ mod tests {
     fn each_process_has_a_line_with_its_shards_and_what_waits_in_them() {
         let seen = Distribution {
             now_ms: 1_000,
-            members: vec![member("a1", &[0, 1, 3]), member("b2", &[2])],
+            members: vec![member("host:7:a1", &[0, 1, 3]), member("b2", &[2])],
             backlog: vec![10, 0, 0, 2, 1],
             source: 7,
         };
@@ -175,11 +180,14 @@ mod tests {
         let lines: Vec<_> = drawn.lines().collect();
         assert_eq!(lines[0], "tx_queue: 2 processes, 5 shards, 13 events wait, 7 not yet routed");
         assert!(
-            lines[3].starts_with("a1                    9.2 s       2     1,500        12  0-1 3")
+            lines[3].starts_with("host:7:a1          9.2 s       2     1,500        12  0-1 3"),
+            "{}",
+            lines[3]
         );
         assert!(lines[3].ends_with(&"█".repeat(24)), "{}", lines[3]);
         assert!(lines[4].ends_with("         0  2  "), "{}", lines[4]);
-        assert_eq!(lines[5], "nobody holds      4");
+        assert_eq!(lines[2].find("alive"), lines[5].find('4'));
+        assert_eq!(lines[5], "nobody holds  4");
         assert_eq!(as_json(&seen)["free_shards"], json!([4]));
         assert_eq!(as_json(&seen)["members"][0]["waiting"], 12);
     }

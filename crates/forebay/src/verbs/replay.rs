@@ -44,7 +44,7 @@ pub(crate) struct Args {
     /// What the records are written in [default: by the file's name]
     #[arg(long)]
     format: Option<Written>,
-    /// Where to: journal:DIR or http://HOST:PORT [default: the configured buffer]
+    /// Where to: the URL of a buffer, or http://HOST:PORT [default: the configured buffer]
     #[arg(long, value_name = "URL")]
     to: Option<String>,
     /// Settle everything in this process as well, audit it, and print what it came to

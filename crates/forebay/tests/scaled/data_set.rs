@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::disturbing;
 use crate::layout::Layout;
 use crate::process::Process;
 use crate::rig::Rig;
@@ -19,6 +20,8 @@ const SHARPER: [&str; 6] = [
     "fraud.amount_spike.factor_permille=3000",
 ];
 const SETTLED_WITHIN: Duration = Duration::from_secs(240);
+/// How long counting what was just settled may take.
+const COUNTED_WITHIN: Duration = Duration::from_secs(20);
 
 #[test]
 fn one_process_and_four_flag_the_same_payments_by_the_same_rules() {
@@ -38,10 +41,13 @@ pub(crate) fn data_set() -> Option<PathBuf> {
 }
 
 fn flagged(file: &Path, workers: usize) -> BTreeMap<String, String> {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut rig = Rig::start(Layout::List);
     for _ in 0..workers {
         rig.add_worker_with(&SHARPER);
     }
+    // One that came late would find everything done by the others.
+    disturbing::joined(&mut rig, &runtime);
     let map = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/card-payments-2018.toml");
     let (file, map) = (file.to_str().unwrap(), map.to_str().unwrap());
     rig.verb(&["replay", file, "--map", map]);
@@ -56,6 +62,7 @@ fn flagged(file: &Path, workers: usize) -> BTreeMap<String, String> {
         std::thread::sleep(Duration::from_millis(100));
     }
     assert_eq!(count(&rig), PAYMENTS);
+    each_did_its_share(&mut rig);
     let sql = "SELECT tx_id, fraud_rules::text FROM fds.transactions WHERE is_fraud";
     let rows = rig.postgres.query(sql).unwrap().into_iter();
     rows.map(|row| {
@@ -63,4 +70,19 @@ fn flagged(file: &Path, workers: usize) -> BTreeMap<String, String> {
         (id, rules)
     })
     .collect()
+}
+
+/// Every payment was settled by one of the workers, and each of them has settled some.
+fn each_did_its_share(rig: &mut Rig) {
+    let end = Instant::now() + COUNTED_WITHIN;
+    loop {
+        let shares: Vec<usize> = rig.workers.iter_mut().map(Process::settled).collect();
+        // A worker counts what it has settled a moment after the rows are there.
+        if shares.iter().sum::<usize>() == PAYMENTS {
+            assert!(shares.iter().all(|share| *share > 0), "not all took part: {shares:?}");
+            return;
+        }
+        assert!(Instant::now() < end, "{shares:?} are not {PAYMENTS}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use lab::sink::{Buffered, Http, Sink};
+use lab::sink::{Buffered, Http, Lines, Sink};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use testbed::Fault;
 
 use crate::audit;
+use crate::foreign::Producer;
 use crate::layout::{Layout, NAME};
 use crate::load::Load;
 use crate::process::Process;
@@ -28,6 +29,12 @@ pub(crate) fn check_over_http(layout: Layout, disturb: Disturbance) {
     run(layout, Door::Http, disturb);
 }
 
+/// Pushes plain JSON as a foreign producer does, lets `disturb` do its worst, and audits. Nothing may come
+/// between the producer and Redis: it would not push again.
+pub(crate) fn check_pushed(layout: Layout, disturb: Disturbance) {
+    run(layout, Door::Source, disturb);
+}
+
 type Disturbance = fn(&mut Rig, &mut ChaCha8Rng, usize);
 
 /// Where events are offered.
@@ -35,6 +42,8 @@ type Disturbance = fn(&mut Rig, &mut ChaCha8Rng, usize);
 enum Door {
     Buffer,
     Http,
+    /// The list or stream that foreign producers push to.
+    Source,
 }
 
 fn run(layout: Layout, door: Door, disturb: Disturbance) {
@@ -49,9 +58,12 @@ fn run(layout: Layout, door: Door, disturb: Disturbance) {
         rig.add_worker();
     }
     joined(&mut rig, &runtime);
-    let sink: Box<dyn Sink> = match &mut api {
-        Some(api) => Box::new(Http::new(&format!("http://{}", api.address())).unwrap()),
-        None => Box::new(Buffered::new(runtime.block_on(layout.open(&rig.addresses())))),
+    let sink: Box<dyn Sink> = match (&mut api, door) {
+        (Some(api), _) => Box::new(Http::new(&format!("http://{}", api.address())).unwrap()),
+        (None, Door::Source) => {
+            Box::new(Lines::new(Producer::connect(layout, &rig.addresses()[0])))
+        }
+        (None, _) => Box::new(Buffered::new(runtime.block_on(layout.open(&rig.addresses())))),
     };
     let load = Load::start(&runtime, sink, layout.payments(seed));
     // A first offer may take a second: nothing would be under way yet.
@@ -72,20 +84,27 @@ fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().expect("a whole number"))
 }
 
-/// Waits until the workers are at work: one that starts while its servers are away waits for them, and
-/// that is not what is shown here.
+/// Waits until the workers are at work, each with shards of its own as far as there are as many: one that
+/// starts while its servers are away waits for them, and that is not what is shown here.
 pub(crate) fn joined(rig: &mut Rig, runtime: &tokio::runtime::Runtime) {
     rig.workers.iter_mut().for_each(|worker| drop(worker.address()));
     if !rig.layout.in_redis() {
         return;
     }
     let options = rig.layout.options(&rig.addresses());
+    let workers = rig.workers.len();
+    let busy = workers.min(usize::from(options.shards));
     let end = Instant::now() + Duration::from_secs(30);
-    while runtime
-        .block_on(buffer_redis::inspect::distribution(&options))
-        .is_ok_and(|seen| seen.members.len() < rig.workers.len())
-    {
-        assert!(Instant::now() < end, "the workers do not join");
+    loop {
+        let seen = runtime.block_on(buffer_redis::inspect::distribution(&options));
+        let at_work = seen.as_ref().is_ok_and(|seen| {
+            let own = seen.members.iter().filter(|member| !member.shards.is_empty());
+            seen.members.len() >= workers && own.count() >= busy
+        });
+        if at_work {
+            return;
+        }
+        assert!(Instant::now() < end, "the workers do not join: {seen:?}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -103,6 +122,7 @@ pub(crate) fn workers_killed(rig: &mut Rig, random: &mut ChaCha8Rng, rounds: usi
 
 /// kill -9 of Redis (every write is in its AOF), or an orderly stop.
 pub(crate) fn redis_restarted(rig: &mut Rig, random: &mut ChaCha8Rng, rounds: usize) {
+    rig.offers_may_fail();
     for round in 0..rounds {
         match round % 2 {
             0 => rig.redis().kill(),
@@ -117,6 +137,7 @@ pub(crate) fn redis_restarted(rig: &mut Rig, random: &mut ChaCha8Rng, rounds: us
 /// Replies that never come, replies that come late, connections that are cut, or that are there and
 /// carry nothing.
 pub(crate) fn replies_lost(rig: &mut Rig, random: &mut ChaCha8Rng, rounds: usize) {
+    rig.offers_may_fail();
     let proxy = rig.proxy.as_ref().unwrap();
     for _ in 0..rounds {
         for fault in [
@@ -203,6 +224,7 @@ pub(crate) fn members_storm(rig: &mut Rig, _: &mut ChaCha8Rng, _: usize) {
 
 /// The master that holds the buffer is killed; a replica takes over; it comes back as a replica.
 pub(crate) fn masters_killed(rig: &mut Rig, random: &mut ChaCha8Rng, rounds: usize) {
+    rig.offers_may_fail();
     for _ in 0..rounds.div_ceil(2) {
         let node = rig.cluster().kill_master_of(NAME).unwrap();
         pause(random, 5_000..6_000);

@@ -31,6 +31,8 @@ pub(crate) enum Layout {
     Sharded,
     /// Sharded streams on a cluster; offers wait for a replica.
     Cluster,
+    /// Lists on one; offers wait for a replica too.
+    ClusterList,
     /// A topic of 16 partitions.
     Kafka,
     /// A FIFO queue of SQS: a standard one has no order to compare verdicts by.
@@ -40,6 +42,10 @@ pub(crate) enum Layout {
 impl Layout {
     pub(crate) fn in_redis(self) -> bool {
         !matches!(self, Self::Kafka | Self::Fifo)
+    }
+
+    fn in_cluster(self) -> bool {
+        matches!(self, Self::Cluster | Self::ClusterList)
     }
 
     /// How many events show anything. The tests' server of the SQS API takes a hundred a second.
@@ -59,6 +65,7 @@ impl Layout {
             Self::Stream => format!("?stream={NAME}&group=fds&shards=1"),
             Self::Sharded => format!("?stream={NAME}&group=fds&shards=16&poll=non-blocking"),
             Self::Cluster => format!("?stream={NAME}&group=fds&shards=16&wait_replicas=1"),
+            Self::ClusterList => format!("?list={NAME}&shards=16&wait_replicas=1"),
             Self::Kafka => {
                 let times = format!("timeout_ms={KAFKA_SILENT_MS}&session_ms={MEMBER_MS}");
                 return format!("{base}/{NAME}?group=fds&{times}&lease_ms={LEASE_MS}");
@@ -95,7 +102,7 @@ impl Layout {
                 };
                 Arc::new(SqsBuffer::open(options).await.unwrap())
             }
-            Self::List | Self::Stream | Self::Sharded | Self::Cluster => {
+            Self::List | Self::Stream | Self::Sharded | Self::Cluster | Self::ClusterList => {
                 Arc::new(RedisBuffer::open(self.options(addresses)).await.unwrap())
             }
         }
@@ -109,20 +116,20 @@ impl Layout {
         };
         let server = Server {
             addresses: addresses.iter().map(address).collect(),
-            cluster: self == Self::Cluster,
+            cluster: self.in_cluster(),
             tls: false,
             db: 0,
             user: None,
             password: None,
         };
         let options = match self {
-            Self::List => Options::list(server, NAME),
+            Self::List | Self::ClusterList => Options::list(server, NAME),
             Self::Stream | Self::Sharded | Self::Cluster => Options::stream(server, NAME, "fds"),
             Self::Kafka | Self::Fifo => panic!("it is not in Redis"),
         };
         Options {
             shards: if self == Self::Stream { 1 } else { 16 },
-            wait_replicas: u32::from(self == Self::Cluster),
+            wait_replicas: u32::from(self.in_cluster()),
             member_ms: MEMBER_MS,
             lease_ms: LEASE_MS,
             ..options

@@ -1,5 +1,6 @@
 //! A producer that offers until it is told to stop, and remembers what was accepted.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -10,6 +11,8 @@ use model::clock::{Clock, System};
 use model::{Class, Classify, Event};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use crate::audit;
 
 /// Offered together, this often.
 const BATCH: usize = 25;
@@ -30,6 +33,25 @@ pub(crate) struct Offered {
     pub(crate) accepted: Vec<Event>,
     /// Events that a server would not take because they are bad.
     pub(crate) rejected: usize,
+    /// How often events were offered again, by id.
+    again: BTreeMap<String, usize>,
+}
+
+impl Offered {
+    /// How often this event was offered: the buffer may hold it as often, for an offer that failed may have
+    /// been taken all the same.
+    pub(crate) fn times(&self, id: &str) -> usize {
+        1 + self.again.get(id).copied().unwrap_or(0)
+    }
+
+    /// What was offered after it.
+    pub(crate) fn add(&mut self, more: Self) {
+        self.accepted.extend(more.accepted);
+        self.rejected += more.rejected;
+        for (id, times) in more.again {
+            *self.again.entry(id).or_default() += times;
+        }
+    }
 }
 
 impl Load {
@@ -56,6 +78,11 @@ impl Load {
             assert!(Instant::now() < end, "only {accepted} accepted: too few");
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Waits until so many more are accepted.
+    pub(crate) fn until_more(&self, events: usize) {
+        self.until(self.accepted.load(Ordering::Relaxed) + events);
     }
 
     /// Stops, and returns what was offered until then.
@@ -91,7 +118,10 @@ async fn offer(
                 match fate {
                     Fate::Accepted => all.accepted.push(event),
                     Fate::Rejected => all.rejected += 1,
-                    Fate::Refused => again.push(event),
+                    Fate::Refused => {
+                        *all.again.entry(audit::id(&event)).or_default() += 1;
+                        again.push(event);
+                    }
                     Fate::Unknown => panic!("a batch has few bad ones, and all are named"),
                 }
             }

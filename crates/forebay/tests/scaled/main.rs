@@ -1,6 +1,6 @@
 //! Several workers on one Redis, Kafka or SQS and one PostgreSQL, with traffic going on while workers,
-//! Redis, Kafka, PostgreSQL or the network between them fail; one worker, two and four; and one buffer
-//! after the other by a line of configuration.
+//! Redis, Kafka, PostgreSQL or the network between them fail; one worker, two and four; events of foreign
+//! producers; and one buffer after the other by a line of configuration.
 //!
 //! After each: accepted = settled + dead + pending, no effect twice, and the verdicts are those of
 //! the rules applied in the order of acceptance by one that nobody disturbed. Everything is started
@@ -16,11 +16,16 @@
 mod audit;
 mod data_set;
 mod disturbing;
+mod environment;
+mod foreign;
 mod layout;
 mod load;
+mod outage;
+mod phases;
 mod process;
 mod rig;
 mod scaling;
+mod steps;
 mod switched;
 mod verbs;
 
@@ -42,7 +47,11 @@ macro_rules! disturbed {
 disturbed!(list, Layout::List, workers_killed redis_restarted replies_lost postgres_restarted workers_rolled);
 disturbed!(stream, Layout::Stream, workers_killed redis_restarted replies_lost postgres_restarted workers_rolled);
 disturbed!(sharded, Layout::Sharded, workers_killed redis_restarted replies_lost postgres_restarted workers_rolled);
-disturbed!(cluster, Layout::Cluster, workers_killed masters_killed postgres_restarted workers_rolled);
+disturbed!(
+    cluster, Layout::Cluster,
+    workers_killed masters_killed redis_restarted replies_lost postgres_restarted workers_rolled
+);
+disturbed!(cluster_list, Layout::ClusterList, workers_killed masters_killed replies_lost);
 disturbed!(kafka, Layout::Kafka, workers_rolled members_storm);
 disturbed!(fifo, Layout::Fifo, workers_rolled);
 

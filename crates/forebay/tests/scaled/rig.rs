@@ -4,10 +4,29 @@ use std::path::Path;
 use std::process::Command;
 
 use tempfile::TempDir;
-use testbed::{Kafka, Postgres, Proxy, Redis, RedisCluster, Sqs};
+use testbed::{Kafka, Postgres, Proxy, Redis, RedisCluster, Reply, Sqs};
 
 use crate::layout::{ACCESS_KEY, Layout, SECRET_KEY};
 use crate::process::Process;
+
+/// What the binary reads of the environment, and whoever runs the tests may have set for something else.
+const VARIABLES: [&str; 12] = [
+    "POSTGRES_HOST",
+    "POSTGRES_PORT",
+    "POSTGRES_USER",
+    "POSTGRES_PASSWORD",
+    "POSTGRES_DB",
+    "POSTGRES_SCHEMA",
+    "PGPASSWORD",
+    "REDIS_HOST",
+    "REDIS_PORT",
+    "REDIS_PASSWORD",
+    "BATCH_SIZE",
+    "TPS",
+];
+
+/// How often a cluster's client sends what got no answer, at most.
+const CLUSTER_SENDS_MAX: usize = 3;
 
 /// Where the buffer lies.
 pub(crate) enum Medium {
@@ -17,13 +36,55 @@ pub(crate) enum Medium {
     Sqs(Box<Sqs>),
 }
 
+/// The buffer's Redis as a whole: one server, or every node of a cluster.
+pub(crate) enum Servers<'a> {
+    One(&'a Redis),
+    Cluster(&'a RedisCluster),
+}
+
+impl Servers<'_> {
+    /// Ends it as `kill -9` does.
+    pub(crate) fn kill(&self) {
+        match self {
+            Self::One(redis) => redis.kill(),
+            Self::Cluster(cluster) => cluster.kill_all(),
+        }
+    }
+
+    /// Shuts it down in good order.
+    pub(crate) fn stop(&self) {
+        match self {
+            Self::One(redis) => redis.stop(),
+            Self::Cluster(cluster) => cluster.stop_all(),
+        }
+    }
+
+    /// Starts it with what it had kept, and waits until it takes events again.
+    pub(crate) fn start_again(&self) -> anyhow::Result<()> {
+        match self {
+            Self::One(redis) => redis.start_again(),
+            Self::Cluster(cluster) => cluster.start_all_again(),
+        }
+    }
+
+    /// Sends one command to a single server, past the proxy.
+    pub(crate) fn call(&self, command: &[&str]) -> anyhow::Result<Reply> {
+        match self {
+            Self::One(redis) => redis.call(command),
+            Self::Cluster(_) => panic!("which node of the cluster is to do it?"),
+        }
+    }
+}
+
 pub(crate) struct Rig {
     pub(crate) layout: Layout,
     pub(crate) medium: Medium,
-    /// Between the workers and a single Redis.
+    /// Between the workers and Redis, whether that is one server or a cluster.
     pub(crate) proxy: Option<Proxy>,
     pub(crate) postgres: Postgres,
     pub(crate) workers: Vec<Process>,
+    /// How often an offer is sent, at most, before whoever makes it is told anything.
+    pub(crate) sends_max: usize,
     started: usize,
     dir: TempDir,
 }
@@ -31,27 +92,32 @@ pub(crate) struct Rig {
 impl Rig {
     /// Starts the servers, makes the schema, and starts no worker yet.
     pub(crate) fn start(layout: Layout) -> Self {
-        let medium = match layout {
-            Layout::Cluster => Medium::Cluster(Box::new(RedisCluster::start().unwrap())),
-            Layout::Kafka => Medium::Kafka(Box::new(Kafka::start().unwrap())),
-            Layout::Fifo => Medium::Sqs(Box::new(Sqs::start().unwrap())),
-            // Nothing that was accepted may be lost by a kill -9 of Redis.
-            Layout::List | Layout::Stream | Layout::Sharded => {
-                Medium::One(Box::new(Redis::start_with(&[("appendfsync", "always")]).unwrap()))
+        // Nothing that was accepted may be lost by a kill -9 of Redis, nor by one of all its nodes: a
+        // replica that has an event too is no help then.
+        let synced = [("appendfsync", "always")];
+        let (medium, proxy) = match layout {
+            Layout::Cluster | Layout::ClusterList => {
+                let (cluster, proxy) = RedisCluster::start_behind_proxy(&synced).unwrap();
+                (Medium::Cluster(Box::new(cluster)), Some(proxy))
             }
-        };
-        let proxy = match &medium {
-            Medium::One(redis) => Some(Proxy::start(&redis.address()).unwrap()),
-            Medium::Cluster(_) | Medium::Kafka(_) | Medium::Sqs(_) => None,
+            Layout::Kafka => (Medium::Kafka(Box::new(Kafka::start().unwrap())), None),
+            Layout::Fifo => (Medium::Sqs(Box::new(Sqs::start().unwrap())), None),
+            Layout::List | Layout::Stream | Layout::Sharded => {
+                let redis = Redis::start_with(&synced).unwrap();
+                let proxy = Proxy::start(&redis.address()).unwrap();
+                (Medium::One(Box::new(redis)), Some(proxy))
+            }
         };
         let postgres = Postgres::start().unwrap();
         let dir = tempfile::tempdir().unwrap();
-        let rig = Self { layout, medium, proxy, postgres, workers: Vec::new(), started: 0, dir };
+        let workers = Vec::new();
+        let rig = Self { layout, medium, proxy, postgres, workers, sends_max: 1, started: 0, dir };
         rig.verb(&["store", "migrate"]);
         rig
     }
 
-    /// The addresses of the buffer's servers, past the proxy.
+    /// The addresses of the buffer's servers, past the proxy; of a cluster those of the proxy, for its
+    /// nodes tell no others.
     pub(crate) fn addresses(&self) -> Vec<String> {
         match &self.medium {
             Medium::One(redis) => vec![redis.address()],
@@ -73,10 +139,11 @@ impl Rig {
         self.layout.url(&base)
     }
 
-    pub(crate) fn redis(&mut self) -> &mut Redis {
-        match &mut self.medium {
-            Medium::One(redis) => redis,
-            _ => panic!("the buffer is in no single Redis"),
+    pub(crate) fn redis(&mut self) -> Servers<'_> {
+        match &self.medium {
+            Medium::One(redis) => Servers::One(redis),
+            Medium::Cluster(cluster) => Servers::Cluster(cluster),
+            Medium::Kafka(_) | Medium::Sqs(_) => panic!("the buffer is in no Redis"),
         }
     }
 
@@ -104,9 +171,20 @@ impl Rig {
 
     /// A verb with this rig's buffer and store, not started yet.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
+        self.command_on(&self.buffer_url(), args)
+    }
+
+    fn command_on(&self, buffer: &str, args: &[&str]) -> Command {
         let mut command = binary(self.dir.path());
-        command.args(args).args(["--buffer", &self.buffer_url(), "--store", &self.postgres.url()]);
+        command.args(args).args(["--buffer", buffer, "--store", &self.postgres.url()]);
         command
+    }
+
+    /// From now on answers may fail to come. A cluster's client then sends an offer again by itself.
+    pub(crate) fn offers_may_fail(&mut self) {
+        if matches!(self.medium, Medium::Cluster(_)) {
+            self.sends_max = CLUSTER_SENDS_MAX;
+        }
     }
 
     /// Starts one more worker.
@@ -122,9 +200,15 @@ impl Rig {
 
     /// Starts one more process with this role, and these arguments besides.
     pub(crate) fn serve(&mut self, role: &str, args: &[&str]) -> Process {
+        let buffer = self.buffer_url();
+        self.serve_on(&buffer, role, args)
+    }
+
+    /// The same, with the buffer as this URL has it.
+    pub(crate) fn serve_on(&mut self, buffer: &str, role: &str, args: &[&str]) -> Process {
         self.started += 1;
         let name = format!("{role}-{}", self.started);
-        let mut command = self.command(&["serve", "--roles", role, "--data", &name]);
+        let mut command = self.command_on(buffer, &["serve", "--roles", role, "--data", &name]);
         command.args(args).args(["--bind", "127.0.0.1:0", "--set", "cards.key_file=key"]);
         Process::spawn(command, self.dir.path(), &name)
     }
@@ -139,7 +223,7 @@ pub(crate) fn binary(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
     command.current_dir(dir).env("FOREBAY_LOG", "warn");
     command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
-    for name in ["POSTGRES_HOST", "POSTGRES_PASSWORD", "REDIS_HOST", "BATCH_SIZE", "TPS"] {
+    for name in VARIABLES {
         command.env_remove(name);
     }
     command

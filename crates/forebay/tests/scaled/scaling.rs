@@ -62,8 +62,7 @@ fn check(layout: Layout) {
         assert_eq!(shares.iter().sum::<usize>(), good.len(), "each is settled by one of them");
         let busy = shares.iter().filter(|share| **share > 0).count();
         assert!(busy >= workers.min(2), "only {busy} of {workers} did anything: {shares:?}");
-        all.accepted.extend(offered.accepted);
-        all.rejected += offered.rejected;
+        all.add(offered);
     }
     audit::check(&mut rig, &runtime, &all);
     rig.workers.iter_mut().for_each(Process::terminate);

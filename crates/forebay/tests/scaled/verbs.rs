@@ -8,35 +8,8 @@ use testbed::Redis;
 
 use crate::layout::{Layout, NAME};
 use crate::process::Process;
-use crate::rig::Rig;
-
-/// A payment as a foreign producer writes it.
-fn payment(id: &str, card: &str, merchant: &str) -> String {
-    format!(
-        r#"{{"tx_id":"{id}","card_number":"{card}","user_id":"u1","tier":"normal","amount":1000,
-"merchant":"{merchant}","category":"coffee","created_at":"2026-01-05T12:00:00Z"}}"#
-    )
-}
-
-/// Waits until as many payments are settled and dead as expected.
-fn wait(rig: &Rig, settled: usize, dead: usize) {
-    let end = Instant::now() + Duration::from_secs(30);
-    loop {
-        let rows = rig.postgres.query("SELECT count(*) FROM fds.transactions").unwrap();
-        let rows: usize = rows[0][0].as_deref().unwrap().parse().unwrap();
-        let letters: Value =
-            serde_json::from_str(&rig.verb(&["dead", "list", "--all", "--json"])).unwrap();
-        let letters = letters.as_array().unwrap().len();
-        if (rows, letters) == (settled, dead) {
-            return;
-        }
-        assert!(
-            Instant::now() < end,
-            "{rows} settled and {letters} dead, not {settled} and {dead}"
-        );
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
+use crate::rig::{Rig, binary};
+use crate::steps::{CARD, has, offer, payment, post, until, wait};
 
 #[test]
 fn foreign_pushes_are_settled_and_each_bad_one_gets_one_clear_reason() {
@@ -195,13 +168,54 @@ fn a_full_buffer_refuses_and_the_generator_says_how_many() {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let figure = |name: &str| {
-        let behind = said.lines().last().unwrap().split(name).nth(1).unwrap();
-        behind.split(", ").next().unwrap().replace(',', "").parse::<u64>().unwrap()
-    };
     // A batch is refused whole, so the last few places may stay free.
-    assert!((900..=1_000).contains(&figure("; accepted ")), "{said}");
-    assert!(figure(", refused ") > 0, "{said}");
+    assert!((900..=1_000).contains(&figure(&said, "; accepted ")), "{said}");
+    assert!(figure(&said, ", refused ") > 0, "{said}");
+}
+
+/// What stands behind these words in the last line that the generator has said.
+fn figure(said: &str, words: &str) -> usize {
+    let behind = said.lines().last().unwrap().split(words).nth(1).unwrap();
+    behind.split(", ").next().unwrap().replace(',', "").parse().unwrap()
+}
+
+#[test]
+fn a_full_buffer_is_a_429_that_says_when_to_come_back_and_once_it_is_drained_a_202() {
+    const EVENTS_MAX: usize = 500;
+    let mut rig = Rig::start(Layout::List);
+    let url = format!("{}&events_max={EVENTS_MAX}", rig.buffer_url());
+    let mut api = rig.serve_on(&url, "api", &[]);
+    let to = format!("http://{}", api.address());
+    let mut generate = binary(rig.dir());
+    generate.args(["generate", "--to", &to, "--tps", "2000", "--duration", "1m"]);
+    let mut generator = Process::spawn(generate, rig.dir(), "generator");
+    until("the generator is refused", || {
+        generator.must_live();
+        api.count("refused_total{reason=\"full\"}") > 0
+    });
+    // A batch is refused whole: the last few places are free until somebody offers as few.
+    let mut taken = 0;
+    let answer = loop {
+        let answer = offer(&mut api, &payment(&format!("own-{taken}"), CARD, "Cafe"));
+        if !has(&answer, 202) {
+            break answer;
+        }
+        taken += 1;
+    };
+    assert!(has(&answer, 429), "{answer}");
+    assert!(answer.to_lowercase().contains("\r\nretry-after: "), "{answer}");
+
+    // What is refused it offers again, until it is told to end.
+    generator.terminate();
+    let said = generator.log();
+    assert!(figure(&said, ", refused ") > 0, "{said}");
+    assert_eq!(figure(&said, "; accepted ") + taken, EVENTS_MAX, "{said}");
+    rig.add_worker();
+    until("events are accepted again", || {
+        has(&offer(&mut api, &payment("again", CARD, "Cafe")), 202)
+    });
+    wait(&rig, EVENTS_MAX + 1, 0);
+    api.terminate();
 }
 
 #[test]
@@ -260,24 +274,16 @@ fn while_redis_is_down_offers_spill_and_drain_in_order_when_it_is_back() {
     let mut rig = Rig::start(Layout::List);
     rig.add_worker();
     let mut api = rig.serve("api", &["--set", "spill=journal:spill"]);
-    post(&mut api, "before", 202);
+    post(&mut api, &payment("before", CARD, "Cafe"), 202);
     rig.redis().stop();
     for n in 0..50 {
-        post(&mut api, &format!("during-{n}"), 202);
+        post(&mut api, &payment(&format!("during-{n}"), CARD, "Cafe"), 202);
     }
-    let end = Instant::now() + Duration::from_secs(20);
-    while api.metric("buffer_spill_size{") < 50.0 {
-        assert!(Instant::now() < end, "the spill is not shown");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    until_spilled(&mut api, 50.0);
     assert!(api.metric("buffer_spill_age_seconds{") > 0.0);
     rig.redis().start_again().unwrap();
     wait(&rig, 51, 0);
-    let end = Instant::now() + Duration::from_secs(20);
-    while api.metric("buffer_spill_size{") > 0.0 {
-        assert!(Instant::now() < end, "the spill does not drain");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    until_spilled(&mut api, 0.0);
     let rows = rig.postgres.query("SELECT tx_id FROM fds.transactions ORDER BY id").unwrap();
     let ids: Vec<_> = rows.into_iter().map(|row| row[0].clone().unwrap()).collect();
     let expect: Vec<_> = std::iter::once("before".to_owned())
@@ -286,25 +292,57 @@ fn while_redis_is_down_offers_spill_and_drain_in_order_when_it_is_back() {
     assert_eq!(ids, expect);
 }
 
+/// Waits until the spill is shown to hold so many.
+fn until_spilled(api: &mut Process, events: f64) {
+    until(&format!("{events} in the spill"), || api.metric("buffer_spill_size{") == events);
+}
+
+#[test]
+fn an_api_that_is_killed_while_redis_is_down_starts_without_it_and_drains_its_spill_in_order() {
+    const CARDS: usize = 5;
+    let (killed_after, all) = (50, 60);
+    let paid = |n: usize| {
+        let card = n % CARDS;
+        payment(&format!("{card}:{n}"), &format!("400012341234123{card}"), "Cafe")
+    };
+    let mut rig = Rig::start(Layout::List);
+    rig.add_worker();
+    let spill = ["--set", "spill=journal:spill"];
+    let mut api = rig.serve("api", &spill);
+    post(&mut api, &payment("before", CARD, "Cafe"), 202);
+    wait(&rig, 1, 0);
+    rig.redis().stop();
+    for n in 0..killed_after {
+        post(&mut api, &paid(n), 202);
+    }
+    api.kill();
+
+    let mut api = rig.serve("api", &spill);
+    until_spilled(&mut api, 50.0);
+    // Behind what is there.
+    for n in killed_after..all {
+        post(&mut api, &paid(n), 202);
+    }
+    rig.redis().start_again().unwrap();
+    wait(&rig, 1 + all, 0);
+    until_spilled(&mut api, 0.0);
+    let rows = rig.postgres.query("SELECT tx_id FROM fds.transactions ORDER BY id").unwrap();
+    let ids: Vec<String> = rows.into_iter().map(|row| row[0].clone().unwrap()).collect();
+    for card in 0..CARDS {
+        let of_card = |id: &&String| id.starts_with(&format!("{card}:"));
+        let came: Vec<String> = ids.iter().filter(of_card).cloned().collect();
+        let due = (0..all).filter(|n| n % CARDS == card).map(|n| format!("{card}:{n}"));
+        assert_eq!(came, due.collect::<Vec<_>>());
+    }
+    api.terminate();
+}
+
 #[test]
 fn without_a_spill_a_redis_that_is_down_is_a_503_that_says_when_to_come_back() {
     let mut rig = Rig::start(Layout::List);
     let mut api = rig.serve("api", &[]);
-    post(&mut api, "before", 202);
+    post(&mut api, &payment("before", CARD, "Cafe"), 202);
     rig.redis().stop();
-    let answer = post(&mut api, "during", 503);
+    let answer = post(&mut api, &payment("during", CARD, "Cafe"), 503);
     assert!(answer.to_lowercase().contains("retry-after"), "{answer}");
-}
-
-/// Posts a payment; the whole answer, which must have this status.
-fn post(api: &mut Process, id: &str, status: u16) -> String {
-    let body = payment(id, "4000123412341234", "Cafe");
-    let head = format!(
-        "POST /v1/events HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    let answer = api.ask(&(head + &body));
-    assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{id}: {answer}");
-    answer
 }

@@ -25,6 +25,7 @@ mod process;
 mod queue;
 mod scaled;
 mod screening;
+mod stalls;
 mod table;
 mod tables;
 

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::Scale;
+use crate::stalls;
 use crate::table::{Row, Target};
 
 const TPS: &str = "5000";
@@ -27,13 +28,10 @@ pub(crate) fn latency(scale: Scale) -> Result<Vec<Row>> {
     let dir = TempDir::new_in(".")?;
     let report = dir.path().join("report.json");
     let duration = format!("{}s", scale.seconds(30.0));
-    let status = Command::new(binary()?)
-        .args(["demo", "--plain", "--tps", TPS, "--duration", &duration, "--report"])
-        .arg(&report)
-        .arg("--data")
-        .arg(dir.path())
-        .stdout(Stdio::null())
-        .status()?;
+    let mut demo = Command::new(binary()?);
+    demo.args(["demo", "--plain", "--tps", TPS, "--duration", &duration, "--report"]).arg(&report);
+    demo.arg("--data").arg(dir.path()).stdout(Stdio::null());
+    let (status, stalls) = stalls::during(|| Ok(demo.status()?))?;
     ensure!(status.success(), "the demo ended with {status}");
     let report: Value = serde_json::from_slice(&std::fs::read(&report)?)?;
     let figure = |path: &str| {
@@ -43,7 +41,8 @@ pub(crate) fn latency(scale: Scale) -> Result<Vec<Row>> {
             .with_context(|| format!("no {path} in the report"))
     };
     let note = format!(
-        "sync=always, {TPS} payments/s for {duration}, settled {:.0}, p50 {} ms, max {} ms, audit {}",
+        "sync=always, {TPS} payments/s for {duration}, settled {:.0}, p50 {} ms, max {} ms, audit {}; \
+         {stalls}",
         figure("/settled")?,
         figure("/latency_ms/p50")?,
         figure("/latency_ms/max")?,

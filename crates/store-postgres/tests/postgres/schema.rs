@@ -10,6 +10,53 @@ use testbed::Postgres;
 
 /// What the last migration leads to.
 const VERSION: u32 = 3;
+/// What the producer names with ids of its own, as text.
+const NAMED_BY_THE_PRODUCER: [&str; 2] = ["tx_id", "user_id"];
+/// Whole numbers of fewer than 64 bits, none of which names or counts rows: two percentages, which
+/// migration ran, and minutes.
+const NARROW: [&str; 4] = [
+    "buffer_moves.share",
+    "buffer_moves.share_before",
+    "schema_version.version",
+    "sla_definitions.deadline_minutes",
+];
+/// The columns that the reference documents name, with 64 bits where they say SERIAL, a time zone
+/// where they say TIMESTAMP, and text of any length. Of three tables they give the name alone.
+const REFERENCE: [&str; 20] = [
+    "transactions.id bigint",
+    "transactions.tx_id text",
+    "transactions.card_number text",
+    "transactions.amount bigint",
+    "transactions.merchant text",
+    "transactions.is_fraud boolean",
+    "transactions.fraud_rules ARRAY",
+    "transactions.created_at timestamp with time zone",
+    "transactions.processed_at timestamp with time zone",
+    "sla_definitions.id bigint",
+    "sla_definitions.pipeline_name text",
+    "sla_definitions.sla_type text",
+    "sla_definitions.deadline_minutes integer",
+    "sla_definitions.owner text",
+    "sla_definitions.slack_channel text",
+    "sla_definitions.enabled boolean",
+    "daily_transaction_summary.id bigint",
+    "pipeline_completion_log.id bigint",
+    "sla_violations.id bigint",
+    "sla_violations.sla_id bigint",
+];
+/// The indexes that the reference documents ask for, as the server tells them. That of the frauds
+/// holds frauds alone; those of keys and of what is unique come with the constraints.
+const REFERENCE_INDEXES: [&str; 9] = [
+    "CREATE UNIQUE INDEX transactions_pkey ON transactions USING btree (id)",
+    "CREATE UNIQUE INDEX transactions_tx_id_key ON transactions USING btree (tx_id)",
+    "CREATE INDEX idx_fds_transactions_created_at ON transactions USING btree (created_at)",
+    "CREATE INDEX idx_fds_transactions_card_number ON transactions USING btree (card_number)",
+    "CREATE INDEX idx_fds_transactions_is_fraud ON transactions USING btree (is_fraud) WHERE is_fraud",
+    "CREATE UNIQUE INDEX daily_transaction_summary_pkey ON daily_transaction_summary USING btree (id)",
+    "CREATE UNIQUE INDEX pipeline_completion_log_pkey ON pipeline_completion_log USING btree (id)",
+    "CREATE UNIQUE INDEX sla_definitions_pkey ON sla_definitions USING btree (id)",
+    "CREATE UNIQUE INDEX sla_violations_pkey ON sla_violations USING btree (id)",
+];
 
 fn fatal<T: std::fmt::Debug>(result: Result<T, store::Error>, says: &str) {
     let error = result.unwrap_err();
@@ -39,6 +86,16 @@ fn contents(server: &Postgres, schemas: &[&str]) -> String {
     all
 }
 
+/// Table, column and type of every column of the schema.
+fn columns(server: &Postgres, schema: &str) -> Vec<[String; 3]> {
+    let sql = format!(
+        "SELECT table_name, column_name, data_type FROM information_schema.columns
+         WHERE table_schema = '{schema}' ORDER BY 1, 2"
+    );
+    let rows = server.query(&sql).unwrap().into_iter();
+    rows.map(|row| <[_; 3]>::try_from(row).unwrap().map(Option::unwrap)).collect()
+}
+
 #[tokio::test]
 async fn a_blank_database_gets_the_schema_and_a_second_run_changes_nothing() {
     let server = shared();
@@ -53,6 +110,54 @@ async fn a_blank_database_gets_the_schema_and_a_second_run_changes_nothing() {
         options.schema
     );
     assert_eq!(value(server, &daily), "540");
+}
+
+#[tokio::test]
+async fn every_id_has_64_bits_and_every_point_in_time_a_time_zone() {
+    let server = shared();
+    let options = options(server);
+    migrate(&options).await.unwrap();
+    let mut narrow = Vec::new();
+    for [table, column, kind] in columns(server, &options.schema) {
+        let name = format!("{table}.{column}");
+        let (column, kind) = (column.as_str(), kind.as_str());
+        if column == "id" || column.ends_with("_id") {
+            let expected = if NAMED_BY_THE_PRODUCER.contains(&column) { "text" } else { "bigint" };
+            assert_eq!(kind, expected, "{name}");
+        }
+        if ["_at", "_by", "_start"].iter().any(|end| column.ends_with(end)) {
+            assert_eq!(kind, "timestamp with time zone", "{name}");
+        }
+        // Whatever its name: such a time is another moment for each who reads it.
+        assert!(!kind.ends_with("without time zone"), "{name} is a {kind}");
+        if ["smallint", "integer"].contains(&kind) {
+            narrow.push(name);
+        }
+    }
+    // One more of them is an id that runs out, or is to be justified above.
+    assert_eq!(narrow, NARROW);
+}
+
+#[tokio::test]
+async fn the_tables_have_the_columns_and_the_indexes_that_the_reference_asks_for() {
+    let server = shared();
+    let options = options(server);
+    let schema = &options.schema;
+    migrate(&options).await.unwrap();
+    let columns = columns(server, schema);
+    let columns = columns.iter().map(|[table, column, kind]| format!("{table}.{column} {kind}"));
+    let columns: Vec<_> = columns.collect();
+    let has = |what: &&str| columns.iter().any(|column| column == what);
+    let missing: Vec<_> = REFERENCE.into_iter().filter(|column| !has(column)).collect();
+    assert!(missing.is_empty(), "{missing:#?} are not among {columns:#?}");
+
+    let sql = format!("SELECT indexdef FROM pg_indexes WHERE schemaname = '{schema}' ORDER BY 1");
+    let indexes = server.query(&sql).unwrap().into_iter();
+    let indexes = indexes.map(|row| row[0].as_ref().unwrap().replace(&format!("{schema}."), ""));
+    let indexes: Vec<_> = indexes.collect();
+    let has = |what: &&str| indexes.iter().any(|index| index == what);
+    let missing: Vec<_> = REFERENCE_INDEXES.into_iter().filter(|index| !has(index)).collect();
+    assert!(missing.is_empty(), "{missing:#?} are not among {indexes:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

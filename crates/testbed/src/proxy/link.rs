@@ -73,10 +73,10 @@ impl Link {
                 continue;
             }
             let delay = if let Fault::Delay(delay) = fault { delay } else { Duration::ZERO };
-            if !self.wait(client, server) {
-                return false;
-            }
-            let swallowed = match self.up.read(client, delay).and(self.down.read(server, delay)) {
+            let Some([from_client, from_server]) = self.wait(client, server) else { return false };
+            let up = if from_client { self.up.read(client, delay) } else { Ok(()) };
+            let down = if from_server { self.down.read(server, delay) } else { Ok(()) };
+            let swallowed = match up.and(down) {
                 Ok(()) if fault == Fault::DropReplies => self.down.forget(),
                 Ok(()) => false,
                 Err(_) => return false,
@@ -89,8 +89,10 @@ impl Link {
         true
     }
 
-    /// Waits until something can be done, or the orders are to be looked at again.
-    fn wait(&self, client: &TcpStream, server: &TcpStream) -> bool {
+    /// Waits until something can be done, or the orders are to be looked at again. Says which of the
+    /// two have something to read or have ended: most waits end without, and with many connections
+    /// reads that find nothing would keep a processor busy. None if a socket is broken.
+    fn wait(&self, client: &TcpStream, server: &TcpStream) -> Option<[bool; 2]> {
         let now = Instant::now();
         let wants = |reads: &Way, writes: &Way| {
             let mut wants = PollFlags::empty();
@@ -106,10 +108,13 @@ impl Link {
         let limit = due.unwrap_or(POLL).min(POLL);
         let limit = Timespec::try_from(limit).expect("some milliseconds fit");
         if poll(&mut sockets, Some(&limit)).is_err() {
-            return true;
+            return Some([true; 2]);
         }
         let broken = PollFlags::ERR | PollFlags::NVAL;
-        !sockets.iter().any(|socket| socket.revents().intersects(broken))
+        let readable = PollFlags::IN | PollFlags::HUP;
+        let [client, server] = sockets.map(|socket| socket.revents());
+        let is_broken = client.intersects(broken) || server.intersects(broken);
+        (!is_broken).then(|| [client, server].map(|found| found.intersects(readable)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Phase 3: the pipeline.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,8 @@ const LOOK: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(plan: &Plan, store: store_postgres::Options) -> Result<Figures> {
     let name = format!("forebay_bench_{:08x}", rand::random::<u32>());
+    // A key made for a bench must not be the one that a worker finds later, and is refused with.
+    let key_file = plan.out.join(format!("{name}.key"));
     let buffer = buffer_redis::Options { name, ..plan.buffer.clone() };
     let config = Config {
         buffer: url::Buffer::Redis(Box::new(buffer.clone())),
@@ -35,11 +38,17 @@ pub(super) async fn run(plan: &Plan, store: store_postgres::Options) -> Result<F
         // What waits in a spill or in another buffer is somebody's money, and no business of a bench.
         spill: None,
         next: None,
+        key_file: key_file.clone(),
         ..plan.config.clone()
     };
     let figures = measure(plan, &config).await;
     buffer_redis::erase(&buffer).await?;
-    figures
+    match std::fs::remove_file(&key_file) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("can't remove {}", key_file.display()))
+        }
+        _ => figures,
+    }
 }
 
 async fn measure(plan: &Plan, config: &Config) -> Result<Figures> {
@@ -52,12 +61,13 @@ async fn measure(plan: &Plan, config: &Config) -> Result<Figures> {
     let under_way_max = (config.engine.batch_max * config.engine.lanes) as u64 * UNDER_WAY_BATCHES;
     let ended = pipeline.ended().clone();
     let offering = offer(&*buffer, &stats, batches, under_way_max);
-    let offers = ended.run_until_cancelled(offering).await;
-    pipeline.drained().await;
+    let offers = plan.until_stopped(ended.run_until_cancelled(offering)).await;
+    let drained = plan.until_stopped(pipeline.drained()).await;
     let took = began.elapsed();
     let load = sampler.stop();
     let stopped = pipeline.stop().await?;
-    let offers = offers.context("the engine ended before all was offered")??;
+    drained?;
+    let offers = offers?.context("the engine ended before all was offered")??;
     let counts = stopped.summary.counts;
     let latency = stats.latency();
     let ms = |quantile| millis(latency.quantile_ms(quantile));

@@ -24,7 +24,8 @@ pub(super) async fn one_by_one(plan: &Plan, store: store_postgres::Options) -> R
     let sampler = Sampler::start(plan.servers.clone());
     let mut recorder = Recorder::new(Instant::now());
     let on_insert = |took| recorder.record(Instant::now(), took);
-    let outcome = baseline::one_by_one(connection, rows, plan.limit, &*clock, on_insert).await;
+    let inserting = baseline::one_by_one(connection, rows, plan.limit, &*clock, on_insert);
+    let outcome = plan.until_stopped(inserting).await?;
     let what = "one connection; each payment is an INSERT and a transaction of its own, and the \
                 next waits for it";
     told("1 · one INSERT a payment", what, &outcome, &recorder, sampler)
@@ -40,7 +41,8 @@ pub(super) async fn pooled(plan: &Plan, store: store_postgres::Options) -> Resul
     let sampler = Sampler::start(plan.servers.clone());
     let mut recorder = Recorder::new(Instant::now());
     let on_insert = |took| recorder.record(Instant::now(), took);
-    let outcome = baseline::pooled(connections, rows, plan.limit, open::clock(), on_insert).await;
+    let inserting = baseline::pooled(connections, rows, plan.limit, open::clock(), on_insert);
+    let outcome = plan.until_stopped(inserting).await?;
     let what = format!(
         "{} connections at once, asynchronous; each payment is an INSERT and a transaction of its own",
         plan.pool

@@ -7,13 +7,15 @@ use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use lab::phases::processor::{self, Server};
 use lab::phases::{Comparison, Figures, Machine, Setting};
+use store_postgres::scratch;
+use tokio_util::sync::CancellationToken;
 
 use super::super::configured;
 use super::{buffered, direct};
 use crate::config::{Config, Error, Flags};
 use crate::exit::Exit;
 use crate::units::{duration, grouped};
-use crate::{guarantee, out, url};
+use crate::{guarantee, out, signals, url};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -46,6 +48,16 @@ pub(super) struct Plan {
     pub(super) limit: Duration,
     pub(super) pool: usize,
     pub(super) servers: Vec<Server>,
+    pub(super) out: PathBuf,
+    pub(super) stop: CancellationToken,
+}
+
+impl Plan {
+    /// What `work` comes to, unless a signal asks to stop.
+    pub(super) async fn until_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T> {
+        let worked = self.stop.run_until_cancelled(work).await;
+        worked.context("stopped before all was measured; what was made for it is removed")
+    }
 }
 
 pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
@@ -69,6 +81,8 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
         limit: args.limit,
         pool: args.pool,
         servers: servers(store, buffer).await?,
+        out: args.out.clone(),
+        stop: signals::stop()?,
         config,
     };
     let comparison = compare(&plan).await?;
@@ -111,12 +125,9 @@ async fn in_schema(
 ) -> Result<Figures> {
     let schema = format!("{}_bench_{phase}", plan.store.schema);
     let store = store_postgres::Options { schema, exclusive: false, ..plan.store.clone() };
-    let made = store_postgres::migrate(&store).await?;
-    if made.from != 0 {
-        bail!("the schema {} is there already; drop it, then try again", store.schema);
-    }
+    scratch::make(&store).await?;
     let figures = work(store.clone()).await;
-    let discarded = store_postgres::discard(&store).await;
+    let discarded = scratch::discard(&store).await;
     let figures = figures?;
     discarded?;
     Ok(figures)
