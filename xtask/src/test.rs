@@ -1,7 +1,8 @@
 //! `cargo xtask test`: the set-up, then every check there is, in order, up to the first failure.
 //!
-//! A step whose tool is missing is skipped in plain sight on a person's machine and fails on a
-//! build server: a check that silently did not run looks exactly like one that passed.
+//! A missing server fails the step `test`. A step whose tool is missing is skipped in plain sight
+//! on a person's machine and fails on a build server: a check that silently did not run looks
+//! exactly like one that passed.
 
 use std::env;
 use std::fs;

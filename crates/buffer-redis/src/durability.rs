@@ -1,9 +1,10 @@
-//! Whether this Redis may be called durable, and what it says of itself.
+//! Whether this Redis may be called durable, and what keeps it from accepting anything.
 
 use buffer::Error;
 
 use crate::failure::Failure;
 use crate::inspect::Durability;
+use crate::options::{Layout, Options};
 use crate::shared::{Shared, is_unknown_script};
 
 const ALWAYS: &str = "a restart, a crash and a power cut of Redis (appendfsync always)";
@@ -14,6 +15,20 @@ const SYSTEM: &str = "a restart or a crash of Redis; a power cut of its machine 
 const UNTOLD: &str = "a restart of Redis as far as its append-only file goes (it does not say how \
                       often it syncs)";
 const NOTHING: &str = "no restart of Redis that can be relied on: see `config check`";
+/// What lies under the name, as what the buffer was made, whose replica this is, and how many it
+/// has. It writes nothing, so that a replica answers too; what an ACL forbids is empty.
+const STANDING: &str = r"
+local kind = redis.pcall('TYPE', KEYS[1])
+local layout = redis.pcall('HGET', '{' .. KEYS[1] .. '}:meta', 'layout')
+local text = redis.pcall('INFO', 'replication')
+local function told(name)
+  if type(text) ~= 'string' then return '' end
+  return string.match(text, '\n' .. name .. ':([^\r\n]*)') or ''
+end
+local master = ''
+if told('role') == 'slave' then master = told('master_host') .. ':' .. told('master_port') end
+return { type(kind) == 'table' and kind.ok or '', type(layout) == 'string' and layout or '',
+  master, told('connected_slaves') }";
 pub(crate) const UNKNOWN: &str = "whatever Redis survives: it could not be asked yet";
 
 /// What an accepted event survives, by what was found.
@@ -65,6 +80,64 @@ async fn fsync(shared: &Shared) -> Option<String> {
     }
 }
 
+/// What was found where the buffer lies.
+struct Standing {
+    /// Of what type the key of this name is; `none` if there is none.
+    kind: String,
+    /// The layout of the buffer that was made there; empty if none was.
+    layout: String,
+    /// Host and port of the server this one is a replica of; empty if it is of none.
+    master: String,
+    /// How many replicas are connected; none if it would not say.
+    replicas: Option<u32>,
+}
+
+/// What keeps offers from being accepted or settled though Redis answers, and how to mend it.
+pub(crate) async fn obstacles(shared: &Shared) -> Result<Vec<String>, Error> {
+    let mut ask = redis::cmd("EVAL");
+    ask.arg(STANDING).arg(1).arg(&shared.options.name);
+    let (kind, layout, master, replicas): (String, String, String, String) =
+        shared.rest.run(&ask).await.map_err(|error| Failure::from(error).error())?;
+    let found = Standing { kind, layout, master, replicas: replicas.parse().ok() };
+    Ok(in_the_way(&found, &shared.options))
+}
+
+fn in_the_way(found: &Standing, options: &Options) -> Vec<String> {
+    let (name, Standing { kind, layout, master, .. }) = (&options.name, found);
+    let (wanted, other) = match options.layout {
+        Layout::List => ("list", "stream"),
+        Layout::Stream { .. } => ("stream", "list"),
+    };
+    let mut sentences = Vec::new();
+    if layout == other || kind == other {
+        sentences.push(format!(
+            "{name} is a {other} in Redis, and a {wanted} is configured: write ?{other}={name} in \
+             the buffer's URL, or take another name"
+        ));
+    } else if ![wanted, "none", ""].contains(&kind.as_str()) {
+        sentences.push(format!(
+            "{name} is a {kind} in Redis, and neither a list nor a stream: take another name in \
+             the buffer's URL"
+        ));
+    }
+    let (wait, connected) = (options.wait_replicas, found.replicas);
+    if !master.is_empty() {
+        // One that may be written to is no better: what it took is gone when it syncs again.
+        sentences.push(format!(
+            "this Redis is a replica of {master} and keeps no offers: name {master} in the \
+             buffer's URL"
+        ));
+    } else if let Some(connected) = connected
+        && connected < wait
+    {
+        sentences.push(format!(
+            "wait_replicas={wait}, but Redis has only {connected} connected, so no offer counts as \
+             accepted: connect as many, or lower wait_replicas in the buffer's URL"
+        ));
+    }
+    sentences
+}
+
 fn problems(found: &Durability) -> Vec<String> {
     let mut problems = Vec::new();
     match found.aof {
@@ -91,4 +164,53 @@ fn problems(found: &Durability) -> Vec<String> {
             .push("Redis does not say its maxmemory-policy; see that it is noeviction".to_owned()),
     }
     problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Server;
+
+    fn options(stream: bool, wait_replicas: u32) -> Options {
+        let server = Server {
+            addresses: vec![("127.0.0.1".to_owned(), 6379)],
+            cluster: false,
+            tls: false,
+            db: 0,
+            user: None,
+            password: None,
+        };
+        let options = match stream {
+            true => Options::stream(server, "n", "g"),
+            false => Options::list(server, "n"),
+        };
+        Options { wait_replicas, ..options }
+    }
+
+    #[test]
+    fn what_keeps_offers_from_being_accepted_is_told_with_how_to_mend_it() {
+        let check = |(stream, wait): (bool, u32), found: [&str; 4], expect: &[&str]| {
+            let [kind, layout, master, replicas] = found.map(str::to_owned);
+            let found = Standing { kind, layout, master, replicas: replicas.parse().ok() };
+            let got = in_the_way(&found, &options(stream, wait));
+            assert_eq!(got.len(), expect.len(), "{got:?}");
+            let says = |(got, expect): (&String, &&str)| got.contains(*expect);
+            assert!(got.iter().zip(expect).all(says), "{got:?}");
+        };
+        let (list, stream) = ((false, 0), (true, 0));
+        check(list, ["none", "", "", "0"], &[]);
+        check(list, ["list", "list", "", "0"], &[]);
+        check(stream, ["stream", "", "", "0"], &[]);
+        check(stream, ["list", "", "", "0"], &["write ?list=n"]);
+        // Whatever was pushed has been taken, so that only the buffer's own keys tell.
+        check(stream, ["none", "list", "", "0"], &["write ?list=n"]);
+        check(list, ["stream", "", "", "0"], &["write ?stream=n"]);
+        check(list, ["hash", "", "", "0"], &["n is a hash"]);
+        check(list, ["none", "", "m:1", "0"], &["name m:1"]);
+        check((false, 2), ["none", "", "", "1"], &["only 1 connected"]);
+        check((false, 2), ["none", "", "", "2"], &[]);
+        // One that does not tell is taken at its word.
+        check((false, 2), ["", "", "", ""], &[]);
+        check((true, 1), ["list", "", "m:1", "0"], &["write ?list=n", "name m:1"]);
+    }
 }

@@ -17,5 +17,5 @@ pub async fn erase(options: &Options) -> Result<(), Error> {
     let shared = Shared::new(options.clone());
     let removed: Result<u64, Failure> =
         shared.call(&shared.rest, &shared.scripts.erase, |_| {}).await;
-    removed.map(drop).map_err(Failure::error)
+    removed.map(drop).map_err(Failure::at_open)
 }

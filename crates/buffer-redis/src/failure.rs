@@ -3,6 +3,9 @@
 use buffer::Error;
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
+const DENIED: &str =
+    "redis: it asks for another user or password: give them in REDIS_PASSWORD or the URL";
+
 /// Why a step was not done.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -16,6 +19,8 @@ pub(crate) enum Failure {
     TooMany(usize),
     /// Redis has no memory left for it.
     Memory,
+    /// Redis asks for another user or password.
+    Denied,
     /// Anything else.
     Other(Error),
 }
@@ -26,6 +31,9 @@ impl Failure {
         match self {
             Self::Other(error) => error,
             Self::Memory => full("the maxmemory of Redis".to_owned()),
+            // Of a Redis that let us in before: somebody changes passwords, or it was replaced, and whoever
+            // gave up now would stay away once that is mended.
+            Self::Denied => Error::Unavailable(DENIED.to_owned()),
             Self::Full => full("a bound of the buffer".to_owned()),
             Self::TooMany(got) => Error::TooMany { got, max: 0 },
             Self::Fenced => Error::Unavailable(
@@ -35,6 +43,16 @@ impl Failure {
                 "the buffer's keys are gone from Redis: flushed, or on their way to another master"
                     .to_owned(),
             ),
+        }
+    }
+}
+
+impl Failure {
+    /// The same for whoever opens, to whom another password is an error of the settings.
+    pub(crate) fn at_open(self) -> Error {
+        match self {
+            Self::Denied => Error::Open(DENIED.to_owned()),
+            failure => failure.error(),
         }
     }
 }
@@ -71,6 +89,12 @@ impl From<RedisError> for Failure {
         if text.contains("OOM command not allowed") {
             return Self::Memory;
         }
+        let denied = |code: &&str| error.code() == Some(*code) || text.contains(*code);
+        if ["NOAUTH", "WRONGPASS"].iter().any(denied)
+            || error.kind() == ErrorKind::AuthenticationFailed
+        {
+            return Self::Denied;
+        }
         Self::Other(other(&error, &text))
     }
 }
@@ -87,12 +111,6 @@ fn other(error: &RedisError, text: &str) -> Error {
         return Error::Open(
             "redis: a key of this buffer holds something else: name another list or stream, or \
              say ?stream= for a stream and ?list= for a list"
-                .to_owned(),
-        );
-    }
-    if has(&["NOAUTH", "WRONGPASS"]) || error.kind() == ErrorKind::AuthenticationFailed {
-        return Error::Open(
-            "redis: it asks for another user or password: give them in REDIS_PASSWORD or the URL"
                 .to_owned(),
         );
     }

@@ -16,7 +16,7 @@ const PAGE: usize = 500;
 /// A process that leases.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// Its random name.
+    /// Its name: the process it is of, if that was told, and what makes it another than all before.
     pub id: String,
     /// When it is given up unless it is heard of again.
     pub deadline_ms: EpochMs,
@@ -109,6 +109,15 @@ pub async fn distribution(options: &Options) -> Result<Distribution, Error> {
 /// If Redis can't be read.
 pub async fn durability(options: &Options) -> Result<Durability, Error> {
     crate::durability::read(&look(options)?).await
+}
+
+/// What keeps offers from being accepted or settled though Redis answers, and how to mend it, one
+/// sentence each: another type under the name, a replica, fewer replicas than are waited for.
+///
+/// # Errors
+/// If Redis can't be read.
+pub async fn obstacles(options: &Options) -> Result<Vec<String>, Error> {
+    crate::durability::obstacles(&look(options)?).await
 }
 
 /// The number of the process that serves this buffer, on its own machine; nothing if it would not

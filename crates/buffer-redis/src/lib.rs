@@ -11,7 +11,8 @@
 //!
 //! Invariants
 //! - A script checks everything before its first write, because Lua has no rollback; what a transaction
-//!   pushed before it lies where nobody looks.
+//!   pushed before it lies where nobody looks, and a claim that finds its streams gone has ended leases and
+//!   routed events, and taken none.
 //! - Nothing is taken without being put under a lease in the same script, and a claim whose reply
 //!   was lost is answered the same when it is asked again.
 //! - What a member held goes back when the member is gone, before its shards get a new owner.
@@ -39,5 +40,5 @@ mod state;
 mod waiting;
 
 pub use erase::erase;
-pub use options::{Connections, Layout, Options, Poll, SHARDS_MAX, Server};
+pub use options::{Connections, Layout, Options, PROCESS_BYTES_MAX, Poll, SHARDS_MAX, Server};
 pub use redis_buffer::RedisBuffer;

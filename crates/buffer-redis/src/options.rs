@@ -4,6 +4,8 @@ use buffer::Error;
 
 /// Most shards a buffer may have.
 pub const SHARDS_MAX: u16 = 256;
+/// Longest name of a process, in bytes.
+pub const PROCESS_BYTES_MAX: usize = 128;
 
 /// How events are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +87,8 @@ pub struct Options {
     /// Most memory Redis may use before offers are refused, in bytes; 0 is nine tenths of its
     /// `maxmemory`, if it has one.
     pub memory_max_bytes: u64,
-    /// What tells this process from others where members are shown, as `host:pid`; at most 128 bytes.
+    /// What tells this process from others where members are shown, as `host:pid`; at most
+    /// [`PROCESS_BYTES_MAX`], and nothing if nobody looks.
     pub process: String,
     /// How long a lease lasts, in milliseconds.
     pub lease_ms: i64,
@@ -168,8 +171,11 @@ impl Options {
         if self.shards == 0 || self.shards > SHARDS_MAX {
             return refuse(format!("redis: shards must be 1 to {SHARDS_MAX}, not {}", self.shards));
         }
-        if self.process.len() > 128 {
-            return refuse("redis: the process must have a name of at most 128 bytes".to_owned());
+        if self.process.len() > PROCESS_BYTES_MAX {
+            return refuse(format!(
+                "redis: process must be at most {PROCESS_BYTES_MAX} bytes, not {}",
+                self.process.len()
+            ));
         }
         if self.server.cluster && self.server.db != 0 {
             return refuse("redis: a cluster has database 0 only".to_owned());
@@ -193,5 +199,29 @@ impl Options {
             return refuse("redis: the fields of id and key must have names".to_owned());
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_process_has_a_bound() {
+        let server = Server {
+            addresses: vec![("127.0.0.1".to_owned(), 6379)],
+            cluster: false,
+            tls: false,
+            db: 0,
+            user: None,
+            password: None,
+        };
+        let named = |bytes: usize| Options {
+            process: "p".repeat(bytes),
+            ..Options::list(server.clone(), "tx_queue")
+        };
+        assert!(named(PROCESS_BYTES_MAX).validate().is_ok());
+        let refused = named(PROCESS_BYTES_MAX + 1).validate().unwrap_err().to_string();
+        assert!(refused.contains("process must be at most 128 bytes, not 129"), "{refused}");
     }
 }

@@ -35,7 +35,7 @@ impl RedisBuffer {
         options.validate()?;
         let lazy = options.lazy;
         let shared = Arc::new(Shared::new(options));
-        match shared.ensure_open().await.map_err(Failure::error) {
+        match shared.ensure_open().await.map_err(Failure::at_open) {
             Err(Error::Unavailable(why)) if lazy => {
                 tracing::warn!(%why, "redis can't be reached yet; it is tried again when needed");
             }

@@ -78,9 +78,10 @@ pub(crate) struct State {
     pub(crate) wanting: bool,
 }
 
-/// Whoever looks at who holds what reads whose it is; two of one process are different members.
+/// Whoever looks at who holds what reads whose it is. Host and pid may be those of another container too,
+/// so they alone tell no members apart.
 fn new_name(process: &str) -> String {
-    format!("{process}:{:08x}", rand::random::<u32>())
+    format!("{process}:{:016x}", rand::random::<u64>())
 }
 
 impl State {

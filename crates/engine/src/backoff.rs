@@ -32,6 +32,12 @@ impl Backoff {
     }
 }
 
+/// Whether this many failures in a row are worth a line in the log: the first, and each time there are twice as
+/// many. An outage of hours must not bury what else is said.
+pub(crate) fn is_said(failures: u32) -> bool {
+    failures.is_power_of_two()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

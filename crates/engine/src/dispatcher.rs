@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::Error;
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, is_said};
 use crate::shared::Shared;
 
 /// How long one lease waits for its first event. A lease under way is never dropped (what it was
@@ -24,6 +24,14 @@ pub(crate) struct Dispatcher {
     pub(crate) backoff: Backoff,
 }
 
+/// Leasing works, whatever was before.
+fn over(failures: &mut u32) {
+    if *failures > 0 {
+        tracing::info!(failures = *failures, "leasing works again");
+        *failures = 0;
+    }
+}
+
 impl Dispatcher {
     /// Ends when told to stop; the lanes then see the end of their queues.
     pub(crate) async fn run(mut self) -> Result<(), Error> {
@@ -33,18 +41,20 @@ impl Dispatcher {
             let started = Instant::now();
             match self.shared.buffer.lease(room, LEASE_WAIT).await {
                 Ok(leased) if leased.is_empty() => {
-                    failures = 0;
+                    over(&mut failures);
                     if started.elapsed() < LEASE_WAIT {
                         self.pause(EMPTY_PAUSE).await;
                     }
                 }
                 Ok(leased) => {
-                    failures = 0;
+                    over(&mut failures);
                     self.dispatch(leased)?;
                 }
                 Err(error) if error.class() == Class::Retryable => {
                     failures += 1;
-                    tracing::warn!(%error, failures, "nothing could be leased; trying again");
+                    if is_said(failures) {
+                        tracing::warn!(%error, failures, "nothing could be leased; trying again");
+                    }
                     let pause = self.backoff.after(failures);
                     self.pause(pause).await;
                 }

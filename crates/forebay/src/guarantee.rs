@@ -65,9 +65,24 @@ pub(crate) fn survives(buffer: &Buffer) -> String {
     }
 }
 
+/// One sentence on a buffer that could not be asked.
+pub(crate) fn unasked(buffer: &Buffer, why: &buffer::Error) -> String {
+    let survives = survives(buffer);
+    format!("NOT CHECKED: accepted payments survive {survives}, which could not be asked: {why}")
+}
+
 /// One sentence on how effects are applied once.
 pub(crate) fn settled(store: &Store) -> String {
-    let how = match store {
+    format!(
+        "Settled once: {}, tx_id unique; a payment and its dedupe mark are one row in one \
+         transaction.",
+        kept(store)
+    )
+}
+
+/// The store, and where.
+fn kept(store: &Store) -> String {
+    match store {
         Store::Sqlite(options) => {
             format!("SQLite {}, WAL, synchronous=FULL", options.path.display())
         }
@@ -76,11 +91,7 @@ pub(crate) fn settled(store: &Store) -> String {
             let hosts = hosts.collect::<Vec<_>>().join(",");
             format!("PostgreSQL {hosts}/{}, schema {}", options.dbname, options.schema)
         }
-    };
-    format!(
-        "Settled once: {how}, tx_id unique; a payment and its dedupe mark are one row in one \
-         transaction."
-    )
+    }
 }
 
 /// The same as [`accepted`], after asking a Redis, a Kafka or a queue how it is kept; and what is wrong
@@ -189,7 +200,7 @@ pub(crate) async fn all(config: &Config) -> Vec<String> {
         lines.push(accepted);
         lines.extend(problems);
     }
-    lines.extend(beyond(config));
+    lines.extend(beyond(config, None));
     lines
 }
 
@@ -198,8 +209,9 @@ pub(crate) fn payments(config: &Config) -> impl Iterator<Item = &Buffer> {
     [&config.buffer].into_iter().chain(config.next.as_ref().map(|next| &next.buffer))
 }
 
-/// What is promised besides what accepted events survive.
-pub(crate) fn beyond(config: &Config) -> Vec<String> {
+/// What is promised besides what accepted events survive. Of a store that was looked at in vain, for
+/// the reason given, nothing is.
+pub(crate) fn beyond(config: &Config, unchecked: Option<&anyhow::Error>) -> Vec<String> {
     let spill = config.spill.as_ref().map(|options| {
         let dir = options.dir.display();
         format!("While the buffer is out of reach, payments spill into the journal {dir}.")
@@ -219,8 +231,18 @@ pub(crate) fn beyond(config: &Config) -> Vec<String> {
         _ => None,
     };
     let lines = spill.into_iter().chain(unordered).chain(alone);
-    let tables = config.tables.iter().map(written_behind);
-    lines.chain([settled(&config.store), cards(config)]).chain(tables).collect()
+    let settled = match unchecked {
+        None => settled(&config.store),
+        Some(why) => {
+            let kept = kept(&config.store);
+            format!("NOT CHECKED: whether payments are settled once in {kept}: {why:#}")
+        }
+    };
+    let tables = config.tables.iter().map(|table| match unchecked {
+        None => written_behind(table),
+        Some(_) => format!("NOT CHECKED: table {}, which lies in that store.", table.name()),
+    });
+    lines.chain([settled, cards(config)]).chain(tables).collect()
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use self::window::{Held, Look, Window};
-use crate::open;
+use crate::{identity, open};
 
 /// How often counts are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -72,7 +72,7 @@ impl History {
             source,
             loads: loads.clone(),
             clock: open::clock(),
-            process: process(),
+            process: identity::process(),
             roles: roles.to_owned(),
             options,
             dropped: Dropped::default(),
@@ -92,14 +92,6 @@ impl History {
             }
         }
     }
-}
-
-/// The host's name and the process's id: another process has another.
-pub(crate) fn process() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = host.trim();
-    let host = if host.is_empty() { "host" } else { host };
-    format!("{host}:{}", std::process::id())
 }
 
 struct Keeper {

@@ -13,6 +13,7 @@ mod exit;
 mod fingerprint;
 mod guarantee;
 mod history;
+mod identity;
 mod log;
 mod mask;
 mod moving;

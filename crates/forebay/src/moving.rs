@@ -14,8 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::history::process;
-use crate::open;
+use crate::{identity, open};
 
 /// How often it is looked which step is the present one.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -60,7 +59,7 @@ pub(crate) async fn follow(
 ) -> Result<(Arc<Moving>, Follower)> {
     let moving = Arc::new(Moving::new(source, target, open::clock()));
     // Unlike any other's, also of one that had this id before.
-    let process = format!("{}:{:06x}", process(), rand::random::<u32>() & 0x00ff_ffff);
+    let process = format!("{}:{:06x}", identity::process(), rand::random::<u32>() & 0x00ff_ffff);
     let mut following = Following {
         moving: moving.clone(),
         moves,

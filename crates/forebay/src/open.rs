@@ -18,9 +18,8 @@ use store::{Completions, Loads, Moves, Payments};
 use tokio::task::block_in_place;
 
 use crate::config::{self, Config, Next};
-use crate::history::process;
 use crate::moving::{Follower, follow};
-use crate::{fingerprint, url};
+use crate::{fingerprint, identity, url};
 
 /// What the fingerprint of this text under an installation's key is compared by, so that two
 /// processes of one store are known to have one key without either showing it.
@@ -67,7 +66,8 @@ pub(crate) async fn buffer(buffer: &url::Buffer) -> Result<Opened> {
         }
         url::Buffer::Memory(options) => Opened::new(Memory::new(options.clone(), clock())),
         url::Buffer::Redis(options) => {
-            let options = buffer_redis::Options { process: process(), ..(**options).clone() };
+            let options =
+                buffer_redis::Options { process: identity::process(), ..(**options).clone() };
             let redis = RedisBuffer::open(options).await;
             Opened::new(redis.context("the buffer can't be opened")?)
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use testbed::{Postgres, Sqs};
+use testbed::{Postgres, Sqs, forget_settings};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 const CARDS: usize = 20;
@@ -33,6 +33,7 @@ impl Rig {
         let queue = self.queue;
         let buffer = format!("{base}/{queue}?region=us-east-1&create=true&visibility_ms=3000");
         let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
+        forget_settings(&mut command);
         command
             .current_dir(self.dir.path())
             .args(args)
@@ -41,9 +42,6 @@ impl Rig {
             .env("FOREBAY_LOG", "warn")
             .env("AWS_ACCESS_KEY_ID", "AKIATEST")
             .env("AWS_SECRET_ACCESS_KEY", "s3cret");
-        for name in ["POSTGRES_HOST", "POSTGRES_PASSWORD", "REDIS_HOST", "BATCH_SIZE", "TPS"] {
-            command.env_remove(name);
-        }
         command
     }
 

@@ -10,6 +10,9 @@ use std::io::ErrorKind::{InvalidData, InvalidInput};
 use store::Error;
 use tokio_postgres::error::DbError;
 
+/// The SQLSTATE of a password that is not the role's.
+const WRONG_PASSWORD: &str = "28P01";
+
 /// When something failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -28,8 +31,11 @@ pub(crate) enum Stage {
 /// with a backup. To stop for that would turn an outage of the database into one that needs a hand
 /// here as well, and nothing is lost by waiting: what was accepted is in the buffer.
 pub(crate) fn classify(error: &tokio_postgres::Error, stage: Stage) -> Error {
-    let said = text(error);
+    let mut said = text(error);
     let Some(db) = error.as_db_error() else {
+        if lacks_password(error) {
+            said = format!("{said}; {}", remedy(WRONG_PASSWORD));
+        }
         return if stage == Stage::Open && is_set_up_wrong(error) {
             Error::Fatal(said)
         } else {
@@ -95,7 +101,7 @@ fn class(code: &str) -> &str {
 
 fn remedy(code: &str) -> &'static str {
     match code {
-        "28P01" => "give the right password (POSTGRES_PASSWORD, or in the URL)",
+        WRONG_PASSWORD => "give the right password (POSTGRES_PASSWORD, or in the URL)",
         "3D000" => "create the database, or name another one",
         "42501" => "grant this role the rights it needs on the schema and its tables",
         "42P01" | "42703" | "3F000" => {
@@ -106,6 +112,12 @@ fn remedy(code: &str) -> &'static str {
         }
         _ => "the server does not know what this program needs; PostgreSQL 12 or later is needed",
     }
+}
+
+/// Whether the server asked for a password and there was none to give: the library says so itself,
+/// and no SQLSTATE comes with it.
+fn lacks_password(error: &tokio_postgres::Error) -> bool {
+    error.source().is_some_and(|cause| cause.to_string() == "password missing")
 }
 
 /// Whether connecting failed for what was configured here, rather than for what is down.

@@ -18,21 +18,26 @@ pub async fn make(options: &Options) -> Result<(), Error> {
     let schema = options.check().map_err(Error::Fatal)?;
     let link = Link::open(options, Role::Migrate, tls::connector(options)?).await?;
     let sql = async |text: String| {
-        link.client.batch_execute(&text).await.map_err(|error| match error.code() {
+        let told = |error: tokio_postgres::Error| match error.code() {
             Some(&SqlState::DUPLICATE_SCHEMA) => Error::Fatal(format!(
                 "the schema {schema} is there already, and what it holds may be somebody's; if it is left \
                  over, drop it, then try again"
             )),
             _ => classify(&error, Stage::Open),
-        })
+        };
+        let done = async { link.client.batch_execute(&text).await.map_err(told) };
+        link::within(options.patience(), done).await
     };
     sql(format!("CREATE SCHEMA {schema}")).await?;
-    if let Err(error) = migrate(options).await {
-        // Migrations run all or not at all, so there is nothing in it.
-        sql(format!("DROP SCHEMA {schema}")).await?;
-        return Err(error);
+    let made = migrate(options).await;
+    if made.is_err()
+        // Not CASCADE: what is in it all the same would be another's, or ours after a COMMIT whose answer was
+        // lost, which whoever is told of it can see.
+        && let Err(error) = sql(format!("DROP SCHEMA {schema}")).await
+    {
+        tracing::warn!(%schema, %error, "the schema is left over; drop it");
     }
-    Ok(())
+    made.map(drop)
 }
 
 /// Drops the schema that [`make`] made, with everything in it. Does nothing where there is none.

@@ -15,6 +15,7 @@
 //! - A fault hits the server and not what watches over it.
 
 mod cluster;
+mod environment;
 mod home;
 mod kafka;
 mod port;
@@ -27,6 +28,7 @@ mod resp;
 mod sqs;
 
 pub use cluster::RedisCluster;
+pub use environment::forget_settings;
 pub use kafka::Kafka;
 pub use postgres::Postgres;
 pub use proxy::{Fault, Proxy};

@@ -94,8 +94,10 @@ async fn a_broker_killed_while_it_is_written_to_and_read_from_loses_nothing_it_c
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_broker_is_away_it_is_told_in_time_and_leases_live_on() {
     let kafka = Kafka::start().unwrap();
-    // Away for less than a session: past that, what is held would be another's.
+    // Away for less than a session: past that, what is held would be another's. And for less than a lease:
+    // past that, what is taken next need not be what was released.
     let options = Options { timeout_ms: 3_000, session_ms: 60_000, ..options(&kafka.address(), 2) };
+    let options = Options { lease_ms: 60_000, ..options };
     let buffer = KafkaBuffer::open(options.clone()).await.unwrap();
     buffer.offer(&events(0..10)).await.unwrap();
     let held = take(&buffer, 10).await;

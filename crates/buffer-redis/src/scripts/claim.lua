@@ -132,7 +132,7 @@ if at < max and not more and not foreign then
   at = route_blocks(limit, room, direct, out, fields, at)
 end
 
--- Only now: a claim that failed took nothing, and may be repeated under its token.
+-- Only now: one that was answered LOST took nothing, and may be repeated under its token.
 call('HSET', CLAIMS, member, token)
 if at > 0 then
   each_chunk('HSET', key, fields, 2 * at)

@@ -1,5 +1,5 @@
 -- Finds entries that are pending though nobody knows of them (somebody deleted keys or read with our group by
--- hand, or Redis evicted keys): they come again. ARGV: 2 member, 3 idle ms, 4 shards as bytes.
+-- hand, or Redis evicted keys): they come again. Drops consumers that hold nothing and are no members. ARGV: 2 member, 3 idle ms, 4 shards as bytes.
 -- It goes on where it stopped last time, whoever stopped. Replies with how many were found.
 local FOUND_MAX = 100
 local member, idle, owned = ARGV[2], ARGV[3], ARGV[4]
@@ -11,9 +11,13 @@ local function holder(seq)
     if call('HEXISTS', P .. 'lease:' .. name, seq) == 1 then return string.match(name, '^(.*):') end
   end
 end
--- Of processes that are gone: what they held when they left was acked since, or taken over.
+-- Of processes that are gone, whose last events were acked since or taken over, and of whoever read with our
+-- group by hand: a consumer is made anew by its next read.
 local function forget_consumers(shard)
-  for _, told in ipairs(call('XINFO', 'CONSUMERS', P .. shard, GROUP)) do
+  local consumers = redis.pcall('XINFO', 'CONSUMERS', P .. shard, GROUP)
+  -- A user who may not ask keeps them, and finds what was pending all the same.
+  if consumers.err then return end
+  for _, told in ipairs(consumers) do
     local name, pending = told[2], told[4]
     if pending == 0 and name ~= PARKED and not call('ZSCORE', MEMBERS, name) then
       call('XGROUP', 'DELCONSUMER', P .. shard, GROUP, name)
@@ -27,7 +31,7 @@ for i = 1, #owned do
   local place = 'cursor:' .. shard
   local reply = of_group('XAUTOCLAIM', P .. shard, GROUP, PARKED, idle,
     call('HGET', META, place) or '0-0', 'COUNT', FOUND_MAX, 'JUSTID')
-  if reply then forget_consumers(shard) else reply = { '0-0', {} } end
+  if not reply then reply = { '0-0', {} } end
   call('HSET', META, place, reply[1])
   local last = call('HGET', LAST, shard) or '0-0'
   for _, id in ipairs(reply[2]) do
@@ -50,5 +54,6 @@ for i = 1, #owned do
       end
     end
   end
+  forget_consumers(shard)
 end
 return strays

@@ -3,17 +3,10 @@
 use std::collections::BTreeMap;
 
 use crate::place;
-use crate::place::{events, ids, options, receipts, until};
+use crate::place::{events, ids, info, options, receipts, until};
 use buffer::Buffer;
 use buffer_redis::{Options, Poll, RedisBuffer};
 use testbed::Redis;
-
-/// One figure of what Redis tells of itself.
-pub(crate) fn told(redis: &Redis, section: &str, name: &str) -> u64 {
-    let text = redis.call(&["INFO", section]).unwrap();
-    let figure = |line: &str| line.strip_prefix(name)?.strip_prefix(':')?.parse::<u64>().ok();
-    text.text().unwrap().lines().find_map(figure).unwrap()
-}
 
 /// How often each command was run, in scripts too.
 fn calls(redis: &Redis) -> BTreeMap<String, u64> {
@@ -46,7 +39,7 @@ async fn only_a_stream_whose_poll_is_blocking_keeps_a_connection_until_something
         let before = calls(&redis)["evalsha"];
         let (leased, ()) = tokio::join!(consumer.lease(10, 2 * place::PATIENCE), async {
             let look = || async {
-                let blocked = told(&redis, "clients", "blocked_clients");
+                let blocked = info(&redis, "clients", "blocked_clients");
                 assert!(blocks || blocked == 0, "stream {stream}, {poll:?}: {blocked} blocked");
                 (blocked, calls(&redis)["evalsha"] - before)
             };
@@ -67,7 +60,7 @@ async fn only_a_stream_whose_poll_is_blocking_keeps_a_connection_until_something
             until("it was counted", used, |used| *used == ["xread"]).await;
         } else {
             assert_eq!(used().await, Vec::<&str>::new(), "stream {stream}, {poll:?}");
-            assert_eq!(told(&redis, "clients", "blocked_clients"), 0);
+            assert_eq!(info(&redis, "clients", "blocked_clients"), 0);
         }
     }
 }

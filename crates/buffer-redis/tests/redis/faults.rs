@@ -307,6 +307,38 @@ async fn a_password_that_is_wrong_is_told_and_never_printed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_that_is_changed_while_it_runs_is_waited_for() {
+    for connections in [Connections::Shared, Connections::Dedicated] {
+        let redis = Redis::start().unwrap();
+        let user = |password: &str| {
+            let password = format!(">{password}");
+            let user = ["ACL", "SETUSER", "worker", "on", "resetpass", &password];
+            redis.call(&[&user[..], &["~*", "&*", "+@all"]].concat()).unwrap();
+        };
+        user("old");
+        let mut options = Options { connections, ..options(&redis.address(), false, 4) };
+        options.server.user = Some("worker".to_owned());
+        options.server.password = Some("old".to_owned());
+        let buffer = RedisBuffer::open(options).await.unwrap();
+        user("new");
+        redis.call(&["CLIENT", "KILL", "USER", "worker"]).unwrap();
+        let offer = |n| {
+            let buffer = &buffer;
+            move || async move { buffer.offer(&events(n..n + 1)).await }
+        };
+        let denied = |told: &Result<(), Error>| {
+            let error = told.as_ref().unwrap_err();
+            assert_eq!(error.class(), Class::Retryable, "{error}");
+            error.to_string().contains("REDIS_PASSWORD")
+        };
+        until("it is told why", offer(0), denied).await.unwrap_err();
+        user("old");
+        until("it takes events again", offer(1), Result::is_ok).await.unwrap();
+        assert_eq!(ids(&take(&buffer, 1).await), ["id-1"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn entries_of_a_stream_whose_lease_was_deleted_by_hand_come_again() {
     let redis = Redis::start().unwrap();
     let options = Options { lease_ms: 1_000, member_ms: 600, ..options(&redis.address(), true, 4) };
@@ -468,6 +500,19 @@ async fn a_redis_that_refuses_to_block_is_polled() {
         producer.offer(&events(0..1)).await.unwrap();
     });
     assert_eq!(ids(&leased.unwrap()), ["id-0"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_who_may_not_ask_for_consumers_finds_what_was_pending_all_the_same() {
+    let redis = Redis::start().unwrap();
+    redis.call(&["ACL", "SETUSER", "default", "-xinfo"]).unwrap();
+    let options = Options { lease_ms: 1_000, ..options(&redis.address(), true, 1) };
+    let buffer = RedisBuffer::open(options.clone()).await.unwrap();
+    buffer.offer(&events(0..2)).await.unwrap();
+    let shard = format!("{{{}}}:0", options.name);
+    let read = ["XREADGROUP", "GROUP", "forebay", "stranger", "STREAMS", &shard, ">"];
+    redis.call(&read).unwrap();
+    assert_eq!(ids(&take(&buffer, 2).await), ["id-0", "id-1"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
-use crate::members::owned;
 use crate::place;
-use crate::place::{ids, options, receipts, take, until};
+use crate::place::{ids, options, owned, receipts, take, until};
 use buffer::{Buffer, Envelope};
 use buffer_redis::{Layout, Options, RedisBuffer, inspect};
 use testbed::Redis;

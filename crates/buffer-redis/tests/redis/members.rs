@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use crate::place;
-use crate::place::{ids, options, receipts, take, until};
+use crate::place::{ids, options, owned, receipts, take, until};
 use buffer::{Buffer, Envelope};
 use buffer_redis::{Options, RedisBuffer, inspect};
 use model::Event;
@@ -96,19 +96,6 @@ fn batch(round: usize) -> Vec<Event> {
             Event::new(id.as_bytes(), key.as_bytes(), round.to_string().as_bytes()).unwrap()
         })
         .collect()
-}
-
-/// How many shards each member owns, the fewest first.
-pub(crate) async fn owned(options: &Options) -> Vec<usize> {
-    let mut owned: Vec<usize> = inspect::distribution(options)
-        .await
-        .unwrap()
-        .members
-        .iter()
-        .map(|member| member.shards.len())
-        .collect();
-    owned.sort_unstable();
-    owned
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -407,7 +394,10 @@ async fn the_consumers_of_a_process_that_was_struck_off_go_once_nothing_is_pendi
     let (held, member, _) = hold_six(&options, &silent).await;
     let before = pending(&options);
     drop(silent);
-    // However long it is silent: one who does not lease strikes nobody off.
+    // However long it is silent, one who only opens strikes nobody off.
+    let distribution = || async { inspect::distribution(&options).await.unwrap() };
+    let is_over = |seen: &inspect::Distribution| seen.members[0].deadline_ms < seen.now_ms;
+    until("it has been silent for too long", distribution, is_over).await;
     let other = RedisBuffer::open(options.clone()).await.unwrap();
     assert_eq!(consumes(&options, &member), [0, 1, 2, 3]);
     assert_eq!(pending(&options), before);

@@ -1,7 +1,6 @@
 //! The bound of a buffer's own on the memory of Redis, which holds where Redis itself has none.
 
-use crate::commands::told;
-use crate::place::{event, options, receipts, take, until};
+use crate::place::{event, info, options, receipts, take, until};
 use buffer::{Buffer, Error};
 use buffer_redis::{Options, RedisBuffer, inspect};
 use model::Event;
@@ -16,7 +15,7 @@ async fn past_its_own_bound_of_memory_a_buffer_refuses_offers_and_can_be_drained
         let options = options(&redis.address(), stream, 4);
         assert_eq!(inspect::durability(&options).await.unwrap().maxmemory_bytes, 0);
         // Enough above what is used that scripts and connections do not fill it.
-        let mib = told(&redis, "memory", "used_memory") / MIB + 4;
+        let mib = info(&redis, "memory", "used_memory") / MIB + 4;
         let options = Options {
             memory_max_bytes: mib * MIB,
             lease_ms: 60_000,

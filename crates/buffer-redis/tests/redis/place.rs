@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use buffer::{Buffer, Envelope, Receipt};
-use buffer_redis::{Options, Server};
+use buffer_redis::{Options, Server, inspect};
 use model::Event;
+use testbed::Redis;
 
 /// How long anything that must come is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -90,4 +91,24 @@ pub(crate) async fn until<T, F: Future<Output = T>>(
         assert!(Instant::now() < deadline, "it never came to this: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// One figure of what Redis tells of itself.
+pub(crate) fn info(redis: &Redis, section: &str, name: &str) -> u64 {
+    let text = redis.call(&["INFO", section]).unwrap();
+    let figure = |line: &str| line.strip_prefix(name)?.strip_prefix(':')?.parse::<u64>().ok();
+    text.text().unwrap().lines().find_map(figure).unwrap()
+}
+
+/// How many shards each member owns, the fewest first.
+pub(crate) async fn owned(options: &Options) -> Vec<usize> {
+    let mut owned: Vec<usize> = inspect::distribution(options)
+        .await
+        .unwrap()
+        .members
+        .iter()
+        .map(|member| member.shards.len())
+        .collect();
+    owned.sort_unstable();
+    owned
 }

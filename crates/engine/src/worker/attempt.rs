@@ -7,6 +7,7 @@ use buffer::Envelope;
 use futures_util::FutureExt;
 
 use super::{Stop, Worker};
+use crate::backoff::is_said;
 use crate::{Error, Failure, Outcome};
 
 /// What stands after all tries.
@@ -29,6 +30,10 @@ impl Worker {
         loop {
             let failure = match self.call(events).await? {
                 Ok(outcomes) if outcomes.len() == events.len() => {
+                    if unavailable > 0 {
+                        let lane = self.index;
+                        tracing::info!(lane, failures = unavailable, "settling works again");
+                    }
                     return Ok(Verdict::Done(outcomes));
                 }
                 Ok(outcomes) => {
@@ -38,8 +43,11 @@ impl Worker {
                 Err(failure) => failure,
             };
             self.shared.stats.attempt_failed();
-            let (lane, count) = (self.index, events.len());
-            tracing::warn!(lane, events = count, %failure, "an attempt failed");
+            let is_outage = matches!(failure, Failure::Unavailable(_));
+            if !is_outage || is_said(unavailable.saturating_add(1)) {
+                let (lane, count) = (self.index, events.len());
+                tracing::warn!(lane, events = count, %failure, "an attempt failed");
+            }
             let wait = match failure {
                 Failure::Fatal(cause) => return Err(self.fatal(cause)),
                 Failure::Rejected(reason) => return Ok(Verdict::Hopeless(reason)),

@@ -1,10 +1,16 @@
 //! What follows once the outcomes are known: ack, bury, count.
 
+use std::time::Duration;
+
 use buffer::{Class, Classify, Envelope, Receipt};
 use model::clock::EpochMs;
 
 use super::{Stop, Worker};
 use crate::Outcome;
+use crate::backoff::is_said;
+
+/// After how long a bad event comes again that found no room among the dead letters.
+const ROOM_PAUSE: Duration = Duration::from_secs(5);
 
 impl Worker {
     /// Acks what is in the store, and buries what was rejected: burying includes the ack, so that
@@ -57,24 +63,60 @@ impl Worker {
         }
     }
 
-    /// Until it is done, for an event must not be given up before it is durably among the dead.
+    /// Until it is done, for an event must not be given up before it is durably among the dead. What there
+    /// is no room for among the dead letters goes back: it must not keep its neighbours waiting.
     async fn bury(&mut self, burials: &[(Receipt, String)]) -> Result<u64, Stop> {
-        let mut failures = 0;
-        loop {
-            let error = match self.shared.buffer.bury(burials).await {
-                Ok(buried) => return Ok(buried as u64),
+        let (mut left, mut together) = (burials, burials.len());
+        let (mut buried, mut failures) = (0, 0);
+        while !left.is_empty() {
+            together = together.min(left.len());
+            let (these, rest) = left.split_at(together);
+            let error = match self.shared.buffer.bury(these).await {
+                Ok(count) => {
+                    buried += count as u64;
+                    left = rest;
+                    continue;
+                }
+                // A buffer takes all of them or none.
+                Err(buffer::Error::Full { .. }) if together > 1 => {
+                    together /= 2;
+                    continue;
+                }
+                Err(error @ buffer::Error::Full { .. }) => {
+                    self.give_back(left, &error).await;
+                    break;
+                }
                 Err(error) => error,
             };
             if error.class() != Class::Retryable {
                 return Err(Stop::Failed(error.into()));
             }
             failures += 1;
-            let (lane, events) = (self.index, burials.len());
-            tracing::warn!(lane, events, %error, "events could not be buried; the lane waits");
+            let (lane, events) = (self.index, left.len());
+            if is_said(failures) {
+                tracing::warn!(lane, events, %error, "events could not be buried; the lane waits");
+            }
             let wait = self.backoff.after(failures);
             if !self.pause(wait).await {
                 return Err(Stop::Abandoned);
             }
+        }
+        Ok(buried)
+    }
+
+    /// Bad events that find no room come again after a while, and are bad then too. If this fails they come
+    /// when their leases expire.
+    async fn give_back(&mut self, burials: &[(Receipt, String)], full: &buffer::Error) {
+        let (lane, events) = (self.index, burials.len());
+        tracing::warn!(
+            lane,
+            events,
+            %full,
+            "bad events are given back until there is room: replay or drop dead letters"
+        );
+        let receipts: Vec<Receipt> = burials.iter().map(|(receipt, _)| *receipt).collect();
+        if let Err(error) = self.shared.buffer.release(&receipts, ROOM_PAUSE).await {
+            tracing::warn!(lane, events, %error, "they could not be given back; they come when their leases end");
         }
     }
 

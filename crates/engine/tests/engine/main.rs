@@ -15,3 +15,4 @@ mod metrics_names;
 mod order;
 mod retrying;
 mod rig;
+mod room;

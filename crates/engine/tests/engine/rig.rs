@@ -181,8 +181,15 @@ impl Rig {
     }
 
     pub(crate) fn with_lease_ms(lease_ms: i64) -> Self {
+        Self::with(memory::Options { lease_ms, ..memory::Options::default() })
+    }
+
+    pub(crate) fn with_dead_max(dead_max: usize) -> Self {
+        Self::with(memory::Options { dead_max, ..memory::Options::default() })
+    }
+
+    fn with(options: memory::Options) -> Self {
         let clock = Arc::new(Paused(Instant::now()));
-        let options = memory::Options { lease_ms, ..memory::Options::default() };
         Self {
             ledger: Arc::default(),
             memory: Arc::new(Memory::new(options, clock.clone())),

@@ -168,6 +168,7 @@ fn print(held: &Held, reveal: bool, json: bool) -> std::io::Result<()> {
         let line = json!({ "seq": seq, "id": id, "accepted_at": accepted_at, "payload": payload });
         return out::line(line);
     }
+    let (id, payload) = (out::escaped(&id), out::escaped(&payload));
     out::line(format_args!("{seq}  {accepted_at}  {id}  {payload}"))
 }
 

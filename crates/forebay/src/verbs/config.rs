@@ -6,7 +6,7 @@ use serde_json::json;
 use super::configured;
 use crate::config::{Config, Flags, Settings};
 use crate::exit::Exit;
-use crate::{guarantee, open, out, url, write_behind};
+use crate::{fingerprint, guarantee, open, out, url, write_behind};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
@@ -40,12 +40,13 @@ async fn check(config: &Config) -> Result<Exit> {
                 out::line(accepted)?;
                 troubles.extend(problems.into_iter().map(anyhow::Error::msg));
             }
-            // It is looked at below, and says the same again.
-            Err(_) => out::line(guarantee::accepted(buffer))?,
+            // It is looked at below, and the trouble is told again among the others.
+            Err(why) => out::line(guarantee::unasked(buffer, &why))?,
         }
         troubles.extend(check_buffer(buffer).await.err());
     }
-    for line in guarantee::beyond(config) {
+    let of_store = check_store(config).await;
+    for line in guarantee::beyond(config, of_store.as_ref().err()) {
         out::line(line)?;
     }
     for table in &config.tables {
@@ -55,8 +56,8 @@ async fn check(config: &Config) -> Result<Exit> {
         let all = problems.chain(trouble);
         troubles.extend(all.map(|trouble| trouble.context(format!("table {}", table.name()))));
     }
-    match check_store(config).await {
-        Ok(of_tables) => troubles.extend(of_tables),
+    match of_store {
+        Ok(of_store) => troubles.extend(of_store),
         Err(trouble) => troubles.push(trouble),
     }
     if let Err(error) = tokio::net::TcpListener::bind(config.bind).await {
@@ -73,6 +74,10 @@ async fn check(config: &Config) -> Result<Exit> {
 /// keeps what it holds has been asked already.
 async fn check_buffer(buffer: &url::Buffer) -> Result<()> {
     if let url::Buffer::Redis(options) = buffer {
+        let obstacles = buffer_redis::inspect::obstacles(options).await?;
+        if !obstacles.is_empty() {
+            bail!("{}", obstacles.join("; "));
+        }
         let shards = buffer_redis::inspect::distribution(options).await?.backlog.len();
         if shards != usize::from(options.shards) {
             bail!(
@@ -98,19 +103,36 @@ async fn check_buffer(buffer: &url::Buffer) -> Result<()> {
 }
 
 /// Opens the store if it is this machine's alone; a PostgreSQL is looked at. Returns what is wrong
-/// with the tables in it that are written behind.
+/// beside it: with the key of card fingerprints, and with the tables in it that are written behind.
+///
+/// # Errors
+/// If it can't be opened, or is not as payments need it to be settled once.
 async fn check_store(config: &Config) -> Result<Vec<anyhow::Error>> {
     if let url::Store::Postgres(options) = &config.store {
-        let problems = store_postgres::inspect::open(options).await?.check().await?;
+        let view = store_postgres::inspect::open(options).await?;
+        let problems = view.check().await?;
         if !problems.is_empty() {
             bail!("{}", problems.join("; "));
         }
-        return Ok(write_behind::check(config, &*open::tables(config, None)?).await);
+        let of_key = check_key(config, &view).await.err();
+        let of_tables = write_behind::check(config, &*open::tables(config, None)?).await;
+        return Ok(of_key.into_iter().chain(of_tables).collect());
     }
     let (store, _) = open::store(config).await?;
     let troubles = write_behind::check(config, &*open::tables(config, Some(&store))?).await;
     store.close().await?;
     Ok(troubles)
+}
+
+/// Reads the key of card fingerprints as a process that settles here would, and makes none: the first
+/// process of a store without payments does.
+async fn check_key(config: &Config, view: &store_postgres::inspect::View) -> Result<()> {
+    let path = &config.key_file;
+    if !path.exists() && view.counts().await?.total == 0 {
+        return Ok(());
+    }
+    fingerprint::key(path, Some("in PostgreSQL"))?;
+    Ok(())
 }
 
 fn show(settings: &Settings, json: bool) -> Result<Exit> {

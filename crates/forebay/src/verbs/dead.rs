@@ -125,10 +125,10 @@ fn list(letters: &[DeadLetter], all: bool, json: bool) -> Result<Exit> {
         let examples: Vec<_> = letters
             .iter()
             .zip(ids(&letters))
-            .map(|(letter, id)| format!("{} ({id})", letter.seq))
+            .map(|(letter, id)| format!("{} ({})", letter.seq, out::escaped(&id)))
             .collect();
         let more = if letters.len() > EXAMPLES_MAX { ", …" } else { "" };
-        out::line(format_args!("{:>8}  {reason}", letters.len()))?;
+        out::line(format_args!("{:>8}  {}", letters.len(), out::escaped(reason)))?;
         out::line(format_args!("          e.g. {}{more}", examples.join(", ")))?;
     }
     Ok(Exit::Done)
@@ -140,9 +140,10 @@ fn each(letters: &[DeadLetter], json: bool) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     for letter in letters {
-        let id = String::from_utf8_lossy(letter.event.id());
+        let id = out::escaped(&String::from_utf8_lossy(letter.event.id()));
         let buried = time(letter.buried_at_ms);
-        out::line(format_args!("{:>8}  {buried}  {id}  {}", letter.seq, letter.reason))?;
+        let reason = out::escaped(&letter.reason);
+        out::line(format_args!("{:>8}  {buried}  {id}  {reason}", letter.seq))?;
     }
     Ok(Exit::Done)
 }
@@ -157,12 +158,13 @@ fn show(letters: &[DeadLetter], seq: u64, reveal: bool, json: bool) -> Result<Ex
         return Ok(Exit::Done);
     }
     out::line(format_args!("seq       {}", letter.seq))?;
-    out::line(format_args!("id        {}", String::from_utf8_lossy(letter.event.id())))?;
-    out::line(format_args!("reason    {}", letter.reason))?;
+    let id = String::from_utf8_lossy(letter.event.id());
+    out::line(format_args!("id        {}", out::escaped(&id)))?;
+    out::line(format_args!("reason    {}", out::escaped(&letter.reason)))?;
     out::line(format_args!("accepted  {}", time(letter.accepted_at_ms)))?;
     out::line(format_args!("buried    {}", time(letter.buried_at_ms)))?;
     out::line(format_args!("attempts  {}", letter.attempts))?;
-    out::line(format_args!("payload   {payload}"))?;
+    out::line(format_args!("payload   {}", out::escaped(&payload)))?;
     Ok(Exit::Done)
 }
 

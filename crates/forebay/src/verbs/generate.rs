@@ -107,7 +107,11 @@ pub(crate) async fn run(args: Args, _: &Flags) -> Result<Exit> {
     }
     opened.close().await?;
     out::note(report(&outcome));
-    Ok(Exit::done_if(outcome.rejected + outcome.unknown == 0))
+    let short = shortfall(&plan, &outcome).filter(|_| !stop.is_cancelled());
+    if let Some(short) = &short {
+        out::note(short);
+    }
+    Ok(Exit::done_if(outcome.rejected + outcome.unknown == 0 && short.is_none()))
 }
 
 /// A rate that can be planned with.
@@ -160,6 +164,18 @@ async fn unpaced(source: &mut Source, plan: &Plan, opened: &mut Opened) -> Resul
     Ok(())
 }
 
+/// Why a run that nobody stopped left some of its events out, if it did. What is refused is offered
+/// again, so something is counted as refused only where there was no room up to the end.
+fn shortfall(plan: &Plan, outcome: &Outcome) -> Option<String> {
+    let unsent = outcome.refused + outcome.unoffered;
+    let why = if outcome.refused > 0 { "the buffer is full" } else { "the target is too slow" };
+    let overrun_s = plan.overrun_max.as_secs();
+    (unsent > 0).then(|| {
+        let unsent = grouped(unsent);
+        format!("gave up {overrun_s} s after the last was due: {why}; {unsent} were not sent")
+    })
+}
+
 /// What became of the run, in a line.
 fn report(outcome: &Outcome) -> String {
     let Outcome { offered, accepted, refused, rejected, retried, unknown, .. } = outcome;
@@ -178,4 +194,23 @@ fn report(outcome: &Outcome) -> String {
         grouped(*unknown),
         outcome.late_ms_max,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_gave_up_says_why_and_how_many_were_not_sent() {
+        let check = |refused: u64, unoffered: u64, says: Option<&str>| {
+            let outcome = Outcome { refused, unoffered, retried: 7, ..Outcome::default() };
+            let said = shortfall(&Plan::steady(100.0, Duration::from_secs(1)), &outcome);
+            assert_eq!(said.as_deref(), says);
+        };
+        let full = "gave up 30 s after the last was due: the buffer is full; 1,998 were not sent";
+        check(998, 1_000, Some(full));
+        let slow = "gave up 30 s after the last was due: the target is too slow; 5 were not sent";
+        check(0, 5, Some(slow));
+        check(0, 0, None);
+    }
 }

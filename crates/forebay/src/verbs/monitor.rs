@@ -23,11 +23,11 @@ const BAR: u64 = 24;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  forebay monitor --distribution
-  forebay monitor --distribution --once --json")]
+  forebay monitor
+  forebay monitor --once --json")]
 pub(crate) struct Args {
-    /// Which process holds which shards and leases
-    #[arg(long, required = true)]
+    /// Which process holds which shards and leases: what is shown without this flag, too
+    #[arg(long)]
     distribution: bool,
     /// Look once
     #[arg(long)]
@@ -79,16 +79,16 @@ fn drawn(name: &str, seen: &Distribution) -> String {
             grouped(waiting)
         ),
         String::new(),
-        format!("{:<width$}  alive for  leases    leased     waits  shards", "process"),
+        format!("{:<width$}  given up in  leases    leased     waits  shards", "process"),
     ];
     let most = seen.members.iter().map(|member| backlog(seen, member)).max().unwrap_or(0).max(1);
     for member in &seen.members {
         let behind = backlog(seen, member);
         let bar = "█".repeat(usize::try_from(behind * BAR / most).unwrap_or(0));
         lines.push(format!(
-            "{:<width$}  {:>7.1} s  {:>6}  {:>8}  {:>8}  {}  {bar}",
+            "{:<width$}  {:>9.1} s  {:>6}  {:>8}  {:>8}  {}  {bar}",
             member.id,
-            Duration::from_millis(alive_for_ms(seen, member)).as_secs_f64(),
+            Duration::from_millis(given_up_in_ms(seen, member)).as_secs_f64(),
             member.leases,
             grouped(member.events),
             grouped(behind),
@@ -102,8 +102,8 @@ fn drawn(name: &str, seen: &Distribution) -> String {
     lines.join("\n")
 }
 
-/// How long a member counts as alive unless it is heard of again.
-fn alive_for_ms(seen: &Distribution, member: &Member) -> u64 {
+/// How long until a member is given up, unless it is heard of again.
+fn given_up_in_ms(seen: &Distribution, member: &Member) -> u64 {
     u64::try_from(member.deadline_ms - seen.now_ms).unwrap_or(0)
 }
 
@@ -138,7 +138,7 @@ fn as_json(seen: &Distribution) -> serde_json::Value {
         .map(|member| {
             json!({
                 "id": member.id,
-                "alive_for_ms": alive_for_ms(seen, member),
+                "given_up_in_ms": given_up_in_ms(seen, member),
                 "shards": member.shards,
                 "leases": member.leases,
                 "leased": member.events,
@@ -156,6 +156,8 @@ fn as_json(seen: &Distribution) -> serde_json::Value {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
     fn member(id: &str, shards: &[u16]) -> Member {
@@ -180,16 +182,24 @@ mod tests {
         let lines: Vec<_> = drawn.lines().collect();
         assert_eq!(lines[0], "tx_queue: 2 processes, 5 shards, 13 events wait, 7 not yet routed");
         assert!(
-            lines[3].starts_with("host:7:a1          9.2 s       2     1,500        12  0-1 3"),
+            lines[3].starts_with("host:7:a1           9.2 s       2     1,500        12  0-1 3"),
             "{}",
             lines[3]
         );
         assert!(lines[3].ends_with(&"█".repeat(24)), "{}", lines[3]);
         assert!(lines[4].ends_with("         0  2  "), "{}", lines[4]);
-        assert_eq!(lines[2].find("alive"), lines[5].find('4'));
+        assert_eq!(lines[2].find("given up in"), lines[5].find('4'));
         assert_eq!(lines[5], "nobody holds  4");
         assert_eq!(as_json(&seen)["free_shards"], json!([4]));
         assert_eq!(as_json(&seen)["members"][0]["waiting"], 12);
+        assert_eq!(as_json(&seen)["members"][0]["given_up_in_ms"], 9_240);
+    }
+
+    #[test]
+    fn its_only_view_needs_no_flag_and_takes_the_one_it_had() {
+        for line in [&["forebay", "monitor"][..], &["forebay", "monitor", "--distribution"]] {
+            assert!(crate::args::Args::try_parse_from(line).is_ok(), "{line:?}");
+        }
     }
 
     #[test]

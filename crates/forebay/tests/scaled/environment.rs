@@ -18,8 +18,13 @@ const BATCH_MAX: usize = 10;
 /// With one card, so that without a bound they would be one batch.
 const PAYMENTS: usize = 200;
 
-/// The command, told of these servers by variables.
-fn told(mut command: Command, redis: &Redis, postgres: &Postgres, password: &str) -> Command {
+/// The command, with variables that name these servers.
+fn with_variables(
+    mut command: Command,
+    redis: &Redis,
+    postgres: &Postgres,
+    password: &str,
+) -> Command {
     let port = |address: String| address.rsplit(':').next().unwrap().to_owned();
     command
         .env("POSTGRES_HOST", "127.0.0.1")
@@ -63,7 +68,7 @@ fn by_the_variables_of_other_tools_alone_payments_are_settled_behind_a_password(
     let command = |args: &[&str], password: &str| {
         let mut command = binary(dir.path());
         command.args(args);
-        told(command, &redis, &postgres, password)
+        with_variables(command, &redis, &postgres, password)
     };
     let guessed = command(&["store", "migrate"], "a guess").output().unwrap();
     let said = String::from_utf8_lossy(&guessed.stderr).into_owned();
@@ -71,6 +76,12 @@ fn by_the_variables_of_other_tools_alone_payments_are_settled_behind_a_password(
     assert!(said.contains("give the right password") && !said.contains("a guess"), "{said}");
     let migrated = command(&["store", "migrate"], PASSWORD).output().unwrap();
     assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+    let mut checked = command(&["config", "check", "--set", "http.bind=127.0.0.1:0"], PASSWORD);
+    let checked = checked.output().unwrap();
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(checked.status.success(), "{said}{}", String::from_utf8_lossy(&checked.stderr));
+    assert!(said.contains(&format!("list {NAME} at {}", redis.address())), "{said}");
+    assert!(said.contains(&format!("{}/forebay, schema {SCHEMA}", postgres.address())), "{said}");
 
     for n in 0..PAYMENTS {
         let push = payment(&format!("tx-{n}"), CARD, "Cafe");
@@ -96,7 +107,7 @@ fn by_the_variables_of_other_tools_alone_payments_are_settled_behind_a_password(
 
 #[test]
 fn a_file_that_names_other_servers_wins_over_the_variables_of_other_tools() {
-    let mut rig = Rig::start(Layout::List);
+    let rig = Rig::start(Layout::List);
     let (redis, postgres) = (Redis::start().unwrap(), Postgres::start().unwrap());
     let (buffer, store) = (rig.buffer_url(), rig.postgres.url());
     let text =
@@ -106,7 +117,7 @@ fn a_file_that_names_other_servers_wins_over_the_variables_of_other_tools() {
     rig.redis().call(&["LPUSH", NAME, &payment("ours", CARD, "Cafe")]).unwrap();
     let mut serve = binary(rig.dir());
     serve.arg("serve");
-    let serve = told(serve, &redis, &postgres, "unused");
+    let serve = with_variables(serve, &redis, &postgres, "unused");
     let mut server = Process::spawn(serve, rig.dir(), "server");
     server.address();
     wait(&rig, 1, 0);

@@ -22,7 +22,7 @@ fn names(dir: &Path) -> Vec<String> {
 }
 
 /// Every key of Redis.
-fn keys(rig: &mut Rig) -> Vec<String> {
+fn keys(rig: &Rig) -> Vec<String> {
     let told = rig.redis().call(&["KEYS", "*"]).unwrap();
     let mut keys: Vec<String> =
         told.array().iter().map(|key| key.text().unwrap().to_owned()).collect();
@@ -38,10 +38,10 @@ fn column(rig: &Rig, sql: &str) -> Vec<String> {
 
 #[test]
 fn three_phases_are_written_down_and_of_what_was_made_for_them_nothing_is_left() {
-    let mut rig = Rig::start(Layout::List);
+    let rig = Rig::start(Layout::List);
     // Somebody's, who has no worker yet: a bench is not to take it for its own.
     rig.redis().call(&["LPUSH", NAME, &payment("waits", CARD, "Cafe")]).unwrap();
-    let (before, mut files) = (keys(&mut rig), names(rig.dir()));
+    let (before, mut files) = (keys(&rig), names(rig.dir()));
     rig.verb(&BENCH);
 
     // A key of card fingerprints is neither there nor where a worker would look for its own.
@@ -70,7 +70,7 @@ fn three_phases_are_written_down_and_of_what_was_made_for_them_nothing_is_left()
     let schemas = "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'fds%' ORDER BY nspname";
     assert_eq!(column(&rig, schemas), ["fds"]);
     assert_eq!(column(&rig, "SELECT count(*) FROM fds.transactions"), ["0"]);
-    assert_eq!(keys(&mut rig), before);
+    assert_eq!(keys(&rig), before);
     assert_eq!(rig.redis().call(&["LLEN", NAME]).unwrap().integer(), Some(1));
 }
 

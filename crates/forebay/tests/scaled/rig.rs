@@ -2,30 +2,18 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use testbed::{Kafka, Postgres, Proxy, Redis, RedisCluster, Reply, Sqs};
+use testbed::{Kafka, Postgres, Proxy, Redis, RedisCluster, Reply, Sqs, forget_settings};
 
 use crate::layout::{ACCESS_KEY, Layout, SECRET_KEY};
 use crate::process::Process;
 
-/// What the binary reads of the environment, and whoever runs the tests may have set for something else.
-const VARIABLES: [&str; 12] = [
-    "POSTGRES_HOST",
-    "POSTGRES_PORT",
-    "POSTGRES_USER",
-    "POSTGRES_PASSWORD",
-    "POSTGRES_DB",
-    "POSTGRES_SCHEMA",
-    "PGPASSWORD",
-    "REDIS_HOST",
-    "REDIS_PORT",
-    "REDIS_PASSWORD",
-    "BATCH_SIZE",
-    "TPS",
-];
-
-/// How often a cluster's client sends what got no answer, at most.
+/// How long counting what was just settled may take.
+const COUNTED_WITHIN: Duration = Duration::from_secs(20);
+/// How often a cluster's client sends what got no answer, at most: once, and its `retries` (see where
+/// `buffer-redis` opens a connection).
 const CLUSTER_SENDS_MAX: usize = 3;
 
 /// Where the buffer lies.
@@ -37,12 +25,12 @@ pub(crate) enum Medium {
 }
 
 /// The buffer's Redis as a whole: one server, or every node of a cluster.
-pub(crate) enum Servers<'a> {
+pub(crate) enum WholeRedis<'a> {
     One(&'a Redis),
     Cluster(&'a RedisCluster),
 }
 
-impl Servers<'_> {
+impl WholeRedis<'_> {
     /// Ends it as `kill -9` does.
     pub(crate) fn kill(&self) {
         match self {
@@ -139,10 +127,10 @@ impl Rig {
         self.layout.url(&base)
     }
 
-    pub(crate) fn redis(&mut self) -> Servers<'_> {
+    pub(crate) fn redis(&self) -> WholeRedis<'_> {
         match &self.medium {
-            Medium::One(redis) => Servers::One(redis),
-            Medium::Cluster(cluster) => Servers::Cluster(cluster),
+            Medium::One(redis) => WholeRedis::One(redis),
+            Medium::Cluster(cluster) => WholeRedis::Cluster(cluster),
             Medium::Kafka(_) | Medium::Sqs(_) => panic!("the buffer is in no Redis"),
         }
     }
@@ -178,6 +166,21 @@ impl Rig {
         let mut command = binary(self.dir.path());
         command.args(args).args(["--buffer", buffer, "--store", &self.postgres.url()]);
         command
+    }
+
+    /// How many each worker has settled since it had settled `before`, once that is `all` of them; what they
+    /// come to otherwise.
+    pub(crate) fn shares(&mut self, before: &[usize], all: usize) -> Vec<usize> {
+        let end = Instant::now() + COUNTED_WITHIN;
+        loop {
+            let now = self.workers.iter_mut().map(Process::settled);
+            let shares: Vec<usize> = now.zip(before).map(|(now, before)| now - before).collect();
+            // A worker counts what it has settled a moment after the rows are there.
+            if shares.iter().sum::<usize>() == all || Instant::now() > end {
+                return shares;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// From now on answers may fail to come. A cluster's client then sends an offer again by itself.
@@ -221,10 +224,8 @@ impl Rig {
 /// The binary in `dir`, with none of the settings of whoever runs the tests.
 pub(crate) fn binary(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
+    forget_settings(&mut command);
     command.current_dir(dir).env("FOREBAY_LOG", "warn");
     command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
-    for name in VARIABLES {
-        command.env_remove(name);
-    }
     command
 }

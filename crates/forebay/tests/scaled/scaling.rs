@@ -1,6 +1,6 @@
 //! One worker, two and four: how much each does, and that it comes to the same.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lab::sink::Buffered;
 
@@ -12,8 +12,6 @@ use crate::{audit, disturbing};
 
 /// For how long events are offered to each number of workers.
 const LOAD_FOR: Duration = Duration::from_millis(1_500);
-/// How long counting what was just settled may take.
-const COUNTED_WITHIN: Duration = Duration::from_secs(20);
 
 #[test]
 fn one_worker_two_and_four_on_redis_share_the_work_and_lose_and_repeat_nothing() {
@@ -48,16 +46,7 @@ fn check(layout: Layout) {
         let offered = load.stop(&runtime);
         audit::wait_until_settled(&mut rig, &runtime, &*buffer);
         let (good, _) = audit::expected(&offered.accepted, &fraud::Ruleset::default());
-        let end = Instant::now() + COUNTED_WITHIN;
-        let shares = loop {
-            let now = rig.workers.iter_mut().map(Process::settled);
-            let shares: Vec<usize> = now.zip(&before).map(|(now, before)| now - before).collect();
-            // What a worker has settled is counted and acked at nearly the same time.
-            if shares.iter().sum::<usize>() == good.len() || Instant::now() > end {
-                break shares;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        };
+        let shares = rig.shares(&before, good.len());
         println!("{layout:?}, {workers} workers settled {shares:?} of {}", good.len());
         assert_eq!(shares.iter().sum::<usize>(), good.len(), "each is settled by one of them");
         let busy = shares.iter().filter(|share| **share > 0).count();

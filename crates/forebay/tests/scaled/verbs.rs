@@ -4,7 +4,6 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use testbed::Redis;
 
 use crate::layout::{Layout, NAME};
 use crate::process::Process;
@@ -55,13 +54,8 @@ fn foreign_stream_entries_are_settled() {
 
 #[test]
 fn a_redis_that_may_lose_events_is_not_called_durable() {
-    let mut rig = Rig::start(Layout::List);
-    let check = |rig: &Rig| {
-        let ended =
-            rig.command(&["config", "check", "--set", "http.bind=127.0.0.1:0"]).output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        (ended.status.code().unwrap(), text(ended.stdout), text(ended.stderr))
-    };
+    let rig = Rig::start(Layout::List);
+    let check = |rig: &Rig| checked(rig, &rig.buffer_url(), &rig.postgres.url(), &[]);
     let (code, stdout, stderr) = check(&rig);
     assert_eq!((code, stderr.as_str()), (0, ""));
     assert!(stdout.contains("Accepted payments survive"), "{stdout}");
@@ -79,6 +73,59 @@ fn a_redis_that_may_lose_events_is_not_called_durable() {
     assert_eq!(code, 1);
     assert!(stdout.contains("NOT DURABLE"), "{stdout}");
     assert!(stderr.contains("noeviction"), "{stderr}");
+}
+
+/// What `config check` says of this buffer and this store: its exit code, stdout and stderr.
+fn checked(rig: &Rig, buffer: &str, store: &str, args: &[&str]) -> (i32, String, String) {
+    let mut command = binary(rig.dir());
+    command.args(["config", "check", "--buffer", buffer, "--store", store]);
+    let ended = command.args(["--set", "http.bind=127.0.0.1:0"]).args(args).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (ended.status.code().unwrap(), text(ended.stdout), text(ended.stderr))
+}
+
+#[test]
+fn a_check_promises_nothing_of_servers_that_it_could_not_look_at() {
+    let rig = Rig::start(Layout::List);
+    let (buffer, store) = (rig.buffer_url(), rig.postgres.url());
+    let unsettled = "NOT CHECKED: whether payments are settled once in PostgreSQL";
+    let (code, stdout, stderr) = checked(&rig, &buffer, &format!("{store}?schema=other"), &[]);
+    assert_eq!(code, 1);
+    assert!(stdout.contains("Accepted payments survive"), "{stdout}");
+    assert!(stdout.contains(unsettled) && !stdout.contains("Settled once"), "{stdout}");
+    assert!(stderr.contains("forebay store migrate"), "{stderr}");
+
+    rig.redis().stop();
+    rig.postgres.stop();
+    let (code, stdout, _) = checked(&rig, &buffer, &store, &[]);
+    assert_eq!(code, 1);
+    assert!(stdout.contains(unsettled) && !stdout.contains("Settled once"), "{stdout}");
+    assert!(stdout.contains("NOT CHECKED: accepted payments survive what Redis"), "{stdout}");
+    assert!(!stdout.contains("config check"), "{stdout}");
+}
+
+#[test]
+fn a_redis_that_can_not_take_a_payment_fails_the_check_which_says_how_to_mend_it() {
+    let rig = Rig::start(Layout::List);
+    let check = |options: &str, expect: &str| {
+        let buffer = format!("redis://{}?{options}", rig.addresses()[0]);
+        let (code, _, stderr) = checked(&rig, &buffer, &rig.postgres.url(), &[]);
+        assert_eq!(code, i32::from(!expect.is_empty()), "{stderr}");
+        assert!(stderr.contains(expect), "{stderr}");
+    };
+    rig.redis().call(&["LPUSH", NAME, &payment("tx", CARD, "Cafe")]).unwrap();
+    rig.redis().call(&["XADD", "others", "*", "data", &payment("tx", CARD, "Cafe")]).unwrap();
+    rig.redis().call(&["SET", "taken", "x"]).unwrap();
+    check("list=tx_queue", "");
+    check("stream=others", "");
+    check("stream=tx_queue", "write ?list=tx_queue in the buffer's URL");
+    check("list=others", "write ?stream=others in the buffer's URL");
+    check("list=taken", "taken is a string in Redis");
+    check("list=tx_queue&wait_replicas=1", "wait_replicas=1, but Redis has only 0 connected");
+
+    // Nobody listens there, so that it stays as it is.
+    rig.redis().call(&["REPLICAOF", "127.0.0.1", "1"]).unwrap();
+    check("list=tx_queue", "this Redis is a replica of 127.0.0.1:1");
 }
 
 #[test]
@@ -135,31 +182,6 @@ fn the_load_of_several_workers_is_told_as_one() {
 }
 
 #[test]
-fn the_variables_of_the_reference_point_a_worker_at_both() {
-    let rig = Rig::start(Layout::List);
-    let redis = Redis::start().unwrap();
-    let (redis_address, pg_address) = (redis.address(), rig.postgres.address());
-    let port = |address: &str| address.rsplit(':').next().unwrap().to_owned();
-    let output = Command::new(env!("CARGO_BIN_EXE_forebay"))
-        .current_dir(rig.dir())
-        .args(["config", "check", "--set", "http.bind=127.0.0.1:0"])
-        .env("POSTGRES_HOST", "127.0.0.1")
-        .env("POSTGRES_PORT", port(&pg_address))
-        .env("POSTGRES_USER", "postgres")
-        .env("POSTGRES_PASSWORD", "unused")
-        .env("POSTGRES_DB", "forebay")
-        .env("POSTGRES_SCHEMA", "fds")
-        .env("REDIS_HOST", "127.0.0.1")
-        .env("REDIS_PORT", port(&redis_address))
-        .output()
-        .unwrap();
-    let stdout = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(stdout.contains(&format!("list tx_queue at {redis_address}")), "{stdout}");
-    assert!(stdout.contains(&format!("{pg_address}/forebay, schema fds")), "{stdout}");
-}
-
-#[test]
 fn a_full_buffer_refuses_and_the_generator_says_how_many() {
     let rig = Rig::start(Layout::List);
     let url = format!("{}&events_max=1000", rig.buffer_url());
@@ -171,11 +193,13 @@ fn a_full_buffer_refuses_and_the_generator_says_how_many() {
     // A batch is refused whole, so the last few places may stay free.
     assert!((900..=1_000).contains(&figure(&said, "; accepted ")), "{said}");
     assert!(figure(&said, ", refused ") > 0, "{said}");
+    assert_eq!(output.status.code(), Some(1), "not all were sent");
+    assert!(said.lines().last().unwrap().contains("the buffer is full"), "{said}");
 }
 
-/// What stands behind these words in the last line that the generator has said.
+/// What stands behind these words in what the generator has said.
 fn figure(said: &str, words: &str) -> usize {
-    let behind = said.lines().last().unwrap().split(words).nth(1).unwrap();
+    let behind = said.lines().find_map(|line| line.split(words).nth(1)).unwrap();
     behind.split(", ").next().unwrap().replace(',', "").parse().unwrap()
 }
 
@@ -244,6 +268,28 @@ fn a_process_with_another_fingerprint_key_is_refused() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("another card fingerprint key"), "{said}");
+}
+
+#[test]
+fn a_check_without_the_fingerprint_key_of_a_store_in_use_fails_and_makes_none() {
+    let mut rig = Rig::start(Layout::List);
+    let check = |rig: &Rig, key: &str| {
+        let key_file = format!("cards.key_file={key}");
+        let args = ["--set", key_file.as_str()];
+        let checked = checked(rig, &rig.buffer_url(), &rig.postgres.url(), &args);
+        assert_eq!(rig.dir().join(key).exists(), key == "key" && !rig.workers.is_empty());
+        checked
+    };
+    // Whoever opens it first makes the key, and that is not who looks.
+    assert_eq!(check(&rig, "key").0, 0);
+    rig.add_worker();
+    rig.redis().call(&["LPUSH", NAME, &payment("tx", CARD, "Cafe")]).unwrap();
+    wait(&rig, 1, 0);
+    let (code, _, stderr) = check(&rig, "missing");
+    assert_eq!(code, 1);
+    assert!(stderr.contains("missing is missing, but the store in PostgreSQL"), "{stderr}");
+    let (code, _, stderr) = check(&rig, "key");
+    assert_eq!((code, stderr.as_str()), (0, ""));
 }
 
 #[test]

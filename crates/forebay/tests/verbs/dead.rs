@@ -72,3 +72,28 @@ fn a_bad_event_is_buried_listed_shown_replayed_and_dropped() {
     assert_eq!(done(dir.path(), &["dead", "drop", "--all", "--yes"]), "1 dead letters dropped.\n");
     assert_eq!(done(dir.path(), &["dead", "list"]), "No dead letters.\n");
 }
+
+#[test]
+fn what_a_producer_chose_can_do_nothing_to_the_terminal_it_is_shown_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let payload = "no JSON \u{1b}]0;title\u{7}\nof two lines";
+    offer(dir.path(), &[("\u{1b}[31mred\u{7}\0", payload)]);
+    let shown = |args: &[&str]| {
+        let text = done(dir.path(), args);
+        assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{args:?}: {text:?}");
+        assert!(text.contains(r"\u001b[31mred\u0007\u0000"), "{args:?}: {text:?}");
+        text
+    };
+    for peek in [&["buffer", "peek"][..], &["buffer", "peek", "--reveal"]] {
+        let peeked = shown(peek);
+        assert_eq!(peeked.lines().count(), 1, "{peeked}");
+    }
+    settle(dir.path(), 1.0);
+
+    shown(&["dead", "list"]);
+    assert_eq!(shown(&["dead", "list", "--all"]).lines().count(), 1);
+    let letters = json(dir.path(), &["dead", "list", "--all", "--json"]);
+    assert_eq!(letters[0]["id"], "\u{1b}[31mred\u{7}\0", "JSON has escapes of its own");
+    let told = shown(&["dead", "show", &letters[0]["seq"].to_string(), "--reveal"]);
+    assert!(told.contains(r"\u001b]0;title\u0007\nof two lines"), "{told}");
+}

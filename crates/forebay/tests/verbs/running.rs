@@ -18,13 +18,7 @@ pub(crate) struct Ran {
 /// The binary, in `dir`, with none of the caller's settings.
 pub(crate) fn binary(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
-    for (name, _) in std::env::vars_os() {
-        let name_text = name.to_string_lossy();
-        let foreign = ["FOREBAY_", "POSTGRES_", "REDIS_", "PGPASSWORD", "BATCH_SIZE", "TPS"];
-        if foreign.iter().any(|prefix| name_text.starts_with(prefix)) {
-            command.env_remove(name);
-        }
-    }
+    testbed::forget_settings(&mut command);
     command.args(args).current_dir(dir).stdin(Stdio::null());
     command
 }

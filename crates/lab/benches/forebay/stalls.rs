@@ -6,7 +6,7 @@
 //! (`steal` of `/proc/stat`).
 
 use std::fmt::{self, Display};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -25,12 +25,13 @@ pub(crate) struct Stalls {
 
 /// Does the work, and watches the machine meanwhile.
 pub(crate) fn during<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Stalls)> {
-    let done = AtomicBool::new(false);
     let before = ticks();
     std::thread::scope(|scope| {
-        let watching = scope.spawn(|| watch(&done));
+        // Goes with this scope also where the work panics: nobody is watched for ever.
+        let (working, done) = channel();
+        let watching = scope.spawn(move || watch(&done));
         let worked = work();
-        done.store(true, Ordering::Relaxed);
+        drop(working);
         let Ok(mut late_ms) = watching.join() else { bail!("the watching thread panicked") };
         late_ms.sort_by(f64::total_cmp);
         let stolen_percent = before.zip(ticks()).map(|(before, after)| {
@@ -40,10 +41,10 @@ pub(crate) fn during<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Stalls)>
     })
 }
 
-fn watch(done: &AtomicBool) -> Vec<f64> {
+fn watch(done: &Receiver<()>) -> Vec<f64> {
     let mut late_ms = Vec::new();
     let mut due = Instant::now();
-    while !done.load(Ordering::Relaxed) {
+    while done.try_recv() == Err(TryRecvError::Empty) {
         due += EVERY;
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         // Each of those that a stall kept waiting is one: `due` moves on by one at a time.

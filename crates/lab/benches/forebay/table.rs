@@ -47,7 +47,12 @@ pub(crate) fn paired(
     pairs: &[(f64, f64)],
     note: String,
 ) -> Row {
-    let ratios = pairs.iter().map(|(ours, ceiling)| ours / ceiling).collect();
+    let mut ratios: Vec<f64> = pairs.iter().map(|(ours, ceiling)| ours / ceiling).collect();
+    ratios.sort_by(f64::total_cmp);
+    let note = match &ratios[..] {
+        [least, .., most] => format!("{note}; pairs {least:.2} to {most:.2}"),
+        _ => note,
+    };
     Row {
         what,
         unit,

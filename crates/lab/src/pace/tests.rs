@@ -140,6 +140,27 @@ async fn refused_events_are_offered_again_before_newer_ones_when_asked_to() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_full_sink_refuses_until_the_overrun_is_used_up_is_counted_as_refused() {
+    let plan = Plan {
+        batch_max: 10,
+        on_refusal: OnRefusal::Retry,
+        overrun_max: millis(50),
+        ..Plan::steady(1_000.0, millis(100))
+    };
+    let mut room = 2;
+    let mut sink = scripted(|count| {
+        let accepted = count.min(room);
+        room -= accepted;
+        let retry_after = Some(millis(20));
+        Ok(Offered { accepted, refused: count - accepted, retry_after, ..Offered::default() })
+    });
+    let outcome = go(&plan, &mut sink).await;
+    assert_eq!((outcome.accepted, outcome.unknown, outcome.failure.clone()), (2, 0, None));
+    assert!(outcome.refused > 0 && outcome.unoffered > 0, "{outcome:?}");
+    assert_eq!(outcome.accepted + outcome.refused + outcome.unoffered, 100);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_outage_is_waited_out_and_a_broken_sink_ends_the_run() {
     let plan = Plan::steady(1_000.0, millis(50));
     let mut call = 0;

@@ -21,6 +21,9 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 /// How much of an answer that is not ours is shown to the user, in characters.
 const SHOWN_CHARS_MAX: usize = 200;
 
+/// Where a server takes events.
+const PATH: &str = "/v1/events";
+
 /// Offers to `POST {base}/v1/events`, one event to a line.
 #[derive(Debug, Clone)]
 pub struct Http {
@@ -58,12 +61,14 @@ struct Fault {
 }
 
 impl Http {
-    /// Offers to the server at `base`, e.g. `http://127.0.0.1:8080`. Nothing is sent yet.
+    /// Offers to the server at `base`, e.g. `http://127.0.0.1:8080`; the path of its events may
+    /// follow. Nothing is sent yet.
     ///
     /// # Errors
     /// If `base` is not an HTTP address.
     pub fn new(base: &str) -> Result<Self, Error> {
         let base = base.trim_end_matches('/');
+        let base = base.strip_suffix(PATH).unwrap_or(base).trim_end_matches('/');
         let is_http = reqwest::Url::parse(base).is_ok_and(|url| url.scheme() == "http");
         if !is_http {
             return Err(Error::Fatal(format!(
@@ -73,7 +78,7 @@ impl Http {
         // The address given is the one meant: no proxy of the environment in between.
         let client = reqwest::Client::builder().no_proxy().timeout(REQUEST_TIMEOUT).build();
         let client = client.map_err(|error| Error::Fatal(chain(&error)))?;
-        Ok(Self { client, base: base.to_owned(), url: format!("{base}/v1/events") })
+        Ok(Self { client, base: base.to_owned(), url: format!("{base}{PATH}") })
     }
 
     async fn post(&self, events: usize, body: Vec<u8>) -> Result<Offered, Error> {
@@ -265,6 +270,15 @@ mod tests {
             assert_eq!(bytes.len(), (to - from) * (60 * 1024 + 1));
             from = to;
         }
+    }
+
+    #[test]
+    fn an_address_may_end_in_the_path_that_events_go_to() {
+        for base in ["http://h:1", "http://h:1/", "http://h:1/v1/events", "http://h:1/v1/events/"] {
+            let http = Http::new(base).unwrap();
+            assert_eq!((&*http.base, &*http.url), ("http://h:1", "http://h:1/v1/events"), "{base}");
+        }
+        assert_eq!(Http::new("http://h/below").unwrap().url, "http://h/below/v1/events");
     }
 
     #[test]

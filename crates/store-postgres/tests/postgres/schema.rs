@@ -20,9 +20,9 @@ const NARROW: [&str; 4] = [
     "schema_version.version",
     "sla_definitions.deadline_minutes",
 ];
-/// The columns that the reference documents name, with 64 bits where they say SERIAL, a time zone
-/// where they say TIMESTAMP, and text of any length. Of three tables they give the name alone.
-const REFERENCE: [&str; 20] = [
+/// Columns that others' programs read, by name and type: ids that no rate of payments exhausts, times that
+/// are the same moment for everybody. Of three tables it is the ids alone.
+const RELIED_ON: [&str; 20] = [
     "transactions.id bigint",
     "transactions.tx_id text",
     "transactions.card_number text",
@@ -44,9 +44,9 @@ const REFERENCE: [&str; 20] = [
     "sla_violations.id bigint",
     "sla_violations.sla_id bigint",
 ];
-/// The indexes that the reference documents ask for, as the server tells them. That of the frauds
+/// Indexes that others' queries rely on, as the server tells them. That of the frauds
 /// holds frauds alone; those of keys and of what is unique come with the constraints.
-const REFERENCE_INDEXES: [&str; 9] = [
+const INDEXES_RELIED_ON: [&str; 9] = [
     "CREATE UNIQUE INDEX transactions_pkey ON transactions USING btree (id)",
     "CREATE UNIQUE INDEX transactions_tx_id_key ON transactions USING btree (tx_id)",
     "CREATE INDEX idx_fds_transactions_created_at ON transactions USING btree (created_at)",
@@ -139,7 +139,7 @@ async fn every_id_has_64_bits_and_every_point_in_time_a_time_zone() {
 }
 
 #[tokio::test]
-async fn the_tables_have_the_columns_and_the_indexes_that_the_reference_asks_for() {
+async fn the_tables_have_the_columns_and_the_indexes_that_others_rely_on() {
     let server = shared();
     let options = options(server);
     let schema = &options.schema;
@@ -148,7 +148,7 @@ async fn the_tables_have_the_columns_and_the_indexes_that_the_reference_asks_for
     let columns = columns.iter().map(|[table, column, kind]| format!("{table}.{column} {kind}"));
     let columns: Vec<_> = columns.collect();
     let has = |what: &&str| columns.iter().any(|column| column == what);
-    let missing: Vec<_> = REFERENCE.into_iter().filter(|column| !has(column)).collect();
+    let missing: Vec<_> = RELIED_ON.into_iter().filter(|column| !has(column)).collect();
     assert!(missing.is_empty(), "{missing:#?} are not among {columns:#?}");
 
     let sql = format!("SELECT indexdef FROM pg_indexes WHERE schemaname = '{schema}' ORDER BY 1");
@@ -156,7 +156,7 @@ async fn the_tables_have_the_columns_and_the_indexes_that_the_reference_asks_for
     let indexes = indexes.map(|row| row[0].as_ref().unwrap().replace(&format!("{schema}."), ""));
     let indexes: Vec<_> = indexes.collect();
     let has = |what: &&str| indexes.iter().any(|index| index == what);
-    let missing: Vec<_> = REFERENCE_INDEXES.into_iter().filter(|index| !has(index)).collect();
+    let missing: Vec<_> = INDEXES_RELIED_ON.into_iter().filter(|index| !has(index)).collect();
     assert!(missing.is_empty(), "{missing:#?} are not among {indexes:#?}");
 }
 
@@ -375,7 +375,8 @@ async fn a_password_is_checked_by_the_server_and_shown_by_nobody() {
     assert!(error.to_string().contains("SQLSTATE 28P01]; give the right password"), "{error}");
     assert!(!error.to_string().contains("secret"), "{error}");
     assert_eq!(error.class(), Class::Fatal);
-    fatal(try_open(&base).await, "password");
+    let remedy = "password missing; give the right password (POSTGRES_PASSWORD, or in the URL)";
+    fatal(try_open(&base).await, remedy);
     open(&right).await;
 }
 

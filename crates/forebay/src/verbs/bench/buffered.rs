@@ -42,13 +42,14 @@ pub(super) async fn run(plan: &Plan, store: store_postgres::Options) -> Result<F
         ..plan.config.clone()
     };
     let figures = measure(plan, &config).await;
-    buffer_redis::erase(&buffer).await?;
-    match std::fs::remove_file(&key_file) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("can't remove {}", key_file.display()))
-        }
-        _ => figures,
-    }
+    let removed = match std::fs::remove_file(&key_file) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed.with_context(|| format!("can't remove {}", key_file.display())),
+    };
+    let left_over = || format!("the list or stream {} is left over", buffer.name);
+    buffer_redis::erase(&buffer).await.with_context(left_over)?;
+    removed?;
+    figures
 }
 
 async fn measure(plan: &Plan, config: &Config) -> Result<Figures> {

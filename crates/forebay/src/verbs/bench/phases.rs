@@ -23,17 +23,22 @@ Example:
   forebay bench phases --buffer 'redis://127.0.0.1/0?list=tx_queue' \\
       --store postgres://forebay@127.0.0.1/shop
 
-Everything is written to schemas and a queue of its own, beside yours, and removed at the end.")]
+Everything is written to schemas and a queue of its own, beside yours, and removed at the end,
+also where a signal stops it.")]
 pub(crate) struct Args {
-    /// Payments in each phase
-    #[arg(long, default_value_t = 100_000)]
+    /// Payments in each phase, 1000 to 10000000
+    #[arg(
+        long,
+        default_value_t = 100_000,
+        value_parser = clap::value_parser!(u32).range(1_000..=10_000_000)
+    )]
     events: u32,
     /// A direct phase ends after this long, however many it has written, e.g. 20s
     #[arg(long, value_parser = duration, default_value = "20s")]
     limit: Duration,
-    /// Connections of phase 2
-    #[arg(long, default_value_t = 16)]
-    pool: usize,
+    /// Connections of phase 2, 1 to 1000
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pool: u16,
     /// Where phases.txt, phases.json and phases.html are written
     #[arg(long, value_name = "DIR", default_value = "phases")]
     out: PathBuf,
@@ -56,7 +61,7 @@ impl Plan {
     /// What `work` comes to, unless a signal asks to stop.
     pub(super) async fn until_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T> {
         let worked = self.stop.run_until_cancelled(work).await;
-        worked.context("stopped before all was measured; what was made for it is removed")
+        worked.context("stopped before all was measured")
     }
 }
 
@@ -68,10 +73,6 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
                        --buffer redis://… and --store postgres://…";
         bail!(Error(problem.to_owned()))
     };
-    if !(1..=1_000).contains(&args.pool) || !(1_000..=10_000_000).contains(&args.events) {
-        let problem = "--pool is 1 to 1000 and --events 1000 to 10000000";
-        bail!(Error(problem.to_owned()))
-    }
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("can't make {}; name another --out", args.out.display()))?;
     let plan = Plan {
@@ -79,7 +80,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
         buffer: (**buffer).clone(),
         events: usize::try_from(args.events)?,
         limit: args.limit,
-        pool: args.pool,
+        pool: usize::from(args.pool),
         servers: servers(store, buffer).await?,
         out: args.out.clone(),
         stop: signals::stop()?,
@@ -127,10 +128,9 @@ async fn in_schema(
     let store = store_postgres::Options { schema, exclusive: false, ..plan.store.clone() };
     scratch::make(&store).await?;
     let figures = work(store.clone()).await;
-    let discarded = scratch::discard(&store).await;
-    let figures = figures?;
-    discarded?;
-    Ok(figures)
+    let left_over = || format!("the schema {} is left over; drop it", store.schema);
+    scratch::discard(&store).await.with_context(left_over)?;
+    figures
 }
 
 /// The servers, as far as they run on this machine.
@@ -161,4 +161,29 @@ fn write(args: &Args, comparison: &Comparison) -> Result<()> {
     let dir = args.out.display();
     out::line(format_args!("\nWritten: {dir}/phases.html, phases.json and phases.txt."))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    #[test]
+    fn a_number_out_of_bounds_is_refused_by_the_name_and_the_bounds_of_its_own_option() {
+        let parse = |option: &str, number: &str| {
+            let line = ["forebay", "bench", "phases", option, number];
+            crate::args::Args::try_parse_from(line)
+        };
+        for (option, inside, outside, bounds) in [
+            ("--events", ["1000", "10000000"], ["999", "10000001"], "1000..=10000000"),
+            ("--pool", ["1", "1000"], ["0", "70000"], "1..=1000"),
+        ] {
+            for number in inside {
+                assert!(parse(option, number).is_ok(), "{option} {number}");
+            }
+            for number in outside {
+                let said = parse(option, number).unwrap_err().to_string();
+                assert!(said.contains(option) && said.contains(bounds), "{said}");
+            }
+        }
+    }
 }
