@@ -127,6 +127,7 @@ impl Window {
         }
         let lanes = first.lanes.iter().zip(&last.lanes);
         let worked: Vec<_> = lanes.map(|(before, now)| now.saturating_sub(*before)).collect();
+        let busiest = worked.iter().max().copied().unwrap_or_default();
         Some(Load {
             started_at_ms: self.of(first.now_ms),
             span_ms,
@@ -142,7 +143,8 @@ impl Window {
             failed: last.counts.failed - first.counts.failed,
             peak_per_s: rounded(self.peak_per_s),
             worked_ms: ms(worked.iter().sum()),
-            worked_ms_max: ms(worked.iter().max().copied().unwrap_or_default()),
+            // Up, as the sum is rounded down once for all: the busiest is never below the mean of them.
+            worked_ms_max: ms(busiest + Duration::from_nanos(999_999)),
             backlog_first: self.backlog_first,
             backlog_last: self.backlog_last,
             backlog_max: self.backlog_max,
@@ -222,6 +224,18 @@ mod tests {
         assert_eq!((seen.backlog_max, seen.oldest_age_ms_max), (40, 80));
         // In the first second 10 were done with and the backlog grew by 30.
         assert_eq!(seen.peak_per_s, 40);
+    }
+
+    #[test]
+    fn the_busiest_lane_is_never_below_the_mean_of_them() {
+        let lanes = |us: u64| vec![Duration::from_micros(us); 2];
+        let start = Instant::now();
+        let (mut first, mut last) = (look(start, 0, 0, None), look(start, 60, 0, None));
+        (first.lanes, last.lanes) = (lanes(0), lanes(14_600));
+        let mut window = Window::begin(first, MINUTE_MS, true);
+        window.add(&last);
+        let seen = window.seen().unwrap();
+        assert_eq!((seen.worked_ms, seen.worked_ms_max), (29, 15));
     }
 
     #[test]

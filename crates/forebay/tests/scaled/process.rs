@@ -78,6 +78,10 @@ impl Process {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// kill -9.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();

@@ -129,25 +129,39 @@ fn a_redis_that_can_not_take_a_payment_fails_the_check_which_says_how_to_mend_it
 }
 
 #[test]
-fn the_distribution_shows_every_process_and_its_shards() {
+fn the_distribution_shows_every_process_its_shards_and_its_leases() {
+    const WAITING: usize = 40;
     let mut rig = Rig::start(Layout::List);
     rig.add_worker();
     rig.add_worker();
-    let end = Instant::now() + Duration::from_secs(20);
-    loop {
+    let members = || -> Vec<Value> {
         let seen = rig.verb(&["monitor", "--distribution", "--once", "--json"]);
-        let seen: Value = serde_json::from_str(&seen).unwrap();
+        let mut seen: Value = serde_json::from_str(&seen).unwrap();
+        seen["members"].as_array_mut().unwrap().drain(..).collect()
+    };
+    until("the shards are shared", || {
         let shards = |member: &Value| member["shards"].as_array().unwrap().len();
-        let mut held: Vec<_> = seen["members"].as_array().unwrap().iter().map(shards).collect();
-        held.sort_unstable();
-        if held == [8, 8] {
-            break;
-        }
-        assert!(Instant::now() < end, "the shards are not shared: {seen}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+        members().iter().map(shards).collect::<Vec<_>>() == [8, 8]
+    });
     let drawn = rig.verb(&["monitor", "--distribution", "--once"]);
     assert!(drawn.contains("2 processes, 16 shards, 0 events wait"), "{drawn}");
+    for worker in &rig.workers {
+        let pid = format!(":{}:", worker.pid());
+        let is_its = |member: &Value| member["id"].as_str().unwrap().contains(&pid);
+        assert_eq!(members().iter().filter(|member| is_its(member)).count(), 1, "{pid}: {drawn}");
+        assert!(drawn.contains(&pid), "{drawn}");
+    }
+
+    // What can't be settled stays leased.
+    rig.postgres.stop();
+    for n in 0..WAITING {
+        let push = payment(&format!("tx-{n}"), &format!("40001234{n:08}"), "Cafe");
+        rig.redis().call(&["LPUSH", NAME, &push]).unwrap();
+    }
+    until("all is leased", || {
+        let sum = |what: &str| members().iter().map(|one| one[what].as_u64().unwrap()).sum::<u64>();
+        sum("leased") == WAITING as u64 && sum("leases") > 0
+    });
 }
 
 #[test]
