@@ -45,9 +45,9 @@ pub(crate) fn words(found: &Durability) -> &'static str {
 }
 
 /// Asks the node that holds the buffer.
-pub(crate) async fn read(shared: &Shared) -> Result<Durability, Error> {
+pub(crate) async fn read(shared: &Shared) -> Result<Durability, Failure> {
     let (_, maxmemory_bytes, policy, aof): (u64, u64, String, String) =
-        shared.call(&shared.rest, &shared.scripts.memory, |_| {}).await.map_err(Failure::error)?;
+        shared.call(&shared.rest, &shared.scripts.memory, |_| {}).await?;
     let told = |text: String| Some(text).filter(|text| !text.is_empty());
     let mut found = Durability {
         aof: told(aof).map(|enabled| enabled == "1"),
@@ -97,7 +97,7 @@ pub(crate) async fn obstacles(shared: &Shared) -> Result<Vec<String>, Error> {
     let mut ask = redis::cmd("EVAL");
     ask.arg(STANDING).arg(1).arg(&shared.options.name);
     let (kind, layout, master, replicas): (String, String, String, String) =
-        shared.rest.run(&ask).await.map_err(|error| Failure::from(error).error())?;
+        shared.rest.run(&ask).await.map_err(|error| Failure::from(error).at_open())?;
     let found = Standing { kind, layout, master, replicas: replicas.parse().ok() };
     Ok(in_the_way(&found, &shared.options))
 }
@@ -172,14 +172,7 @@ mod tests {
     use crate::Server;
 
     fn options(stream: bool, wait_replicas: u32) -> Options {
-        let server = Server {
-            addresses: vec![("127.0.0.1".to_owned(), 6379)],
-            cluster: false,
-            tls: false,
-            db: 0,
-            user: None,
-            password: None,
-        };
+        let server = Server::plain("127.0.0.1:6379");
         let options = match stream {
             true => Options::stream(server, "n", "g"),
             false => Options::list(server, "n"),

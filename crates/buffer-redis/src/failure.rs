@@ -45,9 +45,7 @@ impl Failure {
             ),
         }
     }
-}
 
-impl Failure {
     /// The same for whoever opens, to whom another password is an error of the settings.
     pub(crate) fn at_open(self) -> Error {
         match self {

@@ -77,7 +77,7 @@ pub struct Held {
 /// If Redis can't be read.
 pub async fn depth(options: &Options) -> Result<Depth, Error> {
     let shared = look(options)?;
-    shared.depth().await.map_err(Failure::error)
+    shared.depth().await.map_err(Failure::at_open)
 }
 
 /// Who holds what, read without joining.
@@ -92,7 +92,7 @@ pub async fn distribution(options: &Options) -> Result<Distribution, Error> {
             cmd.arg(options.shards);
         })
         .await
-        .map_err(Failure::error)?;
+        .map_err(Failure::at_open)?;
     let member = |(id, deadline_ms, leases, events, shards)| Member {
         id,
         deadline_ms,
@@ -108,7 +108,7 @@ pub async fn distribution(options: &Options) -> Result<Distribution, Error> {
 /// # Errors
 /// If Redis can't be read.
 pub async fn durability(options: &Options) -> Result<Durability, Error> {
-    crate::durability::read(&look(options)?).await
+    crate::durability::read(&look(options)?).await.map_err(Failure::at_open)
 }
 
 /// What keeps offers from being accepted or settled though Redis answers, and how to mend it, one
@@ -129,7 +129,7 @@ pub async fn process_id(options: &Options) -> Result<Option<u32>, Error> {
     let shared = look(options)?;
     let told: Result<u32, Failure> =
         shared.call(&shared.rest, &shared.scripts.process, |_| {}).await;
-    Ok(Some(told.map_err(Failure::error)?).filter(|pid| *pid > 0))
+    Ok(Some(told.map_err(Failure::at_open)?).filter(|pid| *pid > 0))
 }
 
 /// Up to `max` held events with a `seq` of at least `from_seq`, in order of `seq`. Fewer than `max`
@@ -149,7 +149,7 @@ pub async fn events(options: &Options, from_seq: u64, max: usize) -> Result<Vec<
             cmd.arg(&options.id_field).arg(&options.key_field).arg(field);
         })
         .await
-        .map_err(Failure::error)?;
+        .map_err(Failure::at_open)?;
     let told = frame::read(values, shared.is_stream())?;
     Ok(told
         .into_iter()

@@ -70,6 +70,16 @@ impl std::fmt::Debug for Server {
     }
 }
 
+#[cfg(test)]
+impl Server {
+    /// The one at `host:port`, for tests.
+    pub(crate) fn plain(address: &str) -> Self {
+        let (host, port) = address.rsplit_once(':').unwrap();
+        let addresses = vec![(host.to_owned(), port.parse().unwrap())];
+        Self { addresses, cluster: false, tls: false, db: 0, user: None, password: None }
+    }
+}
+
 /// Where a buffer lies, and its bounds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -208,14 +218,7 @@ mod tests {
 
     #[test]
     fn the_name_of_a_process_has_a_bound() {
-        let server = Server {
-            addresses: vec![("127.0.0.1".to_owned(), 6379)],
-            cluster: false,
-            tls: false,
-            db: 0,
-            user: None,
-            password: None,
-        };
+        let server = Server::plain("127.0.0.1:6379");
         let named = |bytes: usize| Options {
             process: "p".repeat(bytes),
             ..Options::list(server.clone(), "tx_queue")

@@ -248,16 +248,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn an_event_that_was_moved_while_we_forgot_it_outlives_the_ack_of_its_neighbour() {
         let redis = Redis::start().unwrap();
-        let address = redis.address();
-        let (host, port) = address.rsplit_once(':').unwrap();
-        let server = Server {
-            addresses: vec![(host.to_owned(), port.parse().unwrap())],
-            cluster: false,
-            tls: false,
-            db: 0,
-            user: None,
-            password: None,
-        };
+        let server = Server::plain(&redis.address());
         for options in [Options::list(server.clone(), "l"), Options::stream(server, "s", "g")] {
             let options = Options { shards: 1, lease_ms: 200, ..options };
             let producer = RedisBuffer::open(options.clone()).await.unwrap();

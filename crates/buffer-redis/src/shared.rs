@@ -160,7 +160,7 @@ impl Shared {
             })
             .await?;
         if self.durable.get().is_none() {
-            let found = durability::read(self).await.map_err(Failure::Other)?;
+            let found = durability::read(self).await?;
             for problem in &found.problems {
                 tracing::warn!(buffer = %self.options.name, "{problem}");
             }

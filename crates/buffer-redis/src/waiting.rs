@@ -211,16 +211,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_copy_of_a_claim_that_comes_late_takes_nothing() {
         let redis = Redis::start().unwrap();
-        let address = redis.address();
-        let (host, port) = address.rsplit_once(':').unwrap();
-        let server = Server {
-            addresses: vec![(host.to_owned(), port.parse().unwrap())],
-            cluster: false,
-            tls: false,
-            db: 0,
-            user: None,
-            password: None,
-        };
+        let server = Server::plain(&redis.address());
         for options in [Options::list(server.clone(), "l"), Options::stream(server, "s", "g")] {
             let producer = RedisBuffer::open(options.clone()).await.unwrap();
             let event = |n: u8| Event::new(&[b'0' + n], b"key", b"{}").unwrap();

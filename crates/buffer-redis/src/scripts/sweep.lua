@@ -1,5 +1,6 @@
 -- Finds entries that are pending though nobody knows of them (somebody deleted keys or read with our group by
--- hand, or Redis evicted keys): they come again. Drops consumers that hold nothing and are no members. ARGV: 2 member, 3 idle ms, 4 shards as bytes.
+-- hand, or Redis evicted keys): they come again. Drops consumers that hold nothing and are no members.
+-- ARGV: 2 member, 3 idle ms, 4 shards as bytes.
 -- It goes on where it stopped last time, whoever stopped. Replies with how many were found.
 local FOUND_MAX = 100
 local member, idle, owned = ARGV[2], ARGV[3], ARGV[4]

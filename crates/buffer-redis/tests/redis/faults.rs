@@ -301,6 +301,8 @@ async fn a_password_that_is_wrong_is_told_and_never_printed() {
         let refused = RedisBuffer::open(options.clone()).await.err().unwrap();
         assert!(matches!(refused, Error::Open(_)), "{refused}");
         assert!(!format!("{refused} {options:?}").contains("wr0ng"));
+        let refused = inspect::depth(&options).await.unwrap_err();
+        assert!(matches!(refused, Error::Open(_)), "whoever only looks hears the same: {refused}");
     }
     options.server.password = Some("s3cret".to_owned());
     RedisBuffer::open(options).await.unwrap();
