@@ -184,7 +184,9 @@ async fn linger(mut stream: TcpStream) {
 
 fn http(options: &Options) -> http1::Builder {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
+    // A client may close its sending half once its request is whole, and still waits for the answer.
+    http.half_close(true)
+        .timer(TokioTimer::new())
         .header_read_timeout(options.header_read_timeout)
         .max_buf_size(READ_BYTES_MAX);
     http

@@ -1,9 +1,12 @@
 //! What clients may do with connections.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::harness::{Running, payment, start};
+use crate::harness::{Gate, Gated, Running, payment, start, start_with};
+use buffer::memory;
 use server::Options;
+use tokio::io::AsyncWriteExt as _;
 
 fn head(extra: &str) -> String {
     format!("POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n{extra}\r\n")
@@ -56,13 +59,52 @@ async fn a_connection_past_the_bound_is_told_503_and_the_next_one_after_a_close_
     drop(second);
 }
 
+/// What a client is answered that sends `request` and then closes its sending half, while the buffer
+/// still writes; and what the buffer holds afterwards.
+async fn half_closed(request: String) -> (String, Vec<String>) {
+    let gate = Gate::shut();
+    let server = start_with(Options::default(), memory::Options::default(), |memory| Gated {
+        memory,
+        gate: Arc::clone(&gate),
+    })
+    .await;
+    let mut raw = server.connect().await;
+    raw.send(request).await;
+    raw.0.shutdown().await.unwrap();
+    server.until("an offer", async |_| gate.waiting() == 1).await;
+    // By the time that this is answered, the server has seen the end of the other connection.
+    assert_eq!(server.get("/ping").await.status, 200);
+    gate.passes.add_permits(1);
+    let answer = raw.rest().await;
+    (answer, server.drain().await)
+}
+
+#[tokio::test]
+async fn a_client_that_closes_its_sending_half_gets_its_answer() {
+    let json = payment("half-closed");
+    let request = head(&format!("content-length: {}\r\n", json.len())) + &json;
+    let (answer, held) = half_closed(request).await;
+    assert!(answer.starts_with("HTTP/1.1 202 "), "{answer:?}");
+    assert_eq!(held, ["half-closed"]);
+}
+
+#[tokio::test]
+async fn a_stream_whose_client_closes_its_sending_half_gets_its_answer() {
+    let lines = format!("{}\n{}\n", payment("first"), payment("second"));
+    let chunked = format!("{:x}\r\n{lines}\r\n0\r\n\r\n", lines.len());
+    let head = head("transfer-encoding: chunked\r\n").replace("/json", "/x-ndjson");
+    let (answer, held) = half_closed(head + &chunked).await;
+    assert!(answer.starts_with("HTTP/1.1 202 "), "{answer:?}");
+    assert_eq!(held, ["first", "second"]);
+}
+
 #[tokio::test]
 async fn a_body_shorter_than_announced_is_not_an_event() {
     let server = start(Options::default()).await;
     let json = payment("short");
     let mut raw = server.connect().await;
     raw.send(head(&format!("content-length: {}\r\n", json.len() + 1)) + &json).await;
-    tokio::io::AsyncWriteExt::shutdown(&mut raw.0).await.unwrap();
+    raw.0.shutdown().await.unwrap();
     assert!(!raw.rest().await.starts_with("HTTP/1.1 202 "));
     still_serves(&server).await;
 }
