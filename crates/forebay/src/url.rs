@@ -192,16 +192,16 @@ impl Parts<'_> {
 
 /// The URL with its secrets hidden: `redis://user:***@host/0`, `kafka://host/t?sasl.password=***`.
 pub(crate) fn redacted(url: &str) -> String {
-    let (place, query) = url.split_once('?').unwrap_or((url, ""));
-    let place = without_password(place);
-    if query.is_empty() {
-        return if url.ends_with('?') { format!("{place}?") } else { place };
-    }
+    let (login, rest) = match login_end(url) {
+        Some(end) => (without_password(&url[..end]), &url[end..]),
+        None => (String::new(), url),
+    };
+    let Some((place, query)) = rest.split_once('?') else { return login + rest };
     let hidden = |pair: &str| match pair.split_once('=') {
         Some((name, _)) if is_secret(name) => format!("{name}=***"),
         _ => pair.to_owned(),
     };
-    format!("{place}?{}", query.split('&').map(hidden).collect::<Vec<_>>().join("&"))
+    format!("{login}{place}?{}", query.split('&').map(hidden).collect::<Vec<_>>().join("&"))
 }
 
 fn is_secret(name: &str) -> bool {
@@ -209,16 +209,33 @@ fn is_secret(name: &str) -> bool {
     ["password", "secret", "token", "jaas", "key.pem"].iter().any(|word| name.contains(word))
 }
 
-fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let (authority, path) = match rest.find(['/', '?']) {
-        Some(at) => rest.split_at(at),
-        None => (rest, ""),
-    };
-    match authority.rsplit_once('@').map(|(user, host)| (user.split_once(':'), host)) {
-        Some((Some((user, _)), host)) => format!("{scheme}://{user}:***@{host}{path}"),
-        _ => url.to_owned(),
+/// `scheme://user:***` of `scheme://user:password`.
+fn without_password(login: &str) -> String {
+    let (scheme, login) = login.split_once("://").expect("a login stands behind ://");
+    match login.split_once(':') {
+        Some((user, _)) => format!("{scheme}://{user}:***"),
+        None => format!("{scheme}://{login}"),
     }
+}
+
+/// Where the login of a URL ends: at the last `@` of its place. A password may hold an unencoded `/`,
+/// `?` or `@`, and then no part of it may be shown, nor be taken for a host.
+fn login_end(url: &str) -> Option<usize> {
+    let start = url.find("://")? + "://".len();
+    let rest = &url[start..];
+    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let authority = place.split('/').next().filter(|authority| !authority.is_empty())?;
+    if let Some(at) = place.rfind('@') {
+        return Some(start + at);
+    }
+    // An @ behind the ? belongs to an option, unless what is before the ? can be no host and port, or
+    // no option has begun.
+    let at = query.rfind('@')?;
+    let no_option = !query[..at].contains('=');
+    let no_port = authority
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| !port.ends_with(']') && port.parse::<u16>().is_err());
+    (no_option || no_port).then_some(start + place.len() + "?".len() + at)
 }
 
 fn split<'a>(key: &str, url: &'a str, built_in: &str) -> Result<Parts<'a>, Error> {
@@ -226,6 +243,12 @@ fn split<'a>(key: &str, url: &'a str, built_in: &str) -> Result<Parts<'a>, Error
         let shown = redacted(url);
         return Err(Error(format!("{key}: \"{shown}\" names no backend; {built_in} built in")));
     };
+    let login = login_end(url).and_then(|end| Some(url[..end].split_once("://")?.1));
+    if login.is_some_and(|login| login.contains(['/', '?'])) {
+        let problem = "cannot read the URL: its login holds an unencoded character; percent-encode it \
+                       (/ is %2F, ? is %3F, @ is %40)";
+        return Err(Error(format!("{key}: {problem}")));
+    }
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     let query = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect();
@@ -329,5 +352,27 @@ mod tests {
         assert_eq!(redacted("postgres://u:p@ss@h"), "postgres://u:***@h");
         assert_eq!(redacted("postgres://u@h/db"), "postgres://u@h/db");
         assert_eq!(redacted("journal:./a@b:c"), "journal:./a@b:c");
+        assert_eq!(redacted("journal:///srv/a:b@c?sync=os"), "journal:///srv/a:b@c?sync=os");
+        assert_eq!(redacted("kafka://h:1/t?sasl.username=a@b"), "kafka://h:1/t?sasl.username=a@b");
+        assert_eq!(redacted("kafka://[::1]/t?sasl.username=a@b"), "kafka://[::1]/t?sasl.username=a@b");
+        assert_eq!(redacted("kafka://h/t?ssl.key.password=a@b"), "kafka://h/t?ssl.key.password=***");
+        assert_eq!(redacted("memory:?"), "memory:?");
+    }
+
+    #[test]
+    fn no_part_of_an_unencoded_password_is_shown_or_taken_for_a_host() {
+        let logins = ["postgres://app:p@ss/w0rd@h", "redis://app:p/w0rd@h", "kafka://app:p?w0rd@h"];
+        for login in logins.into_iter().chain(["rediss://app:p/w0?rd@h", "postgres://a:7?w0rd@h"]) {
+            let scheme = login.split_once(':').unwrap().0;
+            let user = if login.contains("app") { "app" } else { "a" };
+            let url = format!("{login}:1/shop?list=q");
+            assert_eq!(redacted(&url), format!("{scheme}://{user}:***@h:1/shop?list=q"));
+            let expect = ": cannot read the URL: its login holds an unencoded character; \
+                          percent-encode it (/ is %2F, ? is %3F, @ is %40)";
+            match scheme {
+                "postgres" => refused(Store::parse(&url), &format!("store{expect}")),
+                _ => refused(Buffer::parse(&url), &format!("buffer{expect}")),
+            }
+        }
     }
 }
