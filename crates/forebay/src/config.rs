@@ -13,6 +13,7 @@ mod file;
 mod flags;
 mod resolve;
 pub(crate) mod schema;
+mod service_links;
 mod settings;
 mod tables;
 mod value;

@@ -354,8 +354,14 @@ mod tests {
         assert_eq!(redacted("journal:./a@b:c"), "journal:./a@b:c");
         assert_eq!(redacted("journal:///srv/a:b@c?sync=os"), "journal:///srv/a:b@c?sync=os");
         assert_eq!(redacted("kafka://h:1/t?sasl.username=a@b"), "kafka://h:1/t?sasl.username=a@b");
-        assert_eq!(redacted("kafka://[::1]/t?sasl.username=a@b"), "kafka://[::1]/t?sasl.username=a@b");
-        assert_eq!(redacted("kafka://h/t?ssl.key.password=a@b"), "kafka://h/t?ssl.key.password=***");
+        assert_eq!(
+            redacted("kafka://[::1]/t?sasl.username=a@b"),
+            "kafka://[::1]/t?sasl.username=a@b"
+        );
+        assert_eq!(
+            redacted("kafka://h/t?ssl.key.password=a@b"),
+            "kafka://h/t?ssl.key.password=***"
+        );
         assert_eq!(redacted("memory:?"), "memory:?");
     }
 

@@ -5,7 +5,7 @@
 //! away from where its own configuration says.
 
 use super::value::Origin;
-use super::{Error, Settings};
+use super::{Error, Settings, service_links};
 
 /// All that are read.
 pub(crate) const NAMES: [&str; 11] = [
@@ -40,14 +40,16 @@ pub(super) fn apply(settings: &mut Settings, variables: &[(String, String)]) -> 
         settings.set_text(&setting, text, Origin::Environment(name.to_owned()))
     };
     if let Some(host) = value("POSTGRES_HOST") {
-        let (user, port) = (or("POSTGRES_USER", "postgres"), or("POSTGRES_PORT", "5432"));
+        let user = or("POSTGRES_USER", "postgres");
+        let port = port("POSTGRES_PORT", value("POSTGRES_PORT"), 5432)?;
         let (db, schema) = (or("POSTGRES_DB", "postgres"), or("POSTGRES_SCHEMA", "fds"));
         let host = bracketed(host);
         let url = format!("postgres://{user}@{host}:{port}/{db}?schema={schema}");
         set("store", &url, "POSTGRES_HOST")?;
     }
     if let Some(host) = value("REDIS_HOST") {
-        let (host, port) = (bracketed(host), or("REDIS_PORT", "6379"));
+        let host = bracketed(host);
+        let port = port("REDIS_PORT", value("REDIS_PORT"), 6379)?;
         set("buffer", &format!("redis://{host}:{port}/0?list={LIST}"), "REDIS_HOST")?;
     }
     if let Some(size) = value("BATCH_SIZE") {
@@ -57,6 +59,20 @@ pub(super) fn apply(settings: &mut Settings, variables: &[(String, String)]) -> 
     settings.secrets.postgres_password = postgres_password.map(str::to_owned);
     settings.secrets.redis_password = value("REDIS_PASSWORD").map(str::to_owned);
     Ok(())
+}
+
+/// The port that the variable `name` holds. What Kubernetes makes of a service of this name
+/// (`REDIS_PORT=tcp://…`) is passed over.
+fn port(name: &str, text: Option<&str>, default: u16) -> Result<u16, Error> {
+    let Some(text) = text.filter(|text| !service_links::is_address(text)) else {
+        return Ok(default);
+    };
+    let port = text.parse().ok().filter(|port| *port > 0);
+    port.ok_or_else(|| {
+        Error(format!(
+            "env {name}: the port is \"{text}\"; it must be a whole number from 1 to 65535"
+        ))
+    })
 }
 
 /// An IPv6 address in the brackets that a URL wants.
@@ -84,11 +100,15 @@ fn encoded(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn applied(variables: &[(&str, &str)]) -> Settings {
+    fn tried(variables: &[(&str, &str)]) -> Result<Settings, Error> {
         let mut settings = Settings::defaults();
         let owned = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
-        apply(&mut settings, &variables.iter().map(owned).collect::<Vec<_>>()).unwrap();
-        settings
+        apply(&mut settings, &variables.iter().map(owned).collect::<Vec<_>>())?;
+        Ok(settings)
+    }
+
+    fn applied(variables: &[(&str, &str)]) -> Settings {
+        tried(variables).unwrap()
     }
 
     #[test]
@@ -116,5 +136,23 @@ mod tests {
         let settings = applied(&[("POSTGRES_PORT", "1"), ("REDIS_PORT", "2")]);
         assert_eq!(settings.entry("store").origin, Origin::Default);
         assert_eq!(settings.entry("buffer").origin, Origin::Default);
+    }
+
+    #[test]
+    fn a_port_that_is_none_is_blamed_on_its_own_variable() {
+        let refused = tried(&[("REDIS_HOST", "redis"), ("REDIS_PORT", "63790000")]).unwrap_err();
+        let expect =
+            "env REDIS_PORT: the port is \"63790000\"; it must be a whole number from 1 to 65535";
+        assert_eq!(refused.to_string(), expect);
+        let refused = tried(&[("POSTGRES_HOST", "db"), ("POSTGRES_PORT", "x")]).unwrap_err();
+        assert!(refused.to_string().starts_with("env POSTGRES_PORT: "), "{refused}");
+    }
+
+    #[test]
+    fn the_address_that_kubernetes_makes_of_a_service_is_no_port() {
+        let service = [("REDIS_HOST", "redis"), ("REDIS_PORT", "tcp://10.0.0.7:6380")];
+        let settings = applied(&service);
+        let buffer = settings.entry("buffer").value.to_string();
+        assert_eq!(buffer, "redis://redis:6379/0?list=tx_queue");
     }
 }

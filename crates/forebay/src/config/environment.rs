@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::value::Origin;
-use super::{Error, Settings};
+use super::{Error, Settings, service_links};
 
 const PREFIX: &str = "FOREBAY_";
 
@@ -33,6 +33,9 @@ pub(super) fn apply(
         }
         let dotted = rest.to_lowercase().replace("__", ".");
         let key = flat.get(&flatten(&dotted)).unwrap_or(&dotted);
+        if !flat.contains_key(&flatten(key)) && service_links::is_one(&name, &text) {
+            continue;
+        }
         let setting = settings.find(key, "environment", &name, spell)?;
         if let Some(other) = seen.insert(setting.key.clone(), name.clone()) {
             let problem = format!("{other} and {name} both set {}; unset one", setting.key);
@@ -75,6 +78,19 @@ mod tests {
         check(&[("FOREBAY_ENGINE__BATCH_MAX", "9")], Ok(("engine.batch_max", "9")));
         check(&[("FOREBAY_DATA", "/tmp/x"), ("OTHER", "")], Ok(("data", "/tmp/x")));
         check(&[("FOREBAY_LOG", "debug")], Ok(("data", "./data")));
+    }
+
+    #[test]
+    fn variables_that_kubernetes_makes_of_a_service_are_no_settings() {
+        let service = [
+            ("FOREBAY_SERVICE_HOST", "10.0.0.7"),
+            ("FOREBAY_SERVICE_PORT", "8080"),
+            ("FOREBAY_PORT", "tcp://10.0.0.7:8080"),
+            ("FOREBAY_PORT_8080_TCP", "tcp://10.0.0.7:8080"),
+            ("FOREBAY_PORT_8080_TCP_ADDR", "10.0.0.7"),
+            ("FOREBAY_DATA", "/tmp/x"),
+        ];
+        check(&service, Ok(("data", "/tmp/x")));
     }
 
     #[test]
