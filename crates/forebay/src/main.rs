@@ -10,6 +10,7 @@ mod advise;
 mod args;
 mod config;
 mod exit;
+mod files;
 mod fingerprint;
 mod guarantee;
 mod history;
@@ -34,7 +35,9 @@ mod write_behind;
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Parser;
+use tokio::runtime::{self, Runtime};
 
 use crate::args::{Args, Verb};
 use crate::exit::Exit;
@@ -46,10 +49,16 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let args = Args::parse();
     let filter = std::env::var("FOREBAY_LOG").ok();
-    exit::code(&log::start(filter.as_deref()).map_err(Into::into).and_then(|()| run(args)))
+    let started = log::start(filter.as_deref()).map_err(Into::into).and_then(|()| start());
+    exit::code(&started.and_then(|runtime| runtime.block_on(run(args))))
 }
 
-#[tokio::main]
+/// Prepares the process.
+fn start() -> anyhow::Result<Runtime> {
+    files::raise_limit()?;
+    runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
+}
+
 async fn run(args: Args) -> anyhow::Result<Exit> {
     let Args { verb, flags } = args;
     match verb {

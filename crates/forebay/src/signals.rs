@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: the first asks the process to stop, the second makes it.
+//! SIGINT, SIGTERM and SIGHUP: the first asks the process to stop, the second makes it.
 
 use std::io;
 
@@ -18,6 +18,8 @@ const INTERRUPTED: i32 = 130;
 pub(crate) fn stop() -> io::Result<CancellationToken> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    // A terminal that is closed asks the process to stop, too.
+    let mut hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
     let token = CancellationToken::new();
     let stop = token.clone();
     tokio::spawn(async move {
@@ -25,6 +27,7 @@ pub(crate) fn stop() -> io::Result<CancellationToken> {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
+                Some(_) = async { hangup.as_mut()?.recv().await } => {}
             }
             if second {
                 out::note("forebay: stopped at once by a second signal");
@@ -34,4 +37,14 @@ pub(crate) fn stop() -> io::Result<CancellationToken> {
         }
     });
     Ok(token)
+}
+
+/// Whether SIGHUP was ignored when this process began, as `nohup` arranges it. Listening to it would end
+/// that. Where `/proc` does not tell, it was not.
+fn ignores_hangup() -> bool {
+    const HANGUP: u64 = 1;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & HANGUP != 0)
 }

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal};
+
 /// How long anything may take that is expected to happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -128,10 +130,9 @@ impl Serving {
         wait(async { reqwest::get(url).await.unwrap().status().as_u16() })
     }
 
-    /// SIGTERM.
-    pub(crate) fn signal(&self) {
-        let id = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// kill -9.
@@ -146,8 +147,13 @@ impl Serving {
     }
 
     /// SIGTERM, and waits for the end; returns how it ended and what it had printed.
-    pub(crate) fn terminate(mut self) -> (ExitStatus, String) {
-        self.signal();
+    pub(crate) fn terminate(self) -> (ExitStatus, String) {
+        self.end_by(Signal::TERM)
+    }
+
+    /// Sends `signal`, and waits for the end; returns how it ended and what it had printed.
+    pub(crate) fn end_by(mut self, signal: Signal) -> (ExitStatus, String) {
+        self.signal(signal);
         let mut printed = String::new();
         while self.lines.read_line(&mut printed).unwrap() > 0 {}
         (self.wait(), printed)

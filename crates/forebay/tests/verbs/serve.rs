@@ -1,9 +1,11 @@
 //! `serve`.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::running::{PATIENCE, Serving, binary, count, done, run};
+use rustix::process::Signal;
+
+use super::running::{PATIENCE, Serving, binary, count, done, ran, run};
 
 fn event(id: &str) -> String {
     format!(
@@ -52,6 +54,42 @@ fn what_was_accepted_right_before_the_end_is_settled_by_the_next_process() {
     assert!(printed.contains("Recovered 500 events"), "{printed}");
     let store = dir.path().join("data/forebay.db");
     assert_eq!(count(&store, "SELECT count(*) FROM transactions"), 500);
+}
+
+#[test]
+fn sighup_ends_it_in_order_and_nohup_keeps_it_alive() {
+    let dir = tempfile::tempdir().unwrap();
+    let serving = Serving::start(dir.path(), &[]);
+    assert_eq!(serving.post("application/json", &event("a")).0, 202);
+    let (ended, printed) = serving.end_by(Signal::HUP);
+    assert!(ended.success(), "{ended}");
+    assert!(printed.trim_end().ends_with("Stopped."), "{printed}");
+
+    let serving = binary(dir.path(), &["serve", "--bind", "127.0.0.1:0"]);
+    let mut nohup = Command::new("nohup");
+    nohup.arg(serving.get_program()).args(serving.get_args()).current_dir(dir.path());
+    let serving = Serving::of(nohup.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+    serving.signal(Signal::HUP);
+    assert_eq!(serving.post("application/json", &event("b")).0, 202);
+    serving.until("processed_tasks_total{pipeline=\"consumer_batch\"}", 1.0);
+    assert!(serving.terminate().0.success());
+}
+
+#[test]
+fn a_limit_of_open_files_that_is_too_low_is_named_and_a_soft_one_is_raised() {
+    let dir = tempfile::tempdir().unwrap();
+    let limited = |limit: &str, args: &str| {
+        let program = binary(dir.path(), &[]);
+        let line = format!("ulimit {limit}; exec {} {args}", program.get_program().display());
+        let mut shell = Command::new("sh");
+        ran(&shell.args(["-c", &line]).current_dir(dir.path()).output().unwrap())
+    };
+    let refused = limited("-n 8", "serve");
+    let expect = "forebay: cannot start: this process may open 8 files, and needs 64; raise the limit \
+                  with `ulimit -n`, or LimitNOFILE= in a systemd unit\n";
+    assert_eq!((refused.code, &*refused.stderr), (1, expect));
+    let raised = limited("-S -n 8", "config show");
+    assert_eq!(raised.code, 0, "{}", raised.stderr);
 }
 
 #[test]
@@ -161,14 +199,14 @@ fn it_is_not_ready_while_it_stops_and_a_second_signal_ends_it_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let mut serving = Serving::start(dir.path(), &["--set", "http.drain_delay_ms=600000"]);
     assert_eq!(serving.get("/ready"), 200);
-    serving.signal();
+    serving.signal(rustix::process::Signal::TERM);
     let end = Instant::now() + PATIENCE;
     while serving.get("/ready") != 503 {
         assert!(Instant::now() < end, "it is never unready");
     }
     let (status, _) = serving.post("application/json", &event("late"));
     assert_eq!(status, 503, "no events are taken any more");
-    serving.signal();
+    serving.signal(rustix::process::Signal::TERM);
     assert_eq!(serving.wait().code(), Some(130));
 }
 
