@@ -24,6 +24,8 @@ use crate::event::{self, Event};
 pub const AGE_MS_MAX: i64 = 20 * 365 * 24 * 3_600_000;
 /// How far ahead of the reader's clock `created_at` may lie.
 pub const AHEAD_MS_MAX: i64 = 24 * 3_600_000;
+/// The currency of every amount (ISO 4217). A payment may name it, and may name no other.
+pub const CURRENCY: &str = "KRW";
 /// The shortest card number, in digits.
 pub const CARD_DIGITS_MIN: usize = 12;
 /// The longest card number, in digits.

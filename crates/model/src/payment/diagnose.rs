@@ -41,7 +41,8 @@ fn not_json(error: &serde_json::Error) -> Reject {
 /// a field that is there twice.
 fn repeated(error: &serde_json::Error) -> Reject {
     let said = error.to_string();
-    let named = FIELDS.iter().find(|field| said.contains(&format!("`{field}`")));
+    let named =
+        FIELDS.iter().chain(&["currency"]).find(|field| said.contains(&format!("`{field}`")));
     Reject::new(named.copied().unwrap_or("event"), "is given twice; give it once")
 }
 
@@ -63,6 +64,8 @@ struct Loose {
     category: Option<Value>,
     #[serde(default, deserialize_with = "present")]
     created_at: Option<Value>,
+    #[serde(default, deserialize_with = "present")]
+    currency: Option<Value>,
 }
 
 /// Keeps a `null` that is there apart from a field that is not.
@@ -79,7 +82,11 @@ impl Loose {
         amount(there("amount", self.amount.as_ref())?)?;
         parse::text("merchant", string("merchant", self.merchant.as_ref())?, TEXT_BYTES_MAX)?;
         parse::text("category", string("category", self.category.as_ref())?, TEXT_BYTES_MAX)?;
-        created_at(there("created_at", self.created_at.as_ref())?, now_ms)
+        created_at(there("created_at", self.created_at.as_ref())?, now_ms)?;
+        match &self.currency {
+            None | Some(Value::Null) => Ok(()),
+            given => parse::currency(string("currency", given.as_ref())?),
+        }
     }
 }
 

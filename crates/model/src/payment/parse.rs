@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 use super::{
-    AGE_MS_MAX, AHEAD_MS_MAX, CARD_DIGITS_MAX, CARD_DIGITS_MIN, Payment, Reject, TEXT_BYTES_MAX,
-    Tier, diagnose,
+    AGE_MS_MAX, AHEAD_MS_MAX, CARD_DIGITS_MAX, CARD_DIGITS_MIN, CURRENCY, Payment, Reject,
+    TEXT_BYTES_MAX, Tier, diagnose,
 };
 use crate::clock::EpochMs;
 use crate::event::{ID_BYTES_MAX, PAYLOAD_BYTES_MAX};
@@ -49,6 +49,8 @@ struct Raw<'a> {
     #[serde(borrow)]
     category: Cow<'a, str>,
     created_at: CreatedAt,
+    #[serde(borrow, default)]
+    currency: Option<Cow<'a, str>>,
 }
 
 impl<'a> Raw<'a> {
@@ -61,6 +63,7 @@ impl<'a> Raw<'a> {
         text("merchant", &self.merchant, TEXT_BYTES_MAX)?;
         text("category", &self.category, TEXT_BYTES_MAX)?;
         created_at(self.created_at.0, now_ms)?;
+        self.currency.as_deref().map_or(Ok(()), currency)?;
         Ok(Payment {
             tx_id: self.tx_id,
             card_number: self.card_number,
@@ -109,6 +112,15 @@ pub(super) fn tier(value: &str) -> Result<Tier, Reject> {
 pub(super) fn amount(value: i64) -> Result<(), Reject> {
     if value < 0 {
         return Err(Reject::new("amount", "is negative; must be 0 or more, in KRW"));
+    }
+    Ok(())
+}
+
+pub(super) fn currency(value: &str) -> Result<(), Reject> {
+    if value != CURRENCY {
+        let problem =
+            format!("is not {CURRENCY}; send amounts in {CURRENCY}, or leave the field out");
+        return Err(Reject::new("currency", problem));
     }
     Ok(())
 }

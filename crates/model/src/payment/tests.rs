@@ -74,6 +74,19 @@ fn unknown_fields_escapes_and_space_around_are_tolerated() {
 }
 
 #[test]
+fn a_currency_other_than_won_is_refused_by_its_field() {
+    let with_currency =
+        |currency: &str| with("tier", &format!("\"vip\", \"currency\": {currency}"));
+    check(with_currency("\"KRW\""), "");
+    check(with_currency("null"), "");
+    let expect = "currency: is not KRW; send amounts in KRW, or leave the field out";
+    check(with_currency("\"USD\""), expect);
+    check(with_currency("\"krw\""), expect);
+    check(with_currency("410"), "currency: is a number; must be a string in quotes");
+    check(with_currency("\"KRW\", \"currency\": \"USD\""), "currency: is given twice");
+}
+
+#[test]
 fn what_is_not_a_json_object_is_refused_as_an_event() {
     check("", "event: is not JSON");
     check("{", "event: is not JSON");
