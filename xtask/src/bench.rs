@@ -1,10 +1,15 @@
-//! `cargo xtask bench`: the benches, and a record of the run beside the machine it ran on.
-//!
-//! A figure without its machine says nothing, so a kept run always opens with the machine.
+//! `cargo xtask bench`: the benches once, or the working tree against a commit in pairs of runs.
 
-use std::fs;
+mod against;
+mod build;
+mod figure;
+mod interval;
+mod pairs;
+mod record;
+mod report;
+
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
@@ -15,24 +20,46 @@ pub(crate) const HELP: &str = "\
 Run the benches: each prints our figure, the raw ceiling measured in the same run, and the ratio.
 
 Usage: cargo xtask bench [--save] [NAME…] [-- ARGS…]
+       cargo xtask bench --against COMMIT [--pairs N] [--quick] [--save] [--json] NAME…
 
 NAME and ARGS go to the bench program as they are; without any, every bench runs.
 
+--against builds COMMIT and the working tree and runs their bench programs in turn (before, after, after,
+before, …). It prints the median of after ÷ before over the pairs, its interval at 95%, the lowest and the
+highest. COMMIT is built in a worktree, which is removed; its target folder and programs stay in
+target/against, so that the next comparison starts sooner.
+
 Options:
-  --quick   a tenth of the work, to see that they run
-  --save    keep the run in docs/benchmarks, with notes about this machine
+  --quick           a tenth of the work: to see that they run, or with --against for shorter pairs
+  --save            keep the run in docs/benchmarks, with notes about this machine
+  --against COMMIT  compare the working tree with this commit
+  --pairs N         pairs of runs, 15 to 100 (default 15); with --quick from 1
+  --json            with --against: print the comparison as a last line of JSON, too
 
 BENCH_PEER names the consumer in Python that redis-peer measures against.
 
 Examples:
   cargo xtask bench
   cargo xtask bench journal-offer screening --save
+  cargo xtask bench --against HEAD~1 --quick journal-offer pipeline
 ";
 
 /// What was asked for.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Options {
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Options {
+    Once { save: bool, pass: Vec<String> },
+    Against(against::Options),
+}
+
+/// The arguments, before it is known which of the two uses they belong to.
+#[derive(Default)]
+struct Given {
     save: bool,
+    quick: bool,
+    json: bool,
+    against: Option<String>,
+    pairs: Option<String>,
+    names: Vec<String>,
     pass: Vec<String>,
 }
 
@@ -42,18 +69,46 @@ impl Options {
     /// # Errors
     /// One sentence about the argument that can't be used.
     pub(crate) fn parse(args: &[String]) -> Result<Self, String> {
-        let mut options = Self::default();
+        let mut given = Given::default();
         let mut args = args.iter();
         while let Some(arg) = args.next() {
+            let mut value = |what: &str| {
+                args.next().cloned().ok_or_else(|| format!("{arg} needs {what} after it"))
+            };
             match arg.as_str() {
-                "--save" => options.save = true,
-                "--quick" => options.pass.push(arg.clone()),
-                "--" => options.pass.extend(args.by_ref().cloned()),
+                "--save" => given.save = true,
+                "--quick" => given.quick = true,
+                "--json" => given.json = true,
+                "--against" => given.against = Some(value("a commit")?),
+                "--pairs" => given.pairs = Some(value("a number")?),
+                "--" => given.pass.extend(args.by_ref().cloned()),
                 flag if flag.starts_with('-') => return Err(crate::unknown("bench", flag)),
-                name => options.pass.push(name.to_string()),
+                name => given.names.push(name.to_string()),
             }
         }
-        Ok(options)
+        given.options()
+    }
+}
+
+impl Given {
+    fn options(self) -> Result<Options, String> {
+        let Self { save, quick, json, against, pairs, mut names, pass } = self;
+        let Some(commit) = against else {
+            if json || pairs.is_some() {
+                return Err("--pairs and --json are for comparisons; add --against COMMIT".into());
+            }
+            names.extend(quick.then(|| "--quick".to_owned()));
+            names.extend(pass);
+            return Ok(Options::Once { save, pass: names });
+        };
+        if names.is_empty() {
+            return Err("cannot compare all benches, which takes many hours; name some".into());
+        }
+        if !pass.is_empty() {
+            return Err("cannot pass arguments on to two programs; leave out `--`".into());
+        }
+        let pairs = against::pairs(pairs.as_deref(), quick)?;
+        Ok(Options::Against(against::Options { commit, names, pairs, quick, save, json }))
     }
 }
 
@@ -62,6 +117,15 @@ impl Options {
 /// # Errors
 /// If it can't be started, or the run can't be kept.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into);
+    match options {
+        Options::Once { save, pass } => once(root, &target, *save, pass),
+        Options::Against(options) => against::run(root, &target, options),
+    }
+}
+
+fn once(root: &Path, target: &Path, save: bool, pass: &[String]) -> Result<bool> {
     // Latency and memory are those of the real binary.
     let build = ["build", "--release", "--package", "forebay", "--locked"];
     if !process::command(root, "cargo", &build).status().context("could not start cargo")?.success()
@@ -70,17 +134,15 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
     }
     let args = ["bench", "--package", "lab", "--bench", "forebay", "--locked", "--"];
     let mut command = process::command(root, "cargo", &args);
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), Into::into);
-    command.args(&options.pass).env("BENCH_BINARY", target.join("release/forebay"));
+    command.args(pass).env("BENCH_BINARY", target.join("release/forebay"));
     // A server's speed is that of its disk.
     command.env_remove("TEST_SERVERS");
-    if !options.save {
+    if !save {
         return Ok(command.status().context("could not start cargo")?.success());
     }
     let mut child = command.stdout(Stdio::piped()).spawn().context("could not start cargo")?;
     let Some(stdout) = child.stdout.take() else { bail!("cargo gave no standard output") };
-    let mut kept = machine(root);
+    let mut kept = record::machine(root);
     for line in BufReader::new(stdout).lines() {
         let line = line?;
         println!("{line}");
@@ -92,46 +154,8 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<bool> {
         println!("the run failed, so it is not kept");
         return Ok(false);
     }
-    let folder = root.join("docs/benchmarks");
-    fs::create_dir_all(&folder)?;
-    let date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
-    let path = free_name(&folder, &date);
-    fs::write(&path, kept).with_context(|| format!("could not write {}", path.display()))?;
-    println!("kept in {}", path.strip_prefix(root).unwrap_or(&path).display());
+    record::keep(root, "", &kept)?;
     Ok(true)
-}
-
-/// `DATE.txt`, or `DATE-2.txt` and so on: an earlier run of the day is never overwritten.
-fn free_name(folder: &Path, date: &str) -> PathBuf {
-    let first = folder.join(format!("{date}.txt"));
-    let later = (2_u32..).map(|n| folder.join(format!("{date}-{n}.txt")));
-    std::iter::once(first).chain(later).find(|path| !path.exists()).expect("some number is free")
-}
-
-/// Notes about the machine, each on a line that opens with `#`.
-fn machine(root: &Path) -> String {
-    let ask = |program: &str, args: &[&str]| {
-        process::output(&mut process::command(root, program, args))
-            .map_or_else(|_| "unknown".to_string(), |out| out.trim().to_string())
-    };
-    let field = |file: &str, name: &str| {
-        let text = fs::read_to_string(file).unwrap_or_default();
-        let line = text.lines().find(|line| line.starts_with(name));
-        let value = line.and_then(|line| line.split_once(':')).map(|(_, value)| value.trim());
-        value.unwrap_or("unknown").to_string()
-    };
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let notes = [
-        ("when", jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string()),
-        ("commit", ask("git", &["describe", "--always", "--dirty", "--abbrev=12"])),
-        ("cpu", field("/proc/cpuinfo", "model name")),
-        ("cores", cores.to_string()),
-        ("memory", field("/proc/meminfo", "MemTotal")),
-        ("kernel", ask("uname", &["-sr"])),
-        ("disk", ask("stat", &["--file-system", "--format", "%T", "."])),
-        ("rustc", ask("rustc", &["--version"])),
-    ];
-    notes.iter().map(|(name, value)| format!("# {name:<7} {value}\n")).collect()
 }
 
 #[cfg(test)]
@@ -145,27 +169,36 @@ mod tests {
 
     #[test]
     fn names_and_what_follows_the_dashes_go_to_the_program() {
-        let options = parse(&["journal", "--save", "--", "--quick"]).unwrap();
-        assert!(options.save);
-        assert_eq!(options.pass, ["journal", "--quick"]);
-        assert_eq!(parse(&["--quick"]).unwrap().pass, ["--quick"]);
+        let once = |save, pass: &[&str]| {
+            Ok(Options::Once { save, pass: pass.iter().map(ToString::to_string).collect() })
+        };
+        assert_eq!(
+            parse(&["journal", "--save", "--", "--quick"]),
+            once(true, &["journal", "--quick"])
+        );
+        assert_eq!(parse(&["--quick"]), once(false, &["--quick"]));
         assert!(parse(&["--quik"]).is_err());
     }
 
     #[test]
-    fn an_earlier_run_of_the_day_is_not_overwritten() {
-        let folder = tempfile::tempdir().unwrap();
-        for name in ["2026-01-31.txt", "2026-01-31-2.txt"] {
-            assert_eq!(free_name(folder.path(), "2026-01-31"), folder.path().join(name));
-            fs::write(folder.path().join(name), "").unwrap();
-        }
-    }
-
-    #[test]
-    fn a_kept_run_opens_with_its_machine() {
-        let notes = machine(Path::new("."));
-        for name in ["cpu", "cores", "kernel", "rustc"] {
-            assert!(notes.contains(&format!("# {name}")), "{notes}");
+    fn a_comparison_needs_a_commit_and_a_name() {
+        let Ok(Options::Against(options)) =
+            parse(&["--against", "HEAD~1", "http", "--quick", "--pairs", "6", "--json"])
+        else {
+            panic!("not taken for a comparison")
+        };
+        assert_eq!((options.commit.as_str(), options.pairs), ("HEAD~1", 6));
+        assert_eq!(options.names, ["http"]);
+        assert!(options.quick && options.json && !options.save);
+        for args in [
+            &["--against"][..],
+            &["--against", "HEAD"],
+            &["--against", "HEAD", "http", "--pairs", "6"],
+            &["--against", "HEAD", "http", "--", "--json"],
+            &["http", "--pairs", "20"],
+            &["http", "--json"],
+        ] {
+            assert!(parse(args).is_err(), "{args:?} was taken");
         }
     }
 }

@@ -27,7 +27,7 @@ Usage: cargo xtask <VERB> [OPTIONS]
 Verbs:
   test    set up what tests need, then format, lints, tidy, licences, all tests, a short fuzz run
   tidy    check the rules of the house: layers, sizes, names, documents
-  bench   run the benches; --save keeps the run in docs/benchmarks
+  bench   run the benches, or with --against compare with a commit in pairs of runs
   ci      run .ci/run in a fresh clone, as a build server would
 
 `cargo xtask <VERB> --help` says more. Exit code: 0 done, 1 found trouble, 2 unusable arguments.

@@ -2,8 +2,11 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -68,6 +71,71 @@ pub(crate) fn succeeds_within(command: &mut Command, limit: Duration) -> bool {
     false
 }
 
+/// A child that has ended.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Waits for a child and keeps what it writes. The child is ended when `stop` is set and past `limit`.
+///
+/// # Errors
+/// If it can't be started, was ended, or its output can't be read.
+pub(crate) fn finish(
+    command: &mut Command,
+    limit: Duration,
+    stop: &AtomicBool,
+) -> Result<Finished> {
+    // Files, since a pipe holds a child up that writes more than fits.
+    let (out, err) = (tempfile::tempfile()?, tempfile::tempfile()?);
+    command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(err.try_clone()?);
+    let status = wait(command, limit, stop)?;
+    Ok(Finished { status, stdout: read(out)?, stderr: read(err)? })
+}
+
+/// Waits for a child, which is ended when `stop` is set and past `limit`.
+///
+/// # Errors
+/// If it can't be started, or was ended.
+pub(crate) fn wait(
+    command: &mut Command,
+    limit: Duration,
+    stop: &AtomicBool,
+) -> Result<ExitStatus> {
+    let shown = show(command);
+    let mut child = command.spawn().with_context(|| format!("could not start `{shown}`"))?;
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        let stopped = stop.load(Ordering::Relaxed);
+        if stopped || start.elapsed() >= limit {
+            // It may end by itself between the look and the kill: either way it is over.
+            let _ = child.kill();
+            child.wait()?;
+            if stopped {
+                bail!("stopped by a signal while `{shown}` ran");
+            }
+            bail!("`{shown}` took more than {} s and was ended", limit.as_secs());
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+/// What a child wrote into a file.
+///
+/// # Errors
+/// If the file can't be read.
+pub(crate) fn read(mut file: File) -> Result<String> {
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// What a child writes on standard output.
 ///
 /// # Errors
@@ -104,6 +172,25 @@ mod tests {
         let mut sleep = command(Path::new("."), "sleep", &["30"]);
         assert!(!succeeds_within(&mut sleep, Duration::from_millis(200)));
         assert!(start.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_child_that_is_waited_for_ends_past_its_limit_and_at_a_signal() {
+        let mut sleep = command(Path::new("."), "sleep", &["30"]);
+        let limit = Duration::from_millis(200);
+        let late = finish(&mut sleep, limit, &AtomicBool::new(false)).unwrap_err().to_string();
+        assert!(late.contains("took more than"), "{late}");
+        let stopped =
+            finish(&mut sleep, Duration::from_secs(60), &AtomicBool::new(true)).unwrap_err();
+        assert!(stopped.to_string().contains("stopped by a signal"), "{stopped}");
+    }
+
+    #[test]
+    fn a_child_that_writes_more_than_a_pipe_holds_is_read_whole() {
+        let mut seq = command(Path::new("."), "seq", &["100000"]);
+        let run = finish(&mut seq, Duration::from_secs(60), &AtomicBool::new(false)).unwrap();
+        assert!(run.status.success());
+        assert_eq!(run.stdout.lines().count(), 100_000);
     }
 
     #[test]
