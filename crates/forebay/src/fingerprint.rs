@@ -11,7 +11,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 /// Bytes of a key; twice as many hexadecimal digits in the file.
 const KEY_BYTES: usize = 32;
@@ -42,6 +42,15 @@ pub(crate) fn key(path: &Path, store: Option<&str>) -> Result<[u8; KEY_BYTES]> {
         }
         Err(e) => Err(e).with_context(|| format!("can't read the key file {}", path.display())),
     }
+}
+
+/// The refusal of a key that is not the one the store was begun with.
+pub(crate) fn another(path: &Path) -> anyhow::Error {
+    anyhow!(
+        "the store was begun with another card fingerprint key than the one in {}: every card would \
+         look new; copy the key file (cards.key_file) of the process that began it",
+        path.display()
+    )
 }
 
 fn parse(text: &str) -> Option<[u8; KEY_BYTES]> {

@@ -13,17 +13,13 @@ use buffer_kafka::KafkaBuffer;
 use buffer_redis::RedisBuffer;
 use buffer_sqs::SqsBuffer;
 use model::clock::{Clock, System};
-use store::card::{Fingerprint, Guard};
-use store::{Completions, Loads, Moves, Payments};
+use store::card::Guard;
+use store::{Completions, Keys, Loads, Moves, Payments};
 use tokio::task::block_in_place;
 
 use crate::config::{self, Config, Next};
 use crate::moving::{Follower, follow};
 use crate::{fingerprint, identity, url};
-
-/// What the fingerprint of this text under an installation's key is compared by, so that two
-/// processes of one store are known to have one key without either showing it.
-const KEY_CHECK: &str = "forebay key check";
 
 /// An open buffer, and what opening it found.
 pub(crate) struct Opened {
@@ -164,32 +160,27 @@ pub(crate) async fn moves(store: &url::Store) -> Result<Arc<dyn Moves>> {
 /// If either can't be opened, or the store was begun with another key.
 pub(crate) async fn store(config: &Config) -> Result<(Store, Arc<Guard>)> {
     let guard = |key| Arc::new(Guard::new(&key, config.cards_clear));
-    match &config.store {
+    let (store, guard) = match &config.store {
         url::Store::Sqlite(options) => {
             // The key comes first: a store without its key is of no use, a key without a store does
             // no harm.
             let there = options.path.exists().then(|| options.path.display().to_string());
-            let key = fingerprint::key(&config.key_file, there.as_deref())?;
+            let guard = guard(fingerprint::key(&config.key_file, there.as_deref())?);
             let store = block_in_place(|| store_sqlite::Store::open(options.clone(), clock()))?;
-            Ok((Store::Sqlite(Arc::new(store)), guard(key)))
+            (Store::Sqlite(Arc::new(store)), guard)
         }
         url::Store::Postgres(options) => {
             let store = store_postgres::Store::open((**options).clone(), clock()).await?;
             let there = (!store.is_empty().await?).then_some("in PostgreSQL");
             let guard = guard(fingerprint::key(&config.key_file, there)?);
-            let Fingerprint(check) = guard.fingerprint(KEY_CHECK);
-            if !store_postgres::same_key(options, check).await? {
-                store.close().await?;
-                let key_file = config.key_file.display();
-                bail!(
-                    "the store was begun with another card fingerprint key than the one in \
-                     {key_file}: every card would look new; copy the key file (cards.key_file) of \
-                     the process that began it"
-                );
-            }
-            Ok((Store::Postgres(Arc::new(store)), guard))
+            (Store::Postgres(Arc::new(store)), guard)
         }
+    };
+    if !store.keys().same_key(guard.key_check()).await? {
+        store.close().await?;
+        return Err(fingerprint::another(&config.key_file));
     }
+    Ok((store, guard))
 }
 
 /// Whether it may work if it is tried again: a buffer or a store was out of reach, or another process,
@@ -205,6 +196,13 @@ pub(crate) fn may_come(error: &anyhow::Error) -> bool {
 }
 
 impl Store {
+    fn keys(&self) -> Arc<dyn Keys> {
+        match self {
+            Self::Sqlite(store) => store.clone(),
+            Self::Postgres(store) => store.clone(),
+        }
+    }
+
     /// Where payments are settled.
     pub(crate) fn payments(&self) -> Arc<dyn Payments> {
         match self {

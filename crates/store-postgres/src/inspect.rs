@@ -94,6 +94,24 @@ impl View {
         Ok(counts)
     }
 
+    /// What the store keeps of the card fingerprint key it was begun with; none before a process settled here.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn key_check(&self) -> Result<Option<Fingerprint>, Error> {
+        let link = self.link.lock().await;
+        let client = begun(&link).await?;
+        let kept = format!("SELECT key_check FROM {}.settling_term", self.schema);
+        let row = client.query_one(&kept, &[]).await.map_err(|error| unread(&error))?;
+        let kept: Option<&[u8]> = value(&row, 0)?;
+        let check = kept.map(|kept| {
+            let wrong = |_| Error::Fatal("the key_check of settling_term is not 16 bytes".into());
+            kept.try_into().map(Fingerprint).map_err(wrong)
+        });
+        ended(client).await?;
+        check.transpose()
+    }
+
     /// How many events were found to be settled already, as the pipelines recorded it.
     ///
     /// # Errors

@@ -47,7 +47,6 @@ mod tables;
 mod time;
 mod tls;
 
-pub use key::same_key;
 pub use migrations::{Migrated, migrate};
 pub use moves::Moves;
 pub use options::{Options, SslMode};

@@ -7,13 +7,15 @@ use std::time::Instant;
 use async_trait::async_trait;
 use model::clock::{Clock, EpochMs};
 use store::card::Fingerprint;
-use store::{Completion, Completions, Error, History, Load, Loads, Payments, Row, Settlement};
+use store::{
+    Completion, Completions, Error, History, Keys, Load, Loads, Payments, Row, Settlement,
+};
 use tokio::sync::{RwLock, RwLockReadGuard};
 
 use crate::claim::Claim;
 use crate::options::Role;
 use crate::session::Pool;
-use crate::{Options, completions, history, load, migrations, payments, tls};
+use crate::{Options, completions, history, key, load, migrations, payments, tls};
 
 /// An open store. Dropping it lets go of the claim and waits for nothing; [`Store::close`] waits.
 pub struct Store {
@@ -26,6 +28,7 @@ pub struct Store {
     histories: history::Statements,
     completion: String,
     load: String,
+    key: String,
     shown: String,
 }
 
@@ -63,6 +66,7 @@ impl Store {
             histories: history::Statements::new(&schema),
             completion: completions::statement(&schema),
             load: load::statement(&schema),
+            key: key::statement(&schema),
             shown: options.to_string(),
         })
     }
@@ -138,6 +142,14 @@ impl Completions for Store {
     async fn complete(&self, completion: Completion) -> Result<(), Error> {
         let _open = self.entered().await?;
         completions::complete(&self.pool, &self.completion, &completion).await
+    }
+}
+
+#[async_trait]
+impl Keys for Store {
+    async fn same_key(&self, check: Fingerprint) -> Result<bool, Error> {
+        let _open = self.entered().await?;
+        key::same(&self.pool, &self.key, check).await
     }
 }
 

@@ -24,6 +24,7 @@ mod connection;
 mod error;
 mod history;
 pub mod inspect;
+mod key;
 mod load;
 mod migrations;
 mod moves;

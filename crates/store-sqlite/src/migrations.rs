@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/V1__initial.sql"),
     include_str!("../migrations/V2__load_history.sql"),
     include_str!("../migrations/V3__moves.sql"),
+    include_str!("../migrations/V4__card_key.sql"),
 ];
 
 /// Brings the database to the version this program knows.

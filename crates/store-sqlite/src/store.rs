@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use model::clock::{Clock, EpochMs};
 use rusqlite::Connection;
 use store::card::Fingerprint;
-use store::{Completion, Completions, Error, History, Load, Loads, Payments, Row, Settlement};
+use store::{
+    Completion, Completions, Error, History, Keys, Load, Loads, Payments, Row, Settlement,
+};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::error::classify;
@@ -108,7 +110,7 @@ impl Payments for Store {
         }
         match self.write(Effect::Payments(rows)).await? {
             Applied::Duplicates(indexes) => Ok(Settlement::Duplicates(indexes)),
-            Applied::Settled | Applied::Rows(_) => Ok(Settlement::Settled),
+            Applied::Settled | Applied::Rows(_) | Applied::SameKey(_) => Ok(Settlement::Settled),
         }
     }
 
@@ -133,6 +135,13 @@ impl Payments for Store {
 impl Completions for Store {
     async fn complete(&self, completion: Completion) -> Result<(), Error> {
         self.write(Effect::Completion(completion)).await.map(drop)
+    }
+}
+
+#[async_trait]
+impl Keys for Store {
+    async fn same_key(&self, check: Fingerprint) -> Result<bool, Error> {
+        self.write(Effect::Key(check)).await.map(|applied| applied == Applied::SameKey(true))
     }
 }
 

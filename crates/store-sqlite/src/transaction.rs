@@ -5,12 +5,13 @@ use std::sync::Arc;
 use model::clock::EpochMs;
 use model::payment::Tier;
 use rusqlite::{Connection, params};
+use store::card::Fingerprint;
 use store::tables::{Record, Written};
 use store::{Completion, Error, Load, Row};
 
 use crate::error::classify;
-use crate::load;
 use crate::tables::{self, Statements};
+use crate::{key, load};
 
 const INSERT_PAYMENT: &str = "\
     INSERT INTO transactions (tx_id, card_number, card_fingerprint, user_id, tier, amount, merchant, \
@@ -37,6 +38,8 @@ pub(crate) enum Effect {
         statements: Arc<Statements>,
         rows: Vec<Record>,
     },
+    /// The card fingerprint key's check, to be kept where there is none.
+    Key(Fingerprint),
     /// A statement that makes such a table.
     Definition(String),
 }
@@ -49,6 +52,8 @@ pub(crate) enum Applied {
     Duplicates(Vec<usize>),
     /// What became of each row.
     Rows(Vec<Written>),
+    /// Whether the key is the one that is kept.
+    SameKey(bool),
 }
 
 impl Applied {
@@ -104,6 +109,7 @@ fn apply(db: &Connection, effect: &Effect, now_ms: i64) -> rusqlite::Result<Answ
             return own(db, written.map(|()| Applied::Settled));
         }
         Effect::Rows { statements, rows } => return tables::write(db, statements, rows),
+        Effect::Key(check) => key::same(db, *check).map(Applied::SameKey),
         Effect::Definition(sql) => db.execute(sql, []).map(|_| Applied::Settled),
     };
     applied.map(Ok).or_else(|error| match classify(&error) {

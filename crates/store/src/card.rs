@@ -12,6 +12,8 @@ const WHOLE_DIGITS_MIN: usize = 13;
 const FRONT_DIGITS: usize = 6;
 /// Digits kept at the end: what a cardholder knows the card by.
 const BACK_DIGITS: usize = 4;
+/// Two keys are told apart by their fingerprints of this text.
+const KEY_CHECK: &str = "forebay key check";
 
 /// HMAC-SHA256 of the full card number under the installation's key, cut to 16 bytes: finds a
 /// card's payments without holding its number.
@@ -56,6 +58,12 @@ impl Guard {
         let mut cut = [0; 16];
         cut.copy_from_slice(&whole[..16]);
         Fingerprint(cut)
+    }
+
+    /// What the key makes of a fixed text. Two processes compare their keys by it, and neither shows its own.
+    #[must_use]
+    pub fn key_check(&self) -> Fingerprint {
+        self.fingerprint(KEY_CHECK)
     }
 
     /// What the store gets to keep: of a number of 13 digits or more the first 6 and the last 4, of

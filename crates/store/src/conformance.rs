@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use model::payment::Tier;
 
 use crate::card::Guard;
-use crate::{Completion, Completions, Load, Loads, Payments, Row};
+use crate::{Completion, Completions, Keys, Load, Loads, Payments, Row};
 
 pub mod all_or_nothing;
 pub mod completions;
@@ -22,6 +22,7 @@ pub mod concurrency;
 pub mod duplicates;
 pub mod emptiness;
 pub mod histories;
+pub mod keys;
 pub mod loads;
 pub mod moves;
 pub mod reopening;
@@ -29,9 +30,9 @@ pub mod round_trip;
 pub mod tables;
 
 /// All the ports of one adapter.
-pub trait Store: Payments + Completions + Loads {}
+pub trait Store: Payments + Completions + Loads + Keys {}
 
-impl<T: Payments + Completions + Loads> Store for T {}
+impl<T: Payments + Completions + Loads + Keys> Store for T {}
 
 /// An adapter under test, over a database of its own that starts empty.
 #[async_trait]
@@ -112,6 +113,8 @@ macro_rules! conformance_suite {
             histories::an_unknown_card_has_an_empty_history,
             histories::answers_come_in_the_order_of_the_cards,
             histories::the_latest_payments_are_by_event_time_then_settling,
+            keys::a_store_with_payments_and_without_a_key_keeps_the_first,
+            keys::the_first_key_stays_and_another_is_refused,
             loads::a_load_that_is_rejected_deletes_nothing,
             loads::loads_come_back_as_written,
             loads::what_began_before_the_bound_is_forgotten,

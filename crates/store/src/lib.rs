@@ -15,6 +15,7 @@ pub mod completion;
 pub mod conformance;
 mod error;
 pub mod inspect;
+pub mod key;
 pub mod load;
 pub mod moves;
 pub mod payments;
@@ -22,6 +23,7 @@ pub mod tables;
 
 pub use completion::{Completion, Completions};
 pub use error::Error;
+pub use key::Keys;
 pub use load::{Load, Loads};
 pub use moves::Moves;
 pub use payments::{History, Payments, Recent, Row, Settlement};

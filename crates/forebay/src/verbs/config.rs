@@ -2,6 +2,7 @@
 
 use anyhow::{Result, anyhow, bail};
 use serde_json::json;
+use store::card::Guard;
 
 use super::configured;
 use crate::config::{Config, Flags, Settings};
@@ -124,14 +125,17 @@ async fn check_store(config: &Config) -> Result<Vec<anyhow::Error>> {
     Ok(troubles)
 }
 
-/// Reads the key of card fingerprints as a process that settles here would, and makes none: the first
-/// process of a store without payments does.
+/// Reads the key of card fingerprints as a process that settles here would, and compares it with the one the
+/// store was begun with. Makes and keeps none: the first process of a store without payments does.
 async fn check_key(config: &Config, view: &store_postgres::inspect::View) -> Result<()> {
     let path = &config.key_file;
     if !path.exists() && view.counts().await?.total == 0 {
         return Ok(());
     }
-    fingerprint::key(path, Some("in PostgreSQL"))?;
+    let guard = Guard::new(&fingerprint::key(path, Some("in PostgreSQL"))?, config.cards_clear);
+    if view.key_check().await?.is_some_and(|kept| kept != guard.key_check()) {
+        return Err(fingerprint::another(path));
+    }
     Ok(())
 }
 

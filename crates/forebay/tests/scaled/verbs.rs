@@ -282,6 +282,10 @@ fn a_process_with_another_fingerprint_key_is_refused() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains("another card fingerprint key"), "{said}");
+    let key = ["--set", "cards.key_file=other"];
+    let (code, _, stderr) = checked(&rig, &rig.buffer_url(), &rig.postgres.url(), &key);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("another card fingerprint key than the one in other"), "{stderr}");
 }
 
 #[test]

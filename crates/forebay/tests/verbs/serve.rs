@@ -230,3 +230,47 @@ fn a_second_process_does_not_settle_into_the_same_store() {
     assert!(ran.stderr.contains("one process at a time settles into a store"), "{}", ran.stderr);
     assert!(first.terminate().0.success());
 }
+
+#[test]
+fn another_fingerprint_key_than_the_sqlite_stores_is_refused_by_each_way_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let serving = Serving::start(dir.path(), &[]);
+    serving.post("application/json", &event("a"));
+    serving.until("processed_tasks_total{pipeline=\"consumer_batch\"}", 1.0);
+    assert!(serving.terminate().0.success());
+    std::fs::write(dir.path().join("other"), "ab".repeat(32)).unwrap();
+    std::fs::write(dir.path().join("events.ndjson"), event("b")).unwrap();
+    let other = |args: &[&str]| {
+        let key = ["--set", "cards.key_file=other", "--set", "http.bind=127.0.0.1:0"];
+        run(dir.path(), &[args, &key].concat())
+    };
+    for args in [
+        &["serve"][..],
+        &["serve", "--roles", "worker"],
+        &["config", "check"],
+        &["store", "migrate"],
+        &["replay", "events.ndjson", "--drain"],
+    ] {
+        let refused = other(args);
+        let expected =
+            "the store was begun with another card fingerprint key than the one in other";
+        assert!(refused.stderr.contains(expected), "{args:?}: {}", refused.stderr);
+        assert_eq!(refused.code, 1, "{args:?}");
+    }
+    let store = dir.path().join("data/forebay.db");
+    assert_eq!(count(&store, "SELECT count(*) FROM transactions"), 1);
+    done(dir.path(), &["config", "check", "--set", "http.bind=127.0.0.1:0"]);
+}
+
+#[test]
+fn a_sqlite_store_from_before_it_kept_its_key_keeps_the_one_it_is_opened_with() {
+    let dir = tempfile::tempdir().unwrap();
+    done(dir.path(), &["store", "migrate"]);
+    let store = rusqlite::Connection::open(dir.path().join("data/forebay.db")).unwrap();
+    store.execute_batch("DROP TABLE card_key; PRAGMA user_version = 3").unwrap();
+    drop(store);
+    done(dir.path(), &["store", "migrate"]);
+    std::fs::write(dir.path().join("other"), "ab".repeat(32)).unwrap();
+    let refused = run(dir.path(), &["store", "migrate", "--set", "cards.key_file=other"]);
+    assert!(refused.stderr.contains("another card fingerprint key"), "{}", refused.stderr);
+}
