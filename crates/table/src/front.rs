@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::event::Ids;
 use crate::flight::{Flight, Landing};
-use crate::known::{Bounds, Key, Known, Look, Pending};
+use crate::known::{Before, Bounds, Key, Known, Look, Pending};
 use crate::overlay::Overlay;
 use crate::{Definition, Reject, event, json, key, sweep};
 
@@ -260,7 +260,13 @@ impl Shared {
             let key = key_of(&self.definition, &row);
             let version = self.definition.target.version(&row);
             let newest = self.definition.stamp;
-            let pending = Pending { event: event.clone(), version, accepted_by_ms: now_ms, newest };
+            let pending = Pending {
+                event: event.clone(),
+                version,
+                accepted_by_ms: now_ms,
+                newest,
+                before: Before::Nothing,
+            };
             self.known.accept(&key, pending, now_ms);
         }
     }
@@ -274,7 +280,13 @@ impl Shared {
         let shown = json::write(&self.definition.target, &row);
         let Ok(event) = Event::new(event.id(), event.key(), &shown) else { return true };
         let now_ms = self.clock.now_ms();
-        let pending = Pending { event, version, accepted_by_ms: now_ms, newest: false };
+        let pending = Pending {
+            event,
+            version,
+            accepted_by_ms: now_ms,
+            newest: false,
+            before: Before::Nothing,
+        };
         self.known.accept(&key_of(&self.definition, &row), pending, now_ms);
         true
     }

@@ -4,6 +4,11 @@
 //!
 //! Pending rows are never evicted. The others are, by CLOCK (F. J. Corbató, 1968): whatever was not
 //! read since the hand last passed goes first.
+//!
+//! No reader sees an older row than this process showed. A cached row that has expired is no answer,
+//! but an older row that is accepted later is held against it: while the store cannot be asked, the
+//! newer one is the answer. Of evicted rows only versions stay known, several keys to one version:
+//! an accepted row that is older than that version is no answer until the store was asked.
 
 mod shard;
 #[cfg(test)]
@@ -54,12 +59,46 @@ pub(crate) struct Pending {
     pub(crate) accepted_by_ms: EpochMs,
     /// The store is known to hold nothing that stands before it.
     pub(crate) newest: bool,
+    /// How it stands to what was shown of its key before.
+    pub(crate) before: Before,
+}
+
+/// What was shown of a key before a row of it was accepted, and stands before that row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Before {
+    /// Nothing.
+    Nothing,
+    /// This row: the answer while the store cannot be asked.
+    Row(Bytes, Option<i64>),
+    /// Perhaps a row that the cache has evicted.
+    Forgotten,
+}
+
+impl Before {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Row(row, _) => row.len(),
+            Self::Nothing | Self::Forgotten => 0,
+        }
+    }
 }
 
 impl Pending {
     /// Whether it takes the place of a row of this version. No insert does.
     pub(crate) fn is_newer_than(&self, version: Option<i64>) -> bool {
         self.version > version
+    }
+
+    /// The newest row of its key that was shown, itself among them.
+    fn newest_shown(&self) -> (Bytes, Option<i64>) {
+        match &self.before {
+            Before::Row(row, version) => (row.clone(), *version),
+            Before::Nothing | Before::Forgotten => (shown(&self.event), self.version),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        Known::cost(&self.event) + self.before.bytes()
     }
 }
 
@@ -128,23 +167,28 @@ impl Known {
     pub(crate) fn accept(&self, key: &Key, mut pending: Pending, now_ms: EpochMs) {
         let mut shard = self.shard(key);
         let slot = shard.slot(key);
-        let cached = slot.cached.as_ref().filter(|cached| cached.until_ms > now_ms);
-        match (&slot.pending, cached) {
-            (Some(before), _) if !pending.is_newer_than(before.version) => return,
-            // The store has it, or a newer one.
-            (_, Some(Cached { row: Some((_, version)), .. }))
-                if !pending.is_newer_than(*version) =>
-            {
-                return shard.tidy(key);
-            }
-            (before, cached) => {
-                pending.newest |= cached.is_some();
-                pending.newest |= before.as_ref().is_some_and(|before| before.newest);
-            }
+        let before = slot.pending.as_ref();
+        if before.is_some_and(|before| !pending.is_newer_than(before.version)) {
+            return;
         }
+        let fresh = slot.cached.as_ref().is_some_and(|cached| cached.until_ms > now_ms);
+        let shown = slot.shown();
+        if fresh && shown.as_ref().is_some_and(|(_, version)| *version == pending.version) {
+            // The store has it.
+            return shard.tidy(key);
+        }
+        let is_known = slot.cached.is_some();
+        let newest = pending.newest || before.is_some_and(|before| before.newest);
+        pending.before = match shown {
+            Some((row, version)) if !pending.is_newer_than(version) => Before::Row(row, version),
+            _ if is_known || newest => Before::Nothing,
+            _ if shard.may_have_shown(key, pending.version) => Before::Forgotten,
+            _ => Before::Nothing,
+        };
+        pending.newest = pending.before == Before::Nothing && (newest || fresh);
         let accepted_by_ms = pending.accepted_by_ms;
         self.added(&pending);
-        if let Some(before) = slot.pending.replace(pending) {
+        if let Some(before) = shard.slot(key).pending.replace(pending) {
             self.removed(&before);
         }
         shard.queue_accepted(key, accepted_by_ms);
@@ -194,7 +238,7 @@ impl Known {
                             self.removed(pending);
                             slot.pending = None;
                         }
-                        _ => pending.newest = true,
+                        _ => self.is_newest(pending),
                     }
                 }
                 shard.keep(key, loaded.clone(), now_ms, &self.bounds);
@@ -217,12 +261,16 @@ impl Known {
         let pending = slot.pending.as_ref().map(|pending| {
             let over = landing.as_ref().ok().and_then(Option::as_ref);
             let stands = over.is_none_or(|(_, version)| pending.is_newer_than(*version));
-            (stands, shown(&pending.event))
+            (stands, pending.before.clone(), shown(&pending.event))
         });
         shard.tidy(key);
         match (pending, landing) {
-            // The store can't be asked whether it has a newer one; what was accepted is an answer.
-            (Some((true, row)), _) => Some(Ok((Some(row), Source::Buffer))),
+            // The store cannot be asked for a newer one, but this was shown.
+            (Some((_, Before::Row(row, _), _)), Err(_)) => Some(Ok((Some(row), Source::Cache))),
+            // Neither the store nor the cache tells whether a newer one was shown.
+            (Some((_, Before::Forgotten, _)), Err(error)) => Some(Err(error)),
+            // The store cannot be asked, or has no newer one; what was accepted is an answer.
+            (Some((true, _, row)), _) => Some(Ok((Some(row), Source::Buffer))),
             (_, Err(error)) => Some(Err(error)),
             (_, Ok(_)) if flight.is_overtaken() => None,
             (_, Ok(loaded)) => Some(Ok((loaded.map(|(row, _)| row), Source::Store))),
@@ -235,10 +283,10 @@ impl Known {
         let slot = shard.slot(key);
         self.overtake(slot, version);
         if let Some(pending) = &mut slot.pending {
-            pending.newest = true;
+            self.is_newest(pending);
         }
         let newer = match &slot.cached {
-            Some(Cached { row: Some((_, cached)), .. }) => version > *cached || version.is_none(),
+            Some(Cached { row: Some((_, cached)), .. }) => version >= *cached,
             _ => true,
         };
         if newer {
@@ -253,7 +301,7 @@ impl Known {
         let mut shard = self.shard(key);
         let slot = shard.slot(key);
         self.overtake(slot, version);
-        shard.forget(key);
+        slot.expire(version);
         shard.tidy(key);
     }
 
@@ -272,9 +320,11 @@ impl Known {
                     shard.queue_accepted(&key, accepted_by_ms);
                 }
                 Some(pending) => {
-                    let version = pending.version;
-                    self.overtake(slot, version);
-                    shard.forget(&key);
+                    let (row, version) = pending.newest_shown();
+                    let accepted = pending.version;
+                    self.overtake(slot, accepted);
+                    slot.expire(version);
+                    shard.remember(&key, row, version, &self.bounds);
                 }
                 None => {}
             }
@@ -296,14 +346,21 @@ impl Known {
         }
     }
 
+    /// The store holds nothing that stands before it, whatever was shown.
+    fn is_newest(&self, pending: &mut Pending) {
+        pending.newest = true;
+        self.bytes.fetch_sub(pending.before.bytes(), Ordering::Relaxed);
+        pending.before = Before::Nothing;
+    }
+
     fn added(&self, pending: &Pending) {
         self.rows.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(Self::cost(&pending.event), Ordering::Relaxed);
+        self.bytes.fetch_add(pending.bytes(), Ordering::Relaxed);
     }
 
     fn removed(&self, pending: &Pending) {
         self.rows.fetch_sub(1, Ordering::Relaxed);
-        self.bytes.fetch_sub(Self::cost(&pending.event), Ordering::Relaxed);
+        self.bytes.fetch_sub(pending.bytes(), Ordering::Relaxed);
     }
 
     fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {

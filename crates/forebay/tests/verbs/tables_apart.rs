@@ -84,3 +84,36 @@ fn rows_are_read_at_once_whoever_settles_them_and_whoever_is_killed() {
     }
     assert!(api.terminate().0.success());
 }
+
+#[test]
+fn a_process_answers_no_older_row_than_it_showed_while_postgres_is_away() {
+    let postgres = Postgres::start_with(&[("fsync", "off")]).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let text = format!(
+        "store = \"{}\"\n[[table]]\nname = \"prices\"\ncreate = true\nkeys = [\"sku\"]\n\
+         mode = \"upsert\"\nversion = \"version\"\nlinger_ms = 50\ncache_ttl_ms = 200\n\
+         columns = {{ sku = \"text\", price = \"bigint\", note = \"text?\", version = \"bigint\" }}\n",
+        postgres.url()
+    );
+    configure(dir.path(), &text);
+    done(dir.path(), &["store", "migrate"]);
+    let serving = Serving::start(dir.path(), &[]);
+    assert_eq!(put(&serving, "prices/a", &row("a", 5, 5)), 202);
+    until(&postgres, "SELECT version FROM prices WHERE sku = 'a'", "5");
+    assert_eq!(get(&serving, "prices/a").2, row("a", 5, 5));
+    // The cached row is an answer no more.
+    let end = Instant::now() + PATIENCE;
+    while get(&serving, "prices/a").1 != "store" {
+        assert!(Instant::now() < end, "the cached row never expires");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    postgres.stop();
+    assert_eq!(put(&serving, "prices/a", &row("a", 4, 4)), 202);
+    let (status, source, shown) = get(&serving, "prices/a");
+    assert_eq!((status, shown), (200, row("a", 5, 5)), "from {source}");
+    postgres.start_again().unwrap();
+    serving.until("duplicates_total{pipeline=\"table:prices\"}", 1.0);
+    assert_eq!(get(&serving, "prices/a").2, row("a", 5, 5));
+    assert!(serving.terminate().0.success());
+}

@@ -101,11 +101,14 @@ struct Rig {
 }
 
 fn rig_of(definition: Definition, informed: bool) -> Rig {
+    rig_with(definition, informed, crate::Options::default())
+}
+
+fn rig_with(definition: Definition, informed: bool, options: crate::Options) -> Rig {
     let clock = Manual::at(NOW);
     let inner: Arc<dyn Buffer> =
         Arc::new(Memory::new(memory::Options::default(), Arc::new(clock.clone())));
     let store = Fake::new(&definition);
-    let options = crate::Options::default();
     let front =
         Front::new(definition.clone(), inner, store.clone(), Arc::new(clock.clone()), options);
     let handler =
@@ -378,4 +381,103 @@ async fn past_the_bound_of_what_is_pending_writes_are_refused() {
     offer("b", 1).await.unwrap();
     assert!(matches!(offer("c", 1).await, Err(buffer::Error::Full { .. })));
     assert_eq!(inner.depth().await.unwrap().ready, 3, "what was refused is not in the buffer");
+}
+
+/// The price that is read; `None` where the store cannot be asked and there is no answer without it.
+async fn price_of(rig: &Rig, path: &str) -> Option<String> {
+    let found = rig.front.get(path).await.ok()?;
+    let row: serde_json::Value = serde_json::from_slice(&found.row?).unwrap();
+    row["price"].as_str().map(str::to_owned)
+}
+
+impl Rig {
+    fn is_away(&self, away: bool) {
+        *self.store.away.lock().unwrap() = away;
+    }
+
+    /// Writes a row and settles it.
+    async fn price_settled(&mut self, path: &str, price: &str, version: i64) {
+        self.price(path, price, version).await;
+        let batch = self.lease().await;
+        self.settle(&batch).await;
+    }
+}
+
+#[tokio::test]
+async fn an_older_write_hides_no_row_that_was_shown_while_the_store_is_away() {
+    let mut rig = rig();
+    rig.price_settled("7,a", "5", 5).await;
+    assert_eq!(rig.get("7,a").await, from("5", Source::Cache));
+    rig.clock.advance(6_000);
+    rig.price("7,a", "4", 4).await;
+    rig.is_away(true);
+    assert_eq!(rig.get("7,a").await, from("5", Source::Cache));
+    rig.is_away(false);
+    assert_eq!(rig.get("7,a").await, from("5", Source::Store));
+    let batch = rig.lease().await;
+    assert_eq!(rig.settle(&batch).await, [Outcome::Duplicate]);
+    // What the settled older write leaves is known as well.
+    rig.clock.advance(6_000);
+    rig.price("7,a", "3", 3).await;
+    rig.is_away(true);
+    assert_eq!(price_of(&rig, "7,a").await.as_deref(), Some("5"));
+    // A newer write is read at once, as ever.
+    rig.price("7,a", "6", 6).await;
+    assert_eq!(price_of(&rig, "7,a").await.as_deref(), Some("6"));
+}
+
+#[tokio::test]
+async fn an_older_write_that_was_accepted_while_the_row_was_cached_hides_it_no_more_than_later() {
+    let mut rig = rig();
+    rig.price_settled("7,a", "5", 5).await;
+    rig.price("7,a", "4", 4).await;
+    rig.clock.advance(6_000);
+    rig.is_away(true);
+    assert_eq!(price_of(&rig, "7,a").await.as_deref(), Some("5"));
+}
+
+#[tokio::test]
+async fn what_was_shown_before_another_process_settled_it_is_hidden_by_no_older_write() {
+    let mut rig = rig_of(prices(), false);
+    rig.price("7,a", "7", 7).await;
+    assert_eq!(price_of(&rig, "7,a").await.as_deref(), Some("7"));
+    rig.clock.advance(10);
+    let batch = rig.lease().await;
+    rig.settle(&batch).await;
+    sweep::once(rig.front.shared()).await;
+    assert_eq!(rig.front.shared().known.pending(), 0);
+    rig.price("7,a", "6", 6).await;
+    rig.is_away(true);
+    assert_eq!(price_of(&rig, "7,a").await.as_deref(), Some("7"));
+}
+
+#[tokio::test]
+async fn a_row_that_another_process_buried_hides_no_write_once_the_store_was_asked() {
+    let rig = rig_of(prices(), false);
+    rig.price("7,a", "7", 7).await;
+    rig.clock.advance(10);
+    let batch = rig.lease().await;
+    rig.buffer.bury(&[(batch[0].receipt, "bad".into())]).await.unwrap();
+    sweep::once(rig.front.shared()).await;
+    // The mended row bears the same version.
+    rig.price("7,a", "8", 7).await;
+    assert_eq!(price_of(&rig, "7,a").await.as_deref(), Some("8"));
+    rig.is_away(true);
+    assert_eq!(price_of(&rig, "7,a").await.as_deref(), Some("8"));
+}
+
+#[tokio::test]
+async fn past_the_bound_of_the_cache_an_older_write_is_not_taken_for_the_newest() {
+    let options = crate::Options { cache_entries_max: 0, ..crate::Options::default() };
+    let mut rig = rig_with(prices(), true, options);
+    rig.price_settled("7,a", "5", 5).await;
+    assert_eq!(rig.get("7,a").await, from("5", Source::Store));
+    rig.price("7,a", "4", 4).await;
+    rig.is_away(true);
+    assert_eq!(price_of(&rig, "7,a").await, None, "a newer row may have been shown");
+    rig.price("7,a", "6", 6).await;
+    assert_eq!(price_of(&rig, "7,a").await.as_deref(), Some("6"), "no newer row was shown");
+    rig.is_away(false);
+    rig.price("7,b", "1", 1).await;
+    assert_eq!(price_of(&rig, "7,b").await.as_deref(), Some("1"));
 }

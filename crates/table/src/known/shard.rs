@@ -1,12 +1,17 @@
 //! One part of what is known, under one lock.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use model::clock::EpochMs;
 
-use super::{Bounds, ENTRY_BYTES, Key, Pending, SHARDS};
+use super::{Before, Bounds, ENTRY_BYTES, Key, Pending, SHARDS};
 use crate::flight::{Flight, Loaded};
+
+/// What is remembered of the keys that one part has evicted: so many versions, 8 bytes each.
+const EVICTED_VERSIONS: usize = 1 << 10;
 
 /// All that is known of one key.
 #[derive(Debug, Default)]
@@ -22,7 +27,32 @@ pub(super) struct Slot {
     in_accepted: bool,
 }
 
-/// What the store held.
+impl Slot {
+    /// The newest row that was shown and is not pending, however long ago.
+    pub(super) fn shown(&self) -> Option<(Bytes, Option<i64>)> {
+        let cached = self.cached.as_ref().and_then(|cached| cached.row.clone());
+        let before = self.pending.as_ref().and_then(|pending| match &pending.before {
+            Before::Row(row, version) => Some((row.clone(), *version)),
+            Before::Nothing | Before::Forgotten => None,
+        });
+        match (cached, before) {
+            (Some(cached), Some(before)) => Some(if cached.1 < before.1 { before } else { cached }),
+            (cached, before) => cached.or(before),
+        }
+    }
+
+    /// Has the store asked before what is cached is an answer again, unless it is newer than
+    /// `version`. What was shown stays known.
+    pub(super) fn expire(&mut self, version: Option<i64>) {
+        if let Some(cached) = &mut self.cached
+            && cached.row.as_ref().is_none_or(|(_, cached)| *cached <= version)
+        {
+            cached.until_ms = EpochMs::MIN;
+        }
+    }
+}
+
+/// What the store held; after `until_ms`, what it held when it was last asked.
 #[derive(Debug)]
 pub(super) struct Cached {
     pub(super) row: Loaded,
@@ -43,6 +73,9 @@ pub(super) struct Shard {
     cached_bytes: usize,
     /// Keys of what is pending, each once, and when it was accepted, roughly in that order.
     accepted: VecDeque<(EpochMs, Key)>,
+    /// The greatest version that was evicted of the keys of each hash. Empty until one is.
+    evicted: Vec<i64>,
+    hasher: RandomState,
 }
 
 impl Shard {
@@ -65,11 +98,34 @@ impl Shard {
     /// Caches what the store held, and makes room for it.
     pub(super) fn keep(&mut self, key: &Key, row: Loaded, now_ms: EpochMs, bounds: &Bounds) {
         let ttl_ms = if row.is_some() { bounds.cache_ttl_ms } else { bounds.negative_ttl_ms };
-        self.forget(key);
-        if ttl_ms <= 0 || bounds.cache_entries_max == 0 {
-            return;
+        self.put(key, Cached { row, until_ms: now_ms.saturating_add(ttl_ms.max(0)) }, bounds);
+    }
+
+    /// Remembers a row that was shown and that the store may hold, unless a newer one is cached.
+    pub(super) fn remember(
+        &mut self,
+        key: &Key,
+        row: Bytes,
+        version: Option<i64>,
+        bounds: &Bounds,
+    ) {
+        let cached = self.slot(key).cached.as_ref().and_then(|cached| cached.row.as_ref());
+        if cached.is_none_or(|(_, cached)| *cached < version) {
+            self.put(key, Cached { row: Some((row, version)), until_ms: EpochMs::MIN }, bounds);
         }
-        let cached = Cached { row, until_ms: now_ms.saturating_add(ttl_ms) };
+    }
+
+    /// Whether a row that stands before one of this version may have been shown and evicted since.
+    pub(super) fn may_have_shown(&self, key: &Key, version: Option<i64>) -> bool {
+        let evicted = self.evicted.get(self.at(key));
+        evicted.is_some_and(|evicted| version.is_some_and(|version| version < *evicted))
+    }
+
+    fn put(&mut self, key: &Key, cached: Cached, bounds: &Bounds) {
+        self.drop_cached(key);
+        if bounds.cache_entries_max == 0 {
+            return self.evict(key, &cached);
+        }
         self.cached_bytes += cached.bytes();
         let slot = self.slot(key);
         slot.cached = Some(cached);
@@ -85,11 +141,23 @@ impl Shard {
         }
     }
 
-    /// Forgets what is cached of `key`.
-    pub(super) fn forget(&mut self, key: &Key) {
-        if let Some(cached) = self.slots.get_mut(key).and_then(|slot| slot.cached.take()) {
-            self.cached_bytes -= cached.bytes();
-        }
+    fn drop_cached(&mut self, key: &Key) -> Option<Cached> {
+        let cached = self.slots.get_mut(key).and_then(|slot| slot.cached.take())?;
+        self.cached_bytes -= cached.bytes();
+        Some(cached)
+    }
+
+    /// All that stays known of a row is that its version was shown.
+    fn evict(&mut self, key: &Key, cached: &Cached) {
+        let Some((_, Some(version))) = cached.row else { return };
+        self.evicted.resize(EVICTED_VERSIONS, i64::MIN);
+        let at = self.at(key);
+        self.evicted[at] = self.evicted[at].max(version);
+    }
+
+    fn at(&self, key: &Key) -> usize {
+        let hash = self.hasher.hash_one(key) % EVICTED_VERSIONS as u64;
+        usize::try_from(hash).expect("it is below the number of versions")
     }
 
     /// Moves the hand by one key.
@@ -101,7 +169,9 @@ impl Shard {
             return;
         }
         slot.in_hand = false;
-        self.forget(&key);
+        if let Some(cached) = self.drop_cached(&key) {
+            self.evict(&key, &cached);
+        }
         self.tidy(&key);
     }
 
