@@ -179,7 +179,7 @@ fn written_behind(table: &Table) -> String {
     let target = &table.definition.target;
     let how = match target.mode {
         Mode::Insert => "the first row of a key stands".to_owned(),
-        Mode::Upsert { version } => {
+        Mode::Upsert { version, .. } => {
             format!(
                 "the greater {} of a key wins, whatever comes when",
                 target.columns[version].name

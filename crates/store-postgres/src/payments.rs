@@ -33,7 +33,7 @@ use crate::session::{Pool, Session};
 /// Ends the transaction. A commit may wait for a standby, and what ends that wait early (a timeout,
 /// a request to cancel) makes the server commit without it and answer as if all were well. So
 /// nothing but this end's own patience bounds a commit.
-const COMMIT: &str = "SET LOCAL statement_timeout = 0; COMMIT";
+pub(crate) const COMMIT: &str = "SET LOCAL statement_timeout = 0; COMMIT";
 
 /// The statements, for one schema.
 #[derive(Debug)]

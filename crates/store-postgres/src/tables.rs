@@ -11,6 +11,8 @@
 
 mod look;
 mod types;
+mod upsert;
+mod version;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -80,6 +82,8 @@ struct Statements {
     insert: String,
     existing: String,
     select: String,
+    /// Which versions the rows of some keys have.
+    versions: String,
 }
 
 struct One {
@@ -130,6 +134,7 @@ impl Statements {
                 aliases(keys.len()),
                 matches(&|n| format!("r.c{n}"))
             ),
+            versions: upsert::versions(&target),
             select: format!("SELECT {all} FROM {name} AS t WHERE {}", matches(&by_parameter)),
             target,
         }
@@ -144,10 +149,13 @@ impl Table for One {
         }
         let began = Instant::now();
         let mut session = self.pool.session(Stage::Write).await?;
-        let written = self.insert(&session, &rows).await;
+        let written = match self.statements.target.mode {
+            Mode::Insert => self.insert(&session, &rows).await,
+            Mode::Upsert { .. } => self.upsert(&mut session, &rows).await,
+        };
         match &written {
             Ok(_) => session.keep(),
-            // The statement was its own transaction, and has ended.
+            // The transaction has ended.
             Err(Error::Rejected(_)) => {
                 session.set_cancel(false);
                 session.keep();
@@ -215,20 +223,13 @@ impl One {
         }
         let at: HashMap<Vec<Value>, usize> =
             rows.iter().enumerate().map(|(at, row)| (target.key(row), at)).collect();
-        let kept = match target.mode {
-            Mode::Upsert { .. } => Written::Older,
-            Mode::Insert => Written::There(None),
-        };
-        let mut written = vec![kept; rows.len()];
+        let mut written = vec![Written::There(None); rows.len()];
         let kinds: Vec<_> = target.keys.iter().map(|&key| target.columns[key].kind).collect();
         for row in &returned {
             let key = types::record(row, &kinds).map_err(|error| unreadable(&error))?;
             if let Some(&at) = at.get(&key) {
                 written[at] = Written::Written;
             }
-        }
-        if target.mode != Mode::Insert {
-            return Ok(written);
         }
         let missing: Vec<Record> = (0..rows.len())
             .filter(|&n| written[n] != Written::Written)

@@ -5,6 +5,7 @@
 //! as its digits, which no column of number affinity would keep.
 
 mod look;
+mod upsert;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -58,6 +59,8 @@ pub(crate) struct Statements {
     target: Target,
     insert: String,
     select: String,
+    /// The version of the row of a key; empty of inserts.
+    version: String,
 }
 
 /// One table.
@@ -159,8 +162,16 @@ impl Statements {
             insert: format!(
                 "INSERT INTO main.{name} AS t ({columns}) VALUES ({}) ON CONFLICT ({keys}) {}",
                 marks.join(", "),
-                target.resolution()
+                target.replacement()
             ),
+            version: match target.mode {
+                Mode::Insert => String::new(),
+                Mode::Upsert { version, .. } => format!(
+                    "SELECT {} FROM main.{name} WHERE {}",
+                    target.columns[version].name.quoted(),
+                    keyed.join(" AND ")
+                ),
+            },
             select: format!("SELECT {columns} FROM main.{name} WHERE {}", keyed.join(" AND ")),
         }
     }
@@ -194,6 +205,13 @@ pub(crate) fn write(
     };
     let mut written = Vec::with_capacity(rows.len());
     for row in rows {
+        if let Mode::Upsert { .. } = statements.target.mode {
+            match upsert::write(db, statements, &mut insert, row)? {
+                Ok(one) => written.push(one),
+                Err(error) => return Ok(Err(error)),
+            }
+            continue;
+        }
         let changed = match insert.execute(params_from_iter(row.iter().map(Bound))) {
             Ok(changed) => changed,
             Err(error) => match classify(&error) {
@@ -204,8 +222,7 @@ pub(crate) fn write(
         };
         written.push(match statements.target.mode {
             _ if changed > 0 => Written::Written,
-            Mode::Upsert { .. } => Written::Older,
-            Mode::Insert => {
+            _ => {
                 let key = statements.target.key(row);
                 match statements.read(db, &key) {
                     Ok(there) => Written::There(there),

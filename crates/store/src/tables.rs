@@ -7,6 +7,7 @@
 mod name;
 mod target;
 mod time;
+mod unkept;
 mod value;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use async_trait::async_trait;
 pub use name::{NAME_BYTES_MAX, Name};
 pub use target::{COLUMNS_MAX, Column, KEYS_MAX, Mode, Target, Type};
 pub use time::{MICROS_MAX, MICROS_MIN, parse_time, show_time};
+pub use unkept::Stored;
 pub use value::{Record, Value};
 
 use crate::Error;
@@ -39,7 +41,8 @@ pub trait Table: Send + Sync + 'static {
     /// target, in the target's order.
     ///
     /// # Errors
-    /// [`Error::Rejected`] when some row can't be stored (nothing was written),
+    /// [`Error::Rejected`] when some row can't be stored, or the table does not keep the version
+    /// that was sent of one ([`Mode::Upsert`]); nothing was written then.
     /// [`Error::Unavailable`] when it is worth trying again: the commit may have gone through
     /// unheard, and writing again does no harm.
     async fn write(&self, rows: Vec<Record>) -> Result<Vec<Written>, Error>;

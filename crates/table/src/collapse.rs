@@ -55,14 +55,14 @@ mod tests {
 
     #[test]
     fn several_writes_to_one_key_collapse_into_the_last() {
-        let mode = Mode::Upsert { version: 3 };
+        let mode = Mode::Upsert { version: 3, stamped: false };
         check(mode, &[("a", 1), ("b", 1), ("a", 2), ("a", 3)], &[(3, &[0, 2]), (1, &[])]);
         check(mode, &[], &[]);
     }
 
     #[test]
     fn the_last_is_that_of_the_greatest_version_whatever_came_when() {
-        let mode = Mode::Upsert { version: 3 };
+        let mode = Mode::Upsert { version: 3, stamped: false };
         check(mode, &[("a", 2), ("a", 9), ("a", 3), ("a", 9)], &[(1, &[0, 2, 3])]);
     }
 

@@ -15,9 +15,6 @@ pub struct Definition {
     pub name: String,
     /// Where its rows go.
     pub target: Target,
-    /// Whether the version of a row is the moment it was accepted, in microseconds, and not the
-    /// client's to give.
-    pub stamp: bool,
 }
 
 /// Where a row's version comes from.
@@ -45,11 +42,14 @@ impl Definition {
                  or a digit"
             ));
         }
-        self.target.check()?;
-        if self.stamp && self.target.mode == Mode::Insert {
-            return Err("stamp: goes with mode = \"upsert\" and a version column".to_owned());
-        }
-        Ok(())
+        self.target.check()
+    }
+
+    /// Whether the version of a row is a stamp: the moment it was accepted, in microseconds, and not
+    /// the client's to give.
+    #[must_use]
+    pub fn is_stamped(&self) -> bool {
+        matches!(self.target.mode, Mode::Upsert { stamped: true, .. })
     }
 
     /// Reads a client's row. `path` is the key as the path of the request has it, whose columns
@@ -64,7 +64,7 @@ impl Definition {
         stamp: impl FnOnce() -> i64,
     ) -> Result<Record, Reject> {
         let key = path.map(|path| key::parse(&self.target, path)).transpose()?;
-        let version = if self.stamp { Version::Stamped(stamp()) } else { Version::Given };
+        let version = if self.is_stamped() { Version::Stamped(stamp()) } else { Version::Given };
         json::read(&self.target, json, key.as_deref(), version)
     }
 
@@ -78,7 +78,7 @@ impl Definition {
         event: &model::Event,
         accepted_at_ms: model::clock::EpochMs,
     ) -> Result<Record, Reject> {
-        let version = match self.stamp {
+        let version = match self.is_stamped() {
             true => Version::GivenOr(accepted_at_ms.saturating_mul(1_000)),
             false => Version::Given,
         };
@@ -111,9 +111,16 @@ pub(crate) mod tests {
                 column("version", Type::Bigint, false),
             ],
             keys: vec![1, 0],
-            mode: Mode::Upsert { version: 3 },
+            mode: Mode::Upsert { version: 3, stamped: false },
         };
-        Definition { name: "prices".into(), target, stamp: false }
+        Definition { name: "prices".into(), target }
+    }
+
+    /// The same, stamped.
+    pub(crate) fn stamped() -> Definition {
+        let mut definition = prices();
+        definition.target.mode = Mode::Upsert { version: 3, stamped: true };
+        definition
     }
 
     #[test]
@@ -125,13 +132,5 @@ pub(crate) mod tests {
         for name in ["", "-a", "_a", "Prices", "a/b", "a.b", "é", &"n".repeat(64)] {
             check(name).unwrap_err();
         }
-    }
-
-    #[test]
-    fn inserts_are_not_stamped() {
-        let mut definition = Definition { stamp: true, ..prices() };
-        definition.check().unwrap();
-        definition.target.mode = Mode::Insert;
-        assert!(definition.check().unwrap_err().starts_with("stamp: "));
     }
 }

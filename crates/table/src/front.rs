@@ -246,7 +246,7 @@ impl Shared {
 
     /// What is stamped from now on is newer than this.
     pub(crate) fn saw(&self, version: Option<i64>) {
-        if let Some(version) = version.filter(|_| self.definition.stamp) {
+        if let Some(version) = version.filter(|_| self.definition.is_stamped()) {
             self.version.fetch_max(version, Ordering::Relaxed);
         }
     }
@@ -259,7 +259,7 @@ impl Shared {
             let Ok(row) = self.definition.read_event(event, now_ms) else { continue };
             let key = key_of(&self.definition, &row);
             let version = self.definition.target.version(&row);
-            let newest = self.definition.stamp;
+            let newest = self.definition.is_stamped();
             let pending = Pending {
                 event: event.clone(),
                 version,

@@ -31,7 +31,7 @@ pub(crate) fn read(
     let mut row = Vec::with_capacity(target.columns.len());
     for (at, (column, field)) in target.columns.iter().zip(fields).enumerate() {
         let name = column.name.as_str();
-        let is_version = target.mode == Mode::Upsert { version: at };
+        let is_version = matches!(target.mode, Mode::Upsert { version, .. } if version == at);
         let stamped = is_version && matches!(version, Version::Stamped(_));
         let read = match field.map(RawValue::get) {
             Some(_) if stamped => {

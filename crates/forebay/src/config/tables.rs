@@ -148,7 +148,7 @@ impl Entry {
         let columns: Vec<_> = target.columns.iter().map(column).collect();
         let mode = match target.mode {
             Mode::Insert => "insert".to_owned(),
-            Mode::Upsert { version } => format!("upsert by {}", names(&[version])),
+            Mode::Upsert { version, .. } => format!("upsert by {}", names(&[version])),
         };
         let number = |number: usize| Value::Whole(i64::try_from(number).unwrap_or(i64::MAX));
         let shown = [
@@ -157,7 +157,7 @@ impl Entry {
             ("keys", Value::Text(names(&target.keys))),
             ("columns", Value::Text(columns.join(", "))),
             ("mode", Value::Text(mode)),
-            ("stamp", Value::Switch(self.definition.stamp)),
+            ("stamp", Value::Switch(self.definition.is_stamped())),
             ("create", Value::Switch(self.create)),
             ("batch_max", number(self.batch_max)),
             ("linger_ms", Value::Whole(i64::try_from(self.linger_ms).unwrap_or(i64::MAX))),
@@ -243,10 +243,13 @@ impl Fields<'_> {
         };
         let keys = self.list("keys")?.ok_or_else(|| self.missing("keys", "[\"id\"]"))?;
         let keys = keys.iter().map(|key| position("keys", key)).collect::<Result<Vec<_>, _>>()?;
-        let version = self.text("version")?;
+        let (version, stamped) = (self.text("version")?, self.switch("stamp")?);
         let mode = match self.needed("mode")?.as_str() {
             "insert" if version.is_some() => {
                 return Err(self.wrong("version goes with mode = \"upsert\"; leave it out"));
+            }
+            "insert" if stamped => {
+                return Err(self.wrong("stamp goes with mode = \"upsert\"; leave it out"));
             }
             "insert" => Mode::Insert,
             "upsert" => {
@@ -257,7 +260,7 @@ impl Fields<'_> {
                          with each write in version, and set stamp = true to have it filled in",
                     )
                 })?;
-                Mode::Upsert { version: position("version", &version)? }
+                Mode::Upsert { version: position("version", &version)?, stamped }
             }
             other => {
                 let right = "it must be \"insert\" or \"upsert\"";
@@ -266,7 +269,7 @@ impl Fields<'_> {
         };
         let (schema, table) = self.target(&name)?;
         let target = Target { schema, table, columns, keys, mode };
-        let definition = table::Definition { name, target, stamp: self.switch("stamp")? };
+        let definition = table::Definition { name, target };
         definition.check().map_err(|problem| self.wrong(problem))?;
         Ok(definition)
     }
@@ -420,7 +423,7 @@ columns = { sku = "text", price = "numeric?", at = "timestamptz" }
         let target = &entry.definition.target;
         assert_eq!(target.quoted(), "\"shop\".\"prices\"");
         assert_eq!(target.quoted_columns(), "\"sku\", \"price\", \"at\"");
-        assert_eq!(target.mode, Mode::Upsert { version: 2 });
+        assert_eq!(target.mode, Mode::Upsert { version: 2, stamped: false });
         assert!(target.columns[1].nullable && !target.columns[0].nullable);
         assert_eq!((entry.batch_max, entry.linger_ms), (100, 5_000));
         assert_eq!(entry.url(), "journal:{data}/tables/prices");
@@ -438,6 +441,8 @@ columns = { sku = "text", price = "numeric?", at = "timestamptz" }
         );
         check("version = \"at\"", "version = \"sku\"", "version: \"sku\" is text");
         check("\"upsert\"", "\"insert\"", "version goes with mode = \"upsert\"");
+        let stamped = "\"insert\"\nstamp = true\n#";
+        check("\"upsert\"\nversion", stamped, "stamp goes with mode = \"upsert\"");
         check("\"upsert\"", "\"merge\"", "it must be \"insert\" or \"upsert\"");
         check("[\"sku\"]", "[\"id\"]", "keys: \"id\" is not among the columns");
         check("[\"sku\"]", "\"sku\"", "keys must be a list of names");

@@ -58,9 +58,9 @@ fn definition(stamp: bool) -> Definition {
             column("version", Type::Bigint, false),
         ],
         keys: vec![0, 1],
-        mode: Mode::Upsert { version: 3 },
+        mode: Mode::Upsert { version: 3, stamped: stamp },
     };
-    Definition { name: "prices".into(), target, stamp }
+    Definition { name: "prices".into(), target }
 }
 
 struct Tables {

@@ -5,7 +5,7 @@ use store::Target;
 use store::tables::{Column, Mode};
 use tokio_postgres::Error;
 
-use super::types;
+use super::{types, version};
 
 /// One column as it is there.
 struct There {
@@ -71,6 +71,10 @@ pub(super) async fn problems(
             target.quoted()
         ));
     }
+    if problems.is_empty() {
+        problems.extend(version::problems(client, table, target).await?);
+    }
+    problems.extend(version::rules(client, table, target).await?);
     rights(client, table, target, &mut problems).await?;
     Ok(problems)
 }

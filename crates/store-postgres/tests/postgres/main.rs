@@ -13,3 +13,4 @@ mod rejections;
 mod schema;
 mod tables;
 mod tls;
+mod versions;

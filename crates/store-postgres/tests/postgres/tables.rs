@@ -12,14 +12,14 @@ use store_postgres::Tables;
 use testbed::Postgres;
 
 /// Each test has a database of its own, for all tables are in the schema `public`.
-struct Database {
+pub(crate) struct Database {
     server: &'static Postgres,
     tables: Tables,
     client: tokio_postgres::Client,
 }
 
 impl Database {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let server = fixture::shared();
         let options = fixture::options(server);
         let dbname = options.schema.replace("store_", "tables_");
@@ -134,7 +134,7 @@ async fn two_rows_that_the_server_takes_for_one_are_told_apart_one_by_one() {
         .await;
     let mut target = target(None, "loose", Type::Bigint);
     target.columns[0].kind = Type::Text;
-    target.mode = Mode::Upsert { version: 1 };
+    target.mode = Mode::Upsert { version: 1, stamped: false };
     let table = database.table(&target).unwrap();
     let row = |id: &str, n| vec![Value::Text(id.into()), Value::Bigint(n)];
     let refused = table.write(vec![row("a", 1), row("A", 2)]).await.unwrap_err();

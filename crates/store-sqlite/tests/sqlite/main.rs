@@ -6,3 +6,4 @@ mod conformance;
 mod failures;
 mod moves;
 mod tables;
+mod versions;

@@ -12,13 +12,13 @@ use store::{Table, Tables, Target};
 use store_sqlite::{Options, ReadOnly, Store};
 use tempfile::TempDir;
 
-struct Sqlite {
+pub(crate) struct Sqlite {
     directory: TempDir,
     store: Store,
 }
 
 impl Sqlite {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let directory = TempDir::new().unwrap();
         let options = Options::at(directory.path().join("forebay.db"));
         let store = Store::open(options, Arc::new(Manual::at(1_700_000_000_000))).unwrap();

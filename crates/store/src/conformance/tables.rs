@@ -38,7 +38,7 @@ fn prices(table: &str) -> Target {
             column("version", Type::Bigint, false),
         ],
         keys: vec![0],
-        mode: Mode::Upsert { version: 2 },
+        mode: Mode::Upsert { version: 2, stamped: false },
     }
 }
 

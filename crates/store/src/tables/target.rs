@@ -98,6 +98,8 @@ pub enum Mode {
     Upsert {
         /// Which column is the version.
         version: usize,
+        /// Whether versions are stamps: microseconds since the Unix epoch.
+        stamped: bool,
     },
 }
 
@@ -148,7 +150,7 @@ impl Target {
                 return Err(format!("keys: \"{name}\" may be null; a key may not"));
             }
         }
-        let Mode::Upsert { version } = self.mode else { return Ok(()) };
+        let Mode::Upsert { version, .. } = self.mode else { return Ok(()) };
         let column = self.columns.get(version).ok_or("version: there is no such column")?;
         let (name, kind) = (&column.name, column.kind.name());
         if !column.kind.is_for_versions() {
@@ -169,7 +171,7 @@ impl Target {
     /// A row's version, where there is one: a whole number, or microseconds.
     #[must_use]
     pub fn version(&self, row: &Record) -> Option<i64> {
-        let Mode::Upsert { version } = self.mode else { return None };
+        let Mode::Upsert { version, .. } = self.mode else { return None };
         match row[version] {
             Value::Bigint(version) | Value::Timestamptz(version) => Some(version),
             _ => None,
@@ -203,18 +205,27 @@ impl Target {
     /// of the row that is known as `t`. A row without a version is older than any.
     #[must_use]
     pub fn resolution(&self) -> String {
-        let Mode::Upsert { version } = self.mode else { return "DO NOTHING".to_owned() };
+        let Mode::Upsert { version, .. } = self.mode else { return self.replacement() };
+        let version = self.columns[version].name.quoted();
+        format!(
+            "{} WHERE t.{version} IS NULL OR excluded.{version} > t.{version}",
+            self.replacement()
+        )
+    }
+
+    /// The same, whatever the versions are.
+    #[must_use]
+    pub fn replacement(&self) -> String {
+        if self.mode == Mode::Insert {
+            return "DO NOTHING".to_owned();
+        }
         let columns = self.columns.iter().enumerate();
         let set: Vec<_> = columns
             .filter(|(at, _)| !self.keys.contains(at))
             .map(|(_, column)| column.name.quoted())
             .map(|name| format!("{name} = excluded.{name}"))
             .collect();
-        let version = self.columns[version].name.quoted();
-        format!(
-            "DO UPDATE SET {} WHERE t.{version} IS NULL OR excluded.{version} > t.{version}",
-            set.join(", ")
-        )
+        format!("DO UPDATE SET {}", set.join(", "))
     }
 }
 
@@ -246,7 +257,7 @@ mod tests {
                 column("seen", Type::Bigint, false),
             ],
             keys: vec![0],
-            mode: Mode::Upsert { version: 2 },
+            mode: Mode::Upsert { version: 2, stamped: false },
         }
     }
 
@@ -266,7 +277,10 @@ mod tests {
         check(|target| target.keys = vec![1], "\"price\" is numeric");
         check(|target| target.keys = vec![0, 0], "\"sku\" is there twice");
         check(|target| target.columns[0].nullable = true, "a key may not");
-        check(|target| target.mode = Mode::Upsert { version: 1 }, "must be bigint or timestamptz");
+        check(
+            |target| target.mode = Mode::Upsert { version: 1, stamped: false },
+            "must be bigint or timestamptz",
+        );
         check(|target| target.columns[2].nullable = true, "neither null nor part of the key");
     }
 

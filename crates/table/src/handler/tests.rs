@@ -10,7 +10,7 @@ use model::clock::{Clock, Manual};
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::definition::tests::prices;
+use crate::definition::tests::{prices, stamped};
 use crate::{Found, Source, sweep};
 
 const NOW: i64 = 1_772_334_000_000;
@@ -350,7 +350,7 @@ async fn what_the_buffer_held_at_the_start_is_read_unless_the_store_has_somethin
 
 #[tokio::test]
 async fn stamped_versions_grow_though_the_clock_stands_still_or_goes_back() {
-    let mut rig = rig_of(Definition { stamp: true, ..prices() }, true);
+    let mut rig = rig_of(stamped(), true);
     for price in ["1", "2", "3"] {
         rig.put("7,a", &format!("{{\"price\":{price}}}")).await;
     }
