@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use buffer::{Buffer, Class, Classify as _};
 use engine::Summary;
-use table::Front;
-use tokio::task::JoinHandle;
+use table::{Front, Mark};
+use tokio::task::{JoinHandle, block_in_place};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -113,8 +113,10 @@ impl Tables {
         part: Part,
     ) -> Result<One> {
         let definition = || entry.definition.clone();
+        let mark = if part.api { self.mark(entry).await? } else { None };
         let front = part.api.then(|| {
-            Front::new(definition(), buffer.clone(), made.clone(), open::clock(), entry.front)
+            let (buffer, made, clock) = (buffer.clone(), made.clone(), open::clock());
+            Front::new(definition(), buffer, made, clock, entry.front, mark)
         });
         if let Some(front) = &front {
             self.said.extend(remember(entry, front).await);
@@ -149,6 +151,28 @@ impl Tables {
             engine.join().await
         });
         Ok(One { buffer, front, engine: Some(Engine { task, source, drained, shutdown }) })
+    }
+
+    /// What keeps the stamps of a table growing. After a crash it waits until the clock has passed
+    /// the mark, which takes a second at most, so that stamps do not run ahead of other processes'.
+    async fn mark(&mut self, entry: &Table) -> Result<Option<Mark>> {
+        let Some(path) = &entry.mark else { return Ok(None) };
+        let mark = block_in_place(|| Mark::open(path)).with_context(|| {
+            let folder = path.parent().unwrap_or(path).display();
+            format!("cannot keep stamps in {folder}; let this process write there")
+        })?;
+        let now_us = open::clock().now_ms().saturating_mul(1_000);
+        tokio::time::sleep(Duration::from_micros(mark.wait_us(now_us))).await;
+        let behind_s = mark.found().saturating_sub(now_us) / 1_000_000;
+        if behind_s > 0 && mark.wait_us(now_us) == 0 {
+            self.said.push(format!(
+                "Table {}: THE CLOCK WAS SET BACK by {} s or less. Stamps stay ahead of the clock \
+                 until it has caught up.",
+                entry.name(),
+                grouped(behind_s.unsigned_abs() + 1)
+            ));
+        }
+        Ok(Some(mark))
     }
 
     /// What takes rows and answers reads, for the server.

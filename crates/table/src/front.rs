@@ -15,11 +15,15 @@ use tokio_util::sync::CancellationToken;
 use crate::event::Ids;
 use crate::flight::{Flight, Landing};
 use crate::known::{Before, Bounds, Key, Known, Look, Pending};
+use crate::mark::Mark;
 use crate::overlay::Overlay;
 use crate::{Definition, Reject, event, json, key, sweep};
 
 /// How often a reader whose query was overtaken by what was settled looks again.
 const LOOKS_MAX: usize = 8;
+/// How far ahead of the clock a version of a row may be for stamps to follow it, in microseconds: a
+/// day. One row of the year 9999 must not put all others there.
+const AHEAD_US_MAX: i64 = 86_400 * 1_000_000;
 
 /// The bounds of what is kept of one table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,13 +104,17 @@ pub(crate) struct Shared {
     ids: Ids,
     /// The greatest version seen or given so far.
     version: AtomicI64,
+    /// What keeps stamps growing beyond a restart.
+    mark: Option<Mark>,
     /// Reads answered from each [`Source`], in their order.
     reads: [Counter; 3],
     queries: Counter,
 }
 
 impl Front {
-    /// A table that is accepted into `buffer` and read from `store`.
+    /// A table that is accepted into `buffer` and read from `store`. Stamps begin above `mark`;
+    /// without one they go by the clock alone, and an accepted row may lose after a restart with
+    /// the clock set back.
     #[must_use]
     pub fn new(
         definition: Definition,
@@ -114,6 +122,7 @@ impl Front {
         store: Arc<dyn Table>,
         clock: Arc<dyn Clock>,
         options: Options,
+        mark: Option<Mark>,
     ) -> Self {
         let ms = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
         let known = Known::new(Bounds {
@@ -139,7 +148,8 @@ impl Front {
             clock,
             store,
             ids: Ids::new(),
-            version: AtomicI64::new(0),
+            version: AtomicI64::new(mark.as_ref().map_or(0, Mark::found)),
+            mark,
             reads,
             queries,
         };
@@ -235,18 +245,31 @@ pub enum Failure {
 }
 
 impl Shared {
-    /// A version that is greater than all that were seen: the time, or where that stands still or
-    /// goes back, one more than the last.
-    fn stamp(&self) -> i64 {
-        let now = self.clock.now_ms().saturating_mul(1_000);
+    /// A version that is greater than all that were given and seen: the time, or where that stands
+    /// still or goes back, one more than the last.
+    pub(crate) fn stamp(&self) -> i64 {
+        let now = self.now_us();
         let next = |last: i64| Some(now.max(last.saturating_add(1)));
         let last = self.version.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
         next(last.unwrap_or_default()).unwrap_or(now)
     }
 
-    /// What is stamped from now on is newer than this.
+    fn now_us(&self) -> i64 {
+        self.clock.now_ms().saturating_mul(1_000)
+    }
+
+    /// Makes sure that a later process stamps nothing below what was stamped here until now.
+    pub(crate) async fn cover(&self) -> Result<(), buffer::Error> {
+        let Some(mark) = &self.mark else { return Ok(()) };
+        let covered = mark.cover(self.version.load(Ordering::Relaxed)).await;
+        covered.map_err(buffer::Error::Unavailable)
+    }
+
+    /// What is stamped from now on is newer than this, unless it is a day ahead of the clock.
     pub(crate) fn saw(&self, version: Option<i64>) {
-        if let Some(version) = version.filter(|_| self.definition.is_stamped()) {
+        if let Some(version) = version.filter(|_| self.definition.is_stamped())
+            && version <= self.now_us().saturating_add(AHEAD_US_MAX)
+        {
             self.version.fetch_max(version, Ordering::Relaxed);
         }
     }
@@ -273,9 +296,9 @@ impl Shared {
 
     fn remember(&self, event: &Event, accepted_at_ms: EpochMs) -> bool {
         let Ok(row) = self.definition.read_event(event, accepted_at_ms) else { return true };
-        let Some(_room) = self.known.room(1, Known::cost(event)) else { return false };
         let version = self.definition.target.version(&row);
         self.saw(version);
+        let Some(_room) = self.known.room(1, Known::cost(event)) else { return false };
         // Another producer's may be written in another way.
         let shown = json::write(&self.definition.target, &row);
         let Ok(event) = Event::new(event.id(), event.key(), &shown) else { return true };

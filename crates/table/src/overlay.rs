@@ -28,6 +28,7 @@ impl Buffer for Overlay {
             let bound = format!("{rows} rows are not settled yet");
             return Err(Error::Full { bound, retry_after: RETRY_AFTER });
         };
+        shared.cover().await?;
         shared.buffer.offer(events).await?;
         shared.accepted(events);
         drop(room);

@@ -1,6 +1,6 @@
 //! `[[table]]`: the tables that are written behind. They are in the file alone.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use store::Target;
 use store::tables::{Column, Mode, Name, Type};
@@ -66,6 +66,8 @@ pub(crate) struct Table {
     pub(crate) create: bool,
     pub(crate) engine: engine::Options,
     pub(crate) front: table::Options,
+    /// Where it is kept which stamps were given; `None` where clients give the versions.
+    pub(crate) mark: Option<PathBuf>,
 }
 
 impl Table {
@@ -128,6 +130,9 @@ pub(super) fn resolve(
             create: entry.create,
             engine,
             front: entry.front,
+            mark: definition
+                .is_stamped()
+                .then(|| Path::new(&settings.data()).join("stamps").join(&definition.name)),
         });
     }
     Ok(tables)

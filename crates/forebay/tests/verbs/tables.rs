@@ -323,3 +323,30 @@ fn what_is_missing_is_told_in_one_sentence_each() {
     let ran = run(dir.path(), &["buffer", "stat", "--table", "others"]);
     assert!(ran.stderr.contains("there is no such [[table]]; there are: prices"), "{}", ran.stderr);
 }
+
+/// A mark ahead of the clock stands for a clock that was ahead of it.
+#[test]
+fn a_stamped_write_after_a_restart_with_the_clock_set_back_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = PRICES.replace("mode =", "stamp = true\nlinger_ms = 50\nmode =");
+    configure(dir.path(), &text);
+    let ahead = std::time::SystemTime::now() + Duration::from_secs(3_600);
+    let ahead = ahead.duration_since(std::time::UNIX_EPOCH).unwrap().as_micros();
+    let mark = dir.path().join("data/stamps/prices");
+    std::fs::create_dir_all(mark.parent().unwrap()).unwrap();
+    std::fs::write(&mark, format!("{ahead:020}\n")).unwrap();
+    let mut prices = Vec::new();
+    for price in 1..=3 {
+        let serving = Serving::start(dir.path(), &[]);
+        assert_eq!(put(&serving, "prices/a", &format!("{{\"price\":{price}}}")), 202);
+        serving.until(SETTLED, 1.0);
+        let (ended, printed) = serving.terminate();
+        assert!(ended.success(), "{printed}");
+        assert!(printed.contains("Table prices: THE CLOCK WAS SET BACK by 3,60"), "{printed}");
+        prices.push(count(&store(dir.path()), "SELECT price FROM prices WHERE sku = 'a'"));
+    }
+    assert_eq!(prices, [1, 2, 3]);
+    assert!(
+        count(&store(dir.path()), "SELECT version FROM prices") > i64::try_from(ahead).unwrap()
+    );
+}

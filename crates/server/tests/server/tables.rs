@@ -87,6 +87,7 @@ async fn start_with(events_max: usize, options: Options) -> Tables {
         store.clone(),
         Arc::new(clock.clone()),
         table::Options::default(),
+        None,
     );
     let telemetry = telemetry::install().unwrap();
     let clock_of_server = Arc::new(clock.clone());

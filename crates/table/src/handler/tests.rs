@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -105,12 +106,24 @@ fn rig_of(definition: Definition, informed: bool) -> Rig {
 }
 
 fn rig_with(definition: Definition, informed: bool, options: crate::Options) -> Rig {
-    let clock = Manual::at(NOW);
+    let store = Fake::new(&definition);
+    rig_on(store, definition, informed, options, None, NOW)
+}
+
+/// A process on `store` whose clock says `now_ms`.
+fn rig_on(
+    store: Arc<Fake>,
+    definition: Definition,
+    informed: bool,
+    options: crate::Options,
+    mark: Option<crate::Mark>,
+    now_ms: i64,
+) -> Rig {
+    let clock = Manual::at(now_ms);
     let inner: Arc<dyn Buffer> =
         Arc::new(Memory::new(memory::Options::default(), Arc::new(clock.clone())));
-    let store = Fake::new(&definition);
-    let front =
-        Front::new(definition.clone(), inner, store.clone(), Arc::new(clock.clone()), options);
+    let shown = Arc::new(clock.clone());
+    let front = Front::new(definition.clone(), inner, store.clone(), shown, options, mark);
     let handler =
         Handler::new("table:prices", definition, store.clone(), informed.then(|| front.clone()));
     Rig { store, buffer: front.buffer(), lane: handler.lane(), front, clock }
@@ -370,7 +383,7 @@ async fn past_the_bound_of_what_is_pending_writes_are_refused() {
         Arc::new(Memory::new(memory::Options::default(), Arc::new(clock.clone())));
     let options = crate::Options { pending_max: 2, ..crate::Options::default() };
     let store = Fake::new(&prices());
-    let front = Front::new(prices(), inner.clone(), store, Arc::new(clock), options);
+    let front = Front::new(prices(), inner.clone(), store, Arc::new(clock), options, None);
     let offer = async |sku: &str, version: i64| {
         let json = format!("{{\"version\":{version}}}");
         let event = front.event(json.as_bytes(), Some(&format!("7,{sku}"))).unwrap();
@@ -480,4 +493,57 @@ async fn past_the_bound_of_the_cache_an_older_write_is_not_taken_for_the_newest(
     rig.is_away(false);
     rig.price("7,b", "1", 1).await;
     assert_eq!(price_of(&rig, "7,b").await.as_deref(), Some("1"));
+}
+
+/// A process that stamps, with its mark in `folder`, on `store`.
+fn stamping(store: &Arc<Fake>, folder: &Path, now_ms: i64) -> Rig {
+    let mark = crate::Mark::open(&folder.join("prices")).unwrap();
+    rig_on(store.clone(), stamped(), true, crate::Options::default(), Some(mark), now_ms)
+}
+
+#[tokio::test]
+async fn a_stamped_write_after_a_restart_with_the_clock_set_back_is_the_newest() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Fake::new(&stamped());
+    let mut rig = stamping(&store, folder.path(), NOW + 3_000);
+    rig.put("7,a", "{\"price\":1}").await;
+    let batch = rig.lease().await;
+    rig.settle(&batch).await;
+    drop(rig);
+    let mut rig = stamping(&store, folder.path(), NOW);
+    rig.put("7,a", "{\"price\":2}").await;
+    assert_eq!(rig.get("7,a").await, from("2", Source::Buffer));
+    let batch = rig.lease().await;
+    assert_eq!(rig.settle(&batch).await, [Outcome::Settled]);
+    assert_eq!(store.price("7,a").as_deref(), Some("2"));
+    rig.clock.advance(7_000);
+    assert_eq!(rig.get("7,a").await, from("2", Source::Store));
+}
+
+#[tokio::test]
+async fn nothing_is_accepted_under_a_stamp_that_cannot_be_remembered() {
+    let mark = crate::Mark::open(Path::new("/dev/full")).unwrap();
+    let store = Fake::new(&stamped());
+    let rig = rig_on(store, stamped(), true, crate::Options::default(), Some(mark), NOW);
+    let event = rig.front.event(b"{\"price\":1}", Some("7,a")).unwrap();
+    let refused = rig.buffer.offer(&[event]).await.unwrap_err();
+    assert!(refused.to_string().contains("cannot write the stamp mark /dev/full"), "{refused}");
+    assert_eq!(rig.buffer.depth().await.unwrap().ready, 0);
+}
+
+#[tokio::test]
+async fn stamps_follow_what_is_read_unless_it_is_a_day_ahead() {
+    let rig = rig_of(stamped(), true);
+    let store = |path: &str, sku: &str, version: i64| {
+        let (sku, price) = (Value::Text(sku.into()), Value::Numeric("1".into()));
+        let row = vec![sku, Value::Bigint(7), price, Value::Bigint(version)];
+        rig.store.rows.lock().unwrap().insert(path.into(), row);
+    };
+    let day_us = 86_400_000_000;
+    store("7,ahead", "ahead", NOW * 1_000 + day_us);
+    store("7,beyond", "beyond", NOW * 1_000 + day_us + 1);
+    rig.get("7,beyond").await;
+    assert_eq!(rig.front.shared().stamp(), NOW * 1_000);
+    rig.get("7,ahead").await;
+    assert_eq!(rig.front.shared().stamp(), NOW * 1_000 + day_us + 1);
 }
