@@ -29,6 +29,17 @@ pub(super) const fn sent(kind: Type) -> &'static str {
     }
 }
 
+/// The type that an array of such values travels in.
+pub(super) const fn sent_array(kind: Type) -> Sql {
+    match kind {
+        Type::Bigint => Sql::INT8_ARRAY,
+        Type::Double => Sql::FLOAT8_ARRAY,
+        Type::Bool => Sql::BOOL_ARRAY,
+        Type::Timestamptz => Sql::TIMESTAMPTZ_ARRAY,
+        Type::Text | Type::Numeric | Type::Json | Type::Uuid => Sql::TEXT_ARRAY,
+    }
+}
+
 /// What has travelled as text, as what it is.
 pub(super) fn cast(expression: &str, kind: Type) -> String {
     match kind {

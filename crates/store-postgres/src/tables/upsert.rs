@@ -115,22 +115,24 @@ impl One {
         let Statements { target, insert, versions, .. } = &self.statements;
         let Mode::Upsert { version, .. } = target.mode else { return Ok((vec![], vec![])) };
         let all: Vec<usize> = (0..target.columns.len()).collect();
-        let (all, sent) = (
-            types::arrays(target, &all, rows),
-            types::arrays(target, &sent(target, version), rows),
-        );
+        let looked = sent(target, version);
+        let (all, sent) = (types::arrays(target, &all, rows), types::arrays(target, &looked, rows));
         let client = session.client();
         session
             .bounded(async {
                 let insert = client.prepare_cached(insert).await?;
-                let versions = client.prepare_cached(versions).await?;
-                let (all, sent) = (parameters(&all), parameters(&sent));
+                let all: Vec<&(dyn ToSql + Sync)> = all.iter().map(|array| &**array as _).collect();
+                let kinds = looked.iter().map(|&at| types::sent_array(target.columns[at].kind));
+                let sent: Vec<(&(dyn ToSql + Sync), _)> =
+                    sent.iter().map(|array| &**array as _).zip(kinds).collect();
                 // Requests go out in the order in which they are first polled, which is this one.
                 let (begun, returned, forced, held) = tokio::join!(
                     client.batch_execute("BEGIN"),
                     client.query(&insert, &all),
                     client.batch_execute(FORCE),
-                    client.query(&versions, &sent)
+                    // Planned anew each time: a plan that was kept from when the table was small
+                    // reads all of it until somebody runs ANALYZE.
+                    client.query_typed(versions, &sent)
                 );
                 begun?;
                 let returned = returned?;
@@ -174,8 +176,4 @@ impl One {
         });
         judged.collect()
     }
-}
-
-fn parameters(arrays: &[types::Array]) -> Vec<&(dyn ToSql + Sync)> {
-    arrays.iter().map(|array| &**array as _).collect()
 }
