@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use testbed::{Postgres, Redis};
 
-use super::running::{PATIENCE, Serving, Worker, done, json};
+use super::running::{PATIENCE, Serving, Worker, done, json, run};
 use super::tables::{configure, get, put, row};
 
 /// Waits until `sql` answers `expect`.
@@ -115,5 +115,43 @@ fn a_process_answers_no_older_row_than_it_showed_while_postgres_is_away() {
     postgres.start_again().unwrap();
     serving.until("duplicates_total{pipeline=\"table:prices\"}", 1.0);
     assert_eq!(get(&serving, "prices/a").2, row("a", 5, 5));
+    assert!(serving.terminate().0.success());
+}
+
+#[test]
+fn a_row_whose_version_a_trigger_changes_is_buried_with_the_reason_and_its_neighbours_are_written()
+{
+    let postgres = Postgres::start().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let text = format!(
+        "store = \"{}\"\n[[table]]\nname = \"prices\"\nkeys = [\"sku\"]\n\
+         mode = \"upsert\"\nversion = \"version\"\nlinger_ms = 200\n\
+         columns = {{ sku = \"text\", price = \"bigint\", note = \"text?\", version = \"bigint\" }}\n",
+        postgres.url()
+    );
+    configure(dir.path(), &text);
+    done(dir.path(), &["store", "migrate"]);
+    let table = "CREATE TABLE prices (sku text PRIMARY KEY, price bigint, note text, version";
+    postgres.execute(&format!("{table} smallint)")).unwrap();
+    let refused = run(dir.path(), &["config", "check", "--set", "http.bind=127.0.0.1:0"]);
+    assert_eq!(refused.code, 1, "{}", refused.stdout);
+    let expect = "version column \"version\" is smallint";
+    assert!(refused.stderr.contains(expect), "{}", refused.stderr);
+    postgres.execute(&format!("DROP TABLE prices; {table} bigint)")).unwrap();
+    let sql = "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS \
+               $$ BEGIN new.version := 1; RETURN new; END $$; \
+               CREATE TRIGGER g BEFORE INSERT ON prices FOR EACH ROW \
+               WHEN (new.price = 17) EXECUTE FUNCTION f()";
+    postgres.execute(sql).unwrap();
+    let serving = Serving::start(dir.path(), &[]);
+    for n in 0..30 {
+        assert_eq!(put(&serving, &format!("prices/{n}"), &row(&n.to_string(), n, 5)), 202);
+    }
+    serving.until("dead_letters{buffer=\"table:prices\"}", 1.0);
+    until(&postgres, "SELECT count(*)::text FROM prices WHERE version = 5", "29");
+    until(&postgres, "SELECT count(*)::text FROM prices", "29");
+    let letters = json(dir.path(), &["dead", "list", "--all", "--json", "--table", "prices"]);
+    let expect = "sent 5, the table holds 1";
+    assert!(letters.to_string().contains(expect), "{letters}");
     assert!(serving.terminate().0.success());
 }
