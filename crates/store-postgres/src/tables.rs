@@ -1,20 +1,25 @@
-//! Tables of others in the same database: rows in batches, one statement and so one transaction
-//! each; reads by key.
+//! Tables of others in the same database: rows in batches, one transaction each; reads by key.
 //!
 //! ```text
-//!  write ──► pool ──► INSERT … SELECT FROM unnest(one array a column) ON CONFLICT (key) …
+//!  write ──► pool ──► BEGIN │ INSERT … SELECT FROM unnest(one array a column) ON CONFLICT (key) …
+//!                     what is held of the rows that were left out, if any were
+//!                     COMMIT, once each row is stored under its key or held
 //!  read  ──► pool ──► SELECT … WHERE key = …
 //! ```
+//!
+//! A trigger, a rule, row security or a column's type may skip a row or change its key. So the
+//! transaction is committed only once each row is accounted for.
 //!
 //! The connections here are not those of payments: what other people's triggers need of a session
 //! (a search path of their own) is left as the role and the database have it.
 
+mod held;
+mod insert;
 mod look;
 mod types;
 mod upsert;
 mod version;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,15 +27,21 @@ use async_trait::async_trait;
 use store::tables::{Mode, Record, Table, Type, Value, Written};
 use store::{Error, Target};
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
 
 use crate::error::{Stage, text};
 use crate::options::Role;
-use crate::session::{Pool, Session};
+use crate::session::Pool;
 use crate::{Options, tls};
 
 /// The schema of a target that names none.
 const SCHEMA: &str = "public";
+
+/// Why a row that is stored under another key becomes a dead letter.
+const MOVED: &str = "cannot keep the row: the table stores it under another key, which a trigger \
+    or the column's type made of the one sent; change the table, or send the key as it is stored";
+
+/// Ends a transaction of which nothing is kept.
+const ROLLBACK: &str = "ROLLBACK";
 
 /// Tables of others, in the database that [`Options`] name.
 pub struct Tables {
@@ -80,7 +91,6 @@ impl store::Tables for Tables {
 struct Statements {
     target: Target,
     insert: String,
-    existing: String,
     select: String,
     /// Which versions the rows of some keys have.
     versions: String,
@@ -128,12 +138,6 @@ impl Statements {
                 target.quoted_keys(),
                 target.resolution()
             ),
-            existing: format!(
-                "SELECT {all} FROM unnest({}) AS r ({}) JOIN {name} AS t ON {}",
-                arrays(&mut keys.iter().map(|column| column.kind)),
-                aliases(keys.len()),
-                matches(&|n| format!("r.c{n}"))
-            ),
             versions: upsert::versions(&target),
             select: format!("SELECT {all} FROM {name} AS t WHERE {}", matches(&by_parameter)),
             target,
@@ -150,16 +154,12 @@ impl Table for One {
         let began = Instant::now();
         let mut session = self.pool.session(Stage::Write).await?;
         let written = match self.statements.target.mode {
-            Mode::Insert => self.insert(&session, &rows).await,
+            Mode::Insert => self.insert(&mut session, &rows).await,
             Mode::Upsert { .. } => self.upsert(&mut session, &rows).await,
         };
         match &written {
-            Ok(_) => session.keep(),
             // The transaction has ended.
-            Err(Error::Rejected(_)) => {
-                session.set_cancel(false);
-                session.keep();
-            }
+            Ok(_) | Err(Error::Rejected(_)) => session.keep(),
             Err(error) => tracing::warn!(%error, "a transaction failed"),
         }
         if written.is_ok() {
@@ -207,44 +207,6 @@ impl Table for One {
 }
 
 impl One {
-    async fn insert(&self, session: &Session<'_>, rows: &[Record]) -> Result<Vec<Written>, Error> {
-        let Statements { target, insert, existing, .. } = &self.statements;
-        let all: Vec<usize> = (0..target.columns.len()).collect();
-        let arrays = types::arrays(target, &all, rows);
-        let run = |sql: String, arrays: Vec<types::Array>| async move {
-            let statement = session.client().prepare_cached(&sql).await?;
-            let parameters: Vec<&(dyn ToSql + Sync)> =
-                arrays.iter().map(|array| &**array as _).collect();
-            session.client().query(&statement, &parameters).await
-        };
-        let returned = session.bounded(run(insert.clone(), arrays)).await?;
-        if returned.len() == rows.len() {
-            return Ok(vec![Written::Written; rows.len()]);
-        }
-        let at: HashMap<Vec<Value>, usize> =
-            rows.iter().enumerate().map(|(at, row)| (target.key(row), at)).collect();
-        let mut written = vec![Written::There(None); rows.len()];
-        let kinds: Vec<_> = target.keys.iter().map(|&key| target.columns[key].kind).collect();
-        for row in &returned {
-            let key = types::record(row, &kinds).map_err(|error| unreadable(&error))?;
-            if let Some(&at) = at.get(&key) {
-                written[at] = Written::Written;
-            }
-        }
-        let missing: Vec<Record> = (0..rows.len())
-            .filter(|&n| written[n] != Written::Written)
-            .map(|n| rows[n].clone())
-            .collect();
-        let arrays = types::arrays(target, &target.keys, &missing);
-        for row in session.bounded(run(existing.clone(), arrays)).await? {
-            let there = self.record(&row)?;
-            if let Some(&at) = at.get(&target.key(&there)) {
-                written[at] = Written::There(Some(there));
-            }
-        }
-        Ok(written)
-    }
-
     fn record(&self, row: &Row) -> Result<Record, Error> {
         let kinds: Vec<_> =
             self.statements.target.columns.iter().map(|column| column.kind).collect();

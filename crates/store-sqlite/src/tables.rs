@@ -4,6 +4,7 @@
 //! `timestamptz` as `2026-03-02T03:00:00.000000Z`, whose order as text is that in time, a `numeric`
 //! as its digits, which no column of number affinity would keep.
 
+mod held;
 mod look;
 mod upsert;
 
@@ -21,6 +22,10 @@ use crate::error::classify;
 use crate::transaction::{Answer, Applied, Effect};
 use crate::writer::Work;
 use crate::{Store, connection, store as whole};
+
+/// Why a row that is neither written nor held becomes a dead letter.
+const SKIPPED: &str = "cannot keep the row: a trigger of the table skipped it; change the table, \
+    then replay the dead letter";
 
 /// Reads tables of others in a store that another process of this machine settles into.
 #[derive(Debug)]
@@ -155,8 +160,9 @@ impl Statements {
             .keys
             .iter()
             .enumerate()
-            .map(|(n, &key)| format!("{} = ?{}", target.columns[key].name.quoted(), n + 1))
+            .map(|(n, &key)| keyed(&target.columns[key], n + 1))
             .collect();
+        let from = format!("FROM main.{name} WHERE {}", keyed.join(" AND "));
         Self {
             target: target.clone(),
             insert: format!(
@@ -166,13 +172,11 @@ impl Statements {
             ),
             version: match target.mode {
                 Mode::Insert => String::new(),
-                Mode::Upsert { version, .. } => format!(
-                    "SELECT {} FROM main.{name} WHERE {}",
-                    target.columns[version].name.quoted(),
-                    keyed.join(" AND ")
-                ),
+                Mode::Upsert { version, .. } => {
+                    format!("SELECT {} {from}", target.columns[version].name.quoted())
+                }
             },
-            select: format!("SELECT {columns} FROM main.{name} WHERE {}", keyed.join(" AND ")),
+            select: format!("SELECT {columns} {from}"),
         }
     }
 
@@ -185,6 +189,16 @@ impl Statements {
     fn record(&self, row: &Row<'_>) -> rusqlite::Result<Record> {
         let columns = self.target.columns.iter().enumerate();
         columns.map(|(at, column)| value(row, at, column.kind)).collect()
+    }
+}
+
+/// Where the key's column is parameter `n`. Texts are one key only if they are equal byte by byte,
+/// whatever the column's collation.
+fn keyed(column: &store::tables::Column, n: usize) -> String {
+    let name = column.name.quoted();
+    match column.kind {
+        Type::Bigint | Type::Bool => format!("{name} = ?{n}"),
+        _ => format!("{name} = ?{n} COLLATE BINARY"),
     }
 }
 
@@ -220,16 +234,15 @@ pub(crate) fn write(
                 _ => return Err(error),
             },
         };
-        written.push(match statements.target.mode {
-            _ if changed > 0 => Written::Written,
-            _ => {
-                let key = statements.target.key(row);
-                match statements.read(db, &key) {
-                    Ok(there) => Written::There(there),
-                    Err(error) => return Ok(Err(reading(error))),
-                }
-            }
-        });
+        if changed > 0 {
+            written.push(Written::Written);
+            continue;
+        }
+        match held::held(db, statements, row) {
+            Ok(Some(held)) => written.push(held),
+            Ok(None) => return Ok(Err(Error::Rejected(SKIPPED.into()))),
+            Err(error) => return Ok(Err(reading(error))),
+        }
     }
     Ok(Ok(Applied::Rows(written)))
 }

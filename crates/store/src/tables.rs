@@ -28,21 +28,23 @@ pub enum Written {
     Written,
     /// The table holds the row in this version or a newer one ([`Mode::Upsert`]).
     Older,
-    /// The table holds a row of this key, as it was left ([`Mode::Insert`]). `None` when that row
-    /// was gone again before it could be read.
-    There(Option<Record>),
+    /// The table holds this row, compared as its columns store it ([`Mode::Insert`]).
+    Same,
+    /// The table holds another row of this key ([`Mode::Insert`]), and this is how it differs.
+    Another(String),
 }
 
 /// One table of somebody else's.
 #[async_trait]
 pub trait Table: Send + Sync + 'static {
     /// Writes all of `rows` in one transaction, durably, or none of them; one answer for each, in
-    /// their order. No two of them may have the same key. Each has a value for each column of the
-    /// target, in the target's order.
+    /// their order. Each has a value for each column of the target, in the target's order. No two
+    /// rows of an upsert may have the same key; of an insert, the first row of a key is written.
     ///
     /// # Errors
-    /// [`Error::Rejected`] when some row can't be stored, or the table does not keep the version
-    /// that was sent of one ([`Mode::Upsert`]); nothing was written then.
+    /// [`Error::Rejected`] when the table refuses a row, skips it (a trigger may), stores it under
+    /// another key, or does not keep its version ([`Mode::Upsert`]): the transaction is rolled back,
+    /// with what triggers wrote in it.
     /// [`Error::Unavailable`] when it is worth trying again: the commit may have gone through
     /// unheard, and writing again does no harm.
     async fn write(&self, rows: Vec<Record>) -> Result<Vec<Written>, Error>;

@@ -1,9 +1,9 @@
-//! Several writes of one key in a batch become one.
+//! Several upserts of one key in a batch become one.
 
 use std::collections::HashMap;
 
 use store::Target;
-use store::tables::{Record, Value};
+use store::tables::{Mode, Record, Value};
 
 /// One key's writes.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,8 +15,12 @@ pub(crate) struct Group {
 }
 
 /// The groups of `rows`, in the order in which their keys first come. Of an upsert's writes the one
-/// with the greatest version is written, of equal ones the first; of an insert's the first.
+/// with the greatest version is written, of equal ones the first. Each insert is a group of its own:
+/// only the store can tell whether two of them are the same.
 pub(crate) fn groups(target: &Target, rows: &[Record]) -> Vec<Group> {
+    if target.mode == Mode::Insert {
+        return (0..rows.len()).map(|winner| Group { winner, others: Vec::new() }).collect();
+    }
     let mut groups: Vec<Group> = Vec::with_capacity(rows.len());
     let mut at: HashMap<Vec<&Value>, usize> = HashMap::with_capacity(rows.len());
     for (index, row) in rows.iter().enumerate() {
@@ -35,8 +39,6 @@ pub(crate) fn groups(target: &Target, rows: &[Record]) -> Vec<Group> {
 
 #[cfg(test)]
 mod tests {
-    use store::tables::Mode;
-
     use super::*;
     use crate::definition::tests::prices;
 
@@ -67,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn of_inserts_the_first_stands() {
-        check(Mode::Insert, &[("a", 1), ("a", 2), ("b", 1)], &[(0, &[1]), (2, &[])]);
+    fn each_insert_is_written_by_itself() {
+        check(Mode::Insert, &[("a", 1), ("a", 2), ("b", 1)], &[(0, &[]), (1, &[]), (2, &[])]);
     }
 }

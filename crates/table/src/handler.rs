@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use buffer::Envelope;
 use engine::{Failure, Outcome};
 use metrics::{Counter, counter};
-use store::tables::{Mode, Record, Value, Written};
+use store::tables::{Record, Written};
 use store::{Error, Table};
 
 use crate::collapse::{Group, groups};
@@ -96,8 +96,8 @@ impl engine::Lane for Lane {
         for (group, written) in groups.iter().zip(written) {
             collapsed.increment(group.others.len() as u64);
             self.settled(group, &rows, written, &mut |row, outcome| {
-                outcomes[events[row]] = outcome
-            })?;
+                outcomes[events[row]] = outcome;
+            });
         }
         Ok(outcomes)
     }
@@ -111,45 +111,25 @@ impl Lane {
         rows: &[Record],
         written: Written,
         outcome: &mut impl FnMut(usize, Outcome),
-    ) -> Result<(), Failure> {
+    ) {
         let target = &self.0.definition.target;
         let winner = &rows[group.winner];
-        let there = match written {
-            Written::Written => {
-                self.kept(winner);
-                winner.clone()
-            }
-            Written::Older => {
-                self.passed(winner);
-                for &row in [&group.winner].into_iter().chain(&group.others) {
-                    outcome(row, Outcome::Duplicate);
-                }
-                return Ok(());
-            }
-            Written::There(Some(there)) => {
-                self.passed(winner);
-                outcome(group.winner, against(&there, winner));
-                there
-            }
-            // Gone again: the next attempt writes it.
-            Written::There(None) => {
-                let said = "a row was there and is not; trying again";
-                return Err(Failure::Unavailable(said.into()));
-            }
-        };
+        match written {
+            Written::Written => self.kept(winner),
+            _ => self.passed(winner),
+        }
+        let is_written = written == Written::Written;
+        match written {
+            Written::Written => {}
+            Written::Older | Written::Same => outcome(group.winner, Outcome::Duplicate),
+            Written::Another(how) => outcome(group.winner, Outcome::Rejected(another(&how))),
+        }
         for &row in &group.others {
             let same_version = target.version(&rows[row]) == target.version(winner);
-            outcome(
-                row,
-                match target.mode {
-                    Mode::Insert => against(&there, &rows[row]),
-                    // A later write of the same key has taken its place.
-                    Mode::Upsert { .. } if !same_version => Outcome::Settled,
-                    Mode::Upsert { .. } => Outcome::Duplicate,
-                },
-            );
+            // A later write of the same key has taken its place.
+            let taken = is_written && !same_version;
+            outcome(row, if taken { Outcome::Settled } else { Outcome::Duplicate });
         }
-        Ok(())
     }
 
     fn kept(&self, row: &Record) {
@@ -171,42 +151,11 @@ impl Lane {
     }
 }
 
-/// What an insert is where there is a row of its key: one that comes again, or another one.
-fn against(there: &Record, row: &Record) -> Outcome {
-    if there.iter().zip(row).all(|(there, ours)| is_same(there, ours)) {
-        return Outcome::Duplicate;
-    }
-    let reason =
-        "the table holds another row of this key, and mode = \"insert\" leaves it as it is";
-    Outcome::Rejected(reason.to_owned())
-}
-
-/// Whether the store's value is what ours becomes when it is stored.
-fn is_same(there: &Value, ours: &Value) -> bool {
-    match (there, ours) {
-        // A column may fill up a number with zeros.
-        (Value::Numeric(there), Value::Numeric(ours)) => plain(there) == plain(ours),
-        // A column may order and space it in its own way.
-        (Value::Json(there), Value::Json(ours)) => {
-            let value = |json: &str| serde_json::from_str::<serde_json::Value>(json).ok();
-            there == ours || value(there) == value(ours)
-        }
-        (there, ours) => there == ours,
-    }
-}
-
-/// A number without zeros that say nothing.
-fn plain(number: &str) -> (bool, String) {
-    let (negative, digits) = match number.strip_prefix('-') {
-        Some(digits) => (true, digits),
-        None => (false, number),
-    };
-    let digits = digits.trim_start_matches('0');
-    let digits = match digits.contains('.') {
-        true => digits.trim_end_matches('0').trim_end_matches('.'),
-        false => digits,
-    };
-    (negative && !digits.is_empty(), digits.to_owned())
+/// Why an insert becomes a dead letter where there is another row of its key.
+fn another(how: &str) -> String {
+    format!(
+        "the table holds another row of this key ({how}), and mode = \"insert\" leaves it as it is"
+    )
 }
 
 fn failure(error: Error) -> Failure {

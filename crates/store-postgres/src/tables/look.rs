@@ -74,12 +74,13 @@ pub(super) async fn problems(
     if problems.is_empty() {
         problems.extend(version::problems(client, table, target).await?);
     }
+    problems.extend(keys(client, table, target).await?);
     problems.extend(version::rules(client, table, target).await?);
     rights(client, table, target, &mut problems).await?;
     Ok(problems)
 }
 
-fn schema(target: &Target) -> &str {
+pub(super) fn schema(target: &Target) -> &str {
     target.schema.as_ref().map_or("public", store::tables::Name::as_str)
 }
 
@@ -134,6 +135,43 @@ async fn is_unique(client: &ClientWrapper, table: u32, target: &Target) -> Resul
         target.keys.iter().map(|&key| target.columns[key].name.as_str()).collect();
     keys.sort_unstable();
     client.query_one(sql, &[&table, &keys]).await?.try_get(0)
+}
+
+/// Key columns that do not tell apart what this program takes for two keys.
+async fn keys(client: &ClientWrapper, table: u32, target: &Target) -> Result<Vec<String>, Error> {
+    // A collation may be the column's, or that of an index over it.
+    let sql = "SELECT a.attname::text, \
+            CASE t.typtype WHEN 'd' THEN t.typtypmod ELSE a.atttypmod END BETWEEN 0 AND 5 \
+                AND coalesce(b.typname, t.typname) = 'timestamptz', \
+            EXISTS (SELECT FROM pg_catalog.pg_collation AS l \
+                WHERE NOT l.collisdeterministic AND (l.oid = a.attcollation OR l.oid IN \
+                    (SELECT unnest((i.indcollation::oid[])[0:i.indnkeyatts - 1]) \
+                     FROM pg_catalog.pg_index AS i WHERE i.indrelid = $1 AND i.indisunique \
+                         AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])))) \
+        FROM pg_catalog.pg_attribute AS a \
+        JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid \
+        LEFT JOIN pg_catalog.pg_type AS b ON t.typtype = 'd' AND b.oid = t.typbasetype \
+        WHERE a.attrelid = $1 AND a.attname::text = ANY ($2::text[]) AND NOT a.attisdropped \
+        ORDER BY a.attnum";
+    let keys: Vec<&str> =
+        target.keys.iter().map(|&key| target.columns[key].name.as_str()).collect();
+    let mut problems = Vec::new();
+    for row in client.query(sql, &[&table, &keys]).await? {
+        let name: String = row.try_get(0)?;
+        if row.try_get(1)? {
+            problems.push(format!(
+                "{target}: key column \"{name}\" rounds times; make it timestamptz without a \
+                 precision"
+            ));
+        }
+        if row.try_get(2)? {
+            problems.push(format!(
+                "{target}: key column \"{name}\" has a collation that takes different texts for \
+                 equal; give it a deterministic one"
+            ));
+        }
+    }
+    Ok(problems)
 }
 
 async fn rights(

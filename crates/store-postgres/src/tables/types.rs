@@ -86,13 +86,13 @@ pub(super) fn definition(target: &Target) -> String {
 }
 
 /// One array for each of `columns`.
-pub(super) fn arrays(target: &Target, columns: &[usize], rows: &[Record]) -> Vec<Array> {
+pub(super) fn arrays(target: &Target, columns: &[usize], rows: &[&Record]) -> Vec<Array> {
     columns.iter().map(|&column| array(target.columns[column].kind, column, rows)).collect()
 }
 
-fn array(kind: Type, column: usize, rows: &[Record]) -> Array {
+fn array(kind: Type, column: usize, rows: &[&Record]) -> Array {
     fn of<T: ToSql + Sync + Send + 'static>(
-        rows: &[Record],
+        rows: &[&Record],
         column: usize,
         take: impl Fn(&Value) -> Option<T>,
     ) -> Array {

@@ -18,7 +18,7 @@ use store::{Error, Target};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use super::{One, Statements, types, unreadable};
+use super::{MOVED, One, ROLLBACK, Statements, types, unreadable};
 use crate::payments::COMMIT;
 use crate::session::Session;
 
@@ -34,7 +34,13 @@ pub(super) fn versions(target: &Target) -> String {
         numbered.clone().map(|(column, n)| format!("${n}::{}[]", types::sent(column.kind)));
     let aliases = numbered.clone().map(|(_, n)| format!("c{n}"));
     let keys = numbered.take(target.keys.len()).map(|(column, n)| {
-        format!("t.{} = {}", column.name.quoted(), types::cast(&format!("r.c{n}"), column.kind))
+        let (name, sent) = (column.name.quoted(), format!("r.c{n}"));
+        let found = format!("t.{name} = {}", types::cast(&sent, column.kind));
+        match column.kind {
+            // A collation may take another text for this one; it is the key of another row.
+            Type::Text => format!("{found} AND t.{name}::text COLLATE \"C\" = {sent}"),
+            _ => found,
+        }
     });
     let list = |items: Vec<String>, between: &str| items.join(between);
     let column = &target.columns[version];
@@ -89,7 +95,7 @@ impl One {
         session: &mut Session<'_>,
         rows: &[Record],
     ) -> Result<Vec<Written>, Error> {
-        let judged = match self.attempt(session, rows).await {
+        let judged = match self.try_upsert(session, rows).await {
             Ok((returned, held)) => self.judge(rows, &returned, &held),
             Err(error) => Err(error),
         };
@@ -99,7 +105,7 @@ impl One {
                 session.set_cancel(false);
                 COMMIT
             }
-            Err(Error::Rejected(_)) => "ROLLBACK",
+            Err(Error::Rejected(_)) => ROLLBACK,
             Err(_) => return judged,
         };
         session.bounded(session.client().batch_execute(end)).await?;
@@ -107,7 +113,7 @@ impl One {
         judged
     }
 
-    async fn attempt(
+    async fn try_upsert(
         &self,
         session: &Session<'_>,
         rows: &[Record],
@@ -116,7 +122,9 @@ impl One {
         let Mode::Upsert { version, .. } = target.mode else { return Ok((vec![], vec![])) };
         let all: Vec<usize> = (0..target.columns.len()).collect();
         let looked = sent(target, version);
-        let (all, sent) = (types::arrays(target, &all, rows), types::arrays(target, &looked, rows));
+        let rows: Vec<&Record> = rows.iter().collect();
+        let (all, sent) =
+            (types::arrays(target, &all, &rows), types::arrays(target, &looked, &rows));
         let client = session.client();
         session
             .bounded(async {
@@ -154,6 +162,10 @@ impl One {
         let keys = returned.iter().map(|row| types::record(row, &kinds));
         let written: HashSet<Vec<Value>> =
             keys.collect::<Result<_, _>>().map_err(|error| unreadable(&error))?;
+        let sent: HashSet<Vec<Value>> = rows.iter().map(|row| target.key(row)).collect();
+        if !written.is_subset(&sent) {
+            return Err(Error::Rejected(MOVED.into()));
+        }
         let mut found: Vec<Option<Held>> = rows.iter().map(|_| None).collect();
         for row in held {
             let (place, held) = Held::read(row).map_err(|error| unreadable(&error))?;
@@ -162,7 +174,7 @@ impl One {
             }
         }
         let judged = rows.iter().zip(found).map(|(row, held)| {
-            let is_written = returned.len() == rows.len() || written.contains(&target.key(row));
+            let is_written = written.contains(&target.key(row));
             match held {
                 Some(Held { same: true, .. }) if is_written => Ok(Written::Written),
                 Some(Held { same: true, .. }) => Ok(Written::Older),

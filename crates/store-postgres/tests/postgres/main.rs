@@ -6,6 +6,7 @@ mod baseline;
 mod claims;
 mod conformance;
 mod fixture;
+mod inserts;
 mod inspection;
 mod moves;
 mod outages;

@@ -78,6 +78,31 @@ pub(super) fn problems(db: &Connection, target: &Target) -> rusqlite::Result<Vec
             target.quoted()
         ));
     }
+    problems.extend(collations(db, target)?);
+    Ok(problems)
+}
+
+/// Unique indexes that do not tell apart what this program takes for two keys.
+fn collations(db: &Connection, target: &Target) -> rusqlite::Result<Vec<String>> {
+    let mut found = db.prepare(
+        "SELECT DISTINCT x.name, x.coll FROM pragma_index_list(?1) AS i \
+         JOIN pragma_index_xinfo(i.name) AS x \
+         WHERE i.\"unique\" = 1 AND x.key = 1 AND x.name IS NOT NULL AND x.coll <> 'BINARY'",
+    )?;
+    let found = found.query_map([target.table.as_str()], |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+    })?;
+    let mut problems = Vec::new();
+    for found in found {
+        let (name, collation) = found?;
+        let is = |key: &usize| target.columns[*key].name.as_str().eq_ignore_ascii_case(&name);
+        if target.keys.iter().any(is) {
+            problems.push(format!(
+                "{target}: key column \"{name}\" has the collation {collation}, which takes \
+                 different texts for equal; give it BINARY"
+            ));
+        }
+    }
     Ok(problems)
 }
 
@@ -121,7 +146,6 @@ fn mismatch(target: &Target, column: &Column, there: &There) -> Option<String> {
         Type::Bigint => (integer, "INTEGER"),
         Type::Bool => (integer || declared == "BOOLEAN" || declared == "BOOL", "INTEGER"),
         Type::Double => (real, "REAL"),
-        Type::Json => (text || declared == "JSON", "TEXT"),
         _ => (text, "TEXT"),
     };
     if !fits {

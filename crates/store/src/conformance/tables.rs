@@ -63,12 +63,7 @@ async fn read(table: &dyn Table, sku: &str) -> Option<Record> {
 /// # Panics
 /// If the guarantee does not hold.
 pub async fn values_of_every_type_come_back_as_written(subject: &mut dyn Subject) {
-    let mut columns: Vec<Column> =
-        Type::ALL.iter().map(|kind| column(kind.name(), *kind, true)).collect();
-    columns.push(column("id", Type::Bigint, false));
-    let name = Name::new("every_type").expect("it is a name");
-    let target = Target { schema: None, table: name, columns, keys: vec![8], mode: Mode::Insert };
-    let table = made(subject, &target).await;
+    let table = made(subject, &facts("every_type")).await;
     let uuid = "0198c5b6-7d3a-7c1e-8f00-0123456789ab";
     let rows: Vec<Record> = vec![
         vec![
@@ -152,19 +147,109 @@ pub async fn versions_may_be_moments(subject: &mut dyn Subject) {
     assert_eq!(read(&*table, "a").await, Some(row(last, last)));
 }
 
-/// With [`Mode::Insert`] the first row stands; of a later one the answer shows what is there.
+/// A table of inserts: a value of each type in [`Type::ALL`], and `id` as the key.
+fn facts(table: &str) -> Target {
+    let mut columns: Vec<Column> =
+        Type::ALL.iter().map(|kind| column(kind.name(), *kind, true)).collect();
+    columns.push(column("id", Type::Bigint, false));
+    let table = Name::new(table).expect("it is a name");
+    Target { schema: None, table, columns, keys: vec![8], mode: Mode::Insert }
+}
+
+/// A row of [`facts`] that holds one value, and else NULL.
+fn fact(id: i64, kind: Type, value: Value) -> Record {
+    let mut row = [vec![Value::Null; 8], vec![Value::Bigint(id)]].concat();
+    let at = Type::ALL.iter().position(|each| *each == kind).expect("it is one of them");
+    row[at] = value;
+    row
+}
+
+fn is_another(written: &Written, column: &str) -> bool {
+    matches!(written, Written::Another(how) if how.contains(&format!("\"{column}\"")))
+}
+
+/// With [`Mode::Insert`] the first row of a key stands, in a batch as well as in the table; of a
+/// later one the answer says whether it is the same, or in which column it differs.
 ///
 /// # Panics
 /// If the guarantee does not hold.
-pub async fn an_insert_leaves_what_is_there_and_shows_it(subject: &mut dyn Subject) {
+pub async fn an_insert_leaves_what_is_there_and_says_how_it_differs(subject: &mut dyn Subject) {
     let mut target = prices("inserts");
     target.mode = Mode::Insert;
     let table = made(subject, &target).await;
     assert_eq!(table.write(vec![price("a", 1, 1)]).await, Ok(vec![Written::Written]));
-    let written = table.write(vec![price("b", 2, 1), price("a", 9, 9), price("c", 3, 1)]).await;
-    let there = Written::There(Some(price("a", 1, 1)));
-    assert_eq!(written, Ok(vec![Written::Written, there, Written::Written]));
+    let batch = vec![
+        price("b", 2, 1),
+        price("a", 9, 9),
+        price("c", 3, 1),
+        price("a", 1, 1),
+        price("c", 3, 2),
+        price("c", 3, 1),
+    ];
+    let written = table.write(batch).await.expect("it can be written");
+    assert_eq!((&written[0], &written[2]), (&Written::Written, &Written::Written));
+    assert!(is_another(&written[1], "price"), "{written:?}");
+    assert_eq!((&written[3], &written[5]), (&Written::Same, &Written::Same));
+    assert!(is_another(&written[4], "version"), "{written:?}");
     assert_eq!(read(&*table, "a").await, Some(price("a", 1, 1)));
+    assert_eq!(read(&*table, "c").await, Some(price("c", 3, 1)));
+}
+
+/// A row that comes again is the same one, whatever its columns made of its values.
+///
+/// # Panics
+/// If the guarantee does not hold.
+pub async fn an_inserted_row_that_comes_again_is_the_same(subject: &mut dyn Subject) {
+    let table = made(subject, &facts("again")).await;
+    let json = |json: &str| (Type::Json, Value::Json(json.into()));
+    let number = |number: &str| (Type::Numeric, Value::Numeric(number.into()));
+    let values = [
+        json("{\"n\":1e2}"),
+        json("{\"n\": -0}"),
+        json("{\"b\":1, \"a\":1e400}"),
+        json("12345678901234567890123"),
+        number("-0.00"),
+        number("007.10"),
+        number("12345678901234567890123.4567890"),
+        (Type::Double, Value::Double(-0.0)),
+        (Type::Double, Value::Double(1e300)),
+        (Type::Text, Value::Text(" a ".into())),
+        (Type::Timestamptz, Value::Timestamptz(1)),
+    ];
+    let rows = values.into_iter().zip(1..).map(|((kind, value), id)| fact(id, kind, value));
+    let rows: Vec<Record> = rows.collect();
+    assert_eq!(table.write(rows.clone()).await, Ok(vec![Written::Written; rows.len()]));
+    assert_eq!(table.write(rows.clone()).await, Ok(vec![Written::Same; rows.len()]));
+    let zeros = fact(6, Type::Numeric, Value::Numeric("7.100".into()));
+    assert_eq!(table.write(vec![zeros]).await, Ok(vec![Written::Same]), "it is the same number");
+}
+
+/// Rows that differ by however little are two rows.
+///
+/// # Panics
+/// If the guarantee does not hold.
+pub async fn an_inserted_row_that_differs_by_little_is_another(subject: &mut dyn Subject) {
+    let table = made(subject, &facts("little")).await;
+    let json = |json: &str| Value::Json(json.into());
+    let number = |number: &str| Value::Numeric(number.into());
+    let text = |text: &str| Value::Text(text.into());
+    let pairs = [
+        (Type::Json, json("12345678901234567890123"), json("12345678901234567890124")),
+        (Type::Json, json("{\"n\":1e999}"), json("{\"n\":2e999}")),
+        (Type::Json, json("0.1"), json("0.10000000000000000001")),
+        (Type::Numeric, number("12345678901234567890123"), number("12345678901234567890124")),
+        (Type::Numeric, number("0.1"), number("-0.1")),
+        (Type::Text, text("a"), text("a ")),
+        (Type::Text, text("a"), text("A")),
+        (Type::Timestamptz, Value::Timestamptz(1), Value::Timestamptz(2)),
+        (Type::Bool, Value::Bool(false), Value::Null),
+    ];
+    for ((kind, first, second), id) in pairs.into_iter().zip(1..) {
+        let (first, second) = (fact(id, kind, first), fact(id, kind, second));
+        assert_eq!(table.write(vec![first]).await, Ok(vec![Written::Written]));
+        let written = table.write(vec![second.clone()]).await.expect("it can be written");
+        assert!(is_another(&written[0], kind.name()), "{second:?}: {written:?}");
+    }
 }
 
 /// One row that the table does not take keeps the whole batch out, and is what is blamed.
@@ -273,7 +358,9 @@ macro_rules! tables_suite {
             values_of_every_type_come_back_as_written,
             a_newer_version_is_never_overwritten_by_an_older_one,
             versions_may_be_moments,
-            an_insert_leaves_what_is_there_and_shows_it,
+            an_insert_leaves_what_is_there_and_says_how_it_differs,
+            an_inserted_row_that_comes_again_is_the_same,
+            an_inserted_row_that_differs_by_little_is_another,
             a_batch_with_a_row_the_table_refuses_writes_nothing,
             names_with_quotes_blanks_and_sql_are_names,
             a_key_may_have_several_columns,

@@ -36,7 +36,7 @@ impl Target {
         let (found, remedy) = match stored {
             Stored::Nothing => (
                 "no row of this key".to_owned(),
-                "check the triggers of the table and the types of its key",
+                "a trigger or row security skipped the row, or its key was changed; change the table",
             ),
             Stored::Null => ("none".to_owned(), "check the triggers of the table"),
             Stored::Version(version) => {
