@@ -14,3 +14,4 @@ mod running;
 mod serve;
 mod tables;
 mod tables_apart;
+mod tables_skipped;
