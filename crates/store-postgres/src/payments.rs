@@ -20,6 +20,7 @@ use std::pin::pin;
 use bytes::Bytes;
 use futures_util::SinkExt;
 use model::clock::EpochMs;
+use store::payments::skipped;
 use store::{Error, Row, Settlement};
 use tokio::time::timeout;
 use tokio_postgres::SimpleQueryMessage;
@@ -63,6 +64,8 @@ enum Failure {
     Database(tokio_postgres::Error),
     /// The store is in another term than this process.
     Superseded,
+    /// The server stored fewer rows than were sent, without an error, and committed.
+    Skipped,
 }
 
 impl From<tokio_postgres::Error> for Failure {
@@ -83,16 +86,21 @@ pub(crate) async fn settle(
     let mut session = pool.session(Stage::Write).await?;
     let bound = session.bound();
     // A session that is dropped on the way out is thrown away with its transaction.
-    let failure = match timeout(bound, copy(&mut session, statements, chunks, term)).await {
-        Ok(Ok(())) => {
-            session.keep();
-            return Ok(Settlement::Settled);
-        }
-        Ok(Err(failure)) => failure,
-        Err(_) => return Err(session.late()),
-    };
+    let failure =
+        match timeout(bound, copy(&mut session, statements, chunks, rows.len(), term)).await {
+            Ok(Ok(())) => {
+                session.keep();
+                return Ok(Settlement::Settled);
+            }
+            Ok(Err(failure)) => failure,
+            Err(_) => return Err(session.late()),
+        };
     match failure {
         Failure::Superseded => Err(crate::claim::superseded()),
+        Failure::Skipped => {
+            session.keep();
+            Err(Error::Rejected(skipped().into()))
+        }
         Failure::Database(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
             let found = duplicates(&session, statements, rows, &error).await?;
             session.keep();
@@ -114,6 +122,7 @@ async fn copy(
     session: &mut Session<'_>,
     statements: &Statements,
     chunks: Vec<Bytes>,
+    rows: usize,
     term: Option<i64>,
 ) -> Result<(), Failure> {
     let copy = session.client().prepare_cached(&statements.copy).await?;
@@ -143,14 +152,18 @@ async fn copy(
     session.set_cancel(false);
     let (copied, committed) =
         tokio::join!(sink.as_mut().finish(), session.client().batch_execute(COMMIT));
-    if let Err(error) = copied {
-        // The server refused to commit what had failed; the transaction is still to be ended.
-        session.set_cancel(true);
-        return Err(error.into());
-    }
+    let copied = match copied {
+        Ok(copied) => copied,
+        Err(error) => {
+            // The server refused to commit what had failed; the transaction is still to be ended.
+            session.set_cancel(true);
+            return Err(error.into());
+        }
+    };
     committed?;
     session.set_cancel(true);
-    Ok(())
+    // A trigger may skip a row, and COPY then reports no error.
+    if u64::try_from(rows) == Ok(copied) { Ok(()) } else { Err(Failure::Skipped) }
 }
 
 /// Which of `rows` a batch was refused for.

@@ -6,6 +6,7 @@ use model::clock::EpochMs;
 use model::payment::Tier;
 use rusqlite::{Connection, params};
 use store::card::Fingerprint;
+use store::payments::skipped;
 use store::tables::{Record, Written};
 use store::{Completion, Error, Load, Row};
 
@@ -18,6 +19,8 @@ const INSERT_PAYMENT: &str = "\
     category, is_fraud, fraud_rules, fraud_detail, ruleset_version, created_at, accepted_at, processed_at) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) \
     ON CONFLICT (tx_id) DO NOTHING";
+
+const PAYMENT_IS_THERE: &str = "SELECT 1 FROM transactions WHERE tx_id = ?1";
 
 const INSERT_COMPLETION: &str = "\
     INSERT INTO pipeline_completion_log \
@@ -151,10 +154,18 @@ fn insert_payments(db: &Connection, rows: &[Row], now_ms: i64) -> rusqlite::Resu
             now_ms,
         ])?;
         if changed == 0 {
+            if !is_there(db, &row.tx_id)? {
+                return Err(rusqlite::Error::ToSqlConversionFailure(skipped().into()));
+            }
             duplicates.push(index);
         }
     }
     Ok(if duplicates.is_empty() { Applied::Settled } else { Applied::Duplicates(duplicates) })
+}
+
+/// Whether a payment that was not inserted is there: if it is not, it is no duplicate.
+fn is_there(db: &Connection, tx_id: &str) -> rusqlite::Result<bool> {
+    db.prepare_cached(PAYMENT_IS_THERE)?.exists([tx_id])
 }
 
 fn insert_completion(db: &Connection, completion: &Completion) -> rusqlite::Result<Applied> {

@@ -69,6 +69,12 @@ pub struct History {
     pub recent: Vec<Recent>,
 }
 
+/// The reason for rejecting a payment that the database neither stored nor refused.
+#[must_use]
+pub fn skipped() -> &'static str {
+    "the database skipped the payment and reported no error; look for a trigger on transactions that skips rows"
+}
+
 /// Payments, and what a card did before.
 #[async_trait]
 pub trait Payments: Send + Sync + 'static {
@@ -76,7 +82,8 @@ pub trait Payments: Send + Sync + 'static {
     /// by the adapter.
     ///
     /// # Errors
-    /// [`Error::Rejected`] when some row can't be stored (nothing was written),
+    /// [`Error::Rejected`] when some row can't be stored. Nothing was written, except where the database skipped
+    /// a row without an error: the others may then be settled, and the next attempt names them as duplicates.
     /// [`Error::Unavailable`] when it is worth trying again: the commit may have gone through
     /// unheard, and then the next attempt returns [`Settlement::Duplicates`].
     async fn settle(&self, rows: Vec<Row>) -> Result<Settlement, Error>;

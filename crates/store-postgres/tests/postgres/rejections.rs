@@ -245,3 +245,27 @@ fn whatever_a_row_holds_is_kept_as_it_is_or_refused() {
         }
     });
 }
+
+#[tokio::test]
+async fn a_payment_that_a_trigger_skips_is_rejected_and_its_neighbours_stay_settled() {
+    let options = options(shared());
+    let store = open(&options).await;
+    let schema = &options.schema;
+    let trigger = format!(
+        "CREATE FUNCTION {schema}.skip() RETURNS trigger LANGUAGE plpgsql AS \
+             $$ BEGIN RETURN CASE WHEN new.tx_id = 'bad' THEN NULL ELSE new END; END $$; \
+         CREATE TRIGGER skip BEFORE INSERT ON {schema}.transactions \
+             FOR EACH ROW EXECUTE FUNCTION {schema}.skip()"
+    );
+    shared().execute(&trigger).unwrap();
+    let bad = || row("bad", "4000", 1, 1);
+    let [first, last] = <[Row; 2]>::try_from(rows(0..2)).unwrap();
+    let batch = vec![first.clone(), bad(), last.clone()];
+    let error = store.settle(batch.clone()).await.unwrap_err();
+    assert_eq!(error.class(), Class::Rejected, "{error}");
+    assert!(error.to_string().contains("a trigger on transactions"), "{error}");
+    // The next attempts find the neighbours, and then the one row that is at fault.
+    assert_eq!(store.settle(batch).await, Ok(Settlement::Duplicates(vec![0, 2])));
+    assert_eq!(class_of(store.settle(vec![bad()]).await), Class::Rejected);
+    assert_eq!(count(shared(), &options), "2");
+}

@@ -247,3 +247,25 @@ async fn loads_are_read_from_outside_by_pipeline_and_from_a_moment_on() {
     assert_eq!(view.loads(&pipeline, from + 1).unwrap(), [late, second]);
     assert_eq!(view.loads("table:x", from).unwrap(), [table]);
 }
+
+#[tokio::test]
+async fn a_payment_that_a_trigger_skips_is_rejected_and_not_taken_for_a_duplicate() {
+    let (_directory, path) = temporary();
+    let store = open(&path);
+    let other = Connection::open(&path).unwrap();
+    other
+        .execute_batch(
+            "CREATE TRIGGER skip BEFORE INSERT ON transactions WHEN new.tx_id = 'tx-1' \
+             BEGIN SELECT RAISE(IGNORE); END",
+        )
+        .unwrap();
+    let error = store.settle(rows(0..3)).await.unwrap_err();
+    assert_eq!(error.class(), Class::Rejected, "{error}");
+    assert!(error.to_string().contains("a trigger on transactions"), "{error}");
+    assert_eq!(total(&path), 0);
+    assert_eq!(store.settle(rows(0..1)).await, Ok(Settlement::Settled));
+    assert_eq!(store.settle(rows(0..1)).await, Ok(Settlement::Duplicates(vec![0])));
+    assert_eq!(class_of(store.settle(rows(1..2)).await), Class::Rejected);
+    store.close().await.unwrap();
+    assert_eq!(total(&path), 1);
+}
