@@ -6,6 +6,7 @@
 //! - A batch that holds a duplicate writes nothing and names the duplicates.
 //! - What a card did before can be read back exactly as it was settled.
 //! - A newer version of a row of somebody else's table is never overwritten by an older one.
+//! - A store keeps the first card fingerprint key it is opened with, and recognises every other one.
 //!
 //! What it deliberately does not do: it knows no rules, and it never sees a full card number unless
 //! configured to ([`card::Guard`] masks before a row is built).

@@ -245,11 +245,11 @@ fn another_fingerprint_key_than_the_sqlite_stores_is_refused_by_each_way_in() {
         run(dir.path(), &[args, &key].concat())
     };
     for args in [
-        &["serve"][..],
-        &["serve", "--roles", "worker"],
-        &["config", "check"],
+        &["config", "check"][..],
         &["store", "migrate"],
         &["replay", "events.ndjson", "--drain"],
+        &["serve"],
+        &["serve", "--roles", "worker"],
     ] {
         let refused = other(args);
         let expected =
