@@ -5,7 +5,8 @@
 //!
 //! A replay can be interrupted at any moment and goes on where it was: after each batch that the
 //! sink accepted, a small file says how far it came. At most one batch is then offered twice, and
-//! effects are deduped by `tx_id`. It goes on only with the same file, map and target.
+//! effects are deduped by `tx_id`. It goes on only with the same file, map and target: a digest of all
+//! bytes read tells whether the file is the same.
 //!
 //! Invariants
 //! - Memory is bounded by [`BATCHES_AHEAD_MAX`] batches of [`BATCH_BYTES_MAX`], whatever is in the

@@ -1,19 +1,18 @@
-//! A file's bytes, unpacked where it is gzipped, counted as they lie on the disk.
+//! A file's bytes, unpacked where it is gzipped, counted and digested as they lie on the disk.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
-/// How much of a file's beginning identifies it, in bytes (1 MiB).
-const HEAD_BYTES: u64 = 1024 * 1024;
 /// What is read from the disk at once, in bytes.
 const READ_BYTES: usize = 128 * 1024;
+/// How much is looked at to tell what a file is, in bytes.
+const PEEK_BYTES: u64 = 4;
 /// What a gzip member begins with.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
@@ -40,42 +39,80 @@ impl Format {
     }
 }
 
-/// What tells a file from another at the same path.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(super) struct Identity {
+/// What was read of a file, which tells it from another at the same path.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Seen {
+    /// Bytes read, from the first on, as they lie on the disk.
     pub(super) bytes: u64,
-    /// SHA-256 of its first MiB, in hex.
-    pub(super) head_sha256: String,
+    /// SHA-256 of these bytes, in hex.
+    pub(super) sha256: String,
 }
 
-/// How far into a file the reader is, in bytes as they lie on the disk.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Position(Arc<AtomicU64>);
-
-impl Position {
-    pub(super) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+impl Seen {
+    /// Whether `file` still begins with these bytes. Reads them all, once.
+    pub(super) fn begins(&self, file: &Path) -> io::Result<bool> {
+        let mut file = BufReader::with_capacity(READ_BYTES, File::open(file)?.take(self.bytes));
+        let (mut digest, mut bytes) = (Sha256::new(), 0);
+        loop {
+            let chunk = file.fill_buf()?;
+            if chunk.is_empty() {
+                return Ok(bytes == self.bytes && hex(&digest.finalize()) == self.sha256);
+            }
+            digest.update(chunk);
+            let used = chunk.len();
+            bytes += used as u64;
+            file.consume(used);
+        }
     }
 }
 
+/// How far into a file the reader is.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Position(Arc<Mutex<(u64, Sha256)>>);
+
+impl Position {
+    /// All that the reader has read so far.
+    pub(super) fn seen(&self) -> Seen {
+        let (bytes, digest) = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Seen { bytes, sha256: hex(&digest.finalize()) }
+    }
+
+    fn advance(&self, read: &[u8]) {
+        let mut at = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        at.0 += read.len() as u64;
+        at.1.update(read);
+    }
+}
+
+/// A file at its beginning.
+pub(super) struct Opened {
+    /// Its size, in bytes.
+    pub(super) bytes: u64,
+    pub(super) reader: Box<dyn BufRead + Send>,
+    pub(super) position: Position,
+}
+
 /// Opens a file at its beginning.
-pub(super) fn open(path: &Path) -> anyhow::Result<(Identity, Box<dyn BufRead + Send>, Position)> {
+pub(super) fn open(path: &Path) -> anyhow::Result<Opened> {
     let cant = || format!("{} can't be read; give a file that can", path.display());
-    let mut file = File::open(path).with_context(cant)?;
+    let file = File::open(path).with_context(cant)?;
     let bytes = file.metadata().with_context(cant)?.len();
-    let mut head = Vec::new();
-    Read::by_ref(&mut file).take(HEAD_BYTES).read_to_end(&mut head).with_context(cant)?;
-    file.rewind().with_context(cant)?;
-    let identity = Identity { bytes, head_sha256: hex(&Sha256::digest(&head)) };
     let position = Position::default();
     let counted = Counted { file, position: position.clone() };
-    let counted = BufReader::with_capacity(READ_BYTES, counted);
+    let (head, plain) = peek(BufReader::with_capacity(READ_BYTES, counted)).with_context(cant)?;
     let reader: Box<dyn BufRead + Send> = if head.starts_with(&GZIP) {
-        Box::new(BufReader::with_capacity(READ_BYTES, MultiGzDecoder::new(counted)))
+        Box::new(BufReader::with_capacity(READ_BYTES, MultiGzDecoder::new(plain)))
     } else {
-        Box::new(counted)
+        Box::new(plain)
     };
-    Ok((identity, reader, position))
+    Ok(Opened { bytes, reader, position })
+}
+
+/// The first few bytes of `reader`, and all of it.
+fn peek<R: BufRead>(mut reader: R) -> io::Result<(Vec<u8>, impl BufRead + use<R>)> {
+    let mut head = Vec::new();
+    reader.by_ref().take(PEEK_BYTES).read_to_end(&mut head)?;
+    Ok((head.clone(), Cursor::new(head).chain(reader)))
 }
 
 /// Bytes in hex.
@@ -91,7 +128,7 @@ struct Counted {
 impl Read for Counted {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read(buf)?;
-        self.position.0.fetch_add(read as u64, Ordering::Relaxed);
+        self.position.advance(&buf[..read]);
         Ok(read)
     }
 }

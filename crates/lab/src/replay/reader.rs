@@ -13,7 +13,7 @@ use model::{Event, Payment};
 use serde_json::value::RawValue;
 
 use super::apply::Apply;
-use super::file::Position;
+use super::file::{Position, Seen};
 use super::lines::{Line, Lines};
 use super::map::Map;
 
@@ -38,8 +38,8 @@ pub(super) struct Batch {
     pub(super) rejects: Vec<(u64, String)>,
     /// Records of the file up to and with this batch.
     pub(super) records: u64,
-    /// Bytes of the file read up to and with this batch.
-    pub(super) bytes: u64,
+    /// What of the file was read up to and with this batch.
+    pub(super) seen: Seen,
 }
 
 /// What to read, and how.
@@ -221,11 +221,12 @@ impl Batching {
     }
 
     fn finish(&mut self, emit: &mut dyn FnMut(Batch) -> bool) -> bool {
-        let mut batch = std::mem::take(&mut self.batch);
-        batch.records = self.records;
-        batch.bytes = self.position.get();
         self.bytes = 0;
-        (batch.events.is_empty() && batch.rejects.is_empty()) || emit(batch)
+        if self.batch.events.is_empty() && self.batch.rejects.is_empty() {
+            return true;
+        }
+        let batch = std::mem::take(&mut self.batch);
+        emit(Batch { records: self.records, seen: self.position.seen(), ..batch })
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::file::{self, Format, Identity, hex};
+use super::file::{self, Format, Opened, Seen, hex};
 use super::map::Map;
 use super::reader::{self, BATCHES_AHEAD_MAX, Batch, Reading};
 use super::rejects::Rejects;
@@ -148,15 +148,15 @@ impl Replay {
         stop: &CancellationToken,
         progress: &mut (dyn FnMut(&Progress) + Send),
     ) -> anyhow::Result<Summary> {
-        let (identity, input, position) = file::open(&self.file)?;
+        let Opened { bytes, reader: input, position } = file::open(&self.file)?;
         let place = Place::new(&self.options.data, &self.file);
-        let (start, state) = self.start(&place, &identity);
+        let (start, state) = self.start(&place, bytes).await?;
         if start == Start::AlreadyFinished {
             return Ok(summary(start, &state));
         }
         let reading = Reading {
             input,
-            position,
+            position: position.clone(),
             map: None,
             skip: state.records,
             batch_max: self.options.batch_max,
@@ -167,7 +167,7 @@ impl Replay {
             sink,
             stop,
             patience: self.options.patience,
-            progress: Progress { bytes_total: identity.bytes, ..Progress::default() },
+            progress: Progress { bytes_total: bytes, ..Progress::default() },
             report: progress,
             summary: summary(start, &state),
             state,
@@ -183,16 +183,21 @@ impl Replay {
         if !stop.is_cancelled() {
             feed.sink.finish().await?;
             feed.state.finished = true;
+            // With what came behind the last record.
+            feed.state.seen = position.seen();
             place.save(&feed.state)?;
         }
         let Feed { state, summary: Summary { records, accepted, refused, .. }, .. } = feed;
         Ok(Summary { records, accepted, refused, ..summary(start, &state) })
     }
 
-    fn start(&self, place: &Place, identity: &Identity) -> (Start, State) {
+    /// Where to begin. What was read of the file before is read and digested again: a file that was
+    /// corrected there is another file, and starts over.
+    async fn start(&self, place: &Place, file_bytes: u64) -> anyhow::Result<(Start, State)> {
         let fresh = State {
             file: self.file.clone(),
-            identity: identity.clone(),
+            file_bytes,
+            seen: Seen::default(),
             map_sha256: self.map_sha256.clone(),
             target: self.options.target.clone(),
             records: 0,
@@ -201,18 +206,22 @@ impl Replay {
             finished: false,
         };
         let known = place.load().filter(|state| {
-            state.identity == fresh.identity
+            !self.options.restart
+                && state.file_bytes == fresh.file_bytes
                 && state.map_sha256 == fresh.map_sha256
                 && state.target == fresh.target
         });
-        match known {
-            Some(state) if !self.options.restart => match state.records {
-                _ if state.finished => (Start::AlreadyFinished, state),
-                0 => (Start::Fresh, state),
-                records => (Start::Resumed(records), state),
-            },
-            _ => (Start::Fresh, fresh),
-        }
+        let Some(state) = known else { return Ok((Start::Fresh, fresh)) };
+        let (file, seen) = (self.file.clone(), state.seen.clone());
+        let same = tokio::task::spawn_blocking(move || seen.begins(&file));
+        let same = same.await.context("the reader of the file panicked")?;
+        let same = same.with_context(|| format!("{} can't be read", self.file.display()))?;
+        Ok(match state.records {
+            _ if !same => (Start::Fresh, fresh),
+            _ if state.finished => (Start::AlreadyFinished, state),
+            0 => (Start::Fresh, state),
+            records => (Start::Resumed(records), state),
+        })
     }
 
     /// Reads in a thread of its own, so that unpacking goes on while a batch is made durable.
@@ -321,9 +330,10 @@ impl Feed<'_> {
         self.summary.records += batch.records - self.state.records;
         self.summary.accepted += accepted;
         self.state.records = batch.records;
+        self.state.seen = batch.seen.clone();
         self.state.accepted += accepted;
         self.progress.records = batch.records;
-        self.progress.bytes = batch.bytes;
+        self.progress.bytes = batch.seen.bytes;
         self.progress.accepted = self.summary.accepted;
         self.progress.rejected = self.state.rejects.total();
         (self.report)(&self.progress);

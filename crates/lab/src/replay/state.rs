@@ -7,14 +7,17 @@ use anyhow::Context as _;
 use sha2::{Digest, Sha256};
 
 use super::Rejects;
-use super::file::{Identity, hex};
+use super::file::{Seen, hex};
 
 /// How far a replay came.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct State {
     /// The file replayed, for people who find this one.
     pub(super) file: PathBuf,
-    pub(super) identity: Identity,
+    /// Its size, in bytes.
+    pub(super) file_bytes: u64,
+    /// What was read of it for the records done: another content is another file.
+    pub(super) seen: Seen,
     /// SHA-256 of the map, in hex: with another map the records are others.
     pub(super) map_sha256: String,
     /// Where the events went.

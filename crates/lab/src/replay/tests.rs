@@ -345,6 +345,79 @@ async fn a_gzip_file_cut_short_is_an_error_after_what_could_be_read() {
     assert_eq!(rest.ids.len(), 5_000, "another file at the same path starts over");
 }
 
+#[tokio::test]
+async fn a_file_corrected_past_its_first_mebibyte_is_offered_again() {
+    let scene = Scene::new();
+    let options = || Options { batch_max: 1_000, ..scene.options() };
+    let file = scene.csv(40_000);
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.len() > 1024 * 1024 + 100_000, "{}", text.len());
+    let corrected =
+        text.replace("39999,2018-04-01T00:00:31,1,57.16", "39999,2018-04-01T00:00:31,1,57.17");
+    assert!(corrected != text && corrected.len() == text.len());
+    for (name, before, after) in [
+        ("a.csv", text.clone().into_bytes(), corrected.clone().into_bytes()),
+        ("b.csv.gz", stored(text.as_bytes()), stored(corrected.as_bytes())),
+    ] {
+        let mut first = Keeps::all();
+        scene
+            .try_replay(&scene.file(name, &before), Some(MAP), options(), &mut first)
+            .await
+            .unwrap();
+        let mut same = Keeps::all();
+        let summary =
+            scene.try_replay(&scene.path(name), Some(MAP), options(), &mut same).await.unwrap();
+        assert_eq!((summary.start, same.ids.len()), (Start::AlreadyFinished, 0), "{name}");
+        let mut again = Keeps::all();
+        let summary = scene
+            .try_replay(&scene.file(name, &after), Some(MAP), options(), &mut again)
+            .await
+            .unwrap();
+        assert_eq!((summary.start, again.ids.len()), (Start::Fresh, 40_000), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_interrupted_replay_starts_over_if_what_it_read_was_corrected() {
+    let scene = Scene::new();
+    let file = scene.csv(40_000);
+    let text = fs::read_to_string(&file).unwrap();
+    let options = || Options { batch_max: 1_000, ..scene.options() };
+    let stopped_at = |records: u64| {
+        let file = file.clone();
+        let options = options();
+        async move {
+            let stop = CancellationToken::new();
+            let replay = Replay::new(&file, Some(MAP), options).unwrap();
+            let mut progress = |progress: &Progress| {
+                if progress.records == records {
+                    stop.cancel();
+                }
+            };
+            replay.run(&mut Keeps::all(), NOW_MS, &stop, &mut progress).await.unwrap()
+        }
+    };
+    assert!(!stopped_at(35_000).await.finished);
+    // Behind what was read, a correction does not matter: those records are still to come.
+    let line = |id: u32, amount: &str| format!("\n{id},2018-04-01T00:00:31,{},{amount}", id % 7);
+    let behind = text.replace(&line(39_999, "57.16"), &line(39_999, "57.17"));
+    fs::write(&file, &behind).unwrap();
+    assert_eq!(stopped_at(36_000).await.start, Start::Resumed(35_000));
+    let before = behind.replace(&line(34_000, "57.16"), &line(34_000, "57.17"));
+    assert!(before != behind);
+    fs::write(&file, &before).unwrap();
+    let mut again = Keeps::all();
+    let summary = scene.try_replay(&file, Some(MAP), options(), &mut again).await.unwrap();
+    assert_eq!((summary.start, again.ids.len()), (Start::Fresh, 40_000));
+}
+
+/// Gzipped without compression, so that equal lengths stay equal.
+fn stored(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
 /// The data set beside the workspace, or where `TEST_DATASET` says.
 fn dataset() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
