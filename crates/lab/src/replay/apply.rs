@@ -66,7 +66,7 @@ fn reject(field: &'static str, problem: String) -> Reject {
 }
 
 fn amount(text: &str, scale: Option<Decimal>) -> Result<i64, String> {
-    let amount = Decimal::parse(text).ok_or("must be a decimal number of at most 18 digits")?;
+    let amount = Decimal::parse(text).ok_or("must be a decimal number of at most 19 digits")?;
     if scale.is_none() && !amount.is_whole() {
         return Err("has decimals, but the map gives amount no scale".to_owned());
     }
@@ -84,6 +84,12 @@ fn time(text: &str, time: &Time) -> Result<EpochMs, String> {
             .parse::<jiff::Timestamp>()
             .map(jiff::Timestamp::as_millisecond)
             .map_err(|_| "must be RFC 3339, like 2018-04-01T00:00:31+09:00".to_owned()),
+        // A civil time is read past its offset, and would then be taken for one of the map's zone.
+        Time::Local(_) if has_zone(text) => {
+            let problem = "has a time zone of its own, which the map's format local ignores; use \
+                           format = \"rfc3339\", or leave the zone out";
+            Err(problem.to_owned())
+        }
         Time::Local(zone) => text
             .parse::<jiff::civil::DateTime>()
             .and_then(|local| local.to_zoned(zone.clone()))
@@ -92,6 +98,12 @@ fn time(text: &str, time: &Time) -> Result<EpochMs, String> {
         Time::EpochS => whole("1000").ok_or_else(|| "must be epoch seconds".to_owned()),
         Time::EpochMs => whole("1").ok_or_else(|| "must be epoch milliseconds".to_owned()),
     }
+}
+
+/// Whether a date and time ends in `Z`, an offset, or the name of a zone.
+fn has_zone(text: &str) -> bool {
+    let time = text.find(['T', 't', ' ']).map_or("", |at| &text[at + 1..]);
+    text.contains(['[', '+']) || text.ends_with(['Z', 'z']) || time.contains(['-', '\u{2212}'])
 }
 
 #[cfg(test)]
@@ -141,6 +153,45 @@ mod tests {
         assert_eq!(at("format = \"epoch_s\"", "1522508431"), expected);
         assert_eq!(at("format = \"epoch_s\"", "1522508431.000"), expected);
         assert_eq!(at("format = \"epoch_ms\"", "1522508431000"), expected);
+    }
+
+    #[test]
+    fn a_local_time_with_an_offset_is_refused_not_read_in_the_zone() {
+        let seoul =
+            "created_at = { column = \"at\", format = \"local\", time_zone = \"Asia/Seoul\" }";
+        for at in [
+            "2018-04-01T00:00:31+00:00",
+            "2018-04-01T00:00:31-0930",
+            "2018-04-01 00:00:31.5+09",
+            "2018-04-01T00:00:31Z",
+            "2018-04-01T00:00:31z",
+            "2018-04-01T00:00:31[Asia/Seoul]",
+            "2018-04-01T00:00:31+09:00[Asia/Seoul]",
+        ] {
+            let problem = check(seoul, &[("id", "7"), ("amount", "1"), ("at", at)]).unwrap_err();
+            assert!(problem.starts_with("created_at: has a time zone"), "{at}: {problem}");
+            assert!(problem.contains("rfc3339") && !problem.contains("2018"), "{at}: {problem}");
+        }
+        for at in
+            ["2018-04-01T00:00:31", "2018-04-01 00:00:31.000", "2018-04-01 00:00", "2018-04-01"]
+        {
+            assert!(check(seoul, &[("id", "7"), ("amount", "1"), ("at", at)]).is_ok(), "{at}");
+        }
+    }
+
+    #[test]
+    fn amounts_of_up_to_19_digits_are_exact() {
+        let amount = |map: &str, amount: &str| {
+            check(map, &[("id", "7"), ("amount", amount), ("created_at", "2018-04-01T00:00:31Z")])
+        };
+        let max = amount("", "9223372036854775807").unwrap();
+        assert!(max.contains("\"amount\":9223372036854775807"), "{max}");
+        assert!(amount("", "1000000000000000000").is_ok());
+        assert!(amount("", "9223372036854775808").unwrap_err().contains("past 64 bits"));
+        let cents = "amount = { column = \"amount\", scale = 100 }";
+        let scaled = amount(cents, "12345678901234567.89").unwrap();
+        assert!(scaled.contains("\"amount\":1234567890123456789"), "{scaled}");
+        assert!(amount(cents, "123456789012345678.90").unwrap_err().contains("past 64 bits"));
     }
 
     #[test]

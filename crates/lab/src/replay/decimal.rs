@@ -1,7 +1,7 @@
 //! Decimal numbers, exactly.
 
 /// The most digits of a number read here: products of two then fit in 128 bits.
-const DIGITS_MAX: usize = 18;
+const DIGITS_MAX: usize = 19;
 
 /// A decimal number: `units` / 10^`places`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,8 +14,8 @@ impl Decimal {
     /// One.
     pub const ONE: Self = Self { units: 1, places: 0 };
 
-    /// Reads `-12.50`, `7`, `.5`: an optional sign, up to 18 digits, at most one point. Zeros in
-    /// front don't count. `None` for anything else, exponents among it.
+    /// Reads `-12.50`, `7`, `.5`: an optional sign, up to 19 digits, at most one point. Zeros in
+    /// front, and at the end of a fraction, do not count. `None` for anything else, exponents among it.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (negative, digits) = match text.as_bytes().first()? {
@@ -25,9 +25,11 @@ impl Decimal {
         };
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
         let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-        let significant = whole.trim_start_matches('0').len() + fraction.len();
         let empty = whole.is_empty() && fraction.is_empty();
-        if empty || !is_digits(whole) || !is_digits(fraction) || significant > DIGITS_MAX {
+        let digits_only = is_digits(whole) && is_digits(fraction);
+        let fraction = fraction.trim_end_matches('0');
+        let significant = whole.trim_start_matches('0').len() + fraction.len();
+        if empty || !digits_only || significant > DIGITS_MAX {
             return None;
         }
         let mut units: i128 = 0;
@@ -41,7 +43,7 @@ impl Decimal {
     /// The product, exactly.
     #[must_use]
     pub fn times(self, other: Self) -> Self {
-        // At most 18 digits each: 36 in all, where 128 bits hold 38.
+        // At most 19 digits each: 38 in all, which 128 bits hold, also with a half added.
         Self { units: self.units * other.units, places: self.places + other.places }
     }
 
@@ -81,6 +83,7 @@ mod tests {
         check("0.29", "100", 29);
         check("90071992547409.93", "100", 9_007_199_254_740_993); // one past 2^53
         check("000000000000000000000012", "1", 12);
+        check("9223372036854775807.000", "1", i64::MAX);
     }
 
     #[test]
@@ -95,7 +98,7 @@ mod tests {
     #[test]
     fn what_is_no_plain_decimal_is_refused() {
         for text in
-            ["", "-", ".", "1e5", "1,000", " 1", "0x10", "1.2.3", "NaN", "1234567890123456789"]
+            ["", "-", ".", "1e5", "1,000", " 1", "0x10", "1.2.3", "NaN", "12345678901234567890"]
         {
             assert_eq!(Decimal::parse(text), None, "{text:?}");
         }
@@ -103,9 +106,9 @@ mod tests {
 
     #[test]
     fn a_product_past_64_bits_is_refused_not_wrapped() {
-        let large = Decimal::parse("999999999999999999").unwrap();
+        let large = Decimal::parse("9999999999999999999").unwrap();
         assert_eq!(large.times(large).round(), None);
-        let tiny = Decimal::parse("0.000000000000000001").unwrap();
+        let tiny = Decimal::parse("0.0000000000000000001").unwrap();
         assert_eq!(tiny.times(tiny).round(), Some(0));
     }
 
