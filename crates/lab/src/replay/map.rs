@@ -1,4 +1,6 @@
 //! What each field of a payment is made of.
+//!
+//! No error names anything but the map's own keys, positions and lengths.
 
 use jiff::tz::TimeZone;
 use toml::{Table, Value};
@@ -76,7 +78,10 @@ impl Map {
     /// If it is not TOML, or holds a key or a value that does not belong there.
     pub fn parse(toml: &str) -> Result<Self, Error> {
         let table: Table = toml.parse().map_err(|error: toml::de::Error| {
-            Error(format!("it is not TOML: {}", error.to_string().trim_end()))
+            // The text of the error itself would show the line, which may be of any file.
+            let before = error.span().and_then(|span| toml.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            Error(format!("it is not TOML at line {line}: {}", error.message().replace('\n', ", ")))
         })?;
         let mut map = Self::default();
         for (key, value) in &table {
@@ -85,18 +90,32 @@ impl Map {
         Ok(map)
     }
 
-    /// Checks that all columns are among `present`.
+    /// Checks that each column is among `present`, and once. Names of `present` are content of a
+    /// file: a file without a header has card numbers there, so none is repeated.
     pub(super) fn check_columns(&self, present: &[&str]) -> Result<(), String> {
         let templates = self.texts.iter().chain([&self.amount, &self.created_at]).zip(FIELDS);
         for (template, field) in templates {
             for column in template.columns() {
-                if !present.contains(&column) {
-                    let hint = nearest(column, present);
-                    return Err(format!(
-                        "the file has no column {column}, which the map takes {field} from{hint}; \
-                         its columns are {}",
-                        present.join(", ")
-                    ));
+                let mut at =
+                    (1..).zip(present).filter(|(_, name)| **name == column).map(|(at, _)| at);
+                match (at.next(), at.next()) {
+                    (Some(_), None) => {}
+                    (Some(first), Some(second)) => {
+                        return Err(format!(
+                            "the header names {column} twice, in columns {first} and {second}, and \
+                             the map takes {field} from it; give each its own name"
+                        ));
+                    }
+                    (None, _) => {
+                        let near = most_alike(column, present)
+                            .map(|at| format!("; the name of column {} is most like it", at + 1));
+                        return Err(format!(
+                            "line 1 has no column {column}, which the map takes {field} from{}; it \
+                             must be a header, and has {} columns",
+                            near.unwrap_or_default(),
+                            present.len()
+                        ));
+                    }
                 }
             }
         }
@@ -205,9 +224,15 @@ fn time(table: &Table) -> Result<Time, String> {
 
 /// `; did you mean …?` for the key most like `wrong`, or nothing when none is.
 fn nearest(wrong: &str, known: &[&str]) -> String {
-    let alike = known.iter().map(|known| (strsim::jaro_winkler(wrong, known), known));
-    let best = alike.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(alike, _)| *alike >= ALIKE_MIN);
-    best.map_or_else(String::new, |(_, known)| format!("; did you mean {known}?"))
+    let alike = most_alike(wrong, known);
+    alike.map_or_else(String::new, |at| format!("; did you mean {}?", known[at]))
+}
+
+/// Which of the names is most like `wrong`, if one is like it at all.
+fn most_alike(wrong: &str, known: &[&str]) -> Option<usize> {
+    let alike = known.iter().map(|known| strsim::jaro_winkler(wrong, known)).enumerate();
+    let best = alike.max_by(|a, b| a.1.total_cmp(&b.1)).filter(|(_, alike)| *alike >= ALIKE_MIN);
+    best.map(|(at, _)| at)
 }
 
 #[cfg(test)]
@@ -252,11 +277,12 @@ mod tests {
     }
 
     #[test]
-    fn a_column_the_file_does_not_have_is_named_with_the_nearest() {
+    fn a_column_the_file_does_not_have_is_named_with_the_place_of_the_nearest() {
         let map = Map::parse("user_id = { column = \"customerid\" }").unwrap();
         let present = ["tx_id", "card_number", "customer_id"];
         let problem = map.check_columns(&present).unwrap_err();
         assert!(problem.contains("no column customerid"), "{problem}");
-        assert!(problem.contains("did you mean customer_id?"), "{problem}");
+        assert!(problem.contains("column 3 is most like it"), "{problem}");
+        assert!(!problem.contains("customer_id"), "{problem}");
     }
 }

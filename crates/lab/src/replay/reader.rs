@@ -2,14 +2,16 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use csv::ByteRecord;
 use model::clock::EpochMs;
 use model::{Event, Payment};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::apply::Apply;
@@ -26,6 +28,8 @@ pub const RECORD_BYTES_MAX: usize = 1024 * 1024;
 
 /// What a column may hold besides text.
 const NOT_TEXT: &str = "must be text or a number";
+/// What lines must end with.
+const ENDS: &str = "lines must end with LF, or CR and LF; convert the file";
 const NOT_UTF8: &str = "must be UTF-8";
 
 /// Some records of a file.
@@ -100,9 +104,12 @@ pub(super) fn csv(reading: Reading<'_>, emit: &mut dyn FnMut(Batch) -> bool) -> 
     let mut reader = builder.from_reader(input);
     let headers = reader.headers().context("the header can't be read")?.clone();
     let names: Vec<&str> = headers.iter().map(str::trim).collect();
+    if names.iter().any(|name| name.contains('\r')) {
+        bail!("line 1 holds a carriage return: {ENDS}");
+    }
     map.check_columns(&names).map_err(anyhow::Error::msg)?;
-    // The first of two columns of one name, as the header's reader would.
-    let at: HashMap<&str, usize> = names.iter().enumerate().rev().map(|(at, &n)| (n, at)).collect();
+    // A name that is there twice is none of the map's.
+    let at: HashMap<&str, usize> = names.iter().enumerate().map(|(at, &name)| (name, at)).collect();
     let mut batching = Batching::new(batch_max, skip, position);
     let mut record = ByteRecord::new();
     loop {
@@ -140,10 +147,14 @@ pub(super) fn csv(reading: Reading<'_>, emit: &mut dyn FnMut(Batch) -> bool) -> 
 }
 
 fn mapped_line(apply: &mut Apply<'_>, line: &[u8], now_ms: EpochMs) -> Result<Event, String> {
-    let object: HashMap<Cow<'_, str>, &RawValue> =
+    let Object(fields) =
         serde_json::from_slice(line).map_err(|_| "event: must be a JSON object".to_owned())?;
     let value = |name: &str| {
-        let raw = object.get(name).map(|raw| raw.get());
+        let raw = match fields.get(name) {
+            Some(Field::Once(raw)) => Some(raw.get()),
+            Some(Field::Twice) => return Err(format!("{name} is given twice; give it once")),
+            None => None,
+        };
         match raw.map(|raw| (raw.as_bytes()[0], raw)) {
             None | Some((b'n', _)) => Err(format!("needs {name}, which the line does not have")),
             Some((b'"', raw)) => {
@@ -157,6 +168,46 @@ fn mapped_line(apply: &mut Apply<'_>, line: &[u8], now_ms: EpochMs) -> Result<Ev
     };
     apply.event(value, now_ms).map_err(|reject| reject.to_string())
 }
+
+/// The fields of a JSON object. A name that is given twice is refused only if the map uses it.
+struct Object<'a>(HashMap<Cow<'a, str>, Field<'a>>);
+
+enum Field<'a> {
+    Once(&'a RawValue),
+    Twice,
+}
+
+impl<'de> Deserialize<'de> for Object<'de> {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        json.deserialize_map(ObjectVisitor)
+    }
+}
+
+struct ObjectVisitor;
+
+impl<'de> Visitor<'de> for ObjectVisitor {
+    type Value = Object<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
+        let mut fields = HashMap::new();
+        while let Some(Name(name)) = map.next_key()? {
+            let value = map.next_value()?;
+            fields
+                .entry(name)
+                .and_modify(|field| *field = Field::Twice)
+                .or_insert(Field::Once(value));
+        }
+        Ok(Object(fields))
+    }
+}
+
+/// A field's name, borrowed where nothing in it is escaped.
+#[derive(serde::Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Puts records into batches.
 struct Batching {
@@ -240,7 +291,7 @@ impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         if self.since_record.load(Ordering::Relaxed) > RECORD_BYTES_MAX as u64 {
             let problem = format!(
-                "a record is longer than {RECORD_BYTES_MAX} bytes; a quote may not be closed"
+                "a record is longer than {RECORD_BYTES_MAX} bytes; a quote may not be closed, or {ENDS}"
             );
             return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
         }

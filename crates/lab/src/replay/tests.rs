@@ -418,6 +418,61 @@ fn stored(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+#[tokio::test]
+async fn no_error_repeats_what_is_in_a_file() {
+    let scene = Scene::new();
+    let row = |line_end: &str| {
+        format!("t1,4000001234567899,u,vip,100,m,c,2018-04-01T00:00:31Z{line_end}").repeat(3)
+    };
+    let header = "tx_id,card_number,user_id,tier,amount,merchant,category,created_at";
+    let json = "{\"tx_id\":4000001234567899,\"4000001234567899\":1}\n\"4000001234567899\"\n";
+    for (name, text, map, expected) in [
+        ("no-header.csv", row("\n"), None, "no column tx_id"),
+        ("cr.csv", format!("{header}\r{}", row("\r")), None, "carriage return"),
+        ("near.csv", "4000001234567899,tx_idd\n".to_owned(), None, "column 2"),
+        ("map.csv", format!("{header}\n{}", row("\n")), Some("4000001234567899 = ,"), "line 1"),
+        ("map.csv", format!("{header}\n{}", row("\n")), Some("a\n4000001234567899"), "line 1"),
+        ("bad.ndjson", json.to_owned(), None, ""),
+        ("bad.ndjson", json.to_owned(), Some(MAP), ""),
+        ("bad.ndjson", json.to_owned(), Some(""), ""),
+    ] {
+        let (file, mut sink) = (scene.file(name, text.as_bytes()), Keeps::all());
+        let said = match scene.try_replay(&file, map, scene.options(), &mut sink).await {
+            Ok(summary) => summary.rejects.to_string(),
+            Err(error) => format!("{error:#}"),
+        };
+        assert!(!said.is_empty() && !said.contains("400000"), "{name}: {said}");
+        assert!(said.contains(expected), "{name}: {expected:?} is not in {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_there_twice_is_refused_where_the_map_uses_it() {
+    let scene = Scene::new();
+    let text = "id,at,customer,amount,amount,note,note\n1,2018-04-01T00:00:31,1,1,2,a,b\n";
+    let twice = scene.file("twice.csv", text.as_bytes());
+    let failed = scene.try_replay(&twice, Some(MAP), scene.options(), &mut Keeps::all()).await;
+    let error = format!("{:#}", failed.unwrap_err());
+    assert!(error.contains("amount") && error.contains("columns 4 and 5"), "{error}");
+    let once = text.replacen("amount,amount", "amount,other", 1);
+    let mut sink = Keeps::all();
+    scene.replay(&scene.file("once.csv", once.as_bytes()), Some(MAP), &mut sink).await;
+    assert_eq!(sink.ids, ["t-1"]);
+
+    let line = |id: u32, more: &str| {
+        format!(
+            "{{\"id\":{id},\"at\":\"2018-04-01T00:00:31\",\"customer\":5,\"amount\":1{more}}}\n"
+        )
+    };
+    let text = [line(1, ",\"amount\":2"), line(2, ",\"\\u0061mount\":2"), line(3, "")].concat();
+    let mut sink = Keeps::all();
+    let summary =
+        scene.replay(&scene.file("a.ndjson", text.as_bytes()), Some(MAP), &mut sink).await;
+    assert_eq!(sink.ids, ["t-3"]);
+    let said = summary.rejects.to_string();
+    assert!(said.contains("amount") && said.contains("twice"), "{said}");
+}
+
 /// The data set beside the workspace, or where `TEST_DATASET` says.
 fn dataset() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
