@@ -3,7 +3,7 @@
 //! The store is read through a connection of its own, the buffer from outside, after the pipeline
 //! has closed both. No counter of the pipeline has a say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -13,7 +13,7 @@ use lab::score::{Labels, Scorer, Scores};
 use store::inspect::Counts;
 
 use crate::pipeline::Stopped;
-use crate::{outside, url};
+use crate::{open, outside, url};
 
 /// Most events an audit holds, at 25 bytes each and 5 more while it compares. Further ones are
 /// counted as unaudited.
@@ -26,6 +26,37 @@ pub(crate) struct Places {
     before: Option<Counts>,
     /// Of one that keeps nothing, what was left is in [`Stopped`].
     buffer: url::Buffer,
+    /// What the buffer held before the run; `None` if it could not be looked at, or held more than
+    /// [`LEDGER_EVENTS_MAX`]: then nothing is claimed of rows that nobody offered.
+    held: Option<Held>,
+}
+
+/// What a buffer held before a run.
+#[derive(Default)]
+struct Held {
+    /// Ids of what was still to be settled.
+    pending: Vec<Vec<u8>>,
+    /// Which dead letters there were.
+    dead: HashSet<u64>,
+}
+
+impl Held {
+    /// What can't be looked at may hold anything.
+    async fn by(buffer: &url::Buffer) -> Option<Self> {
+        match buffer {
+            url::Buffer::Memory(_) => return Some(Self::default()),
+            url::Buffer::Journal(options) if !options.dir.is_dir() => return Some(Self::default()),
+            _ => {}
+        }
+        let mut pending = Vec::new();
+        let all = outside::pending(buffer, |held| {
+            pending.push(held.event.id().to_vec());
+            pending.len() < LEDGER_EVENTS_MAX
+        });
+        all.await.ok()?;
+        let dead = outside::dead(buffer).await.ok()?.iter().map(|letter| letter.seq).collect();
+        (pending.len() < LEDGER_EVENTS_MAX).then_some(Self { pending, dead })
+    }
 }
 
 /// What was found.
@@ -38,13 +69,14 @@ struct Found {
 }
 
 impl Places {
-    /// Remembers what `store` holds by now, if it is there.
+    /// Remembers what `store` and `buffer` hold by now, if they are there.
     ///
     /// # Errors
     /// If it can't be read.
     pub(crate) async fn before(store: &url::Store, buffer: &url::Buffer) -> Result<Self> {
         let before = outside::counts(store).await?;
-        Ok(Self { store: store.clone(), before, buffer: buffer.clone() })
+        let held = Held::by(buffer).await;
+        Ok(Self { store: store.clone(), before, buffer: buffer.clone(), held })
     }
 
     /// Audits a run that has ended after `settling`. Reads everything there is.
@@ -90,9 +122,12 @@ impl Places {
         })
     }
 
-    async fn find(&self, ledger: Ledger, labels: &Labels, stopped: &Stopped) -> Result<Found> {
+    async fn find(&self, mut ledger: Ledger, labels: &Labels, stopped: &Stopped) -> Result<Found> {
         let began_empty = self.before.as_ref().is_none_or(|before| before.total == 0);
-        let mut audit = Audit::new(ledger, began_empty);
+        let held = self.held.as_ref();
+        held.iter().flat_map(|held| &held.pending).for_each(|id| ledger.earlier(id));
+        let mut audit = Audit::new(ledger, began_empty && held.is_some());
+        let now_ms = open::clock().now_ms();
         let (mut pending, mut dead) = (0, 0);
         if !matches!(self.buffer, url::Buffer::Memory(_)) {
             outside::pending(&self.buffer, |held| {
@@ -103,7 +138,9 @@ impl Places {
             .await?;
             for letter in outside::dead(&self.buffer).await? {
                 dead += 1;
-                audit.dead(letter.event.id());
+                if !held.is_some_and(|held| held.dead.contains(&letter.seq)) {
+                    audit.dead(&letter.event, now_ms);
+                }
             }
         }
         for event in &stopped.left {
@@ -112,7 +149,7 @@ impl Places {
         }
         for event in &stopped.dead {
             dead += 1;
-            audit.dead(event.id());
+            audit.dead(event, now_ms);
         }
         let mut scorer = Scorer::new(labels);
         outside::payments(&self.store, |payment| {

@@ -75,7 +75,7 @@ pub struct LatencyMs {
 pub struct Audit {
     /// Accepted, and nowhere to be found.
     pub lost: u64,
-    /// Effects that happened twice, or otherwise than offered.
+    /// Effects that happened twice.
     pub double_effects: u64,
     /// `ok` or `violated`.
     pub verdict: Verdict,
@@ -193,11 +193,16 @@ impl Report {
 
     fn verdict(&self) -> String {
         let Audit { lost, double_effects, verdict } = self.audit;
-        let unaudited = self.audit_detail.as_ref().map_or(0, |finding| finding.unaudited);
-        let rest = match unaudited {
-            0 => String::new(),
-            count => format!(", {} not audited", grouped(count)),
-        };
+        let detail = self.audit_detail.clone().unwrap_or_default();
+        let rest: String = [
+            (detail.changed_rows, "rows not as offered"),
+            (detail.phantom_rows, "rows nobody offered"),
+            (detail.unaudited, "not audited"),
+        ]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!(", {} {what}", grouped(count)))
+        .collect();
         format!("{verdict}: {lost} lost, {double_effects} double effects{rest}")
     }
 }
@@ -292,6 +297,15 @@ mod tests {
         ] {
             assert!(text.contains(expected), "{expected} not in\n{text}");
         }
+    }
+
+    #[test]
+    fn a_row_that_is_not_as_offered_is_no_double_effect_and_violates_all_the_same() {
+        let finding = Finding { changed_rows: 2, phantom_rows: 1, ..Finding::default() };
+        let text = report(finding).to_string();
+        let expected =
+            "violated: 0 lost, 0 double effects, 2 rows not as offered, 1 rows nobody offered";
+        assert!(text.contains(expected), "{text}");
     }
 
     #[test]

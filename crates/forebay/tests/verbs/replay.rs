@@ -41,6 +41,18 @@ fn without_drain_events_wait_in_the_buffer() {
 }
 
 #[test]
+fn a_backlog_of_an_earlier_run_is_no_violation_of_this_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines = std::fs::read_to_string(EXAMPLE).unwrap().lines().count();
+    done(dir.path(), &["replay", EXAMPLE]);
+    let printed = done(dir.path(), &["replay", EXAMPLE, "--drain"]);
+    assert!(printed.contains("All of this file was offered before"), "{printed}");
+    assert!(printed.contains("ok: 0 lost, 0 double effects"), "{printed}");
+    let rows = count(&dir.path().join("data/forebay.db"), "SELECT count(*) FROM transactions");
+    assert_eq!(usize::try_from(rows), Ok(lines));
+}
+
+#[test]
 fn rejects_are_listed_by_reason_and_are_trouble() {
     let dir = tempfile::tempdir().unwrap();
     let csv = "transaction_id,timestamp,customer_id,terminal_id,amount\n\

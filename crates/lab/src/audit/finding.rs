@@ -18,7 +18,7 @@ pub struct Finding {
     pub changed_rows: u64,
     /// Rows nobody offered.
     pub phantom_rows: u64,
-    /// Ids both settled and dead.
+    /// Events both settled and dead: the same id, amount, time and card.
     pub settled_and_dead: u64,
     /// Events there was no room for in the ledger: nothing is claimed of them.
     pub unaudited: u64,
@@ -37,16 +37,22 @@ pub enum Verdict {
 }
 
 impl Finding {
-    /// Everything that took effect more than once, otherwise than offered, or without an offer.
+    /// Everything that took effect more than once.
     #[must_use]
     pub fn double_effects(&self) -> u64 {
-        self.double_rows + self.changed_rows + self.phantom_rows + self.settled_and_dead
+        self.double_rows + self.settled_and_dead
+    }
+
+    /// All there is against it.
+    #[must_use]
+    pub fn violations(&self) -> u64 {
+        self.lost + self.double_effects() + self.changed_rows + self.phantom_rows
     }
 
     /// The verdict on all of it.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
-        if self.lost + self.double_effects() == 0 { Verdict::Ok } else { Verdict::Violated }
+        if self.violations() == 0 { Verdict::Ok } else { Verdict::Violated }
     }
 
     pub(super) fn example(&mut self, text: impl FnOnce() -> String) {

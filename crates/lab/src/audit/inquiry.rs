@@ -1,9 +1,12 @@
 //! The comparison.
 
+use std::collections::HashMap;
+
+use model::Event;
 use model::clock::EpochMs;
 
 use super::Finding;
-use super::ledger::{self, Id, Ledger};
+use super::ledger::{self, Content, Id, Ledger, Standing};
 
 /// A settled payment, as the store has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub struct Audit {
     order: Vec<u32>,
     /// Where each was found; for an id offered more than once, at its first place in `order`.
     found: Vec<u8>,
+    /// What is among the dead letters of each id, by its first place in `order`.
+    dead: HashMap<usize, Vec<Content>>,
     strict: bool,
     finding: Finding,
 }
@@ -42,6 +47,7 @@ pub struct Audit {
 impl Audit {
     /// An audit of what `ledger` holds. With `store_began_empty`, rows that nobody offered are
     /// violations; else they are of earlier runs.
+    /// What the buffer held at the start has to be in the ledger, see [`Ledger::earlier`].
     #[must_use]
     pub fn new(ledger: Ledger, store_began_empty: bool) -> Self {
         let count = u32::try_from(ledger.len()).expect("a ledger is bounded by 2^32 - 1");
@@ -51,7 +57,7 @@ impl Audit {
         let found = vec![0; order.len()];
         // A row of an event there was no room for can't be told from one nobody offered.
         let strict = store_began_empty && ledger.unaudited() == 0;
-        Self { ledger, order, found, strict, finding }
+        Self { ledger, order, found, dead: HashMap::new(), strict, finding }
     }
 
     /// A row of the store. Hand in every one.
@@ -72,8 +78,17 @@ impl Audit {
         }
         self.found[at] |= SETTLED;
         let content = self.ledger.content(row.amount, row.created_at_ms, &row.card);
-        let as_offered = self.offers(at).any(|entry| entry.content == content);
-        if !as_offered {
+        let dead = self.dead.get(&at).map_or(&[][..], Vec::as_slice);
+        if dead.contains(&content) {
+            self.finding.settled_and_dead += 1;
+            self.finding.example(|| format!("{} is both settled and dead", row.tx_id));
+        }
+        let may_be = |entry: &ledger::Entry| {
+            // The row may be of an earlier run, and what was offered now be dead because of it.
+            let of_earlier_run = !self.strict && dead.contains(&entry.content);
+            entry.content == content || entry.standing == Standing::Earlier || of_earlier_run
+        };
+        if !self.offers(at).any(may_be) {
             self.finding.changed_rows += 1;
             self.finding.example(|| format!("{} is not in the store as it was offered", row.tx_id));
         }
@@ -81,12 +96,18 @@ impl Audit {
 
     /// An event that the buffer still holds, ready or leased.
     pub fn pending(&mut self, id: &[u8]) {
-        self.mark(id, PENDING);
+        if let Some(at) = self.find(&ledger::id(id)) {
+            self.found[at] |= PENDING;
+        }
     }
 
-    /// An event among the dead letters.
-    pub fn dead(&mut self, id: &[u8]) {
-        self.mark(id, DEAD);
+    /// An event among the dead letters, but for letters that were there before the run.
+    pub fn dead(&mut self, event: &Event, now_ms: EpochMs) {
+        if let Some(at) = self.find(&ledger::id(event.id())) {
+            self.found[at] |= DEAD;
+            let content = self.ledger.content_of(event, now_ms);
+            self.dead.entry(at).or_default().push(content);
+        }
     }
 
     /// What is the matter.
@@ -96,28 +117,16 @@ impl Audit {
         while at < self.order.len() {
             let (next, found) = (at + self.offers(at).count(), self.found[at]);
             let nth = self.order[at];
-            let accepted = self.offers(at).any(|entry| entry.accepted);
+            let accepted = self.offers(at).any(|entry| entry.standing == Standing::Accepted);
             self.finding.accepted += u64::from(accepted);
             if accepted && found == 0 {
                 self.finding.lost += 1;
                 self.finding
                     .example(|| format!("event {nth}, counted from 0 as offered, is nowhere"));
             }
-            if found & SETTLED != 0 && found & DEAD != 0 {
-                self.finding.settled_and_dead += 1;
-                self.finding.example(|| {
-                    format!("event {nth}, counted from 0 as offered, is both settled and dead")
-                });
-            }
             at = next;
         }
         self.finding
-    }
-
-    fn mark(&mut self, event_id: &[u8], place: u8) {
-        if let Some(at) = self.find(&ledger::id(event_id)) {
-            self.found[at] |= place;
-        }
     }
 
     /// The first place of `id` in the order.

@@ -33,12 +33,26 @@ type CardFingerprint = Box<dyn Fn(&str) -> [u8; 16] + Send + Sync>;
 pub(super) struct Entry {
     pub(super) id: Id,
     pub(super) content: Content,
-    pub(super) accepted: bool,
+    pub(super) standing: Standing,
+}
+
+/// What is known of an event from before it is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It was in the buffer when the run began. Its content is not compared.
+    Earlier,
+    Offered,
+    Accepted,
 }
 
 /// What a row must agree with: a hash of amount, event time and card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Content([u8; 8]);
+
+impl Content {
+    /// What no row agrees with.
+    const NONE: Self = Self([0xff; 8]);
+}
 
 impl Ledger {
     /// A ledger for at most `events_max` events (at most 2^32 - 1).
@@ -74,16 +88,28 @@ impl Ledger {
                 }
                 None => {
                     let content = self.content_of(event, now_ms);
-                    self.entries.push(Entry { id, content, accepted: false });
+                    self.entries.push(Entry { id, content, standing: Standing::Offered });
                     self.entries.len() - 1
                 }
             };
-            self.entries[at].accepted |= accepted;
-            if !accepted {
+            if accepted {
+                self.entries[at].standing = Standing::Accepted;
+            } else {
                 open.insert(id, at);
             }
         }
         self.open = open;
+    }
+
+    /// Takes note of an event that the buffer held before the run: its row is not one that nobody
+    /// offered. Comes after all calls of [`Self::record`].
+    pub fn earlier(&mut self, event_id: &[u8]) {
+        if self.entries.len() == self.events_max {
+            self.unaudited += 1;
+            return;
+        }
+        let (id, content) = (id(event_id), Content::NONE);
+        self.entries.push(Entry { id, content, standing: Standing::Earlier });
     }
 
     /// How many events are in it.
@@ -115,9 +141,9 @@ impl Ledger {
     }
 
     /// Of a payload that is no payment, something no row agrees with.
-    fn content_of(&self, event: &Event, now_ms: EpochMs) -> Content {
+    pub(super) fn content_of(&self, event: &Event, now_ms: EpochMs) -> Content {
         let Ok(payment) = Payment::parse(event.payload(), now_ms) else {
-            return Content([0xff; 8]);
+            return Content::NONE;
         };
         let card = self.card.as_ref().map_or([0; 16], |card| card(&payment.card_number));
         self.content(payment.amount, payment.created_at_ms, &card)
