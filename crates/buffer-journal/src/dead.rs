@@ -7,7 +7,7 @@ use buffer::{DeadLetter, Error};
 use journal::checkpoint::Checkpoint;
 use journal::fs::Fs;
 use journal::record::HEADER_BYTES;
-use journal::{Entry, Log, Record};
+use journal::{Entry, Log, Record, Recovery};
 use model::Event;
 
 use crate::journal_buffer::error_of;
@@ -28,6 +28,17 @@ pub(crate) struct Dead {
     /// Where each letter lies: offset and bytes of its record.
     letters: Mutex<BTreeMap<u64, (u32, u32)>>,
     letters_max: usize,
+    /// As it is on the medium.
+    checkpoint: Mutex<Checkpoint>,
+}
+
+/// What opening the dead letters found.
+pub(crate) struct Found {
+    /// As of any log; `missing` counts no letter that was dropped.
+    pub(crate) recovery: Recovery,
+    /// Numbers, in the journal, of the events that are buried here: the process may have died before
+    /// its checkpoint said that they are done.
+    pub(crate) buried: Vec<u64>,
 }
 
 /// What is to be buried.
@@ -41,24 +52,23 @@ pub(crate) struct Burial {
 }
 
 impl Dead {
-    /// Also returns which events of the journal are buried here: the process may have died before
-    /// its checkpoint said that they are done.
     pub(crate) fn open(
         fs: Arc<dyn Fs>,
         options: journal::Options,
         letters_max: usize,
-    ) -> Result<(Self, Vec<u64>), Error> {
-        let (log, recovery) = Log::open(fs, options).map_err(|e| error_of(&e))?;
-        if recovery.missing > 0 {
-            tracing::error!(missing = recovery.missing, "dead letters were damaged on the disk");
-        }
-        let (mut letters, mut buried) = (BTreeMap::new(), Vec::new());
+    ) -> Result<(Self, Found), journal::Error> {
+        let (log, mut recovery) = Log::open(fs, options)?;
+        let (mut letters, mut buried, mut dropped) = (BTreeMap::new(), Vec::new(), Vec::new());
         let mut reader = log.reader(recovery.checkpoint.floor);
-        while let Some(record) = reader.take().map_err(|e| error_of(&e))? {
+        while let Some(record) = reader.take()? {
             note(&mut letters, &record);
             buried.extend(source(&record));
+            dropped.extend(dropped_by(&record));
         }
-        Ok((Self { log, letters: Mutex::new(letters), letters_max }, buried))
+        recovery.missing = undone(&recovery.checkpoint, &dropped, &recovery.gaps);
+        let checkpoint = Mutex::new(recovery.checkpoint.clone());
+        let dead = Self { log, letters: Mutex::new(letters), letters_max, checkpoint };
+        Ok((dead, Found { recovery, buried }))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -142,8 +152,22 @@ impl Dead {
         Ok(known.len())
     }
 
-    pub(crate) fn close(&self) {
+    /// Refuses further burials, and notes that the log ends here.
+    pub(crate) fn close(&self) -> Result<(), Error> {
         self.log.close();
+        let (next_seq, closed) = (self.log.usage().next_seq, self.log.failure().is_none());
+        self.write(|checkpoint| (checkpoint.next_seq, checkpoint.closed) = (next_seq, closed))
+    }
+
+    /// Makes durable how many letters there are, so that losing one is noticed. To be called before
+    /// the journal's checkpoint says that the events buried here are done: an event whose letter is
+    /// lost before that comes again.
+    pub(crate) fn promise(&self) -> Result<(), Error> {
+        let next_seq = self.log.usage().next_seq;
+        if self.checkpoint().next_seq == next_seq {
+            return Ok(());
+        }
+        self.write(|checkpoint| checkpoint.next_seq = next_seq)
     }
 
     /// Removes segments without letters. To be called once the journal's checkpoint says that the
@@ -151,11 +175,26 @@ impl Dead {
     pub(crate) fn trim(&self) -> Result<(), Error> {
         let next_seq = self.log.usage().next_seq;
         let floor = self.letters().keys().next().copied().unwrap_or(next_seq);
-        self.log
-            .write_checkpoint(&Checkpoint { floor, done: Vec::new(), next_seq })
-            .and_then(|()| self.log.remove_below(floor))
-            .map_err(|e| error_of(&e))?;
+        self.write(|checkpoint| {
+            checkpoint.done.retain(|(_, end)| *end > floor);
+            (checkpoint.floor, checkpoint.next_seq) = (floor, next_seq);
+        })?;
+        self.log.remove_below(floor).map(|_| ()).map_err(|e| error_of(&e))
+    }
+
+    /// Writes the checkpoint, changed.
+    fn write(&self, change: impl FnOnce(&mut Checkpoint)) -> Result<(), Error> {
+        let mut checkpoint = self.checkpoint();
+        let mut changed = checkpoint.clone();
+        changed.closed = false;
+        change(&mut changed);
+        self.log.write_checkpoint(&changed).map_err(|e| error_of(&e))?;
+        *checkpoint = changed;
         Ok(())
+    }
+
+    fn checkpoint(&self) -> MutexGuard<'_, Checkpoint> {
+        self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read(&self, seq: u64, (offset, bytes): (u32, u32)) -> Result<DeadLetter, Error> {
@@ -183,6 +222,22 @@ pub(crate) fn note(letters: &mut BTreeMap<u64, (u32, u32)>, record: &Record) {
         }
         _ => {}
     }
+}
+
+/// The letters that a record says were dropped.
+pub(crate) fn dropped_by(record: &Record) -> impl Iterator<Item = u64> {
+    let notes = if record.kind == DROPPED { record.body.as_chunks::<8>().0 } else { &[] };
+    notes.iter().map(|seq| u64::from_le_bytes(*seq))
+}
+
+/// How many numbers in `gaps` are neither done nor those of letters that were dropped.
+pub(crate) fn undone(checkpoint: &Checkpoint, dropped: &[u64], gaps: &[(u64, u64)]) -> u64 {
+    if gaps.is_empty() {
+        return 0;
+    }
+    let mut checkpoint = checkpoint.clone();
+    checkpoint.mark(dropped.iter().map(|seq| (*seq, seq + 1)));
+    gaps.iter().map(|(from, to)| checkpoint.undone(*from, *to)).sum()
 }
 
 /// Which event of the journal a record buries, if it buries one.

@@ -15,6 +15,7 @@ use model::Event;
 
 use crate::dead;
 use crate::journal_buffer::event_of;
+use crate::options::DEAD;
 
 /// One segment file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,41 +45,100 @@ pub struct Stat {
     pub oldest_accepted_ms: Option<i64>,
     /// Dead letters.
     pub dead: u64,
-    /// Acknowledged events that are gone.
+    /// Acknowledged events that are known to be gone.
     pub missing: u64,
+    /// The last process closed the journal, so that `missing` is exact. Otherwise events accepted
+    /// after the last checkpoint may be gone without a trace.
+    pub end_known: bool,
+    /// Segments of dead letters.
+    pub dead_segments: Vec<Segment>,
+    /// Dead letters, and notes that letters were dropped, that are gone.
+    pub dead_missing: u64,
 }
 
 impl Stat {
     /// Whether anything acknowledged is damaged.
     #[must_use]
     pub fn damaged(&self) -> bool {
-        self.missing > 0 || self.segments.iter().any(|segment| !segment.damage.is_empty())
+        self.missing + self.dead_missing > 0
+            || damaged(&self.segments)
+            || damaged(&self.dead_segments)
     }
 }
 
-/// Reads everything and checks every CRC. `progress` is told bytes read and bytes in all.
+/// Whether segments hold damage. What the last one ends in may be a write that is going on.
+fn damaged(segments: &[Segment]) -> bool {
+    let full = segments.len().saturating_sub(1);
+    segments.iter().any(|segment| !segment.damage.is_empty())
+        || segments[..full].iter().any(|segment| segment.torn_bytes > 0)
+}
+
+/// Reads everything, dead letters too, and checks every CRC. `progress` is told bytes read and bytes
+/// in all.
 ///
 /// # Errors
 /// If the directory can't be read.
 pub fn verify(dir: &Path, mut progress: impl FnMut(u64, u64)) -> Result<Stat, Error> {
-    let checkpoint = progress_of(dir)?;
-    let mut stat = Stat { dead: dead_count(dir)?, ..Stat::default() };
-    let bases = bases(dir)?;
-    let total = bases.iter().map(|base| length(dir, *base)).sum();
-    let (mut read, mut expected) = (0, 0);
-    for base in bases {
-        let mut on_record = |header: &Header, _: u64, _: &[u8]| {
-            if checkpoint.undone(header.seq, header.seq + 1) > 0 {
-                stat.pending += 1;
-                stat.oldest_accepted_ms.get_or_insert(header.at_ms);
-            }
-        };
-        let Some((scan, bytes)) = scan(dir, base, expected, &mut on_record)? else { continue };
-        stat.missing += checkpoint.undone(expected.max(1), base);
-        for damage in &scan.damage {
-            stat.missing += checkpoint.undone(damage.missing.0, damage.missing.1);
+    let before = checkpoint(dir)?;
+    let total = total(dir)? + total(&dir.join(DEAD))?;
+    let mut read = 0;
+    let mut advance = |bytes| {
+        read += bytes;
+        progress(read, total);
+    };
+    let letters = letters(dir, &mut advance)?;
+    let mut known = before.clone();
+    known.mark(letters.sources.iter().map(|seq| (*seq, seq + 1)));
+    let mut stat = Stat {
+        dead: letters.index.len() as u64,
+        dead_missing: letters.missing,
+        dead_segments: letters.segments,
+        end_known: before.closed,
+        ..Stat::default()
+    };
+    let looked = look(dir, &known, &mut advance, &mut |header, _, _| {
+        if known.undone(header.seq, header.seq + 1) > 0 {
+            stat.pending += 1;
+            stat.oldest_accepted_ms.get_or_insert(header.at_ms);
         }
-        stat.segments.push(Segment {
+    })?;
+    // A running process may have finished, and removed, what was not done when we began.
+    let mut after = checkpoint(dir)?;
+    after.mark(letters.sources.iter().map(|seq| (*seq, seq + 1)));
+    stat.missing = looked.gaps.iter().map(|(from, to)| after.undone(*from, *to)).sum();
+    stat.segments = looked.segments;
+    Ok(stat)
+}
+
+/// What reading a log finds.
+struct Looked {
+    segments: Vec<Segment>,
+    /// Numbers that were acknowledged, are not done and are not there.
+    gaps: Vec<(u64, u64)>,
+}
+
+/// Reads the log in `dir`, of which `known` is done.
+fn look(
+    dir: &Path,
+    known: &Checkpoint,
+    advance: &mut dyn FnMut(u64),
+    on_record: &mut dyn FnMut(&Header, u64, &[u8]),
+) -> Result<Looked, Error> {
+    let mut looked = Looked { segments: Vec::new(), gaps: Vec::new() };
+    let past_done = known.done.last().map_or(0, |(_, end)| *end);
+    let promised = known.next_seq.max(past_done);
+    let (mut expected, bases) = (1, bases(dir)?);
+    for &base in &bases {
+        let Some((scan, bytes)) = scan(dir, base, expected, on_record)? else { continue };
+        looked.gaps.push((expected, base));
+        let last = bases.last() == Some(&base);
+        looked.gaps.extend(scan.damage.iter().map(|damage| {
+            let (from, to) = damage.missing;
+            // What no later group and no checkpoint vouches for may never have been acknowledged.
+            let vouched = damage.acknowledged || !last;
+            (from, if vouched { to } else { promised.clamp(from, to) })
+        }));
+        looked.segments.push(Segment {
             base,
             bytes,
             used_bytes: scan.end,
@@ -86,12 +146,12 @@ pub fn verify(dir: &Path, mut progress: impl FnMut(u64, u64)) -> Result<Stat, Er
             torn_bytes: scan.torn(),
             damage: scan.damage,
         });
-        expected = scan.next_seq;
-        read += bytes;
-        progress(read, total);
+        expected = scan.next_seq.max(expected);
+        advance(bytes);
     }
-    stat.missing += checkpoint.undone(expected.max(1), checkpoint.next_seq);
-    Ok(stat)
+    looked.gaps.push((expected, promised));
+    looked.gaps.retain(|(from, to)| known.undone(*from, *to) > 0);
+    Ok(looked)
 }
 
 /// Calls `on_event` for each event with its number, when it was accepted, and whether it is done,
@@ -103,14 +163,15 @@ pub fn events(
     dir: &Path,
     mut on_event: impl FnMut(u64, i64, bool, &Event) -> bool,
 ) -> Result<(), Error> {
-    let checkpoint = progress_of(dir)?;
+    let mut known = checkpoint(dir)?;
+    known.mark(letters(dir, &mut |_| {})?.sources.iter().map(|seq| (*seq, seq + 1)));
     let mut more = true;
     for base in bases(dir)? {
         if !more {
             break;
         }
         scan(dir, base, 0, &mut |header, offset, body| {
-            let done = checkpoint.undone(header.seq, header.seq + 1) == 0;
+            let done = known.undone(header.seq, header.seq + 1) == 0;
             if let Some(event) = event_of(record(header, offset, body)).filter(|_| more) {
                 more = on_event(header.seq, header.at_ms, done, &event);
             }
@@ -124,47 +185,54 @@ pub fn events(
 /// # Errors
 /// If the directory can't be read.
 pub fn dead(dir: &Path) -> Result<Vec<DeadLetter>, Error> {
-    let (mut index, mut letters) = (BTreeMap::new(), BTreeMap::new());
-    dead_records(dir, |record| {
-        dead::note(&mut index, record);
+    let mut there = BTreeMap::new();
+    let letters = letters_of(dir, &mut |_| {}, &mut |record| {
         if let Some(letter) = dead::decode(record) {
-            letters.insert(letter.seq, letter);
+            there.insert(letter.seq, letter);
         }
     })?;
-    letters.retain(|seq, _| index.contains_key(seq));
-    Ok(letters.into_values().collect())
+    there.retain(|seq, _| letters.index.contains_key(seq));
+    Ok(there.into_values().collect())
 }
 
-/// How many dead letters there are, without holding them.
-fn dead_count(dir: &Path) -> Result<u64, Error> {
-    let mut index = BTreeMap::new();
-    dead_records(dir, |record| dead::note(&mut index, record))?;
-    Ok(index.len() as u64)
+/// What the log of dead letters holds.
+#[derive(Default)]
+struct Letters {
+    index: BTreeMap<u64, (u32, u32)>,
+    /// Numbers of the events that are buried.
+    sources: Vec<u64>,
+    segments: Vec<Segment>,
+    missing: u64,
 }
 
-fn dead_records(dir: &Path, mut on_record: impl FnMut(&Record)) -> Result<(), Error> {
-    let dir = dir.join("dead");
+fn letters(dir: &Path, advance: &mut dyn FnMut(u64)) -> Result<Letters, Error> {
+    letters_of(dir, advance, &mut |_| {})
+}
+
+fn letters_of(
+    dir: &Path,
+    advance: &mut dyn FnMut(u64),
+    on_record: &mut dyn FnMut(&Record),
+) -> Result<Letters, Error> {
+    let dir = dir.join(DEAD);
     if !dir.is_dir() {
-        return Ok(());
+        return Ok(Letters::default());
     }
-    let floor = checkpoint(&dir)?.floor;
-    for base in bases(&dir)? {
-        scan(&dir, base, 0, &mut |header, offset, body| {
-            if header.seq >= floor {
-                on_record(&record(header, offset, body));
-            }
-        })?;
-    }
-    Ok(())
-}
-
-/// The checkpoint, and what is buried, which is done even where the checkpoint does not say so yet.
-fn progress_of(dir: &Path) -> Result<Checkpoint, Error> {
-    let mut progress = checkpoint(dir)?;
-    let mut buried = Vec::new();
-    dead_records(dir, |record| buried.extend(dead::source(record)))?;
-    progress.mark(buried);
-    Ok(progress)
+    let known = checkpoint(&dir)?;
+    let (mut letters, mut dropped) = (Letters::default(), Vec::new());
+    let looked = look(&dir, &known, advance, &mut |header, offset, body| {
+        if header.seq < known.floor {
+            return;
+        }
+        let record = record(header, offset, body);
+        dead::note(&mut letters.index, &record);
+        letters.sources.extend(dead::source(&record));
+        dropped.extend(dead::dropped_by(&record));
+        on_record(&record);
+    })?;
+    letters.missing = dead::undone(&checkpoint(&dir)?, &dropped, &looked.gaps);
+    letters.segments = looked.segments;
+    Ok(letters)
 }
 
 fn record(header: &Header, offset: u64, body: &[u8]) -> Record {
@@ -193,6 +261,14 @@ fn bases(dir: &Path) -> Result<Vec<u64>, Error> {
     let mut bases: Vec<u64> = paths.iter().filter_map(|path| segment::base(path)).collect();
     bases.sort_unstable();
     Ok(bases)
+}
+
+/// Bytes of all segments in `dir`; none where it is not there.
+fn total(dir: &Path) -> Result<u64, Error> {
+    if !dir.is_dir() {
+        return Ok(0);
+    }
+    Ok(bases(dir)?.into_iter().map(|base| length(dir, base)).sum())
 }
 
 fn length(dir: &Path, base: u64) -> u64 {

@@ -11,15 +11,15 @@ use journal::checkpoint::RANGES_MAX;
 use journal::fs::Fs;
 use journal::fs::disk::Disk;
 use journal::record::HEADER_BYTES;
-use journal::{Entry, Log, Reader, Record, Recovery, Sync};
+use journal::{Entry, Log, Reader, Record, Sync};
 use model::Event;
 use model::clock::Clock;
 use tokio::sync::Notify;
 
-use crate::Options;
 use crate::dead::{Burial, Dead};
 use crate::keeper::Keeper;
 use crate::window::{Place, Window};
+use crate::{Options, Recovery};
 
 /// When a refused producer should try again.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -85,10 +85,11 @@ impl JournalBuffer {
         options: Options,
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, Recovery), Error> {
-        let (log, mut recovery) =
-            Log::open(fs.clone(), options.events_log()).map_err(|e| open(&e))?;
-        let (dead, buried) = Dead::open(fs, options.dead_log(), options.dead_max)?;
-        recovery.records = recovery.records.saturating_sub(recovery.checkpoint.mark(buried));
+        // The letters first: they say which events are done, and which numbers were given.
+        let held = Log::hold(fs.clone(), options.events_log()).map_err(|e| open(&e))?;
+        let (dead, found) =
+            Dead::open(fs, options.dead_log(), options.dead_max).map_err(|e| open(&e))?;
+        let (log, recovery) = held.open(&found.buried).map_err(|e| open(&e))?;
         let floor = recovery.checkpoint.floor.max(1);
         let state = State {
             window: Window::new(floor),
@@ -110,7 +111,7 @@ impl JournalBuffer {
             offering: AtomicU64::new(0),
         });
         let keeper = Keeper::start(inner.clone(), inner.options.checkpoint_ms);
-        Ok((Self { inner, keeper }, recovery))
+        Ok((Self { inner, keeper }, Recovery { events: recovery, letters: found.recovery }))
     }
 
     /// Makes progress durable now and removes the segments that are done.
@@ -118,7 +119,7 @@ impl JournalBuffer {
     /// # Errors
     /// If it can't be written; what was acked since the last one comes again after a crash.
     pub fn checkpoint(&self) -> Result<(), Error> {
-        self.inner.checkpoint()
+        self.inner.checkpoint(false)
     }
 
     /// Ends the threads and writes the last checkpoint: also without an ack, so that the next opening
@@ -127,7 +128,7 @@ impl JournalBuffer {
         self.keeper.stop();
         self.inner.log.close();
         self.inner.dirty.store(true, Ordering::Release);
-        self.inner.checkpoint()
+        self.inner.checkpoint(self.inner.log.failure().is_none())
     }
 
     /// Bytes on disk, not counting dead letters.
@@ -140,8 +141,7 @@ impl JournalBuffer {
 impl Drop for JournalBuffer {
     fn drop(&mut self) {
         let shut = self.shut();
-        self.inner.dead.close();
-        if let Err(e) = shut {
+        if let Err(e) = shut.and(self.inner.dead.close()) {
             tracing::warn!(error = %e, "progress was not made durable; some events will come again");
         }
     }
@@ -152,7 +152,8 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn checkpoint(&self) -> Result<(), Error> {
+    /// Makes progress durable. `closed` says that the log was closed, so that its end is exact.
+    pub(crate) fn checkpoint(&self, closed: bool) -> Result<(), Error> {
         // Also when only offers came: that they are there is worth remembering, so that losing the
         // end of the log is noticed.
         let next_seq = self.log.usage().next_seq;
@@ -168,22 +169,24 @@ impl Inner {
             let read = state.window.end();
             let ahead = state.done.iter().map(|(from, to)| ((*from).max(read), *to));
             checkpoint.done.extend(ahead.filter(|(from, to)| from < to).take(room));
+            checkpoint.closed = closed;
             checkpoint
         };
-        let kept = self
-            .log
-            .write_checkpoint(&checkpoint)
-            .and_then(|()| self.log.remove_below(checkpoint.floor));
+        let kept = self.dead.promise().and_then(|()| {
+            let written = self.log.write_checkpoint(&checkpoint);
+            let removed = written.and_then(|()| self.log.remove_below(checkpoint.floor));
+            removed.map(|_| ()).map_err(|e| error_of(&e))
+        });
         if kept.is_err() {
             self.dirty.store(true, Ordering::Release);
         }
-        kept.map(|_| ()).map_err(|e| error_of(&e))
+        kept
     }
 
     /// Gives back the space of letters that were dropped.
     fn trim_dead(&self) -> Result<(), Error> {
         self.dirty.store(true, Ordering::Release);
-        self.checkpoint()?;
+        self.checkpoint(false)?;
         self.dead.trim()
     }
 

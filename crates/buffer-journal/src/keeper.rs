@@ -46,7 +46,7 @@ fn keep(buffer: &Inner, stop: &(Mutex<bool>, Condvar), every: Duration) {
             break;
         }
         drop(stopping);
-        if let Err(e) = buffer.checkpoint() {
+        if let Err(e) = buffer.checkpoint(false) {
             tracing::warn!(error = %e, "progress was not made durable; trying again");
         }
         stopping = stopped.lock().unwrap_or_else(PoisonError::into_inner);

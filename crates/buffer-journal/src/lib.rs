@@ -7,7 +7,10 @@
 //! Invariants
 //! - An ack that no checkpoint has seen yet is forgotten by a crash: the event comes again and the
 //!   store dedupes it. An ack never precedes its effect, so nothing is lost either way.
-//! - A burial is durable in `dead/` before the event counts as done.
+//! - A burial is durable in `dead/` before the event counts as done, and the checkpoint of `dead/`
+//!   promises its letter before the journal's checkpoint marks the event done.
+//! - No event gets a number at or below that of a dead letter's event, so that a mark of what is
+//!   buried never hides a later event.
 //! - A segment is removed only when a durable checkpoint says that all of it is done.
 //! - Memory is bounded by the window, not by the backlog.
 //!
@@ -19,9 +22,10 @@ pub mod inspect;
 mod journal_buffer;
 mod keeper;
 mod options;
+mod recovery;
 mod window;
 
-pub use journal::repair::{Report, repair};
-pub use journal::{Recovery, Sync};
+pub use journal::Sync;
 pub use journal_buffer::JournalBuffer;
 pub use options::Options;
+pub use recovery::{Recovery, Repaired, repair};

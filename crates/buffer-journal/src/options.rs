@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use journal::Sync;
 
+/// The directory of the dead letters, beside the segments of events.
+pub(crate) const DEAD: &str = "dead";
+
 /// Options of a [`crate::JournalBuffer`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -59,7 +62,7 @@ impl Options {
     pub(crate) fn dead_log(&self) -> journal::Options {
         journal::Options {
             segment_bytes: self.segment_bytes.min(8 << 20),
-            ..journal::Options::new(self.dir.join("dead"))
+            ..journal::Options::new(self.dir.join(DEAD))
         }
     }
 }

@@ -278,7 +278,7 @@ impl Window {
                 _ => done.push((seq, seq + 1)),
             }
         }
-        Checkpoint { floor: self.base, done, next_seq }
+        Checkpoint { floor: self.base, done, next_seq, closed: false }
     }
 
     fn slot(&mut self, seq: u64) -> Option<&mut Slot> {

@@ -261,7 +261,8 @@ impl World {
         let (journal, recovery) = open(&self.sim, &self.clock).expect("it opens whatever happened");
         self.journal = journal;
         assert_eq!(
-            recovery.missing, 0,
+            (recovery.events.missing, recovery.letters.missing),
+            (0, 0),
             "a crash loses nothing that was acknowledged: {recovery:?}"
         );
         self.check().await;
@@ -336,8 +337,8 @@ fn place_of(bytes: &[u8], n: usize) -> usize {
 async fn damage_in_the_middle_is_counted_and_its_neighbours_are_served() {
     let (journal, recovery) =
         after_damage(|sim, bytes| sim.damage(Path::new(SEGMENT), place_of(bytes, 4), b"X")).await;
-    assert_eq!((recovery.missing, recovery.records), (1, 9));
-    assert!(recovery.damaged_bytes > 0 && recovery.torn_bytes == 0);
+    assert_eq!((recovery.events.missing, recovery.events.records), (1, 9));
+    assert!(recovery.events.damaged_bytes > 0 && recovery.events.torn_bytes == 0);
     let leased = journal.lease(100, Duration::ZERO).await.unwrap();
     let numbers: Vec<usize> = leased.iter().map(|e| number(&e.event)).collect();
     assert_eq!(numbers, [0, 1, 2, 3, 5, 6, 7, 8, 9]);
@@ -349,7 +350,7 @@ async fn damage_in_the_middle_is_counted_and_its_neighbours_are_served() {
 async fn an_acknowledged_end_that_is_damaged_is_counted_too() {
     let (journal, recovery) =
         after_damage(|sim, bytes| sim.damage(Path::new(SEGMENT), place_of(bytes, 9), b"X")).await;
-    assert_eq!((recovery.missing, recovery.records), (1, 9));
+    assert_eq!((recovery.events.missing, recovery.events.records), (1, 9));
     journal.offer(&[event(10)]).await.unwrap();
     let leased = journal.lease(100, Duration::ZERO).await.unwrap();
     assert_eq!(leased.iter().map(|e| number(&e.event)).max(), Some(10));
@@ -444,8 +445,8 @@ async fn a_segment_that_is_gone_is_counted_wherever_it_was() {
         assert_eq!(paths.len(), 3);
         sim.remove(&paths[lost]).unwrap();
         let (_, recovery) = open(&sim, &clock).unwrap();
-        assert!(recovery.missing > 5, "{recovery:?}");
-        assert_eq!(recovery.missing + recovery.records, 60, "{recovery:?}");
+        assert!(recovery.events.missing > 5, "{recovery:?}");
+        assert_eq!(recovery.events.missing + recovery.events.records, 60, "{recovery:?}");
     }
 }
 
@@ -463,7 +464,7 @@ async fn what_is_buried_stays_buried_though_the_process_dies_before_its_checkpoi
             sim.restart();
             open(&sim, &clock).unwrap()
         };
-        assert_eq!(recovery.records, 1, "dropped: {dropped}");
+        assert_eq!(recovery.events.records, 1, "dropped: {dropped}");
         let there = journal.lease(10, Duration::ZERO).await.unwrap();
         assert_eq!(there.iter().map(|e| number(&e.event)).collect::<Vec<_>>(), [2]);
         let letters = journal.dead_letters().list(0, 10).await.unwrap();

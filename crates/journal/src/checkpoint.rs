@@ -12,6 +12,8 @@ use crate::fs::{Fs, read_full_at, write_all_at};
 const MAGIC: &[u8; 8] = b"FOREBCP2";
 /// Ranges kept at most. What does not fit is read again after a restart, and deduped.
 pub const RANGES_MAX: usize = 16_384;
+/// The bit of the count of ranges that says that the log was closed in order.
+const CLOSED: u32 = 1 << 31;
 const FIXED_BYTES: usize = 8 + 8 + 8 + 8 + 4;
 const SLOT_BYTES: usize = FIXED_BYTES + RANGES_MAX * 16 + 4;
 
@@ -26,6 +28,9 @@ pub struct Checkpoint {
     /// where the end of the log is lost (`Sync::Os` and a power cut): a new record under a number
     /// that is marked done would vanish.
     pub next_seq: u64,
+    /// The log was closed in order: `next_seq` is its exact end. Otherwise the log may have been
+    /// longer.
+    pub closed: bool,
 }
 
 impl Checkpoint {
@@ -48,11 +53,14 @@ impl Checkpoint {
         end.saturating_sub(start) - touched.map(overlap).sum::<u64>()
     }
 
-    /// Marks single records done, wherever they lie. Returns how many were not done before.
-    pub fn mark(&mut self, seqs: impl IntoIterator<Item = u64>) -> u64 {
+    /// Marks records done, wherever they lie, as half-open ranges. Returns how many were not done
+    /// before.
+    pub fn mark(&mut self, marked: impl IntoIterator<Item = (u64, u64)>) -> u64 {
         let before = self.undone(0, u64::MAX);
-        let more = seqs.into_iter().filter(|seq| *seq >= self.floor).map(|seq| (seq, seq + 1));
+        let floor = self.floor;
+        let more = marked.into_iter().map(|(from, to)| (from.max(floor), to));
         let mut ranges: Vec<(u64, u64)> = self.done.iter().copied().chain(more).collect();
+        ranges.retain(|(from, to)| from < to);
         ranges.sort_unstable();
         self.done.clear();
         for (from, to) in ranges {
@@ -72,6 +80,7 @@ impl Checkpoint {
             bytes.extend_from_slice(&word.to_le_bytes());
         }
         let count = u32::try_from(ranges.len()).expect("bounded by RANGES_MAX");
+        let count = if self.closed { count | CLOSED } else { count };
         bytes.extend_from_slice(&count.to_le_bytes());
         for (start, end) in ranges {
             bytes.extend_from_slice(&start.to_le_bytes());
@@ -86,7 +95,8 @@ impl Checkpoint {
     fn decode(slot: &[u8]) -> Option<(u64, Self)> {
         slot.strip_prefix(MAGIC)?;
         let word = |at: usize| Some(u64::from_le_bytes(*slot.get(at..)?.first_chunk()?));
-        let count = u32::from_le_bytes(*slot.get(32..)?.first_chunk()?) as usize;
+        let word_of_count = u32::from_le_bytes(*slot.get(32..)?.first_chunk()?);
+        let (closed, count) = (word_of_count & CLOSED != 0, (word_of_count & !CLOSED) as usize);
         if count > RANGES_MAX {
             return None;
         }
@@ -98,7 +108,7 @@ impl Checkpoint {
         let done = (0..count)
             .map(|n| Some((word(FIXED_BYTES + n * 16)?, word(FIXED_BYTES + 8 + n * 16)?)))
             .collect::<Option<_>>()?;
-        Some((word(8)?, Self { floor: word(16)?, done, next_seq: word(24)? }))
+        Some((word(8)?, Self { floor: word(16)?, done, next_seq: word(24)?, closed }))
     }
 }
 
@@ -107,6 +117,8 @@ impl Checkpoint {
 pub(crate) struct Slots {
     /// Of the newest checkpoint written.
     generation: u64,
+    /// The newest checkpoint written.
+    newest: Checkpoint,
 }
 
 impl Slots {
@@ -118,24 +130,32 @@ impl Slots {
         }
         fs.sync_dir(dir).map_err(|e| Error::io(format!("sync {}", dir.display()), &e))?;
         let (generation, checkpoint) = newest.unwrap_or_default();
-        Ok((Self { generation }, checkpoint))
+        Ok((Self { generation, newest: checkpoint.clone() }, checkpoint))
     }
 
-    /// Writes it durably over the older of the two.
+    /// Writes it durably over the older of the two. A promise that is there already is kept.
     pub(crate) fn write(
         &mut self,
         fs: &dyn Fs,
         dir: &Path,
         checkpoint: &Checkpoint,
     ) -> Result<(), Error> {
+        let next_seq = checkpoint.next_seq.max(self.newest.next_seq);
+        let checkpoint = Checkpoint { next_seq, ..checkpoint.clone() };
         let generation = self.generation + 1;
         let path = path(dir, generation % 2);
         let failed = |e| Error::io(format!("write {}", path.display()), &e);
         let file = fs.open(&path, false).map_err(failed)?;
         write_all_at(&*file, &checkpoint.encode(generation), 0).map_err(failed)?;
         file.sync_data().map_err(failed)?;
-        self.generation = generation;
+        (self.generation, self.newest) = (generation, checkpoint);
         Ok(())
+    }
+
+    /// Writes durably that all numbers below `next_seq` were given, and nothing else that is new.
+    pub(crate) fn promise(&mut self, fs: &dyn Fs, dir: &Path, next_seq: u64) -> Result<(), Error> {
+        let promise = Checkpoint { next_seq, closed: false, ..self.newest.clone() };
+        self.write(fs, dir, &promise)
     }
 }
 
@@ -190,7 +210,7 @@ mod tests {
     const DIR: &str = "d";
 
     fn sample() -> Checkpoint {
-        Checkpoint { floor: 7, done: vec![(9, 12), (14, 15)], next_seq: 20 }
+        Checkpoint { floor: 7, done: vec![(9, 12), (14, 15)], next_seq: 20, closed: true }
     }
 
     fn open(sim: &Sim) -> (Slots, Checkpoint) {
@@ -216,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_crash_between_any_two_calls_leaves_the_old_one_or_the_new_one() {
-        let newer = Checkpoint { floor: 15, done: vec![], next_seq: 30 };
+        let newer = Checkpoint { floor: 15, next_seq: 30, ..Checkpoint::default() };
         for seed in 0..20 {
             for calls in 0..4 {
                 let sim = Sim::new(seed * 31 + calls + 1);
@@ -252,7 +272,7 @@ mod tests {
     #[test]
     fn records_marked_done_join_the_ranges_they_touch() {
         let mut checkpoint = sample();
-        assert_eq!(checkpoint.mark([3, 10, 12, 13, 17, 17]), 3);
+        assert_eq!(checkpoint.mark([(3, 4), (10, 11), (12, 14), (17, 18), (17, 18)]), 3);
         assert_eq!(checkpoint.done, [(9, 15), (17, 18)]);
     }
 

@@ -132,6 +132,14 @@ impl Committer {
             }
             metrics::histogram!("journal_fsync_seconds").record(started.elapsed().as_secs_f64());
         }
+        if active.entry_unsynced {
+            // Once a segment: without this, a last segment that is gone leaves no trace.
+            let promise =
+                self.shared.slots().promise(&*self.shared.fs, &options.dir, group.next_seq);
+            if let Err(e) = promise {
+                tracing::warn!(segment = active.base, error = %e, "cannot name the new segment in the checkpoint");
+            }
+        }
         active.entry_unsynced = false;
         active.end += group.bytes.len() as u64;
         Ok(())

@@ -20,9 +20,12 @@
 //! - A failed `fdatasync` poisons the log: nothing more is appended, and nothing that was not
 //!   durable before is ever handed to a reader.
 //! - A group is written only after the one before it was synced. A valid first-of-group record
-//!   behind a damaged stretch therefore proves that the stretch had been acknowledged: it is
-//!   quarantined and counted. Damage with nothing behind it is the torn tail of a group nobody was
-//!   told of: it is cut off (a copy is kept).
+//!   behind a damaged stretch therefore proves that the stretch had been acknowledged, and so does a
+//!   checkpoint that promises its numbers: it is quarantined and counted. Other damage at the end is
+//!   cut off (a copy is kept): it is an unfinished group, or one that was acknowledged after the last
+//!   checkpoint. Nothing tells which.
+//! - A segment is named by a checkpoint before its first group is acknowledged, so that a last
+//!   segment that is gone is noticed.
 //! - A valid record is never thrown away, and a sequence number never names two acknowledged records.
 //! - Memory does not grow with the backlog.
 //!
@@ -43,7 +46,7 @@ pub mod repair;
 pub mod segment;
 
 pub use error::Error;
-pub use log::{Log, Usage};
+pub use log::{Held, Log, Usage};
 pub use options::{Options, Sync};
 pub use reader::Reader;
 pub use record::{Entry, Record};

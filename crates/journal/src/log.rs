@@ -18,8 +18,14 @@ use crate::{Error, Options, Reader, Recovery};
 pub struct Log {
     shared: Arc<Shared>,
     committer: Mutex<Option<JoinHandle<()>>>,
-    slots: Mutex<Slots>,
     _lock: Box<dyn Send + std::marker::Sync>,
+}
+
+/// A log's directory that is locked and not opened yet.
+pub struct Held {
+    pub(crate) fs: Arc<dyn Fs>,
+    pub(crate) options: Options,
+    lock: Box<dyn Send + std::marker::Sync>,
 }
 
 /// Resolves when a group is durable, or has failed.
@@ -29,6 +35,8 @@ type Written = oneshot::Receiver<Result<(), Error>>;
 pub(crate) struct Shared {
     pub(crate) fs: Arc<dyn Fs>,
     pub(crate) options: Options,
+    /// The committer and the callers of [`Log::write_checkpoint`] write them.
+    slots: Mutex<Slots>,
     pub(crate) queue: Mutex<Queue>,
     /// Something is pending, or the log closes.
     pub(crate) filled: Condvar,
@@ -69,47 +77,28 @@ pub struct Usage {
 }
 
 impl Log {
-    /// Opens the log in `options.dir`, taking its lock, and recovers it: cuts off a torn tail,
-    /// quarantines damage, and starts whatever it finds.
+    /// Takes the lock of the log in `options.dir`, and makes the directory if it is not there.
     ///
     /// # Errors
-    /// [`Error::Held`] when another process has it, [`Error::Io`] when the medium can't be read.
-    pub fn open(fs: Arc<dyn Fs>, options: Options) -> Result<(Self, Recovery), Error> {
-        let dir = options.dir.clone();
+    /// [`Error::Held`] when another process has it, [`Error::Io`] when the medium can't be used.
+    pub fn hold(fs: Arc<dyn Fs>, options: Options) -> Result<Held, Error> {
+        let dir = &options.dir;
         let failed = |what: &str, e| Error::io(format!("{what} {}", dir.display()), &e);
-        fs.create_dir(&dir).map_err(|e| failed("create", e))?;
+        fs.create_dir(dir).map_err(|e| failed("create", e))?;
         let lock_path = dir.join("LOCK");
         let Some(lock) = fs.lock(&lock_path).map_err(|e| failed("lock", e))? else {
             let holder = std::fs::read_to_string(&lock_path).unwrap_or_default();
             return Err(Error::Held { dir: dir.display().to_string(), holder });
         };
-        let (mut slots, checkpoint) = Slots::open(&*fs, &dir)?;
-        let (catalog, recovery, marked) = Recovery::run(&*fs, &dir, checkpoint)?;
-        if marked {
-            slots.write(&*fs, &dir, &recovery.checkpoint)?;
-        }
-        let shared = Arc::new(Shared {
-            fs,
-            options,
-            queue: Mutex::new(Queue {
-                first_seq: catalog.next_seq,
-                next_seq: catalog.next_seq,
-                ..Queue::default()
-            }),
-            filled: Condvar::new(),
-            pending: AtomicUsize::new(0),
-            space: Notify::new(),
-            appended: Notify::new(),
-            bytes: AtomicU64::new(catalog.segments.values().map(|s| s.end).sum()),
-            catalog: Mutex::new(catalog),
-        });
-        let committer = Committer::new(shared.clone());
-        let thread = std::thread::Builder::new()
-            .name("journal-commit".into())
-            .spawn(move || committer.run())
-            .map_err(|e| failed("start the commit thread of", e))?;
-        let (committer, slots) = (Mutex::new(Some(thread)), Mutex::new(slots));
-        Ok((Self { shared, committer, slots, _lock: lock }, recovery))
+        Ok(Held { fs, options, lock })
+    }
+
+    /// Holds the log in `options.dir` and opens it.
+    ///
+    /// # Errors
+    /// As [`Log::hold`] and [`Held::open`].
+    pub fn open(fs: Arc<dyn Fs>, options: Options) -> Result<(Self, Recovery), Error> {
+        Self::hold(fs, options)?.open(&[])
     }
 
     /// Appends all entries, in order and without others in between, and returns the number of the
@@ -167,7 +156,7 @@ impl Log {
     /// # Errors
     /// If it can't be written; the last checkpoint then stands.
     pub fn write_checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), Error> {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = self.shared.slots();
         slots.write(&*self.shared.fs, &self.shared.options.dir, checkpoint)
     }
 
@@ -241,7 +230,52 @@ impl Drop for Log {
     }
 }
 
+impl Held {
+    /// Recovers the log: cuts off a torn tail, quarantines damage, and opens whatever it finds.
+    ///
+    /// `done` are numbers of records that others know to be done, wherever they lie. No number that is
+    /// not above all of them is given to a new record.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the medium can't be read.
+    pub fn open(self, done: &[u64]) -> Result<(Log, Recovery), Error> {
+        let Self { fs, options, lock } = self;
+        let (mut slots, checkpoint) = Slots::open(&*fs, &options.dir)?;
+        let (catalog, recovery, marked) = Recovery::run(&*fs, &options.dir, checkpoint, done)?;
+        if marked {
+            slots.write(&*fs, &options.dir, &recovery.checkpoint)?;
+        }
+        let dir = options.dir.display().to_string();
+        let shared = Arc::new(Shared {
+            fs,
+            options,
+            slots: Mutex::new(slots),
+            queue: Mutex::new(Queue {
+                first_seq: catalog.next_seq,
+                next_seq: catalog.next_seq,
+                ..Queue::default()
+            }),
+            filled: Condvar::new(),
+            pending: AtomicUsize::new(0),
+            space: Notify::new(),
+            appended: Notify::new(),
+            bytes: AtomicU64::new(catalog.segments.values().map(|s| s.end).sum()),
+            catalog: Mutex::new(catalog),
+        });
+        let committer = Committer::new(shared.clone());
+        let thread = std::thread::Builder::new()
+            .name("journal-commit".into())
+            .spawn(move || committer.run())
+            .map_err(|e| Error::io(format!("start the commit thread of {dir}"), &e))?;
+        Ok((Log { shared, committer: Mutex::new(Some(thread)), _lock: lock }, recovery))
+    }
+}
+
 impl Shared {
+    pub(crate) fn slots(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn catalog(&self) -> MutexGuard<'_, Catalog> {
         self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
     }

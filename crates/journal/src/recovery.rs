@@ -13,17 +13,26 @@ use crate::{Error, quarantine};
 /// What opening found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recovery {
-    /// The checkpoint that was found, or an empty one.
+    /// The checkpoint that was found, or an empty one, with what the caller knows to be done.
     pub checkpoint: Checkpoint,
     /// Valid records that the checkpoint does not mark done.
     pub records: u64,
-    /// Bytes cut off the end: a group that was being written when the process died, and that
-    /// nobody was told of.
+    /// Bytes cut off the end that no checkpoint vouches for: an unfinished group, or damage to
+    /// records that were acknowledged after the last checkpoint.
     pub torn_bytes: u64,
     /// Bytes quarantined: damage to what had been acknowledged.
     pub damaged_bytes: u64,
-    /// Acknowledged records, not marked done, that are gone.
+    /// Records, not marked done, that are known to have been acknowledged and are gone.
     pub missing: u64,
+    /// Where these lie, as half-open ranges; some of the numbers in them may be done.
+    pub gaps: Vec<(u64, u64)>,
+    /// Records, not marked done, that are gone and may have been acknowledged.
+    pub doubtful: u64,
+    /// Records that the caller knows to be done and that lie past the end of the log.
+    pub ahead: u64,
+    /// The log was closed in order, so that what is missing is all that is missing. Otherwise
+    /// records acknowledged after the last checkpoint may be gone without a trace.
+    pub end_known: bool,
 }
 
 impl Recovery {
@@ -33,22 +42,32 @@ impl Recovery {
     pub(crate) fn run(
         fs: &dyn Fs,
         dir: &Path,
-        checkpoint: Checkpoint,
+        mut checkpoint: Checkpoint,
+        done: &[u64],
     ) -> Result<(Catalog, Self, bool), Error> {
-        let next_seq = checkpoint.next_seq.max(1);
+        let (closed, none) = (checkpoint.closed, checkpoint == Checkpoint::default());
+        // What is done was acknowledged before, and all numbers below it were, too.
+        let past_done = done.iter().max().map_or(0, |last| last + 1);
+        let promised = checkpoint.next_seq.max(past_done).max(1);
+        let marked = promised > checkpoint.next_seq.max(1);
+        checkpoint.mark(done.iter().map(|seq| (*seq, seq + 1)));
+        (checkpoint.next_seq, checkpoint.closed) = (promised, false);
         let mut work = Work {
             fs,
             dir,
-            catalog: Catalog { segments: BTreeMap::new(), next_seq },
+            catalog: Catalog { segments: BTreeMap::new(), next_seq: promised },
             recovery: Self { checkpoint, ..Self::default() },
             expected: 0,
-            marked: false,
+            marked,
         };
         work.segments().map_err(|e| Error::io(format!("recover {}", dir.display()), &e))?;
-        let Work { mut catalog, mut recovery, expected, marked, .. } = work;
-        let promised = recovery.checkpoint.next_seq;
-        recovery.missing += recovery.checkpoint.undone(expected.max(1), promised);
-        catalog.next_seq = catalog.next_seq.max(expected);
+        let end = work.expected.max(1);
+        work.gone(end, promised);
+        let Work { mut catalog, mut recovery, marked, expected, .. } = work;
+        recovery.end_known = closed || (none && expected == 0);
+        recovery.ahead = done.iter().filter(|seq| **seq >= end).count() as u64;
+        catalog.next_seq = promised.max(end);
+        recovery.checkpoint.next_seq = catalog.next_seq;
         Ok((catalog, recovery, marked))
     }
 }
@@ -90,10 +109,11 @@ impl Work<'_> {
         let scan = segment::scan(&*file, base, self.expected, |header, _, _| {
             undone += checkpoint.undone(header.seq, header.seq + 1);
         })?;
-        // Numbers that lie between the last segment's records, or what is done, and this segment.
-        self.recovery.missing += checkpoint.undone(self.expected.max(1), base);
         self.recovery.records += undone;
+        // Numbers that lie between the last segment's records, or what is done, and this segment.
+        self.gone(self.expected.max(1), base);
         let kept = self.damage(base, &*file, &scan, last);
+        self.expected = scan.next_seq;
         if scan.records == 0 {
             if kept {
                 self.fs.remove(&path)?;
@@ -104,33 +124,46 @@ impl Work<'_> {
             file.set_len(scan.end)?;
             file.sync_data()?;
         }
-        self.expected = scan.next_seq;
         let segment = Segment { file, end: scan.end, next_seq: scan.next_seq };
         self.catalog.segments.insert(base, segment);
         Ok(())
     }
 
+    /// Counts the numbers `from..to` as acknowledged and gone, but for those that are done.
+    fn gone(&mut self, from: u64, to: u64) {
+        let missing = self.recovery.checkpoint.undone(from, to);
+        if missing > 0 {
+            self.recovery.missing += missing;
+            self.recovery.gaps.push((from, to));
+        }
+    }
+
     /// Counts and copies what can't be read. False if a copy failed: the bytes must then stay.
     fn damage(&mut self, base: u64, file: &dyn crate::fs::File, scan: &Scan, last: bool) -> bool {
-        let recovery = &mut self.recovery;
+        let promised = self.recovery.checkpoint.next_seq;
         let mut kept = true;
         for damage in &scan.damage {
             kept &= quarantine::keep(self.fs, self.dir, base, file, damage.start, damage.end);
-            if damage.acknowledged || !last {
-                recovery.damaged_bytes += damage.end - damage.start;
-                recovery.missing += recovery.checkpoint.undone(damage.missing.0, damage.missing.1);
+            let (from, to) = damage.missing;
+            let certain = if damage.acknowledged || !last { to } else { promised.clamp(from, to) };
+            self.gone(from, certain);
+            if certain > from {
+                self.recovery.damaged_bytes += damage.end - damage.start;
             } else {
-                // Pages of the last group, lost while a later one of it was kept. Once there are
-                // segments behind it, it will look as if it had been acknowledged: so it is written
-                // down now that nothing is missing there.
-                recovery.torn_bytes += damage.end - damage.start;
-                let (from, to) = damage.missing;
-                self.marked |= recovery.checkpoint.mark(from..to) > 0;
+                self.recovery.torn_bytes += damage.end - damage.start;
             }
+            // Once there are segments behind it, the rest will look as if it had been acknowledged:
+            // so it is written down now that this is not known.
+            let doubtful = self.recovery.checkpoint.mark([(certain, to)]);
+            self.recovery.doubtful += doubtful;
+            self.marked |= doubtful > 0;
         }
         if scan.torn() > 0 {
             kept &= quarantine::keep(self.fs, self.dir, base, file, scan.end, scan.tail_end);
-            let place = if last { &mut recovery.torn_bytes } else { &mut recovery.damaged_bytes };
+            let recovery = &mut self.recovery;
+            let certain = !last || promised > scan.next_seq;
+            let place =
+                if certain { &mut recovery.damaged_bytes } else { &mut recovery.torn_bytes };
             *place += scan.torn();
         }
         kept

@@ -1,12 +1,12 @@
 //! Rewriting damaged segments without their damage.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use crate::fs::{Fs, write_all_at};
+use crate::log::Held;
 use crate::record::{self, Entry};
 use crate::segment::{self, SEGMENT_HEADER_BYTES};
-use crate::{Error, Log, Options, Recovery};
+use crate::{Error, Recovery};
 
 /// What was mended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,20 +19,28 @@ pub struct Report {
     pub records: u64,
 }
 
-/// Recovers the log of `options.dir`, as opening does, and then rewrites each segment that holds
-/// damage so that it holds only its valid records. What was cut out stays in `quarantine/`.
+/// Recovers the log, as opening does, and then rewrites each segment that holds damage so that it
+/// holds only its valid records. What was cut out stays in `quarantine/`. What is missing is reported
+/// and then counts as done: it is not reported again.
+///
+/// `done` are numbers of records that are known to be done.
 ///
 /// # Errors
-/// As [`Log::open`], or if a segment can't be rewritten: the old one then stands.
-pub fn repair(fs: &Arc<dyn Fs>, options: &Options) -> Result<Report, Error> {
-    let (log, recovery) = Log::open(fs.clone(), options.clone())?;
+/// As [`Held::open`], or if a segment can't be rewritten: the old one then stands.
+pub fn repair(held: Held, done: &[u64]) -> Result<Report, Error> {
+    let (fs, dir) = (held.fs.clone(), held.options.dir.clone());
+    let (log, recovery) = held.open(done)?;
     let mut report = Report { recovery, ..Report::default() };
-    let failed = |e| Error::io(format!("repair {}", options.dir.display()), &e);
-    for path in fs.list(&options.dir).map_err(failed)? {
+    let failed = |e| Error::io(format!("repair {}", dir.display()), &e);
+    for path in fs.list(&dir).map_err(failed)? {
         let Some(base) = segment::base(&path) else { continue };
-        let records = rewrite(&**fs, &options.dir, &path, base).map_err(failed)?;
+        let records = rewrite(&*fs, &dir, &path, base).map_err(failed)?;
         report.rewritten += u64::from(records.is_some());
         report.records += records.unwrap_or(0);
+    }
+    let mut checkpoint = report.recovery.checkpoint.clone();
+    if checkpoint.mark(report.recovery.gaps.iter().copied()) > 0 {
+        log.write_checkpoint(&checkpoint)?;
     }
     // Its catalog still describes the segments as they were: nothing may be read through it.
     drop(log);
@@ -41,7 +49,9 @@ pub fn repair(fs: &Arc<dyn Fs>, options: &Options) -> Result<Report, Error> {
 
 fn rewrite(fs: &dyn Fs, dir: &Path, path: &Path, base: u64) -> std::io::Result<Option<u64>> {
     let file = fs.open(path, false)?;
-    if segment::scan(&*file, base, 0, |_, _, _| {})?.damage.is_empty() {
+    let scan = segment::scan(&*file, base, 0, |_, _, _| {})?;
+    // Opening has cut off what the last segment ended in; the others are not cut.
+    if scan.damage.is_empty() && scan.torn() == 0 {
         return Ok(None);
     }
     let draft = path.with_extension("seg.new");

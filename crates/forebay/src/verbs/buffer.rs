@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use buffer::Depth;
-use buffer_journal::inspect::{self, Stat};
+use buffer_journal::Repaired;
+use buffer_journal::inspect::{self, Segment, Stat};
 use jiff::Timestamp;
 use journal::fs::{Fs, disk::Disk};
 use serde_json::json;
@@ -133,7 +134,7 @@ fn stat(dir: &Path, json: bool) -> Result<Exit> {
     let oldest = stat.oldest_accepted_ms.map_or_else(|| "-".to_owned(), time);
     out::line(format_args!("  oldest    {oldest:>15}"))?;
     out::line(format_args!("  segments  {:>15}", stat.segments.len()))?;
-    out::line(format_args!("  used      {:>15}", bytes(used(&stat))))?;
+    out::line(format_args!("  used      {:>15}", bytes(used(&stat.segments))))?;
     out::line("  as of the last checkpoint; a running server writes one each second")?;
     if stat.damaged() {
         out::line("  DAMAGED: see `forebay buffer verify`")?;
@@ -180,68 +181,102 @@ fn verify(dir: &Path, json: bool) -> Result<Exit> {
         out::json(&stat_json(dir, &stat))?;
         return Ok(Exit::done_if(!stat.damaged()));
     }
-    let records: u64 = stat.segments.iter().map(|segment| segment.records).sum();
+    checked("records", &stat.segments)?;
+    damage("segment", "events", &stat.segments)?;
+    if !stat.dead_segments.is_empty() {
+        checked("records of dead letters", &stat.dead_segments)?;
+        damage("dead/ segment", "dead letters", &stat.dead_segments)?;
+    }
+    if stat.missing > 0 {
+        let gone = open::gone(stat.missing, stat.end_known);
+        out::line(format_args!("DAMAGE: {gone}."))?;
+    }
+    if stat.dead_missing > 0 {
+        out::line(format_args!(
+            "DAMAGE: {} dead letters, or notes that letters were dropped, are gone.",
+            grouped(stat.dead_missing)
+        ))?;
+    }
+    if !stat.end_known && !stat.segments.is_empty() {
+        out::line(
+            "The journal was not closed: a server has it open, or died. Events accepted after the \
+             last checkpoint cannot be counted.",
+        )?;
+    }
+    if stat.damaged() {
+        out::line(
+            "The server starts without them; `forebay buffer repair` rewrites the damaged segments.",
+        )?;
+    }
+    Ok(Exit::done_if(!stat.damaged()))
+}
+
+fn checked(what: &str, segments: &[Segment]) -> std::io::Result<()> {
+    let records: u64 = segments.iter().map(|segment| segment.records).sum();
+    let damaged = segments.iter().any(|segment| !segment.damage.is_empty());
     out::line(format_args!(
-        "{} records in {} segments, {}: checksums hold for all of them.",
+        "{} {what} in {} segments, {}: {}.",
         grouped(records),
-        stat.segments.len(),
-        bytes(used(&stat))
-    ))?;
-    for segment in &stat.segments {
+        segments.len(),
+        bytes(used(segments)),
+        if damaged { "readable, beside damage" } else { "checksums hold for all of them" },
+    ))
+}
+
+fn damage(place: &str, of: &str, segments: &[Segment]) -> std::io::Result<()> {
+    for segment in segments {
         for damage in &segment.damage {
             out::line(format_args!(
-                "DAMAGE: segment {:020}, bytes {} up to {}, events from {} up to {} (not included) \
-                 are missing.",
+                "DAMAGE: {place} {:020}, bytes {} up to {}, {of} from {} up to {} (not included) are \
+                 missing.",
                 segment.base, damage.start, damage.end, damage.missing.0, damage.missing.1
             ))?;
         }
         if segment.torn_bytes > 0 {
             out::line(format_args!(
-                "segment {:020} ends in {} that are no record: a write that was cut short, or one \
-                 going on now.",
+                "{place} {:020} ends in {} that are no record: an unfinished write, a write that is \
+                 going on, or damage.",
                 segment.base,
                 bytes(segment.torn_bytes)
             ))?;
         }
     }
-    if stat.damaged() {
-        let missing = grouped(stat.missing);
-        out::line(format_args!(
-            "{missing} accepted events are gone. The server starts and goes on without them; \
-             `forebay buffer repair` rewrites the damaged segments."
-        ))?;
-    }
-    Ok(Exit::done_if(!stat.damaged()))
+    Ok(())
 }
 
 fn repair(buffer: &url::Buffer, json: bool) -> Result<Exit> {
     let url::Buffer::Journal(options) = buffer else { bail!("only a journal can be repaired") };
-    let log = journal::Options {
-        sync: options.sync,
-        segment_bytes: options.segment_bytes,
-        bytes_max: options.bytes_max,
-        ..journal::Options::new(&options.dir)
-    };
     let disk: Arc<dyn Fs> = Arc::new(Disk);
-    let report = buffer_journal::repair(&disk, &log)?;
+    let repaired = buffer_journal::repair(&disk, options)?;
+    let (recovery, Repaired { events, letters }) = (repaired.recovery(), repaired);
     if json {
         out::json(&json!({
-            "rewritten": report.rewritten,
-            "records": report.records,
-            "quarantined_bytes": report.recovery.damaged_bytes,
-            "torn_bytes": report.recovery.torn_bytes,
-            "missing": report.recovery.missing,
+            "rewritten": events.rewritten,
+            "records": events.records,
+            "quarantined_bytes": recovery.events.damaged_bytes,
+            "torn_bytes": recovery.events.torn_bytes,
+            "missing": recovery.events.missing,
+            "end_known": recovery.events.end_known,
+            "dead": {
+                "rewritten": letters.rewritten,
+                "records": letters.records,
+                "quarantined_bytes": recovery.letters.damaged_bytes,
+                "torn_bytes": recovery.letters.torn_bytes,
+                "missing": recovery.letters.missing,
+            },
         }))?;
         return Ok(Exit::Done);
     }
-    for line in open::recovered(&report.recovery) {
+    for line in open::recovered(&recovery) {
         out::line(line)?;
     }
-    out::line(format_args!(
-        "{} segments rewritten, {} records kept.",
-        grouped(report.rewritten),
-        grouped(report.records)
-    ))?;
+    for (segments, report) in [("segments", events), ("segments of dead letters", letters)] {
+        out::line(format_args!(
+            "{} {segments} rewritten, {} records kept.",
+            grouped(report.rewritten),
+            grouped(report.records)
+        ))?;
+    }
     Ok(Exit::Done)
 }
 
@@ -255,34 +290,34 @@ pub(super) fn shown(payload: &[u8], reveal: bool) -> String {
     if reveal { String::from_utf8_lossy(payload).into_owned() } else { mask::payload(payload) }
 }
 
-fn used(stat: &Stat) -> u64 {
-    stat.segments.iter().map(|segment| segment.used_bytes).sum()
+fn used(segments: &[Segment]) -> u64 {
+    segments.iter().map(|segment| segment.used_bytes).sum()
+}
+
+fn segments_json(segments: &[Segment]) -> Vec<serde_json::Value> {
+    let of_one = |segment: &Segment| {
+        let damage: Vec<_> = segment
+            .damage
+            .iter()
+            .map(|damage| {
+                let (start, end) = (damage.start, damage.end);
+                let (from, to) = damage.missing;
+                json!({ "start": start, "end": end, "missing_from": from, "missing_to": to })
+            })
+            .collect();
+        json!({
+            "base": segment.base,
+            "bytes": segment.bytes,
+            "used_bytes": segment.used_bytes,
+            "records": segment.records,
+            "torn_bytes": segment.torn_bytes,
+            "damage": damage,
+        })
+    };
+    segments.iter().map(of_one).collect()
 }
 
 fn stat_json(dir: &Path, stat: &Stat) -> serde_json::Value {
-    let segments: Vec<_> = stat
-        .segments
-        .iter()
-        .map(|segment| {
-            let damage: Vec<_> = segment
-                .damage
-                .iter()
-                .map(|damage| {
-                    let (start, end) = (damage.start, damage.end);
-                    let (from, to) = damage.missing;
-                    json!({ "start": start, "end": end, "missing_from": from, "missing_to": to })
-                })
-                .collect();
-            json!({
-                "base": segment.base,
-                "bytes": segment.bytes,
-                "used_bytes": segment.used_bytes,
-                "records": segment.records,
-                "torn_bytes": segment.torn_bytes,
-                "damage": damage,
-            })
-        })
-        .collect();
     json!({
         "dir": dir,
         "pending": stat.pending,
@@ -290,6 +325,9 @@ fn stat_json(dir: &Path, stat: &Stat) -> serde_json::Value {
         "oldest_accepted_ms": stat.oldest_accepted_ms,
         "missing": stat.missing,
         "damaged": stat.damaged(),
-        "segments": segments,
+        "end_known": stat.end_known,
+        "segments": segments_json(&stat.segments),
+        "dead_missing": stat.dead_missing,
+        "dead_segments": segments_json(&stat.dead_segments),
     })
 }
