@@ -154,6 +154,13 @@ impl Inner {
 
     /// Makes progress durable. `closed` says that the log was closed, so that its end is exact.
     pub(crate) fn checkpoint(&self, closed: bool) -> Result<(), Error> {
+        let kept = self.make_durable(closed);
+        // Others on the file system may have taken or given back room, too.
+        self.log.look_at_room();
+        kept
+    }
+
+    fn make_durable(&self, closed: bool) -> Result<(), Error> {
         // Also when only offers came: that they are there is worth remembering, so that losing the
         // end of the log is noticed.
         let next_seq = self.log.usage().next_seq;

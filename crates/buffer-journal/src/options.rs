@@ -7,6 +7,13 @@ use journal::Sync;
 /// The directory of the dead letters, beside the segments of events.
 pub(crate) const DEAD: &str = "dead";
 
+/// Bytes that rows and their indexes take in a SQLite store for each byte of their events.
+const STORE_PER_BYTE: u64 = 3;
+/// The part of the file system kept free for the store's write-ahead log and one transaction's pages.
+const STORE_PART: u64 = 4;
+/// The same, in bytes, at most: the log's bound and as much again.
+const STORE_BYTES_MAX: u64 = 256 << 20;
+
 /// Options of a [`crate::JournalBuffer`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -18,6 +25,11 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Offers that would take the journal past this many bytes on disk are refused.
     pub bytes_max: u64,
+    /// Offers are refused that would leave fewer bytes than this free on the file system.
+    pub free_min_bytes: u64,
+    /// How many bytes more must stay free for each byte held: what a store on the same file system
+    /// needs to take the events over.
+    pub free_per_byte: u64,
     /// Offers that would take it past this many events not yet done are refused.
     pub events_max: u64,
     /// How long a lease lasts, in milliseconds.
@@ -41,6 +53,8 @@ impl Options {
             sync: Sync::Always,
             segment_bytes: 64 << 20,
             bytes_max: 16 << 30,
+            free_min_bytes: 0,
+            free_per_byte: 0,
             events_max: 100_000_000,
             lease_ms: 30_000,
             window_max: 262_144,
@@ -49,11 +63,25 @@ impl Options {
         }
     }
 
+    /// Keeps room for a SQLite store on the same file system, of `total_bytes`, so that whatever was
+    /// accepted can be settled. `journals` share the file system, this one among them. A
+    /// `free_min_bytes` that is set stays.
+    #[must_use]
+    pub fn beside_store(mut self, total_bytes: u64, journals: u64) -> Self {
+        if self.free_min_bytes == 0 {
+            self.free_min_bytes = (total_bytes / STORE_PART).min(STORE_BYTES_MAX);
+        }
+        self.free_per_byte = STORE_PER_BYTE * journals;
+        self
+    }
+
     pub(crate) fn events_log(&self) -> journal::Options {
         journal::Options {
             sync: self.sync,
             segment_bytes: self.segment_bytes,
             bytes_max: self.bytes_max,
+            free_min_bytes: self.free_min_bytes,
+            free_per_byte: self.free_per_byte,
             ..journal::Options::new(&self.dir)
         }
     }

@@ -12,6 +12,7 @@ use buffer_journal::{JournalBuffer, Recovery};
 use buffer_kafka::KafkaBuffer;
 use buffer_redis::RedisBuffer;
 use buffer_sqs::SqsBuffer;
+use journal::fs::disk::file_system;
 use model::clock::{Clock, System};
 use store::card::Guard;
 use store::{Completions, Keys, Loads, Moves, Payments};
@@ -88,7 +89,9 @@ pub(crate) async fn configured_buffer(config: &Config) -> Result<Opened> {
     if let Some(next) = &config.next {
         return Both::open(config, next).await?.join(config, next).await;
     }
-    let Some(spill) = &config.spill else { return buffer(&config.buffer).await };
+    let Some(spill) = &config.spill else {
+        return buffer(&beside_store(&config.buffer, config)).await;
+    };
     let primary = match &config.buffer {
         url::Buffer::Redis(options) => {
             let options = buffer_redis::Options { lazy: true, ..(**options).clone() };
@@ -111,6 +114,20 @@ pub(crate) async fn configured_buffer(config: &Config) -> Result<Opened> {
     Ok(Opened { recovery: Some(recovery), ..Opened::new(spill) })
 }
 
+/// The buffer as `config` needs it: a journal on the file system of a SQLite store leaves room for the
+/// store to settle what the journal holds.
+pub(crate) fn beside_store(buffer: &url::Buffer, config: &Config) -> url::Buffer {
+    let (url::Buffer::Journal(options), url::Store::Sqlite(store)) = (buffer, &config.store) else {
+        return buffer.clone();
+    };
+    let Some(here) = file_system(&options.dir) else { return buffer.clone() };
+    if Some(here) != file_system(&store.path) {
+        return buffer.clone();
+    }
+    let journals = 1 + u64::from(config.next.is_some()) + config.tables.len() as u64;
+    url::Buffer::Journal(options.clone().beside_store(here.bytes, journals))
+}
+
 /// The two buffers of a pipeline that moves, before it is known how far it has.
 pub(crate) struct Both {
     source: Opened,
@@ -123,8 +140,8 @@ impl Both {
     /// # Errors
     /// If one can't be opened.
     pub(crate) async fn open(config: &Config, next: &Next) -> Result<Self> {
-        let source = buffer(&config.buffer).await?;
-        let target = buffer(&next.buffer).await.context("next_buffer")?;
+        let source = buffer(&beside_store(&config.buffer, config)).await?;
+        let target = buffer(&beside_store(&next.buffer, config)).await.context("next_buffer")?;
         Ok(Self { source, target })
     }
 

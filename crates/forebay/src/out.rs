@@ -10,8 +10,19 @@ use std::io::{self, Write};
 /// If standard output can't be written.
 pub(crate) fn line(text: impl Display) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{text}")?;
-    out.flush()
+    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(named)
+}
+
+/// A full disk, with the file that standard output goes to. Other errors stay as they are.
+fn named(error: io::Error) -> io::Error {
+    if error.kind() != io::ErrorKind::StorageFull {
+        return error;
+    }
+    let file = std::fs::read_link("/proc/self/fd/1");
+    let file =
+        file.map_or_else(|_| "standard output".to_owned(), |path| path.display().to_string());
+    let problem = format!("cannot write {file}: no space is left on its disk; make room there");
+    io::Error::new(error.kind(), problem)
 }
 
 /// Writes `value` as JSON, indented, with a line's end.

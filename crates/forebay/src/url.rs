@@ -147,14 +147,24 @@ impl Parts<'_> {
     }
 
     fn journal(&self) -> Result<buffer_journal::Options, Error> {
-        const KEYS: [&str; 6] =
-            ["sync", "segment_mib", "size_max_mib", "events_max", "lease_ms", "dead_max"];
+        const KEYS: [&str; 7] = [
+            "sync",
+            "segment_mib",
+            "size_max_mib",
+            "free_min_mib",
+            "events_max",
+            "lease_ms",
+            "dead_max",
+        ];
         let mut options = buffer_journal::Options::new(self.path_for("buffer")?);
         for (key, text) in &self.query {
             match *key {
                 "sync" => options.sync = sync(text)?,
                 "segment_mib" => options.segment_bytes = number("buffer", key, text, 1_u64)? * MIB,
                 "size_max_mib" => options.bytes_max = number("buffer", key, text, 1_u64)? * MIB,
+                "free_min_mib" => {
+                    options.free_min_bytes = number("buffer", key, text, 1_u64)? * MIB;
+                }
                 "events_max" => options.events_max = number("buffer", key, text, 1)?,
                 "lease_ms" => options.lease_ms = number("buffer", key, text, 100)?,
                 "dead_max" => options.dead_max = number("buffer", key, text, 1)?,
@@ -298,10 +308,11 @@ mod tests {
 
     #[test]
     fn a_journal_url_holds_its_path_and_options() {
-        let url = "journal:./data/b?sync=os&segment_mib=8&lease_ms=5_000";
+        let url = "journal:./data/b?sync=os&segment_mib=8&free_min_mib=2&lease_ms=5_000";
         let Buffer::Journal(options) = Buffer::parse(url).unwrap() else { panic!("no journal") };
         let expect = buffer_journal::Options {
             sync: buffer_journal::Sync::Os,
+            free_min_bytes: 2 << 20,
             segment_bytes: 8 << 20,
             lease_ms: 5_000,
             ..buffer_journal::Options::new("./data/b")

@@ -16,6 +16,9 @@ use crate::log::{Segment, Shared};
 use crate::segment::{self, SEGMENT_HEADER_BYTES};
 use crate::{Error, Sync};
 
+/// The room of the file system is looked at each time so many bytes were written.
+const LOOK_BYTES: u64 = 1 << 20;
+
 /// The group that is filling.
 #[derive(Default)]
 pub(crate) struct Queue {
@@ -34,6 +37,8 @@ pub(crate) struct Committer {
     active: Option<Active>,
     /// Emptied groups, for their capacity.
     spare: Vec<u8>,
+    /// Bytes written since the room of the file system was looked at.
+    unlooked: u64,
 }
 
 struct Active {
@@ -53,7 +58,7 @@ struct Group {
 
 impl Committer {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, active: None, spare: Vec::new() }
+        Self { shared, active: None, spare: Vec::new(), unlooked: 0 }
     }
 
     /// Runs until the log is closed and everything pending is written.
@@ -114,6 +119,13 @@ impl Committer {
     /// Writes and syncs one group. After `Full` nothing of it is held.
     fn write(&mut self, group: &Group) -> Result<(), Error> {
         let segment_bytes = self.shared.options.segment_bytes;
+        self.unlooked += group.bytes.len() as u64;
+        if self.unlooked >= LOOK_BYTES {
+            self.unlooked = 0;
+            if !self.shared.has_room(0, group.bytes.len() as u64) {
+                return Err(Error::Full(self.shared.free_bound()));
+            }
+        }
         let room = self.active.as_ref().map_or(0, |a| segment_bytes.saturating_sub(a.end));
         if room < group.bytes.len() as u64 {
             self.rotate(group.first_seq)?;
@@ -151,6 +163,9 @@ impl Committer {
             && let Err(e) = full.file.set_len(full.end)
         {
             tracing::warn!(segment = full.base, error = %e, "a full segment could not be cut to its length");
+        }
+        if !self.shared.has_room(self.shared.options.segment_bytes, 0) {
+            return Err(Error::Full(self.shared.free_bound()));
         }
         let path = segment::path(&self.shared.options.dir, base);
         let file = self.begin(&path, base).map_err(|e| match self.shared.fs.remove(&path) {

@@ -87,6 +87,12 @@ pub trait Fs: Send + Sync {
     /// As `fsync(2)` on a directory.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
+    /// Bytes that this user may still write on the file system that holds `dir`.
+    ///
+    /// # Errors
+    /// As `statvfs(3)`.
+    fn free(&self, dir: &Path) -> io::Result<u64>;
+
     /// Takes the exclusive lock on `path`, or `None` when another process has it. Held until the
     /// guard is dropped.
     ///

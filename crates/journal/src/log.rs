@@ -1,7 +1,7 @@
 //! The log as its callers see it, and what opening one finds.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) space: Notify,
     /// Records became durable.
     pub(crate) appended: Notify,
+    /// The file system had too little room when it was last looked at.
+    pub(crate) short: AtomicBool,
     catalog: Mutex<Catalog>,
     /// Bytes of all segments.
     pub(crate) bytes: AtomicU64,
@@ -187,6 +189,12 @@ impl Log {
         }
     }
 
+    /// Looks again whether the file system has the room that must stay free. To be called at an
+    /// interval, and after segments were removed.
+    pub fn look_at_room(&self) {
+        self.shared.has_room(0, 0);
+    }
+
     /// How much there is.
     #[must_use]
     pub fn usage(&self) -> Usage {
@@ -258,6 +266,7 @@ impl Held {
             filled: Condvar::new(),
             pending: AtomicUsize::new(0),
             space: Notify::new(),
+            short: AtomicBool::new(false),
             appended: Notify::new(),
             bytes: AtomicU64::new(catalog.segments.values().map(|s| s.end).sum()),
             catalog: Mutex::new(catalog),
@@ -292,11 +301,41 @@ impl Shared {
             let (got, max) = if total > max { (total, max) } else { (longest, BODY_BYTES_MAX) };
             return Err(Error::TooLarge { got, max });
         }
+        if self.short.load(Ordering::Acquire) {
+            return Err(Error::Full(self.free_bound()));
+        }
         let held = self.bytes.load(Ordering::Acquire);
         if held + (self.pending.load(Ordering::Acquire) + total) as u64 > self.options.bytes_max {
             return Err(Error::Full(format!("bytes_max of {} bytes", self.options.bytes_max)));
         }
         Ok(())
+    }
+
+    /// Looks whether `more` bytes may be taken from the file system for `events` bytes of records, and
+    /// remembers the answer for appends to come. One system call; none where nothing is to stay free.
+    pub(crate) fn has_room(&self, more: u64, events: u64) -> bool {
+        let Options { dir, free_min_bytes, free_per_byte, .. } = &self.options;
+        if *free_min_bytes == 0 && *free_per_byte == 0 {
+            return true;
+        }
+        let free = self.fs.free(dir).unwrap_or_else(|e| {
+            tracing::warn!(error = %e, "cannot ask how much room {} has", dir.display());
+            u64::MAX
+        });
+        let held = self.bytes.load(Ordering::Acquire) + events;
+        let needed = free_min_bytes.saturating_add(held.saturating_mul(*free_per_byte));
+        let room = free >= needed.saturating_add(more);
+        self.short.store(!room, Ordering::Release);
+        room
+    }
+
+    pub(crate) fn free_bound(&self) -> String {
+        let Options { dir, free_min_bytes, free_per_byte, .. } = &self.options;
+        format!(
+            "the file system of {} needs {free_min_bytes} bytes free, and {free_per_byte} for each \
+             byte that waits",
+            dir.display()
+        )
     }
 
     /// Numbers and encodes the entries into the group that is filling; `None` while too much is

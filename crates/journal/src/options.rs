@@ -23,6 +23,11 @@ pub struct Options {
     pub segment_bytes: u64,
     /// The log refuses appends that would take it past this many bytes on disk.
     pub bytes_max: u64,
+    /// Appends are refused that would leave fewer bytes than this free on the file system.
+    pub free_min_bytes: u64,
+    /// How many bytes more must stay free for each byte that the log holds: what others on the same
+    /// file system need to take over what the log holds.
+    pub free_per_byte: u64,
     /// Bytes encoded and not yet written; appends wait while more are pending.
     pub pending_bytes_max: usize,
 }
@@ -36,6 +41,8 @@ impl Options {
             sync: Sync::Always,
             segment_bytes: 64 << 20,
             bytes_max: 16 << 30,
+            free_min_bytes: 0,
+            free_per_byte: 0,
             pending_bytes_max: 16 << 20,
         }
     }

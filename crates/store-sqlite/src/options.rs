@@ -2,6 +2,11 @@
 
 use std::path::PathBuf;
 
+/// The write-ahead log takes at most this part of its file system.
+const WAL_PART: u64 = 16;
+/// A shorter log, in bytes, would start over at nearly every transaction.
+const WAL_BYTES_MIN: u64 = 1024 * 1024;
+
 /// How a store is set up. [`Options::at`] gives the defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -16,7 +21,8 @@ pub struct Options {
     /// Calls that may wait for the writer; the next caller waits to be let in.
     pub queue_max: usize,
     /// How long, in bytes, the write-ahead log grows before the writer lends a hand to make it
-    /// start over. Half of it is where that begins, if it costs no wait.
+    /// start over. Half of it is where that begins, if it costs no wait. On a small file system it
+    /// is a sixteenth of that, and 1 MiB at least.
     pub wal_bytes_max: u64,
 }
 
@@ -31,5 +37,19 @@ impl Options {
             queue_max: 64,
             wal_bytes_max: 128 * 1024 * 1024,
         }
+    }
+
+    /// On a small file system, a log of at most a part of it.
+    pub(crate) fn bounded_by_its_file_system(mut self) -> Self {
+        match rustix::fs::statvfs(&self.path) {
+            Ok(space) => {
+                let total = space.f_blocks.saturating_mul(space.f_frsize);
+                self.wal_bytes_max = self.wal_bytes_max.min(total / WAL_PART).max(WAL_BYTES_MIN);
+            }
+            Err(error) => tracing::warn!(
+                %error, "cannot ask for the size of the file system of {}", self.path.display()
+            ),
+        }
+        self
     }
 }

@@ -38,6 +38,7 @@ impl Store {
     /// for longer than the busy timeout.
     pub fn open(options: Options, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         connection::create(&options.path)?;
+        let options = options.bounded_by_its_file_system();
         let lock = connection::take(&options)?;
         let mut db = connection::writer(&options).map_err(|error| at(&options, error))?;
         migrations::run(&mut db).map_err(|error| at(&options, error))?;

@@ -94,6 +94,14 @@ impl Checkpointer {
         Ok(())
     }
 
+    /// Empties the log on a full disk, so that the next attempt finds the room that it took.
+    pub(crate) fn give_back(&self, db: &Connection) {
+        let _turn = self.turn.lock();
+        if let Err(error) = checkpoint(db, "TRUNCATE") {
+            tracing::warn!(%error, "the disk is full, and the log cannot be emptied");
+        }
+    }
+
     /// Ends the thread, then empties the log.
     pub(crate) fn finish(mut self, db: &Connection) -> rusqlite::Result<()> {
         self.wake = None;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use model::clock::Clock;
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use store::Error;
 use tokio::sync::{mpsc, oneshot};
 
@@ -88,8 +88,12 @@ impl Writer {
         };
         let began = Instant::now();
         // On an error the connection is dropped here: what it holds in memory is not to be trusted.
-        let answers = transaction::commit(&db, effects, self.clock.now_ms())
-            .map_err(|error| classify(&error))?;
+        let answers = transaction::commit(&db, effects, self.clock.now_ms()).map_err(|error| {
+            if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+                self.checkpointer.give_back(&db);
+            }
+            classify(&error)
+        })?;
         metrics::histogram!("store_commit_seconds").record(began.elapsed());
         metrics::counter!("store_rows_total").increment(settled(effects, &answers));
         // The rows are durable: a log that can't be copied now is no reason to say otherwise.

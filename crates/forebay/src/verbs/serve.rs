@@ -138,7 +138,7 @@ enum Parts {
     /// The whole pipeline.
     Worker(Box<Pipeline>),
     /// The buffer alone: somebody else settles.
-    Api(open::Opened),
+    Api(Box<open::Opened>),
 }
 
 impl Parts {
@@ -146,7 +146,7 @@ impl Parts {
         if roles.contains(&Role::Worker) {
             return Ok(Self::Worker(Box::new(Pipeline::start(config).await?)));
         }
-        Ok(Self::Api(open::configured_buffer(config).await?))
+        Ok(Self::Api(Box::new(open::configured_buffer(config).await?)))
     }
 
     fn buffer(&self) -> &Arc<dyn Buffer> {

@@ -274,3 +274,51 @@ fn a_sqlite_store_from_before_it_kept_its_key_keeps_the_one_it_is_opened_with() 
     let refused = run(dir.path(), &["store", "migrate", "--set", "cards.key_file=other"]);
     assert!(refused.stderr.contains("another card fingerprint key"), "{}", refused.stderr);
 }
+
+#[test]
+fn a_start_whose_output_is_on_a_full_disk_names_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = binary(dir.path(), &["serve", "--bind", "127.0.0.1:0"]);
+    let ran = super::running::ran(&command.stdout(full).output().unwrap());
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    let expect = "cannot write /dev/full: no space is left on its disk";
+    assert!(ran.stderr.contains(expect), "{}", ran.stderr);
+}
+
+#[test]
+fn a_disk_with_less_room_than_must_stay_free_is_answered_429() {
+    let dir = tempfile::tempdir().unwrap();
+    let buffer = "journal:./data/buffer?free_min_mib=1_000_000_000";
+    let serving = Serving::start(dir.path(), &["--buffer", buffer]);
+    let (status, answer) = serving.post("application/json", &event("a"));
+    assert_eq!(status, 429, "{answer}");
+    assert!(answer.to_string().contains("the buffer is full"), "{answer}");
+    assert!(serving.terminate().0.success());
+}
+
+/// Needs the right to mount a file system in memory; without it the test is skipped, and fails where
+/// `CI=true`.
+#[test]
+fn a_journal_beside_a_sqlite_store_leaves_room_for_it_unless_asked_otherwise() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut mount = Command::new("mount");
+    mount.args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).arg(dir.path());
+    if !mount.status().is_ok_and(|status| status.success()) {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "no right to mount a tmpfs");
+        eprintln!("skipped: no right to mount a tmpfs; run as root");
+        return;
+    }
+    // A quarter of 24 MiB must stay free, and less is.
+    std::fs::write(dir.path().join("others"), vec![1; 17 << 20]).unwrap();
+    let mut answers = Vec::new();
+    for options in ["segment_mib=1", "segment_mib=1&free_min_mib=1"] {
+        let buffer = format!("journal:./data/buffer?{options}");
+        let serving = Serving::start(dir.path(), &["--buffer", &buffer]);
+        answers.push(serving.post("application/json", &event("a")).0);
+        serving.terminate();
+    }
+    let unmounted = Command::new("umount").arg("-l").arg(dir.path()).status();
+    assert_eq!(answers, [429, 202]);
+    assert!(unmounted.unwrap().success());
+}

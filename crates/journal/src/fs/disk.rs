@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +11,25 @@ use super::{File, Fs};
 /// The real thing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Disk;
+
+/// A file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileSystem {
+    /// Its number, as `stat(2)` gives it.
+    pub device: u64,
+    /// Its size, in bytes.
+    pub bytes: u64,
+}
+
+/// The file system that `path` is on, or will be once it is made; `None` where it can't be asked.
+#[must_use]
+pub fn file_system(path: &Path) -> Option<FileSystem> {
+    let path = std::path::absolute(path).ok()?;
+    let there = path.ancestors().find(|ancestor| ancestor.exists())?;
+    let space = rustix::fs::statvfs(there).ok()?;
+    let device = fs::metadata(there).ok()?.dev();
+    Some(FileSystem { device, bytes: space.f_blocks.saturating_mul(space.f_frsize) })
+}
 
 impl File for fs::File {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
@@ -88,6 +107,11 @@ impl Fs for Disk {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         fs::File::open(dir)?.sync_all()
+    }
+
+    fn free(&self, dir: &Path) -> io::Result<u64> {
+        let space = rustix::fs::statvfs(dir)?;
+        Ok(space.f_bavail.saturating_mul(space.f_frsize))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn Send + Sync>>> {
