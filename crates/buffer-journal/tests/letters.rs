@@ -113,14 +113,16 @@ fn damage(sim: &Sim, path: &Path, what: &[u8]) {
     sim.damage(path, at, b"#");
 }
 
-/// Buries 20 letters at once; `stopped` is how the process ends.
+/// Buries one letter, which begins a segment, and then 19 at once.
 async fn twenty_letters(sim: &Sim) -> JournalBuffer {
     let (journal, _) = open(sim);
     let events: Vec<Event> = (10..30)
         .map(|n: u32| Event::new(format!("event-{n}").as_bytes(), b"key", b"{}").unwrap())
         .collect();
-    journal.offer(&events).await.unwrap();
-    bury(&journal, 1).await;
+    for some in [&events[..1], &events[1..]] {
+        journal.offer(some).await.unwrap();
+        bury(&journal, 1).await;
+    }
     journal.checkpoint().unwrap();
     journal
 }
