@@ -175,6 +175,7 @@ fn serve(
             if all {
                 all_committed_at = Instant::now();
             }
+            pass_gaps(shared, consumer);
             let progress = shared.window().progress(None, all);
             if let Err(error) = send(shared, consumer, &progress, CommitMode::Async) {
                 tracing::warn!(%error, "progress can't be committed yet");
@@ -215,6 +216,27 @@ fn take(shared: &Shared, consumer: &BaseConsumer<Member>) -> Result<(), String> 
         shared.misplaced.notify_one();
     }
     Ok(())
+}
+
+/// Passes over offsets that hold no record. librdkafka reads control records and aborted records
+/// without handing them out, and moves its position past them. It moves the position past a record
+/// only when it hands the record out, and this thread ingests each one before it asks for the next:
+/// so no record below the position is missing from the window. A new assignment and a seek reset
+/// the position. The call reads local state; it costs no request.
+fn pass_gaps(shared: &Shared, consumer: &BaseConsumer<Member>) {
+    let positions = match consumer.position() {
+        Ok(positions) => positions,
+        Err(error) => {
+            tracing::debug!(%error, "cannot ask the consumer for its position; asking again later");
+            return;
+        }
+    };
+    let mut window = shared.window();
+    for element in positions.elements() {
+        if let Offset::Offset(next) = element.offset() {
+            window.pass_to(element.partition(), next);
+        }
+    }
 }
 
 /// What a failure to read asks for. Most pass by themselves.
@@ -298,6 +320,7 @@ fn pace(shared: &Shared, consumer: &BaseConsumer<Member>, paused: &mut BTreeSet<
 
 /// Commits all there is, and returns when it is done.
 fn commit(shared: &Shared, consumer: &BaseConsumer<Member>) -> KafkaResult<()> {
+    pass_gaps(shared, consumer);
     let progress = shared.window().progress(None, true);
     send(shared, consumer, &progress, CommitMode::Sync)
 }

@@ -1,5 +1,9 @@
 //! How much is held: what this process has of its own partitions, and of the others what lies between
 //! the group's commits and the end. What others have leased counts as ready.
+//!
+//! Offsets are not counts: control records, aborted records and gaps of compaction have offsets, too.
+//! So `ready` is an upper bound for offsets that no process has read. It is exact once the partition's
+//! owner has read to the end, at most [`COMMIT_EVERY`](crate::consumer) plus one commit later.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -108,6 +108,14 @@ impl Window {
         }
     }
 
+    /// The consumer's position in a partition: all records below it were handed to
+    /// [`Window::ingest`]. Other offsets below it hold no record and count as done.
+    pub(crate) fn pass_to(&mut self, partition: i32, next: i64) {
+        if let Some(partition) = self.partitions.get_mut(&partition) {
+            partition.pass_to(next);
+        }
+    }
+
     /// Reads a partition from another offset on, as when what lay in between is gone.
     pub(crate) fn skip_to(&mut self, partition: i32, next: i64) {
         if let Some(partition) = self.partitions.get_mut(&partition) {

@@ -78,6 +78,14 @@ impl Partition {
         true
     }
 
+    /// All below `next` was read or is no record: control records, aborted ones, gaps of compaction.
+    pub(super) fn pass_to(&mut self, next: i64) {
+        if next > self.next {
+            self.next = next;
+            self.dirty = true;
+        }
+    }
+
     pub(super) fn get_mut(&mut self, offset: i64) -> Option<&mut Held> {
         self.held.get_mut(&offset)
     }

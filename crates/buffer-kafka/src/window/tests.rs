@@ -118,3 +118,21 @@ fn what_lies_in_the_wrong_partition_is_done_here_once_it_lies_in_the_right_one()
     assert_eq!(committed(&mut window).0, 3);
     assert_eq!((window.bytes(), window.counts(now)), (0, Counts::default()));
 }
+
+#[test]
+fn offsets_without_a_record_are_passed_over_and_what_is_held_before_them_stays() {
+    let (mut window, now) = with(0..2);
+    let receipts = lease(&mut window, now);
+    window.ack(&receipts[1..]);
+    window.pass_to(0, 5);
+    assert_eq!(window.positions(), [(0, 5)]);
+    assert_eq!(committed(&mut window), (0, "f1:1.1".to_owned()));
+    window.ack(&receipts[..1]);
+    assert_eq!(committed(&mut window), (5, String::new()));
+    window.pass_to(0, 3);
+    assert_eq!(window.positions(), [(0, 5)], "a position never goes back");
+    window.pass_to(0, 6);
+    assert_eq!(committed(&mut window), (6, String::new()), "a gap alone is committed, too");
+    window.pass_to(7, 9);
+    assert_eq!(window.positions(), [(0, 6)], "another process has that partition");
+}

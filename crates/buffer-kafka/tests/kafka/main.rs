@@ -7,3 +7,4 @@ mod faults;
 mod foreign;
 mod members;
 mod topic;
+mod transactions;
