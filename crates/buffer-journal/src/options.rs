@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use buffer::Identity;
 use journal::Sync;
 
 /// The directory of the dead letters, beside the segments of events.
@@ -73,6 +74,12 @@ impl Options {
         }
         self.free_per_byte = STORE_PER_BYTE * journals;
         self
+    }
+
+    /// Which buffer it is, whatever its options and the links to its folder. Blocks on the disk.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        Identity::in_folder("journal", &self.dir, &["dead", "quarantine"])
     }
 
     pub(crate) fn events_log(&self) -> journal::Options {

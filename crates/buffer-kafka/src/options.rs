@@ -1,8 +1,12 @@
 //! Where the buffer lies in Kafka, and its bounds.
 
 use buffer::Error;
+use buffer::identity::{Identity, encoded};
 
 use crate::place::PARTITIONS_MAX;
+
+/// What a broker listens on unless told otherwise.
+const PORT: u16 = 9092;
 
 /// What a group reads first of a topic that it has committed nothing of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +107,20 @@ impl Options {
     #[must_use]
     pub fn dead_topic(&self) -> String {
         format!("{}.dead", self.topic)
+    }
+
+    /// Which buffer it is, whatever its options and which of the brokers it names. Another group reads the
+    /// same topic, and so the same events.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        let host = |broker: &String| match broker.rsplit_once(':') {
+            Some((host, port)) => (host.to_owned(), port.parse().unwrap_or(PORT)),
+            None => (broker.clone(), PORT),
+        };
+        let (topic, group) = (encoded(&self.topic), encoded(&self.group));
+        let storage = vec![self.topic.clone(), self.dead_topic()];
+        let hosts = self.brokers.iter().map(host);
+        Identity::at_hosts("kafka", hosts, format!("/{topic}?group={group}"), storage)
     }
 
     /// Whether a buffer can be opened with these.

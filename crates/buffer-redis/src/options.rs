@@ -1,6 +1,7 @@
 //! Where the buffer lies in Redis, and its bounds.
 
 use buffer::Error;
+use buffer::identity::{Identity, encoded};
 
 /// Most shards a buffer may have.
 pub const SHARDS_MAX: u16 = 256;
@@ -155,6 +156,20 @@ impl Options {
             poll: Poll::Blocking,
             ..Self::list(server, name)
         }
+    }
+
+    /// Which buffer it is, whatever its options. All its keys lie under its name, in either layout.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        let Server { addresses, cluster, db, .. } = &self.server;
+        let (kind, db) = if *cluster { ("redis-cluster", 0) } else { ("redis", *db) };
+        let name = encoded(&self.name);
+        let what = match &self.layout {
+            Layout::List => format!("list={name}"),
+            Layout::Stream { group, .. } => format!("stream={name}&group={}", encoded(group)),
+        };
+        let storage = vec![format!("{db} {}", self.name)];
+        Identity::at_hosts(kind, addresses.iter().cloned(), format!("/{db}?{what}"), storage)
     }
 
     /// Whether a buffer can be opened with these.

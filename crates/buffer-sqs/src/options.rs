@@ -1,6 +1,6 @@
 //! Which queue, and its bounds.
 
-use buffer::Error;
+use buffer::{Error, Identity};
 
 /// What an SQS message may weigh at most unless a queue says otherwise, in bytes.
 pub const MESSAGE_BYTES_MAX: usize = 262_144;
@@ -107,6 +107,29 @@ impl Options {
     #[must_use]
     pub fn dead_url(&self) -> String {
         format!("{}/{}/{}", self.endpoint, self.account, self.dead)
+    }
+
+    /// Which queue it is, whatever its options. A region and an account of AWS name a queue; which of the
+    /// region's hosts is asked does not.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        let (scheme, authority) =
+            self.endpoint.split_once("://").unwrap_or(("https", &self.endpoint));
+        let (kind, port) = if scheme == "http" { ("sqs+http", 80) } else { ("sqs", 443) };
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, given)) if !given.contains(']') => (host, given.parse().unwrap_or(port)),
+            _ => (authority, port),
+        };
+        let Self { account, region, queue, dead, .. } = self;
+        let host = host.to_ascii_lowercase();
+        let of_aws = [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"];
+        let host = match of_aws.iter().any(|domain| host.ends_with(domain)) {
+            true => format!("sqs.{region}.amazonaws.com"),
+            false => host,
+        };
+        let within = |name: &str| format!("{region} {account} {name}");
+        let place = format!("/{account}/{queue}?region={region}");
+        Identity::at_hosts(kind, [(host, port)], place, vec![within(queue), within(dead)])
     }
 
     /// For how long SQS is told to hide what is leased, in seconds: short of two, a heartbeat at half

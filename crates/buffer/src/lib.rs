@@ -17,6 +17,7 @@
 pub mod conformance;
 mod dead;
 mod error;
+pub mod identity;
 mod lease;
 pub mod memory;
 pub mod moving;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 pub use dead::{DeadLetter, DeadLetters};
 pub use error::Error;
+pub use identity::Identity;
 pub use lease::{Envelope, Receipt};
 use model::Event;
 pub use model::{Class, Classify};

@@ -22,7 +22,7 @@ use model::clock::Clock;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::{Buffer, DeadLetters, Depth, Envelope, Error, Kind, Receipt};
+use crate::{Buffer, DeadLetters, Depth, Envelope, Error, Identity, Kind, Receipt};
 use state::State;
 
 /// How often a waiting lease looks at the clock while something is leased or delayed: the clock is
@@ -50,6 +50,14 @@ impl Default for Options {
             lease_ms: 30_000,
             dead_max: 10_000,
         }
+    }
+}
+
+impl Options {
+    /// Which buffer it is: every opening makes another one.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        Identity::in_memory("memory")
     }
 }
 
