@@ -7,6 +7,7 @@
 //! when it is settled; that lies in the libraries.
 
 mod advise;
+mod apart;
 mod args;
 mod config;
 mod exit;

@@ -1,20 +1,23 @@
 //! Going along with a move from one buffer to another: every process that offers or leases takes each
 //! step when it sees it, and says so in the store.
 
+mod way;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use buffer::moving::Moving;
-use buffer::{Buffer, Depth};
+use buffer::{Buffer, Depth, Identity};
 use model::route::{Phase, SHARE_MAX};
 use store::Moves;
-use store::moves::{Report, Start, Step};
+use store::moves::{Recorded, Report};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{identity, open};
+pub(crate) use self::way::{PIPELINE, Way, read, shown};
+use crate::{apart, identity, open};
 
 /// How often it is looked which step is the present one.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -34,7 +37,8 @@ pub(crate) struct Follower {
 struct Following {
     moving: Arc<Moving>,
     moves: Arc<dyn Moves>,
-    /// Of the move.
+    way: Way,
+    /// What it reports to.
     name: String,
     process: String,
     /// The step in whose hold it is, and since when.
@@ -50,19 +54,25 @@ struct Following {
 /// Puts the two buffers together, goes by the present step, and begins to go along.
 ///
 /// # Errors
-/// If the store can't be reached: without it nobody knows which way offers go.
+/// If the store can't be reached: without it nobody knows which way offers go. If another move is
+/// unfinished.
 pub(crate) async fn follow(
     source: Arc<dyn Buffer>,
     target: Arc<dyn Buffer>,
     moves: Arc<dyn Moves>,
-    name: String,
+    way: Way,
 ) -> Result<(Arc<Moving>, Follower)> {
+    const JOINING: &str = "the move to next_buffer can't be joined";
+    let recorded = moves.recorded().await.context(JOINING)?;
+    let joined = way.of(recorded).await?;
+    let name = joined.map_or_else(|| PIPELINE.to_owned(), |recorded| recorded.name);
     let moving = Arc::new(Moving::new(source, target, open::clock()));
     // Unlike any other's, also of one that had this id before.
     let process = format!("{}:{:06x}", identity::process(), rand::random::<u32>() & 0x00ff_ffff);
     let mut following = Following {
         moving: moving.clone(),
         moves,
+        way,
         name,
         process,
         held: None,
@@ -71,11 +81,11 @@ pub(crate) async fn follow(
         failing: false,
     };
     // Known of before it asks: whoever takes a step waits for all who were known of by then.
-    following.report(false).await.context("the move to next_buffer can't be joined")?;
+    following.report(false).await.context(JOINING)?;
     if let Err(error) = following.look().await {
         // It is not there after all. That it can't be said either is the same trouble.
         let _ = following.report(true).await;
-        return Err(error).context("the move to next_buffer can't be joined");
+        return Err(error).context(JOINING);
     }
     let step = moving.step().await;
     if step > 0 {
@@ -103,19 +113,27 @@ impl Drop for Follower {
     }
 }
 
-/// What to say of a move that this process, which has but one buffer, does not go along with: a part of what
-/// was accepted may be in the other one. `buffer` is its URL without a password.
-pub(crate) async fn left_behind(moves: &dyn Moves, buffer: &str) -> Result<Option<String>> {
-    let Some((name, Step { route, .. })) = moves.last().await? else { return Ok(None) };
-    let (from_here, to_here) =
-        (name.starts_with(&format!("{buffer} to ")), name.ends_with(&format!(" to {buffer}")));
-    let through = route.phase == Phase::Open
-        && (from_here && route.share == 0 || to_here && route.share == SHARE_MAX);
-    Ok((!through && (from_here || to_here)).then(|| {
-        let (share, phase) = (route.share, route.phase.name());
+/// What to say of a move that this process, which has this one buffer, does not go along with: a part of
+/// what was accepted may be in the other one.
+pub(crate) async fn left_behind(moves: &dyn Moves, buffer: &Identity) -> Result<Option<String>> {
+    let Some(recorded) = moves.recorded().await? else { return Ok(None) };
+    let (mut from_here, mut to_here) = (false, false);
+    for (source, target) in read(&recorded.name, &recorded.buffers) {
+        from_here |= apart::is_same(&source, buffer).await;
+        to_here |= apart::is_same(&target, buffer).await;
+    }
+    let route = recorded.step.route;
+    // Of an unfinished move both buffers may hold events, whichever this one is.
+    let whole = match recorded.step.is_finished() {
+        false => false,
+        true if route.share == SHARE_MAX => to_here || !from_here,
+        true => from_here || !to_here,
+    };
+    Ok((!whole).then(|| {
+        let (share, phase, name) = (route.share, route.phase.name(), shown(&recorded));
         format!(
             "ACCEPTED EVENTS MAY WAIT IN ANOTHER BUFFER: the move from {name} is at {share} % ({phase}), \
-             and this process leases from one of the two alone. Set buffer and next_buffer as they were, \
+             and this process does not lease from both. Set buffer and next_buffer as they were, \
              and lead it on with `forebay buffer migrate`, or back with --rollback."
         )
     }))
@@ -133,10 +151,15 @@ impl Following {
 
     /// Takes the present step, and reports if there is something to say.
     async fn look(&mut self) -> Result<()> {
-        if let Some(step) = self.moves.step(&self.name).await? {
-            self.moving.take(step.number, step.route).await;
-            self.release(step).await?;
-        }
+        // Another move that has begun is not joined: this process stays on its way, and reports it.
+        let joined = match self.way.of(self.moves.recorded().await?).await {
+            Ok(Some(recorded)) => {
+                self.moving.take(recorded.step.number, recorded.step.route).await;
+                self.release(&recorded).await
+            }
+            Ok(None) => Ok(()),
+            Err(other) => Err(other),
+        };
         let step = self.moving.step().await;
         let is_due = match &self.said {
             None => true,
@@ -149,11 +172,12 @@ impl Following {
         if is_due {
             self.report(false).await?;
         }
-        Ok(())
+        joined
     }
 
     /// Takes the hold back that nobody leads on.
-    async fn release(&mut self, step: Step) -> Result<()> {
+    async fn release(&mut self, recorded: &Recorded) -> Result<()> {
+        let step = recorded.step;
         if step.route.phase != Phase::Hold {
             self.held = None;
             return Ok(());
@@ -164,7 +188,7 @@ impl Following {
             self.held = Some((step.number, now));
         } else if since.elapsed() > ABANDONED {
             // Whoever is the first does it; to the others the step is no longer the present one.
-            self.moves.advance(&self.name, step.back(), Start::default()).await?;
+            self.moves.advance(&recorded.name, step.back()).await?;
             tracing::warn!("a move stood in its hold with nobody to lead it on: taken back");
         }
         Ok(())
@@ -181,6 +205,7 @@ impl Following {
         };
         let report = Report {
             process: self.process.clone(),
+            buffers: self.way.buffers(),
             step,
             drained: !ended && self.is_drained().await,
             ended,
@@ -228,3 +253,6 @@ impl Following {
         self.failing = false;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,7 @@ use store::{Completions, Keys, Loads, Moves, Payments};
 use tokio::task::block_in_place;
 
 use crate::config::{self, Config, Next};
-use crate::moving::{Follower, follow};
+use crate::moving::{Follower, Way, follow};
 use crate::{fingerprint, identity, url};
 
 /// An open buffer, and what opening it found.
@@ -152,7 +152,8 @@ impl Both {
     pub(crate) async fn join(self, config: &Config, next: &Next) -> Result<Opened> {
         let Self { source, target } = self;
         let moves = moves(&config.store).await?;
-        let (moving, follower) = follow(source.buffer, target.buffer, moves, next.name()).await?;
+        let (moving, follower) =
+            follow(source.buffer, target.buffer, moves, Way::new(config, next)).await?;
         let recovery = source.recovery.or(target.recovery);
         Ok(Opened { buffer: moving, recovery, follower: Some(follower) })
     }

@@ -12,7 +12,7 @@ mod sqs;
 
 use std::path::PathBuf;
 
-use buffer::memory;
+use buffer::{Identity, memory};
 
 use crate::config::Error;
 
@@ -70,6 +70,17 @@ impl Buffer {
     /// Whether several processes may settle from it at once.
     pub(crate) fn shared(&self) -> bool {
         matches!(self, Self::Redis(_) | Self::Kafka(_) | Self::Sqs(_))
+    }
+
+    /// Which buffer it is, whatever its spelling and its options.
+    pub(crate) fn identity(&self) -> Identity {
+        match self {
+            Self::Journal(options) => options.identity(),
+            Self::Memory(options) => options.identity(),
+            Self::Redis(options) => options.identity(),
+            Self::Kafka(options) => options.identity(),
+            Self::Sqs(options) => options.identity(),
+        }
     }
 
     /// What it is, as its kind is called.

@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/V1__initial.sql"),
     include_str!("../migrations/V2__load_history.sql"),
     include_str!("../migrations/V3__moves.sql"),
+    include_str!("../migrations/V4__move_identities.sql"),
 ];
 /// PostgreSQL 12: `INCLUDE` in indexes and `tcp_user_timeout` are there.
 const SERVER_VERSION_MIN: i32 = 120_000;

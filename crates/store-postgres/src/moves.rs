@@ -6,7 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use model::route::{Phase, Route};
 use store::Error;
-use store::moves::{Heard, NAME_BYTES_MAX, Report, Start, Step};
+use store::moves::{
+    BUFFER_BYTES_MAX, Buffers, Heard, NAME_BYTES_MAX, Recorded, Report, Start, Step,
+};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -25,56 +27,65 @@ pub struct Moves {
 }
 
 struct Statements {
-    step: String,
-    last: String,
+    recorded: String,
     begin: String,
     advance: String,
+    rename: String,
     start: String,
     report: String,
     reports: String,
     forget: String,
+    sweep: String,
 }
 
 impl Statements {
     fn new(schema: &Schema) -> Self {
         let moves = format!("{schema}.buffer_moves");
         let processes = format!("{schema}.buffer_move_processes");
+        let begun = "share_before, share, phase, start_settled, start_pending, start_dead, \
+                     start_duplicates, start_offered";
         let reported = "offered_source, offered_target, done_source, done_target, pending_source, \
                         pending_target, dead_source, dead_target";
         Self {
-            step: format!("SELECT step, share_before, share, phase FROM {moves} WHERE name = $1"),
-            last: format!(
-                "SELECT step, share_before, share, phase, name FROM {moves} \
+            recorded: format!(
+                "SELECT step, share_before, share, phase, name, source, target FROM {moves} \
                  ORDER BY changed_at DESC LIMIT 1"
             ),
+            // In place of a finished move alone.
             begin: format!(
-                "WITH moves AS (DELETE FROM {moves} WHERE name <> $1), \
-                      processes AS (DELETE FROM {processes} WHERE name <> $1) \
-                 INSERT INTO {moves} (name, step, share_before, share, phase, start_settled, \
-                                      start_pending, start_dead, start_duplicates, start_offered) \
-                 VALUES ($1, 1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (name) DO NOTHING"
+                "WITH moves AS (DELETE FROM {moves} WHERE name <> $1) \
+                 INSERT INTO {moves} AS recorded (name, source, target, step, {begun}) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
+                 ON CONFLICT (name) DO UPDATE SET (source, target, step, {begun}, changed_at) = \
+                 ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, now()) \
+                 WHERE recorded.step = $4 - 1 AND recorded.phase = 'open' \
+                       AND recorded.share IN (0, 100)"
             ),
             advance: format!(
                 "UPDATE {moves} SET step = $2, share_before = $3, share = $4, phase = $5, \
                                     changed_at = now() \
                  WHERE name = $1 AND step = $2::bigint - 1"
             ),
+            rename: format!("UPDATE {moves} SET source = $2, target = $3 WHERE name = $1"),
             start: format!(
                 "SELECT start_settled, start_pending, start_dead, start_duplicates, start_offered \
                  FROM {moves} WHERE name = $1"
             ),
             report: format!(
-                "INSERT INTO {processes} (name, process, step, drained, ended, {reported}) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
-                 ON CONFLICT (name, process) DO UPDATE SET (step, drained, ended, {reported}, \
-                 reported_at) = ($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, now())"
+                "INSERT INTO {processes} (name, process, step, drained, ended, {reported}, source, target) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
+                 ON CONFLICT (name, process) DO UPDATE SET (step, drained, ended, {reported}, source, \
+                 target, reported_at) = \
+                 ($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, now())"
             ),
             reports: format!(
                 "SELECT process, step, drained, ended, {reported}, \
-                        (extract(epoch FROM clock_timestamp() - reported_at) * 1000)::bigint \
-                 FROM {processes} WHERE name = $1 ORDER BY process"
+                        (extract(epoch FROM clock_timestamp() - reported_at) * 1000)::bigint, \
+                        name, source, target \
+                 FROM {processes} ORDER BY process"
             ),
-            forget: format!("UPDATE {processes} SET ended = true WHERE name = $1 AND process = $2"),
+            forget: format!("UPDATE {processes} SET ended = true WHERE process = $1"),
+            sweep: format!("DELETE FROM {processes} WHERE ended"),
         }
     }
 }
@@ -148,35 +159,62 @@ fn named(column: &str, name: &str) -> Result<(), Error> {
     sound(column, name, NAME_BYTES_MAX).map_err(Error::Rejected)
 }
 
+fn written(buffers: &Buffers) -> Result<(), Error> {
+    for (column, identity) in [("source", &buffers.source), ("target", &buffers.target)] {
+        sound(column, identity, BUFFER_BYTES_MAX).map_err(Error::Rejected)?;
+    }
+    Ok(())
+}
+
 #[async_trait]
 impl store::Moves for Moves {
-    async fn step(&self, name: &str) -> Result<Option<Step>, Error> {
-        let rows = self.rows(&self.statements.step, &[&name]).await?;
-        rows.first().map(step).transpose()
+    async fn recorded(&self) -> Result<Option<Recorded>, Error> {
+        let rows = self.rows(&self.statements.recorded, &[]).await?;
+        let recorded = |row: &Row| {
+            let buffers = Buffers { source: row.get(5), target: row.get(6) };
+            Ok(Recorded { name: row.get(4), buffers, step: step(row)? })
+        };
+        rows.first().map(recorded).transpose()
     }
 
-    async fn last(&self) -> Result<Option<(String, Step)>, Error> {
-        let rows = self.rows(&self.statements.last, &[]).await?;
-        rows.first().map(|row| Ok((row.get(4), step(row)?))).transpose()
-    }
-
-    async fn advance(&self, name: &str, step: Step, start: Start) -> Result<bool, Error> {
+    async fn begin(&self, first: &Recorded, start: Start) -> Result<bool, Error> {
+        let Recorded { name, buffers, step } = first;
         named("name", name)?;
+        written(buffers)?;
+        let Step { number, route: Route { before, share, phase } } = *step;
+        let (before, share, phase) = (i16::from(before), i16::from(share), phase.name());
+        let Start { settled, pending, dead, duplicates, offered } = start;
+        let [number, settled, pending, dead, duplicates, offered] =
+            [number, settled, pending, dead, duplicates, offered].map(whole);
+        let begin: [&(dyn ToSql + Sync); 12] = [
+            name,
+            &buffers.source,
+            &buffers.target,
+            &number,
+            &before,
+            &share,
+            &phase,
+            &settled,
+            &pending,
+            &dead,
+            &duplicates,
+            &offered,
+        ];
+        Ok(self.changed(&self.statements.begin, &begin).await? == 1)
+    }
+
+    async fn advance(&self, name: &str, step: Step) -> Result<bool, Error> {
         let Step { number, route: Route { before, share, phase } } = step;
         let (before, share, phase) = (i16::from(before), i16::from(share), phase.name());
-        let changed = if number == 1 {
-            let Start { settled, pending, dead, duplicates, offered } = start;
-            let [settled, pending, dead, duplicates, offered] =
-                [settled, pending, dead, duplicates, offered].map(whole);
-            let begin: [&(dyn ToSql + Sync); 9] =
-                [&name, &before, &share, &phase, &settled, &pending, &dead, &duplicates, &offered];
-            self.changed(&self.statements.begin, &begin).await?
-        } else {
-            let number = whole(number);
-            let advance: [&(dyn ToSql + Sync); 5] = [&name, &number, &before, &share, &phase];
-            self.changed(&self.statements.advance, &advance).await?
-        };
-        Ok(changed == 1)
+        let number = whole(number);
+        let advance: [&(dyn ToSql + Sync); 5] = [&name, &number, &before, &share, &phase];
+        Ok(self.changed(&self.statements.advance, &advance).await? == 1)
+    }
+
+    async fn rename(&self, name: &str, buffers: &Buffers) -> Result<bool, Error> {
+        written(buffers)?;
+        let rename: [&(dyn ToSql + Sync); 3] = [&name, &buffers.source, &buffers.target];
+        Ok(self.changed(&self.statements.rename, &rename).await? == 1)
     }
 
     async fn start(&self, name: &str) -> Result<Option<Start>, Error> {
@@ -193,11 +231,13 @@ impl store::Moves for Moves {
     async fn report(&self, name: &str, report: &Report) -> Result<(), Error> {
         named("name", name)?;
         named("process", &report.process)?;
-        let Report { process, step, drained, ended, offered, done, pending, dead } = report;
+        written(&report.buffers)?;
+        let Report { process, buffers, step, drained, ended, offered, done, pending, dead } =
+            report;
         let step = whole(*step);
         let [offered, done, pending, dead] =
             [offered, done, pending, dead].map(|pair| pair.map(whole));
-        let values: [&(dyn ToSql + Sync); 13] = [
+        let values: [&(dyn ToSql + Sync); 15] = [
             &name,
             process,
             &step,
@@ -211,16 +251,19 @@ impl store::Moves for Moves {
             &pending[1],
             &dead[0],
             &dead[1],
+            &buffers.source,
+            &buffers.target,
         ];
         self.changed(&self.statements.report, &values).await.map(drop)
     }
 
-    async fn reports(&self, name: &str) -> Result<Vec<Heard>, Error> {
-        let rows = self.rows(&self.statements.reports, &[&name]).await?;
+    async fn reports(&self) -> Result<Vec<Heard>, Error> {
+        let rows = self.rows(&self.statements.reports, &[]).await?;
         let heard = rows.iter().map(|row| {
             let pair = |at: usize| [count(row, at), count(row, at + 1)];
             let report = Report {
                 process: row.get(0),
+                buffers: Buffers { source: row.get(14), target: row.get(15) },
                 step: count(row, 1),
                 drained: row.get(2),
                 ended: row.get(3),
@@ -229,12 +272,16 @@ impl store::Moves for Moves {
                 pending: pair(8),
                 dead: pair(10),
             };
-            Heard { report, ago_ms: count(row, 12) }
+            Heard { name: row.get(13), report, ago_ms: count(row, 12) }
         });
         Ok(heard.collect())
     }
 
-    async fn forget(&self, name: &str, process: &str) -> Result<bool, Error> {
-        Ok(self.changed(&self.statements.forget, &[&name, &process]).await? == 1)
+    async fn forget(&self, process: &str) -> Result<bool, Error> {
+        Ok(self.changed(&self.statements.forget, &[&process]).await? > 0)
+    }
+
+    async fn sweep(&self) -> Result<(), Error> {
+        self.changed(&self.statements.sweep, &[]).await.map(drop)
     }
 }

@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/V2__load_history.sql"),
     include_str!("../migrations/V3__moves.sql"),
     include_str!("../migrations/V4__card_key.sql"),
+    include_str!("../migrations/V5__move_identities.sql"),
 ];
 
 /// Brings the database to the version this program knows.
@@ -104,6 +105,22 @@ mod tests {
         assert_eq!(count(&db, "SELECT count(*) FROM load_history"), 0);
         let kept = "SELECT count(*) FROM sla_definitions WHERE owner = 'kept'";
         assert_eq!(count(&db, kept), 2);
+    }
+
+    #[test]
+    fn a_move_that_the_third_version_recorded_is_kept_with_its_name() {
+        let mut db = Connection::open_in_memory().unwrap();
+        db.execute_batch(&MIGRATIONS[..3].concat()).unwrap();
+        db.pragma_update(None, "user_version", 3).unwrap();
+        db.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        db.execute_batch(
+            "INSERT INTO buffer_moves VALUES ('a to b', 3, 0, 50, 'open', 0, 0, 0, 0, 0, 1)",
+        )
+        .unwrap();
+        run(&mut db).unwrap();
+        let kept =
+            "SELECT count(*) FROM buffer_moves WHERE name = 'a to b' AND source || target = ''";
+        assert_eq!(count(&db, kept), 1);
     }
 
     #[test]

@@ -8,30 +8,34 @@ use model::clock::{Clock, EpochMs};
 use model::route::{Phase, Route};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use store::Error;
-use store::moves::{Heard, Report, Start, Step};
+use store::moves::{Buffers, Heard, Recorded, Report, Start, Step};
 use tokio::sync::Mutex;
 
 use crate::error::classify;
 use crate::history::count;
 use crate::{Options, connection, migrations};
 
-const STEP: &str = "SELECT step, share_before, share, phase FROM buffer_moves WHERE name = ?1";
+const RECORDED: &str = "\
+    SELECT step, share_before, share, phase, name, source, target FROM buffer_moves \
+    ORDER BY changed_at DESC LIMIT 1";
 
-const LAST: &str = "SELECT step, share_before, share, phase, name FROM buffer_moves ORDER BY changed_at DESC LIMIT 1";
-
+/// In place of a finished move alone.
 const BEGIN: &str = "\
-    INSERT INTO buffer_moves (name, step, share_before, share, phase, start_settled, start_pending, \
-                              start_dead, start_duplicates, start_offered, changed_at) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (name) DO NOTHING";
+    INSERT INTO buffer_moves (name, source, target, step, share_before, share, phase, start_settled, \
+                              start_pending, start_dead, start_duplicates, start_offered, changed_at) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
+    ON CONFLICT (name) DO UPDATE SET (source, target, step, share_before, share, phase, start_settled, \
+        start_pending, start_dead, start_duplicates, start_offered, changed_at) = \
+        (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
+    WHERE step = ?4 - 1 AND phase = 'open' AND share IN (0, 100)";
 
-const FORGET_OTHERS: [&str; 2] = [
-    "DELETE FROM buffer_moves WHERE name <> ?1",
-    "DELETE FROM buffer_move_processes WHERE name <> ?1",
-];
+const FORGET_OTHERS: &str = "DELETE FROM buffer_moves WHERE name <> ?1";
 
 const ADVANCE: &str = "\
     UPDATE buffer_moves SET step = ?2, share_before = ?3, share = ?4, phase = ?5, changed_at = ?6 \
     WHERE name = ?1 AND step = ?2 - 1";
+
+const RENAME: &str = "UPDATE buffer_moves SET source = ?2, target = ?3 WHERE name = ?1";
 
 const START: &str = "\
     SELECT start_settled, start_pending, start_dead, start_duplicates, start_offered \
@@ -40,15 +44,17 @@ const START: &str = "\
 const REPORT: &str = "\
     INSERT OR REPLACE INTO buffer_move_processes \
         (name, process, step, drained, ended, offered_source, offered_target, done_source, done_target, \
-         pending_source, pending_target, dead_source, dead_target, reported_at) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+         pending_source, pending_target, dead_source, dead_target, reported_at, source, target) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
 
 const REPORTS: &str = "\
     SELECT process, step, drained, ended, offered_source, offered_target, done_source, done_target, \
-           pending_source, pending_target, dead_source, dead_target, reported_at \
-    FROM buffer_move_processes WHERE name = ?1 ORDER BY process";
+           pending_source, pending_target, dead_source, dead_target, reported_at, name, source, target \
+    FROM buffer_move_processes ORDER BY process";
 
-const FORGET: &str = "UPDATE buffer_move_processes SET ended = 1 WHERE name = ?1 AND process = ?2";
+const FORGET: &str = "UPDATE buffer_move_processes SET ended = 1 WHERE process = ?1";
+
+const SWEEP: &str = "DELETE FROM buffer_move_processes WHERE ended";
 
 /// Moves between buffers, in the store's file.
 pub struct Moves {
@@ -107,6 +113,7 @@ fn heard(row: &Row<'_>, now_ms: EpochMs) -> rusqlite::Result<Heard> {
     let pair = |at: usize| Ok::<_, rusqlite::Error>([count(row, at)?, count(row, at + 1)?]);
     let report = Report {
         process: row.get(0)?,
+        buffers: Buffers { source: row.get(14)?, target: row.get(15)? },
         step: count(row, 1)?,
         drained: row.get(2)?,
         ended: row.get(3)?,
@@ -116,53 +123,69 @@ fn heard(row: &Row<'_>, now_ms: EpochMs) -> rusqlite::Result<Heard> {
         dead: pair(10)?,
     };
     let reported_at: EpochMs = row.get(12)?;
-    Ok(Heard { report, ago_ms: now_ms.saturating_sub(reported_at).max(0).unsigned_abs() })
+    let name = row.get(13)?;
+    Ok(Heard { name, report, ago_ms: now_ms.saturating_sub(reported_at).max(0).unsigned_abs() })
 }
 
 #[async_trait]
 impl store::Moves for Moves {
-    async fn step(&self, name: &str) -> Result<Option<Step>, Error> {
-        let name = name.to_owned();
-        self.with(move |db| db.prepare_cached(STEP)?.query_row([name], step).optional()).await
+    async fn recorded(&self) -> Result<Option<Recorded>, Error> {
+        self.with(|db| {
+            let recorded = |row: &Row<'_>| {
+                let buffers = Buffers { source: row.get(5)?, target: row.get(6)? };
+                Ok(Recorded { name: row.get(4)?, buffers, step: step(row)? })
+            };
+            db.prepare_cached(RECORDED)?.query_row([], recorded).optional()
+        })
+        .await
     }
 
-    async fn last(&self) -> Result<Option<(String, Step)>, Error> {
-        self.with(|db| db.query_row(LAST, [], |row| Ok((row.get(4)?, step(row)?))).optional()).await
+    async fn begin(&self, first: &Recorded, start: Start) -> Result<bool, Error> {
+        let (first, now_ms) = (first.clone(), self.clock.now_ms());
+        self.with(move |db| {
+            let Recorded { name, buffers, step } = first;
+            let Step { number, route: Route { before, share, phase } } = step;
+            let Start { settled, pending, dead, duplicates, offered } = start;
+            let transaction = db.unchecked_transaction()?;
+            transaction.execute(FORGET_OTHERS, [&name])?;
+            let begun = transaction.execute(
+                BEGIN,
+                params![
+                    name,
+                    buffers.source,
+                    buffers.target,
+                    whole(number),
+                    before,
+                    share,
+                    phase.name(),
+                    whole(settled),
+                    whole(pending),
+                    whole(dead),
+                    whole(duplicates),
+                    whole(offered),
+                    now_ms
+                ],
+            )?;
+            transaction.commit()?;
+            Ok(begun == 1)
+        })
+        .await
     }
 
-    async fn advance(&self, name: &str, step: Step, start: Start) -> Result<bool, Error> {
+    async fn advance(&self, name: &str, step: Step) -> Result<bool, Error> {
         let (name, now_ms) = (name.to_owned(), self.clock.now_ms());
         self.with(move |db| {
             let Step { number, route: Route { before, share, phase } } = step;
-            let changed = if number == 1 {
-                let Start { settled, pending, dead, duplicates, offered } = start;
-                let transaction = db.unchecked_transaction()?;
-                for forget in FORGET_OTHERS {
-                    transaction.execute(forget, [&name])?;
-                }
-                let begun = transaction.execute(
-                    BEGIN,
-                    params![
-                        name,
-                        1,
-                        before,
-                        share,
-                        phase.name(),
-                        whole(settled),
-                        whole(pending),
-                        whole(dead),
-                        whole(duplicates),
-                        whole(offered),
-                        now_ms
-                    ],
-                )?;
-                transaction.commit()?;
-                begun
-            } else {
-                let step = params![name, whole(number), before, share, phase.name(), now_ms];
-                db.execute(ADVANCE, step)?
-            };
-            Ok(changed == 1)
+            let step = params![name, whole(number), before, share, phase.name(), now_ms];
+            Ok(db.execute(ADVANCE, step)? == 1)
+        })
+        .await
+    }
+
+    async fn rename(&self, name: &str, buffers: &Buffers) -> Result<bool, Error> {
+        let (name, buffers) = (name.to_owned(), buffers.clone());
+        self.with(move |db| {
+            Ok(db.execute(RENAME, params![name, buffers.source, buffers.target])? == 1)
         })
         .await
     }
@@ -187,7 +210,8 @@ impl store::Moves for Moves {
     async fn report(&self, name: &str, report: &Report) -> Result<(), Error> {
         let (name, report, now_ms) = (name.to_owned(), report.clone(), self.clock.now_ms());
         self.with(move |db| {
-            let Report { process, step, drained, ended, offered, done, pending, dead } = report;
+            let Report { process, buffers, step, drained, ended, .. } = report;
+            let Report { offered, done, pending, dead, .. } = report;
             db.prepare_cached(REPORT)?.execute(params![
                 name,
                 process,
@@ -202,25 +226,31 @@ impl store::Moves for Moves {
                 whole(pending[1]),
                 whole(dead[0]),
                 whole(dead[1]),
-                now_ms
+                now_ms,
+                buffers.source,
+                buffers.target
             ])?;
             Ok(())
         })
         .await
     }
 
-    async fn reports(&self, name: &str) -> Result<Vec<Heard>, Error> {
-        let (name, now_ms) = (name.to_owned(), self.clock.now_ms());
+    async fn reports(&self) -> Result<Vec<Heard>, Error> {
+        let now_ms = self.clock.now_ms();
         self.with(move |db| {
             let mut reports = db.prepare_cached(REPORTS)?;
-            let heard = reports.query_map([name], |row| heard(row, now_ms))?;
+            let heard = reports.query_map([], |row| heard(row, now_ms))?;
             heard.collect()
         })
         .await
     }
 
-    async fn forget(&self, name: &str, process: &str) -> Result<bool, Error> {
-        let (name, process) = (name.to_owned(), process.to_owned());
-        self.with(move |db| Ok(db.execute(FORGET, [name, process])? == 1)).await
+    async fn forget(&self, process: &str) -> Result<bool, Error> {
+        let process = process.to_owned();
+        self.with(move |db| Ok(db.execute(FORGET, [process])? > 0)).await
+    }
+
+    async fn sweep(&self) -> Result<(), Error> {
+        self.with(|db| db.execute(SWEEP, []).map(drop)).await
     }
 }

@@ -1,16 +1,41 @@
 //! The `buffer_moves` and `buffer_move_processes` tables: how far a pipeline has moved from one buffer
 //! to another, and which processes go along.
 //!
-//! A move has a name (which two buffers) and steps, each a [`Route`]. Whoever leads the move takes one
-//! step after the other; every process that offers or leases says which one it goes by.
+//! A move is recorded under the name of its pipeline, with the identities of its two buffers, and has
+//! steps, each a [`Route`]. A leader takes one step after the other; every process that offers or leases
+//! reports the step that it follows, and the two buffers that it has.
 
 use async_trait::async_trait;
-use model::route::{Phase, Route};
+use model::route::{Phase, Route, SHARE_MAX};
 
 use crate::Error;
 
 /// The longest name of a move or a process, in bytes.
 pub const NAME_BYTES_MAX: usize = 1_024;
+
+/// The longest identity of a buffer, in bytes.
+pub const BUFFER_BYTES_MAX: usize = 8_192;
+
+/// The two buffers of a move, as their identities are written. Both are empty where an earlier version
+/// wrote them: the name of the move then holds both URLs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Buffers {
+    /// The buffer that keys leave.
+    pub source: String,
+    /// The buffer that they move to.
+    pub target: String,
+}
+
+/// The move that is under way or was made last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// The name of the pipeline.
+    pub name: String,
+    /// Its two buffers.
+    pub buffers: Buffers,
+    /// The present step.
+    pub step: Step,
+}
 
 /// One step of a move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +47,12 @@ pub struct Step {
 }
 
 impl Step {
+    /// Whether all keys belong to one of the two buffers: then another move may begin.
+    #[must_use]
+    pub fn is_finished(self) -> bool {
+        self.route.phase == Phase::Open && [0, SHARE_MAX].contains(&self.route.share)
+    }
+
     /// The step that takes a hold back: nobody has gone by its share yet.
     #[must_use]
     pub fn back(self) -> Self {
@@ -50,6 +81,8 @@ pub struct Start {
 pub struct Report {
     /// Its name, unlike any other's.
     pub process: String,
+    /// The two buffers that it has.
+    pub buffers: Buffers,
     /// The step it goes by.
     pub step: u64,
     /// Whether what keys moved away from has done what it held of them by that step.
@@ -69,6 +102,8 @@ pub struct Report {
 /// A report, and how old it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heard {
+    /// The name of the move that it was reported to.
+    pub name: String,
     /// What was said.
     pub report: Report,
     /// How long ago, in milliseconds, by the store's clock.
@@ -78,25 +113,31 @@ pub struct Heard {
 /// Keeps track of moves between buffers.
 #[async_trait]
 pub trait Moves: Send + Sync + 'static {
-    /// The present step of a move; `None` if it has not begun.
+    /// The move that is under way or was made last.
     ///
     /// # Errors
     /// If it can't be read.
-    async fn step(&self, name: &str) -> Result<Option<Step>, Error>;
+    async fn recorded(&self) -> Result<Option<Recorded>, Error>;
 
-    /// The move that is under way or was made last, by its name.
-    ///
-    /// # Errors
-    /// If it can't be read.
-    async fn last(&self) -> Result<Option<(String, Step)>, Error>;
-
-    /// Takes the step after the present one. Returns whether it was that: somebody else may have taken
-    /// it. The first step begins the move, and what was kept of any other is forgotten: a pipeline is on
-    /// one way at a time, and may go an earlier one again.
+    /// Records the first step of a move in place of a finished one, whose step it follows. Returns whether
+    /// it was recorded: another leader may have begun a move.
     ///
     /// # Errors
     /// If it can't be written.
-    async fn advance(&self, name: &str, step: Step, start: Start) -> Result<bool, Error>;
+    async fn begin(&self, first: &Recorded, start: Start) -> Result<bool, Error>;
+
+    /// Takes the step after the present one. Returns whether it was taken: another leader may have taken
+    /// it.
+    ///
+    /// # Errors
+    /// If it can't be written.
+    async fn advance(&self, name: &str, step: Step) -> Result<bool, Error>;
+
+    /// Records other identities for the buffers of a move. Returns whether there is such a move.
+    ///
+    /// # Errors
+    /// If it can't be written.
+    async fn rename(&self, name: &str, buffers: &Buffers) -> Result<bool, Error>;
 
     /// What there was when the move began; `None` if it has not.
     ///
@@ -104,21 +145,27 @@ pub trait Moves: Send + Sync + 'static {
     /// If it can't be read.
     async fn start(&self, name: &str) -> Result<Option<Start>, Error>;
 
-    /// Says something of a process, instead of what was said before.
+    /// Records the report of a process in place of its last one.
     ///
     /// # Errors
     /// If it can't be written.
     async fn report(&self, name: &str, report: &Report) -> Result<(), Error>;
 
-    /// What all processes said last, by name.
+    /// The last report of every process, whatever move it was made to.
     ///
     /// # Errors
-    /// If it can't be read.
-    async fn reports(&self, name: &str) -> Result<Vec<Heard>, Error>;
+    /// If they can't be read.
+    async fn reports(&self) -> Result<Vec<Heard>, Error>;
 
-    /// Takes a process for ended that can't say so itself. Returns whether there is one of this name.
+    /// Marks a process as ended that can't report it. Returns whether there is such a process.
     ///
     /// # Errors
     /// If it can't be written.
-    async fn forget(&self, name: &str, process: &str) -> Result<bool, Error>;
+    async fn forget(&self, process: &str) -> Result<bool, Error>;
+
+    /// Deletes the reports of processes that have ended.
+    ///
+    /// # Errors
+    /// If they can't be deleted.
+    async fn sweep(&self) -> Result<(), Error>;
 }

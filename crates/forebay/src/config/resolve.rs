@@ -10,7 +10,7 @@ use super::Error;
 use super::settings::{Entry, Settings};
 use super::tables;
 use super::value::{Origin, Value};
-use crate::{advise, history, url};
+use crate::{advise, apart, history, url};
 
 /// What stands for the data directory in a URL or a path.
 pub(super) const DATA: &str = "{data}";
@@ -49,16 +49,8 @@ pub(crate) struct Config {
 #[derive(Debug, Clone)]
 pub(crate) struct Next {
     pub(crate) buffer: url::Buffer,
-    /// Both URLs, without passwords.
-    pub(crate) from: String,
+    /// Its URL, without passwords.
     pub(crate) to: String,
-}
-
-impl Next {
-    /// What the move is called.
-    pub(crate) fn name(&self) -> String {
-        format!("{} to {}", self.from, self.to)
-    }
 }
 
 impl Config {
@@ -102,7 +94,7 @@ impl Config {
             return Err(Error(problem.to_owned()));
         }
         let engine = engine(settings, &buffer, next.as_ref())?;
-        Ok(Self {
+        let config = Self {
             tables: tables::resolve(settings, &engine)?,
             data: PathBuf::from(settings.text("data")),
             store,
@@ -125,7 +117,9 @@ impl Config {
                 keep: settings.seconds("history.keep_h", 3_600),
             },
             advise: advice(settings),
-        })
+        };
+        apart::written(&config)?;
+        Ok(config)
     }
 }
 
@@ -224,16 +218,12 @@ fn next(settings: &Settings) -> Result<Option<Next>, Error> {
         return Ok(None);
     }
     // Who names a buffer on the command line looks at that one.
-    if to == from && matches!(settings.entry("buffer").origin, Origin::Flag(_)) {
+    let buffer = url::Buffer::parse(&to).map_err(|error| Error(format!("next_{error}")))?;
+    let looked_at = matches!(settings.entry("buffer").origin, Origin::Flag(_));
+    if looked_at && url::Buffer::parse(&from)?.identity().is_same(&buffer.identity()) {
         return Ok(None);
     }
-    if to == from {
-        let problem = "next_buffer is the same as buffer; leave it \"none\" while nothing moves";
-        return Err(Error(problem.to_owned()));
-    }
-    let buffer = url::Buffer::parse(&to).map_err(|error| Error(format!("next_{error}")))?;
-    let (from, to) = (url::redacted(&from), url::redacted(&to));
-    Ok(Some(Next { buffer: settings.with_password(buffer), from, to }))
+    Ok(Some(Next { buffer: settings.with_password(buffer), to: url::redacted(&to) }))
 }
 
 /// The journal that a spill is.

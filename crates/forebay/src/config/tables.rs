@@ -60,6 +60,8 @@ pub(super) struct Entry {
 /// One table, resolved.
 #[derive(Debug, Clone)]
 pub(crate) struct Table {
+    /// `forebay.toml:12`.
+    pub(crate) place: String,
     pub(crate) definition: table::Definition,
     pub(crate) buffer: url::Buffer,
     /// Whether it is made where it is missing, by `store migrate` (and in SQLite by `serve`).
@@ -102,19 +104,12 @@ pub(super) fn resolve(
     settings: &Settings,
     payments: &engine::Options,
 ) -> Result<Vec<Table>, Error> {
-    let mut taken = vec![settings.path("buffer"), settings.path("next_buffer")];
     let mut tables = Vec::new();
     for entry in &settings.tables {
         let Entry { place, definition, .. } = entry;
         let url = entry.url().replace(super::resolve::DATA, &settings.data());
-        if taken.contains(&url) {
-            let shown = url::redacted(&url);
-            let problem = "is another's already; each needs one of its own";
-            return Err(Error(format!("{place}: buffer {shown} {problem}")));
-        }
         let at = |error: Error| Error(format!("{place}: {error}"));
         let buffer = settings.with_password(url::Buffer::parse(&url).map_err(at)?);
-        taken.push(url);
         let engine = engine::Options {
             lanes: entry.lanes,
             batch_max: entry.batch_max,
@@ -125,6 +120,7 @@ pub(super) fn resolve(
         };
         engine.validate().map_err(|error| Error(format!("{place}: {error}")))?;
         tables.push(Table {
+            place: place.clone(),
             definition: definition.clone(),
             buffer,
             create: entry.create,

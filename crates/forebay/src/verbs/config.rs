@@ -7,7 +7,8 @@ use store::card::Guard;
 use super::configured;
 use crate::config::{Config, Flags, Settings};
 use crate::exit::Exit;
-use crate::{fingerprint, guarantee, open, out, url, write_behind};
+use crate::moving::Way;
+use crate::{apart, fingerprint, guarantee, open, out, url, write_behind};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
@@ -33,7 +34,9 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
 
 /// Opens each part, and goes on to the next when one can't be: all trouble is told at once.
 async fn check(config: &Config) -> Result<Exit> {
-    let mut troubles = Vec::new();
+    let mut troubles: Vec<_> =
+        apart::check(config).await.err().into_iter().map(anyhow::Error::from).collect();
+    troubles.extend(check_move(config).await.err());
     for buffer in guarantee::payments(config) {
         match guarantee::asked(buffer).await {
             // What is promised holds whether or not a running server has it all open just now.
@@ -101,6 +104,15 @@ async fn check_buffer(buffer: &url::Buffer) -> Result<()> {
         out::line(line)?;
     }
     Ok(opened.buffer.close().await?)
+}
+
+/// Holds the move that is configured against the one that the store has recorded. A store that can't be read
+/// is looked at by itself.
+async fn check_move(config: &Config) -> Result<()> {
+    let Some(next) = &config.next else { return Ok(()) };
+    let Ok(moves) = open::moves(&config.store).await else { return Ok(()) };
+    let Ok(recorded) = moves.recorded().await else { return Ok(()) };
+    Way::new(config, next).of(recorded).await.map(drop)
 }
 
 /// Opens the store if it is this machine's alone; a PostgreSQL is looked at. Returns what is wrong

@@ -7,23 +7,27 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use buffer::Identity;
 use model::route::{Phase, Route, SHARE_MAX, Side};
 use serde_json::json;
 use store::Moves;
-use store::moves::{Heard, Start, Step};
+use store::moves::{Buffers, Heard, Recorded, Report, Start, Step};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Error, Flags, Next};
+use crate::config::{Config, Error, Flags, Next};
 use crate::exit::Exit;
-use crate::moving::{HOLD_MAX, REPORT_EVERY};
+use crate::moving::{HOLD_MAX, PIPELINE, REPORT_EVERY, Way, read, shown};
 use crate::progress::{Progress, Unit};
 use crate::units::grouped;
-use crate::{open, out, outside, signals, url};
+use crate::{apart, open, out, outside, signals, url};
 
 /// How often the processes' reports are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A process that was not heard of for longer is named.
 const SILENT: Duration = Duration::from_secs(10);
+/// A process that is configured for another move and was not heard of for longer has ended, in
+/// milliseconds: it reports twice a second.
+const STRANGER_MS: u64 = 60_000;
 const NOBODY: &str = "No process goes along any more; this waits until one is started.";
 /// How long the audit waits for what is counted a little later (duplicates, each ten seconds).
 const AUDIT_MAX: Duration = Duration::from_secs(30);
@@ -68,6 +72,10 @@ pub(crate) struct Args {
     /// A process that has ended without saying so, as it is called in the status
     #[arg(long, value_name = "PROCESS")]
     forget: Vec<String>,
+    /// The buffers of the recorded move have new addresses, which are those of this configuration: record
+    /// them. Never for other buffers, whose events would be settled out of order
+    #[arg(long)]
+    same_buffers: bool,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -80,17 +88,20 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
                        each `forebay serve` with it, and run this again (see --help)";
         bail!(Error(problem.to_owned()));
     };
-    check(&args, &next)?;
+    check(&args, &config, &next).await?;
     let leader = Leader {
         moves: open::moves(&config.store).await?,
-        name: next.name(),
+        way: Way::new(&config, &next),
         to: next.to.clone(),
         store: config.store.clone(),
         stop: signals::stop()?,
         json: args.json,
     };
+    if args.same_buffers {
+        leader.rename().await?;
+    }
     for process in &args.forget {
-        if !leader.moves.forget(&leader.name, process).await? {
+        if !leader.moves.forget(process).await? {
             bail!(Error(format!("--forget {process}: there is no such process; see --status")));
         }
     }
@@ -119,8 +130,9 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     leader.close(through).await
 }
 
-/// Refuses a share that is none, and URLs that are not those of the configuration.
-fn check(args: &Args, next: &Next) -> Result<(), Error> {
+/// Refuses a share that is none, one buffer for both, and URLs that are not those of the configuration.
+async fn check(args: &Args, config: &Config, next: &Next) -> Result<(), Error> {
+    apart::check(config).await?;
     let mut shares = args.stages.iter().chain(&args.share);
     if let Some(share) = shares.find(|share| **share > SHARE_MAX) {
         return Err(Error(format!("{share} is no share; give 0 to 100 percent")));
@@ -129,11 +141,13 @@ fn check(args: &Args, next: &Next) -> Result<(), Error> {
         let problem = "--stages must go up, e.g. 10,50,100; --share or --rollback go down";
         return Err(Error(problem.to_owned()));
     }
-    let both = [("--from", &args.from, &next.from), ("--to", &args.to, &next.to)];
+    let both = [("--from", &args.from, &config.buffer), ("--to", &args.to, &next.buffer)];
     for (flag, given, configured) in both {
-        if let Some(given) = given
-            && url::redacted(given) != *configured
-        {
+        let Some(given) = given else { continue };
+        let buffer =
+            url::Buffer::parse(given).map_err(|error| Error(format!("{flag}: {error}")))?;
+        let configured = configured.identity();
+        if !apart::is_same(&buffer.identity(), &configured).await {
             let given = url::redacted(given);
             return Err(Error(format!(
                 "{flag} is {given}, and the configuration that the processes run with says \
@@ -146,8 +160,7 @@ fn check(args: &Args, next: &Next) -> Result<(), Error> {
 
 struct Leader {
     moves: Arc<dyn Moves>,
-    /// Of the move.
-    name: String,
+    way: Way,
     /// The buffer that is moved to.
     to: String,
     store: url::Store,
@@ -160,6 +173,8 @@ struct Leader {
 struct Together {
     /// Those that have not ended.
     live: Vec<Heard>,
+    /// Those that have not ended, and are configured for another move.
+    strangers: Vec<Heard>,
     offered: [u64; 2],
     /// As the latest of the living sees them.
     pending: [u64; 2],
@@ -167,22 +182,52 @@ struct Together {
 }
 
 impl Leader {
+    /// The recorded move, if it is this one.
+    async fn recorded(&self) -> Result<Option<Recorded>> {
+        self.way.of(self.moves.recorded().await?).await
+    }
+
     async fn step(&self) -> Result<Option<Step>> {
-        Ok(self.moves.step(&self.name).await?)
+        Ok(self.recorded().await?.map(|recorded| recorded.step))
     }
 
     async fn heard(&self) -> Result<Together> {
-        let all = self.moves.reports(&self.name).await?;
-        let sum = |side: usize| all.iter().map(|heard| heard.report.offered[side]).sum();
-        let offered = [sum(0), sum(1)];
-        let live: Vec<Heard> = all.into_iter().filter(|heard| !heard.report.ended).collect();
-        let latest = live.iter().min_by_key(|heard| heard.ago_ms);
-        Ok(Together {
-            offered,
-            pending: latest.map_or([0; 2], |heard| heard.report.pending),
-            dead: latest.map_or([0; 2], |heard| heard.report.dead),
-            live,
-        })
+        let mut seen = Together::default();
+        for heard in self.moves.reports().await? {
+            let Report { buffers, offered, ended, .. } = &heard.report;
+            if !self.way.is(&heard.name, buffers).await {
+                seen.strangers.extend((!ended).then_some(heard));
+                continue;
+            }
+            for (sum, offered) in seen.offered.iter_mut().zip(offered) {
+                *sum += offered;
+            }
+            seen.live.extend((!ended).then_some(heard));
+        }
+        if let Some(latest) = seen.live.iter().min_by_key(|heard| heard.ago_ms) {
+            (seen.pending, seen.dead) = (latest.report.pending, latest.report.dead);
+        }
+        Ok(seen)
+    }
+
+    /// Records the buffers of this configuration as those of the recorded move.
+    async fn rename(&self) -> Result<()> {
+        let problem = |why: String| Error(format!("--same-buffers: {why}"));
+        let Some(recorded) = self.moves.recorded().await? else {
+            bail!(problem("no move is recorded; leave it out".to_owned()));
+        };
+        let kinds = |source: &Identity, target: &Identity| (source.kind(), target.kind());
+        let mine = kinds(&self.way.source, &self.way.target);
+        let pairs = read(&recorded.name, &recorded.buffers);
+        if !pairs.iter().any(|(source, target)| kinds(source, target) == mine) {
+            let (recorded, (source, target)) = (shown(&recorded), mine);
+            bail!(problem(format!(
+                "the move from {recorded} is none from {source} to {target}; set buffer and next_buffer to \
+                 the buffers that hold its events"
+            )));
+        }
+        self.moves.rename(&recorded.name, &self.way.buffers()).await?;
+        Ok(())
     }
 
     fn line(&self, line: impl std::fmt::Display) -> Result<()> {
@@ -198,28 +243,24 @@ impl Leader {
         let began = Instant::now();
         let mut progress = Progress::new(Unit::Events);
         loop {
-            let step = self.step().await?;
-            let next = match step.map(|step| step.route) {
-                Some(Route { share: now, phase: Phase::Open, .. }) if now == share => break,
-                None => Route { before: 0, share, phase: Phase::Hold },
-                Some(now) => match now.phase {
-                    Phase::Open => Route { before: now.share, share, phase: Phase::Hold },
-                    Phase::Hold => Route { phase: Phase::Drain, ..now },
-                    Phase::Drain => Route { phase: Phase::Open, ..now },
-                },
+            let Some(recorded) = self.recorded().await? else {
+                if share == 0 {
+                    break;
+                }
+                self.begin(Route { before: 0, share, phase: Phase::Hold }).await?;
+                continue;
             };
-            if let Some(step) = step {
-                self.everybody(step, &mut progress).await?;
-            } else if share == 0 {
-                break;
-            }
-            let start = match step {
-                None => self.begin().await?,
-                Some(_) => Start::default(),
+            let now = recorded.step.route;
+            let next = match now.phase {
+                Phase::Open if now.share == share => break,
+                Phase::Open => Route { before: now.share, share, phase: Phase::Hold },
+                Phase::Hold => Route { phase: Phase::Drain, ..now },
+                Phase::Drain => Route { phase: Phase::Open, ..now },
             };
-            let number = step.map_or(0, |step| step.number) + 1;
-            // Somebody else may have taken another step: then that is the present one.
-            self.moves.advance(&self.name, Step { number, route: next }, start).await?;
+            self.everybody(&recorded, &mut progress).await?;
+            let step = Step { number: recorded.step.number + 1, route: next };
+            // Another leader may have taken another step: then that is the present one.
+            self.moves.advance(&recorded.name, step).await?;
         }
         progress.end();
         let processes = self.heard().await?.live.len();
@@ -229,22 +270,54 @@ impl Leader {
         ))
     }
 
-    /// What there is before anything moves. What is on its way meanwhile is counted once or not at
-    /// all, so that the audit never misses what was not lost.
-    async fn begin(&self) -> Result<Start> {
-        if self.heard().await?.live.is_empty() {
+    /// Records the first step, with what there is before anything moves. What is on its way meanwhile is
+    /// counted once or not at all, so that the audit never misses what was not lost.
+    async fn begin(&self, route: Route) -> Result<()> {
+        self.ready().await?;
+        // Counts of processes that have ended are in no sum from here on.
+        self.moves.sweep().await?;
+        let settled = self.settled().await?;
+        let duplicates = outside::duplicates(&self.store).await?;
+        let held = self.heard_after(Instant::now()).await?;
+        let offered = self.heard_after(Instant::now()).await?.offered.iter().sum();
+        let (pending, dead) = (held.pending.iter().sum(), held.dead.iter().sum());
+        let start = Start { settled, pending, dead, duplicates, offered };
+        let before = self.moves.recorded().await?.map_or(0, |recorded| recorded.step.number);
+        let step = Step { number: before + 1, route };
+        let first = Recorded { name: PIPELINE.to_owned(), buffers: self.way.buffers(), step };
+        // Another leader may have begun one: then that is the recorded one.
+        self.moves.begin(&first, start).await?;
+        Ok(())
+    }
+
+    /// Refuses to begin where no process has joined, or a running one moves otherwise. One that was configured
+    /// for another move and has been silent for long is taken for ended.
+    async fn ready(&self) -> Result<()> {
+        let seen = self.heard().await?;
+        if let Some(other) = seen.strangers.iter().find(|heard| heard.ago_ms < STRANGER_MS) {
+            let Report { process, buffers, .. } = &other.report;
+            let Buffers { source, target } = buffers;
+            let theirs = match source.is_empty() {
+                true => other.name.clone(),
+                false => format!("{source} to {target}"),
+            };
+            bail!(
+                "cannot begin the move: {process} runs with the buffers {theirs}, heard {} s ago; restart it \
+                 with this configuration, or run this again in a minute if it has ended",
+                other.ago_ms / 1_000
+            );
+        }
+        if seen.live.is_empty() {
             bail!(Error(
                 "no process goes along: start `forebay serve` with this configuration (buffer and \
                  next_buffer), wherever it runs, and then run this again"
                     .to_owned()
             ));
         }
-        let settled = self.settled().await?;
-        let duplicates = outside::duplicates(&self.store).await?;
-        let held = self.heard_after(Instant::now()).await?;
-        let offered = self.heard_after(Instant::now()).await?.offered.iter().sum();
-        let (pending, dead) = (held.pending.iter().sum(), held.dead.iter().sum());
-        Ok(Start { settled, pending, dead, duplicates, offered })
+        for other in &seen.strangers {
+            self.moves.forget(&other.report.process).await?;
+        }
+        Ok(())
     }
 
     /// What the processes say once each of them has said something after `when`, or has not for so
@@ -266,21 +339,22 @@ impl Leader {
     }
 
     /// Waits until every process goes by `step`, and in its drain until that is through.
-    async fn everybody(&self, step: Step, progress: &mut Progress) -> Result<()> {
-        let Step { number, route } = step;
+    async fn everybody(&self, recorded: &Recorded, progress: &mut Progress) -> Result<()> {
+        let Step { number, route } = recorded.step;
         let giving = route.closed().map(Side::other);
         let mut most = 0;
         let (began, mut named) = (Instant::now(), Instant::now());
         loop {
             if self.stop.is_cancelled() {
-                return self.interrupted(step).await;
+                return self.interrupted(recorded).await;
             }
             let seen = self.heard().await?;
-            if self.step().await? != Some(step) {
+            if self.step().await? != Some(recorded.step) {
                 // Somebody else leads it on.
                 return Ok(());
             }
-            let there = seen.live.iter().all(|heard| heard.report.step == number);
+            let there = seen.strangers.is_empty()
+                && seen.live.iter().all(|heard| heard.report.step == number);
             let drains = route.phase == Phase::Drain;
             let drained = |heard: &&Heard| heard.report.step == number && heard.report.drained;
             if there && !seen.live.is_empty() && (!drains || seen.live.iter().any(|h| drained(&h)))
@@ -289,7 +363,7 @@ impl Leader {
             }
             let nobody = seen.live.is_empty() && route.phase == Phase::Hold;
             if (!there || nobody) && began.elapsed() > HOLD_MAX {
-                return self.given_up(step, &seen).await;
+                return self.given_up(recorded, &seen).await;
             }
             let left = giving.map_or(0, |side| seen.pending[side.index()]);
             most = most.max(left);
@@ -302,7 +376,7 @@ impl Leader {
                 if seen.live.is_empty() {
                     out::note(NOBODY);
                 }
-                for heard in &seen.live {
+                for heard in seen.live.iter().chain(&seen.strangers) {
                     let silent = Duration::from_millis(heard.ago_ms);
                     if silent >= SILENT {
                         let (process, s) = (&heard.report.process, silent.as_secs());
@@ -318,21 +392,27 @@ impl Leader {
     }
 
     /// Lets nobody wait for a leader that has gone.
-    async fn interrupted(&self, step: Step) -> Result<()> {
+    async fn interrupted(&self, Recorded { name, step, .. }: &Recorded) -> Result<()> {
         let route = step.route;
         if route.phase == Phase::Hold {
-            self.moves.advance(&self.name, step.back(), Start::default()).await?;
+            self.moves.advance(name, step.back()).await?;
         }
         bail!("stopped on the way to {} %; run it again to go on, or with --rollback", route.share)
     }
 
     /// Lets nobody wait for a process that says nothing.
-    async fn given_up(&self, step: Step, seen: &Together) -> Result<()> {
+    async fn given_up(&self, recorded: &Recorded, seen: &Together) -> Result<()> {
+        let step = recorded.step;
         if step.route.phase == Phase::Hold {
-            self.moves.advance(&self.name, step.back(), Start::default()).await?;
+            self.moves.advance(&recorded.name, step.back()).await?;
         }
         let late = seen.live.iter().filter(|heard| heard.report.step != step.number);
-        let late: Vec<&str> = late.map(|heard| heard.report.process.as_str()).collect();
+        let late = late.map(|heard| heard.report.process.clone());
+        let others = seen.strangers.iter().map(|heard| {
+            let Buffers { source, target } = &heard.report.buffers;
+            format!("{} (which moves from {source} to {target})", heard.report.process)
+        });
+        let late: Vec<String> = late.chain(others).collect();
         bail!(
             "within {} s not every process came along; missing: {}. If one has ended, run this again with \
              --forget PROCESS",
@@ -396,14 +476,14 @@ impl Leader {
 
     /// Counts, and says what came out of it.
     async fn close(&self, through: bool) -> Result<Exit> {
-        let Some(step) = self.step().await? else {
+        let Some(Recorded { name, step, .. }) = self.recorded().await? else {
             self.line("Nothing has moved yet.")?;
             if self.json {
                 out::json(&json!({ "share": 0, "phase": "open" }))?;
             }
             return Ok(Exit::Done);
         };
-        let start = self.moves.start(&self.name).await?.unwrap_or_default();
+        let start = self.moves.start(&name).await?.unwrap_or_default();
         let audit = self.audit(start).await?;
         let Step { route, .. } = step;
         let [old, new] = audit.pending;

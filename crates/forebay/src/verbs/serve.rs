@@ -12,14 +12,14 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::configured;
-use crate::config::{Config, Flags, Origin, Settings};
+use crate::config::{Config, Flags, Origin};
 use crate::exit::Exit;
 use crate::history::History;
 use crate::moving::left_behind;
 use crate::pipeline::Pipeline;
 use crate::units::grouped;
 use crate::write_behind::{Part, Tables};
-use crate::{guarantee, open, out, signals, url};
+use crate::{apart, guarantee, open, out, signals};
 
 /// Where a process that takes no events listens unless told otherwise: many of them may share a
 /// machine.
@@ -60,6 +60,7 @@ enum Role {
 pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
     flags.bind = args.bind;
     let (settings, config) = configured(&flags)?;
+    apart::check(&config).await?;
     let telemetry = server::telemetry::install()?;
     let stop = signals::stop()?;
     let readiness = Readiness::new();
@@ -102,7 +103,7 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
     out::line(format_args!("Data in {}", config.data.display()))?;
     let said = guarantee::all(&config).await.into_iter().chain(parts.recovered());
     let of_tables = tables.said.iter().cloned();
-    for line in said.chain(of_tables).chain(unmoved(&config, &settings, &parts).await) {
+    for line in said.chain(of_tables).chain(unmoved(&config, &parts).await) {
         out::line(line)?;
     }
     parts.run_until(&stop, &readiness, &tables).await;
@@ -215,13 +216,13 @@ impl Parts {
 
 /// What is to be said of a move that this process settles without. A role that may not look at moves has
 /// made none, and settles all the same.
-async fn unmoved(config: &Config, settings: &Settings, parts: &Parts) -> Option<String> {
+async fn unmoved(config: &Config, parts: &Parts) -> Option<String> {
     if matches!(parts, Parts::Api(_)) || config.next.is_some() {
         return None;
     }
     let look = async {
         let moves = open::moves(&config.store).await?;
-        left_behind(&*moves, &url::redacted(&settings.path("buffer"))).await
+        left_behind(&*moves, &config.buffer.identity()).await
     };
     look.await.unwrap_or_else(|error| {
         tracing::warn!("whether another buffer was moved to or from can't be looked at: {error:#}");

@@ -12,6 +12,7 @@ mod migrate;
 mod replay;
 mod running;
 mod serve;
+mod spelled;
 mod tables;
 mod tables_apart;
 mod tables_skipped;

@@ -21,23 +21,29 @@ const EVERY: Duration = Duration::from_millis(10);
 
 /// One producer that posts to several servers in turn: a batch that is refused is posted again until it is
 /// accepted, before the next one is.
-struct Load {
+pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     accepted: Arc<AtomicUsize>,
     thread: JoinHandle<Vec<Event>>,
 }
 
 impl Load {
-    fn start(addresses: Vec<String>) -> Self {
+    pub(crate) fn start(addresses: Vec<String>) -> Self {
+        Self::resumed(addresses, &[])
+    }
+
+    /// The same, after these were accepted.
+    pub(crate) fn resumed(addresses: Vec<String>, before: &[Event]) -> Self {
+        let skipped = before.len();
         let stop = Arc::new(AtomicBool::new(false));
         let accepted = Arc::new(AtomicUsize::new(0));
         let (stopped, counted) = (stop.clone(), accepted.clone());
-        let thread = std::thread::spawn(move || wait(post(addresses, stopped, counted)));
+        let thread = std::thread::spawn(move || wait(post(addresses, skipped, stopped, counted)));
         Self { stop, accepted, thread }
     }
 
     /// Waits until so many were accepted.
-    fn until(&self, events: usize) {
+    pub(crate) fn until(&self, events: usize) {
         let end = Instant::now() + PATIENCE;
         while self.accepted.load(Ordering::SeqCst) < events {
             assert!(Instant::now() < end, "{events} are never accepted");
@@ -46,7 +52,7 @@ impl Load {
     }
 
     /// Stops, and returns what was accepted, in order.
-    fn accepted(self) -> Vec<Event> {
+    pub(crate) fn accepted(self) -> Vec<Event> {
         self.stop.store(true, Ordering::SeqCst);
         self.thread.join().unwrap()
     }
@@ -54,6 +60,7 @@ impl Load {
 
 async fn post(
     addresses: Vec<String>,
+    skipped: usize,
     stop: Arc<AtomicBool>,
     counted: Arc<AtomicUsize>,
 ) -> Vec<Event> {
@@ -62,13 +69,16 @@ async fn post(
     let mut generator = Generator::new(&options).unwrap();
     let time = EventTime { start_ms: System.now_ms() - 20 * 86_400_000, speed: 1.0 };
     let mut accepted: Vec<Event> = Vec::new();
+    let at = |n: usize| time.at(Duration::from_secs(3 * n as u64));
+    for n in 0..skipped {
+        generator.event(at(n));
+    }
     for round in 0.. {
         if stop.load(Ordering::SeqCst) {
             break;
         }
-        let made = accepted.len();
-        let at = |n: usize| time.at(Duration::from_secs(3 * (made + n) as u64));
-        let batch: Vec<Event> = (0..BATCH).map(|n| generator.event(at(n)).0).collect();
+        let made = skipped + accepted.len();
+        let batch: Vec<Event> = (made..made + BATCH).map(|n| generator.event(at(n)).0).collect();
         let lines = batch.iter().map(|event| [event.payload(), b"\n"].concat()).collect::<Vec<_>>();
         let url = format!("{}/v1/events", addresses[round % addresses.len()]);
         loop {
@@ -88,7 +98,7 @@ async fn post(
 }
 
 /// Verdicts by `tx_id`, of the payments in this order.
-fn verdicts(accepted: &[Event]) -> BTreeMap<String, Vec<String>> {
+pub(crate) fn verdicts(accepted: &[Event]) -> BTreeMap<String, Vec<String>> {
     let payments: Vec<Payment<'_>> = accepted
         .iter()
         .map(|event| Payment::parse(event.payload(), System.now_ms()).unwrap())
@@ -102,7 +112,7 @@ fn verdicts(accepted: &[Event]) -> BTreeMap<String, Vec<String>> {
 }
 
 /// Leads it to the end, and asserts that nothing is missing or double.
-fn lead(dir: &Path, args: &[&str], share: u64, left: Option<&str>) {
+pub(crate) fn lead(dir: &Path, args: &[&str], share: u64, left: Option<&str>) {
     let args = [&["buffer", "migrate", "--json"], args].concat();
     let ran = run(dir, &args);
     assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);

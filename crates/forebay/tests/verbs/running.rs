@@ -172,7 +172,11 @@ pub(crate) struct Worker(Child);
 
 impl Worker {
     pub(crate) fn start(dir: &Path) -> Self {
-        let args = ["serve", "--roles", "worker"];
+        Self::start_with(dir, &[])
+    }
+
+    pub(crate) fn start_with(dir: &Path, args: &[&str]) -> Self {
+        let args = [&["serve", "--roles", "worker"], args].concat();
         Self(binary(dir, &args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }
 }

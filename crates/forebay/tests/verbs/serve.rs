@@ -267,7 +267,13 @@ fn a_sqlite_store_from_before_it_kept_its_key_keeps_the_one_it_is_opened_with() 
     let dir = tempfile::tempdir().unwrap();
     done(dir.path(), &["store", "migrate"]);
     let store = rusqlite::Connection::open(dir.path().join("data/forebay.db")).unwrap();
-    store.execute_batch("DROP TABLE card_key; PRAGMA user_version = 3").unwrap();
+    let earlier = "DROP TABLE card_key;
+        ALTER TABLE buffer_moves DROP COLUMN source;
+        ALTER TABLE buffer_moves DROP COLUMN target;
+        ALTER TABLE buffer_move_processes DROP COLUMN source;
+        ALTER TABLE buffer_move_processes DROP COLUMN target;
+        PRAGMA user_version = 3";
+    store.execute_batch(earlier).unwrap();
     drop(store);
     done(dir.path(), &["store", "migrate"]);
     std::fs::write(dir.path().join("other"), "ab".repeat(32)).unwrap();

@@ -17,6 +17,11 @@ async fn a_step_is_taken_once_and_after_the_one_before() {
 }
 
 #[tokio::test]
+async fn another_move_begins_only_when_one_is_finished() {
+    moves::another_move_begins_only_when_one_is_finished(&open().await).await;
+}
+
+#[tokio::test]
 async fn what_a_process_said_last_counts() {
     moves::what_a_process_said_last_counts(&open().await).await;
 }

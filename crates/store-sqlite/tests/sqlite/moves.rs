@@ -32,6 +32,12 @@ async fn a_step_is_taken_once_and_after_the_one_before() {
 }
 
 #[tokio::test]
+async fn another_move_begins_only_when_one_is_finished() {
+    let directory = TempDir::new().unwrap();
+    moves::another_move_begins_only_when_one_is_finished(&open(&directory).await).await;
+}
+
+#[tokio::test]
 async fn what_a_process_said_last_counts() {
     let directory = TempDir::new().unwrap();
     moves::what_a_process_said_last_counts(&open(&directory).await).await;
@@ -45,7 +51,7 @@ async fn it_is_opened_beside_the_one_who_settles() {
     let store = store(&directory);
     let before = try_open(&directory).unwrap();
     moves::what_a_process_said_last_counts(&try_open(&directory).unwrap()).await;
-    let seen = store::Moves::reports(&before, "a to b").await.unwrap();
-    assert_eq!(seen.len(), 2);
+    let seen = store::Moves::reports(&before).await.unwrap();
+    assert_eq!(seen.len(), 1);
     store.close().await.unwrap();
 }

@@ -1,0 +1,150 @@
+//! The follower, over a store in memory that fails when a test wants it to.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use buffer::Error;
+use buffer::memory::{Memory, Options};
+use model::Event;
+use model::route::Route;
+use store::moves::{Buffers, Heard, Start, Step};
+
+use super::*;
+use crate::url;
+
+/// A recorded move, and whether the store is out of reach.
+#[derive(Default)]
+struct Kept {
+    recorded: Mutex<Option<Recorded>>,
+    reported: Mutex<Vec<Report>>,
+    away: AtomicBool,
+}
+
+impl Kept {
+    fn there(&self) -> Result<(), store::Error> {
+        match self.away.load(Ordering::SeqCst) {
+            true => Err(store::Error::Unavailable("away".to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    fn set(&self, buffers: Buffers, number: u64, share: u8, phase: Phase) {
+        let step = Step { number, route: Route { before: 0, share, phase } };
+        let name = PIPELINE.to_owned();
+        *self.recorded.lock().unwrap() = Some(Recorded { name, buffers, step });
+    }
+
+    fn step(&self) -> Step {
+        self.recorded.lock().unwrap().as_ref().unwrap().step
+    }
+}
+
+#[async_trait]
+impl Moves for Kept {
+    async fn recorded(&self) -> Result<Option<Recorded>, store::Error> {
+        self.there()?;
+        Ok(self.recorded.lock().unwrap().clone())
+    }
+
+    async fn begin(&self, _: &Recorded, _: Start) -> Result<bool, store::Error> {
+        panic!("no follower begins a move")
+    }
+
+    async fn advance(&self, _: &str, step: Step) -> Result<bool, store::Error> {
+        self.there()?;
+        let mut recorded = self.recorded.lock().unwrap();
+        let recorded = recorded.as_mut().unwrap();
+        let next = recorded.step.number + 1 == step.number;
+        if next {
+            recorded.step = step;
+        }
+        Ok(next)
+    }
+
+    async fn rename(&self, _: &str, _: &Buffers) -> Result<bool, store::Error> {
+        panic!("no follower renames a move")
+    }
+
+    async fn start(&self, _: &str) -> Result<Option<Start>, store::Error> {
+        Ok(None)
+    }
+
+    async fn report(&self, _: &str, report: &Report) -> Result<(), store::Error> {
+        self.there()?;
+        self.reported.lock().unwrap().push(report.clone());
+        Ok(())
+    }
+
+    async fn reports(&self) -> Result<Vec<Heard>, store::Error> {
+        Ok(Vec::new())
+    }
+
+    async fn forget(&self, _: &str) -> Result<bool, store::Error> {
+        Ok(false)
+    }
+
+    async fn sweep(&self) -> Result<(), store::Error> {
+        Ok(())
+    }
+}
+
+fn way(target: &str) -> Way {
+    let identity = |text: &str| url::Buffer::parse(text).unwrap().identity();
+    Way::between(identity("redis://h?list=a"), identity(target))
+}
+
+fn memory() -> Arc<dyn Buffer> {
+    Arc::new(Memory::new(Options::default(), open::clock()))
+}
+
+fn event() -> Event {
+    Event::new(b"id", b"card", b"{}").unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_lasts_while_the_store_is_away_and_is_rolled_back_when_it_is_there_again() {
+    let kept = Arc::new(Kept::default());
+    let way = way("redis://h?list=b");
+    let buffers = way.buffers();
+    let (source, target) = (memory(), memory());
+    let follow = follow(source.clone(), target.clone(), kept.clone(), way);
+    let (moving, follower) = follow.await.unwrap();
+    kept.set(buffers, 1, 100, Phase::Hold);
+    tokio::time::sleep(LOOK_EVERY * 2).await;
+    assert_eq!(kept.reported.lock().unwrap().last().unwrap().step, 1, "the hold is confirmed");
+    kept.away.store(true, Ordering::SeqCst);
+    // The next phase may have begun since: neither buffer is known to be the right one.
+    tokio::time::sleep(ABANDONED * 3).await;
+    let refused = moving.offer(&[event()]).await.unwrap_err();
+    assert!(matches!(refused, Error::Unavailable(_)), "{refused}");
+    for buffer in [&source, &target] {
+        assert_eq!(buffer.depth().await.unwrap().ready, 0);
+    }
+    kept.away.store(false, Ordering::SeqCst);
+    tokio::time::sleep(LOOK_EVERY * 3).await;
+    assert_eq!(kept.step().route, Route { before: 0, share: 0, phase: Phase::Open });
+    moving.offer(&[event()]).await.unwrap();
+    assert_eq!(source.depth().await.unwrap().ready, 1);
+    follower.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_move_between_other_buffers_is_not_followed_and_refuses_a_start() {
+    let kept = Arc::new(Kept::default());
+    let follow_to =
+        async |target: &str| follow(memory(), memory(), kept.clone(), way(target)).await;
+    let (moving, follower) = follow_to("redis://h?list=b").await.unwrap();
+    kept.set(way("redis://h?list=c").buffers(), 1, 100, Phase::Drain);
+    tokio::time::sleep(REPORT_EVERY * 4).await;
+    assert_eq!(moving.step().await, 0);
+    let last = kept.reported.lock().unwrap().last().unwrap().clone();
+    assert!(last.step == 0 && !last.ended, "{last:?}");
+    let refused = follow_to("redis://h?list=b").await.err().unwrap().to_string();
+    assert!(refused.contains("list=b") && refused.contains("list=c"), "{refused}");
+    // The process that has these buffers joins.
+    let (joined, other) = follow_to("redis://H:6379/0?list=c&events_max=5").await.unwrap();
+    assert_eq!(joined.step().await, 1);
+    follower.stop().await;
+    other.stop().await;
+}
