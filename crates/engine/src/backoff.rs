@@ -34,8 +34,8 @@ impl Backoff {
 
 /// Whether this many failures in a row are worth a line in the log: the first, and each time there are twice as
 /// many. An outage of hours must not bury what else is said.
-pub(crate) fn is_said(failures: u32) -> bool {
-    failures.is_power_of_two()
+pub(crate) fn is_said(failures: impl Into<u64>) -> bool {
+    failures.into().is_power_of_two()
 }
 
 #[cfg(test)]

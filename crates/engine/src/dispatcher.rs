@@ -117,13 +117,18 @@ impl Dispatcher {
     }
 }
 
-/// The lane of an event's key; of its id when it has none, for then it keeps order with nothing.
-fn lane_of(envelope: &Envelope, lanes: usize) -> usize {
-    let key = match envelope.event.key() {
+/// What an event keeps order with: its key; its id when it has none, for then it keeps order with
+/// nothing.
+pub(crate) fn order_key(envelope: &Envelope) -> &[u8] {
+    match envelope.event.key() {
         [] => envelope.event.id(),
         key => key,
-    };
-    let lane = fnv1a(key) % lanes as u64;
+    }
+}
+
+/// The lane of an event's key.
+fn lane_of(envelope: &Envelope, lanes: usize) -> usize {
+    let lane = fnv1a(order_key(envelope)) % lanes as u64;
     usize::try_from(lane).expect("it is less than the number of lanes")
 }
 

@@ -25,6 +25,10 @@ pub trait Lane: Send {
     /// may have gone through unheard: the next attempt dedupes), and that the lane's own state is
     /// as if the batch had never been seen.
     async fn settle(&mut self, batch: &[Envelope]) -> Result<Vec<Outcome>, Failure>;
+
+    /// The engine buries this event, which the store refused each time; the lane did not see it
+    /// among its own outcomes.
+    fn buried(&mut self, _event: &Envelope) {}
 }
 
 /// What became of one event.
@@ -48,7 +52,12 @@ pub enum Failure {
     /// towards `attempts_max`.
     #[error("failed: {0}")]
     Retryable(String),
-    /// Some event of the batch is bad and the lane can't tell which: the engine bisects.
+    /// The store refused the batch, for one of its events or for a reason that concerns every event.
+    /// The engine bisects; an event that is refused alone waits, and is buried after
+    /// `attempts_max` times if the lane settled others in between.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// Some event of the batch is bad for certain and the lane can't tell which: the engine bisects.
     #[error("rejected: {0}")]
     Rejected(String),
     /// Nothing further can be trusted: the engine stops.
@@ -59,7 +68,7 @@ pub enum Failure {
 impl Classify for Failure {
     fn class(&self) -> Class {
         match self {
-            Self::Unavailable(_) | Self::Retryable(_) => Class::Retryable,
+            Self::Unavailable(_) | Self::Retryable(_) | Self::Refused(_) => Class::Retryable,
             Self::Rejected(_) => Class::Rejected,
             Self::Fatal(_) => Class::Fatal,
         }

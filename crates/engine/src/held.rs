@@ -1,9 +1,9 @@
-//! What a lane holds: the receipts of its events, in the order it settles them.
+//! What a lane holds: the receipts of its events, in the order in which they came.
 //!
-//! A lane takes events strictly first in, first out, so the receipts are a plain queue: one lock for
-//! each batch that comes and one for each that is done, and nothing for each event.
+//! A lane takes events first in, first out, unless one has to wait alone. So the receipts are a plain
+//! queue: one lock for each batch that comes and one for each that is done.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use buffer::{Envelope, Receipt};
@@ -17,9 +17,16 @@ impl Held {
         self.queue().extend(envelopes.iter().map(|envelope| envelope.receipt));
     }
 
-    /// Called by the lane when its first `count` events are acked or buried.
-    pub(crate) fn done(&self, count: usize) {
-        self.queue().drain(..count);
+    /// Called by the lane when these are acked or buried.
+    pub(crate) fn done(&self, envelopes: &[Envelope]) {
+        let mut queue = self.queue();
+        let first = queue.iter().zip(envelopes);
+        if first.filter(|(held, done)| **held == done.receipt).count() == envelopes.len() {
+            queue.drain(..envelopes.len());
+        } else {
+            let done: HashSet<Receipt> = envelopes.iter().map(|done| done.receipt).collect();
+            queue.retain(|held| !done.contains(held));
+        }
     }
 
     pub(crate) fn receipts(&self) -> Vec<Receipt> {

@@ -15,6 +15,8 @@
 //! - An event is acked only after the handler said that its effect is in the store, or after it is
 //!   durably among the dead letters.
 //! - A service that can't be reached is nobody's fault: no event is buried for it, however long.
+//! - An event that the store refuses alone waits and blocks its own key only. It is buried only where
+//!   the store wrote others in between.
 //! - Everything held is bounded by [`Options::held_max`], and its leases are kept alive until it is
 //!   settled or given back.
 //!

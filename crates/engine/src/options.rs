@@ -26,6 +26,10 @@ pub struct Options {
     /// How often an event that fails by itself is tried before it is buried: 1 to 1,000. An
     /// unavailable store is no failure of the event and is not counted.
     pub attempts_max: u32,
+    /// Most events of a lane that wait alone because the store refuses them, one for a key: 1 to
+    /// 10,000. At the bound the lane settles no further batch: it tries one pending event after
+    /// the other, at the pace of an outage, until the store takes one.
+    pub apart_max: usize,
     /// Most that a first retry waits, in milliseconds; doubled for each further one. How long it
     /// waits is drawn anew each time, from nothing to this (full jitter).
     pub backoff_min_ms: u64,
@@ -45,6 +49,7 @@ impl Default for Options {
             lease_ms: 30_000,
             drain_timeout_ms: 10_000,
             attempts_max: 5,
+            apart_max: 100,
             backoff_min_ms: 100,
             backoff_max_ms: 500,
             completion_interval_ms: 10_000,
@@ -66,6 +71,7 @@ impl Options {
         within("lease_ms", self.lease_ms, 30..=DAY_MS)?;
         within("drain_timeout_ms", self.drain_timeout_ms, 0..=HOUR_MS)?;
         within("attempts_max", self.attempts_max.into(), 1..=1000)?;
+        within("apart_max", self.apart_max as u64, 1..=10_000)?;
         within("backoff_min_ms", self.backoff_min_ms, 1..=HOUR_MS)?;
         within("backoff_max_ms", self.backoff_max_ms, self.backoff_min_ms..=HOUR_MS)?;
         within("completion_interval_ms", self.completion_interval_ms, 1..=DAY_MS)

@@ -17,7 +17,7 @@ use crate::dispatcher::Dispatcher;
 use crate::handle::{Handle, Summary};
 use crate::held::Held;
 use crate::load::{self, Load};
-use crate::shared::Shared;
+use crate::shared::{Calls, Shared};
 use crate::worker::Worker;
 use crate::{Error, Handler, Options, Stats, heartbeat};
 
@@ -59,6 +59,7 @@ impl Service {
             stats: Arc::new(Stats::new(pipeline)),
             progress: Progress::new(pipeline),
             load: Arc::new(Load::new(pipeline, options.lanes)),
+            calls: Calls::default(),
             held: (0..options.lanes).map(|_| Held::default()).collect(),
             room: Semaphore::new(options.held_max),
             options,

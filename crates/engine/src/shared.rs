@@ -1,6 +1,7 @@
 //! What the tasks of one engine share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use buffer::Buffer;
@@ -21,6 +22,7 @@ pub(crate) struct Shared {
     pub(crate) stats: Arc<Stats>,
     pub(crate) progress: Progress,
     pub(crate) load: Arc<Load>,
+    pub(crate) calls: Calls,
     /// One for each lane.
     pub(crate) held: Vec<Held>,
     /// One permit for each event that may still be leased. Only the dispatcher takes them, and only
@@ -32,6 +34,34 @@ pub(crate) struct Shared {
     pub(crate) abandon: CancellationToken,
     /// The engine has ended.
     pub(crate) ended: CancellationToken,
+}
+
+/// The calls to the handler, numbered from 1 over all lanes.
+#[derive(Default)]
+pub(crate) struct Calls {
+    begun: AtomicU64,
+    /// The latest of those that settled something.
+    wrote: AtomicU64,
+}
+
+impl Calls {
+    /// A call begins; its number.
+    pub(crate) fn begin(&self) -> u64 {
+        self.begun.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// The number of the next call.
+    pub(crate) fn upcoming(&self) -> u64 {
+        self.begun.load(Ordering::SeqCst) + 1
+    }
+
+    pub(crate) fn wrote(&self, call: u64) {
+        self.wrote.fetch_max(call, Ordering::SeqCst);
+    }
+
+    pub(crate) fn last_written(&self) -> u64 {
+        self.wrote.load(Ordering::SeqCst)
+    }
 }
 
 impl Shared {

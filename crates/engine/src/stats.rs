@@ -2,7 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use metrics::{Counter, Unit, counter, describe_counter, describe_histogram, histogram};
+use metrics::{
+    Counter, Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
 
 use crate::latency::Histogram;
 
@@ -13,6 +16,8 @@ pub struct Stats {
     dead: Tally,
     failed: Tally,
     redelivered: Tally,
+    waiting: AtomicU64,
+    waiting_metric: Gauge,
     latency: Histogram,
     latency_seconds: metrics::Histogram,
 }
@@ -66,6 +71,8 @@ impl Stats {
             dead: tally("dead_total"),
             failed: tally("processed_tasks_failed_total"),
             redelivered: tally("redelivered_total"),
+            waiting: AtomicU64::new(0),
+            waiting_metric: gauge!("engine_refused_waiting", "pipeline" => pipeline),
             latency: Histogram::default(),
             latency_seconds: histogram!("end_to_end_seconds", "pipeline" => pipeline),
         }
@@ -83,6 +90,12 @@ impl Stats {
         }
     }
 
+    /// Events that the store refuses at the moment. Each of them waits alone and blocks its own key.
+    #[must_use]
+    pub fn refused_waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// From accepted by the buffer to settled in the store.
     #[must_use]
     pub fn latency(&self) -> &Histogram {
@@ -97,6 +110,14 @@ impl Stats {
 
     pub(crate) fn attempt_failed(&self) {
         self.failed.add(1);
+    }
+
+    /// One more event waits alone, or one fewer. Returns how many do.
+    pub(crate) fn waits_alone(&self, change: i64) -> u64 {
+        let before = self.waiting.fetch_add(change.cast_unsigned(), Ordering::Relaxed);
+        let waiting = before.wrapping_add_signed(change);
+        self.waiting_metric.set(waiting as f64);
+        waiting
     }
 
     pub(crate) fn redelivered(&self, events: u64) {
@@ -132,6 +153,11 @@ fn describe() {
         "redelivered_total",
         Unit::Count,
         "Events leased that had been leased before."
+    );
+    describe_gauge!(
+        "engine_refused_waiting",
+        Unit::Count,
+        "Events that the store refuses and that wait alone."
     );
     describe_histogram!(
         "end_to_end_seconds",

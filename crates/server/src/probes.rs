@@ -19,12 +19,14 @@ pub(crate) async fn ping(State(shared): State<Arc<Shared>>) -> Response<Body> {
     answer::typed(StatusCode::OK, "text/plain; charset=utf-8", Bytes::from_static(b"pong"))
 }
 
-/// Whether events are taken, and if not, why.
+/// Whether events are taken, and if not, why; and what else needs attention.
 pub(crate) async fn ready(State(shared): State<Arc<Shared>>) -> Response<Body> {
     #[derive(Serialize)]
     struct Ready {
         ready: bool,
         reasons: Vec<Block>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<String>,
     }
     #[derive(Serialize)]
     struct Block {
@@ -35,9 +37,10 @@ pub(crate) async fn ready(State(shared): State<Arc<Shared>>) -> Response<Body> {
     let reasons = shared.readiness.reasons().into_iter();
     let reasons: Vec<Block> = reasons.map(|(part, reason)| Block { part, reason }).collect();
     let ready = reasons.is_empty();
+    let warnings = shared.readiness.warnings();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     shared.meters.answered(Path::Ready, status);
-    answer::json(status, answer::to_bytes(&Ready { ready, reasons }))
+    answer::json(status, answer::to_bytes(&Ready { ready, reasons, warnings }))
 }
 
 /// Everything recorded, and the depth of the buffer as of now.

@@ -11,6 +11,8 @@ pub struct Readiness(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     blocks: Mutex<BTreeMap<&'static str, String>>,
+    /// What does not keep events from being taken, and needs somebody's attention.
+    warnings: Mutex<Vec<String>>,
     /// Whether `blocks` holds anything: read for every request, so without the lock.
     blocked: AtomicBool,
 }
@@ -36,6 +38,18 @@ impl Readiness {
         let mut blocks = self.0.blocks.lock().unwrap_or_else(PoisonError::into_inner);
         blocks.remove(part);
         self.0.blocked.store(!blocks.is_empty(), Ordering::Release);
+    }
+
+    /// What needs somebody's attention though events are taken: sentences that hold no secret, for
+    /// `/ready` shows them. Replaces those of before.
+    pub fn warn(&self, warnings: Vec<String>) {
+        *self.0.warnings.lock().unwrap_or_else(PoisonError::into_inner) = warnings;
+    }
+
+    /// The warnings of [`Readiness::warn`].
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.0.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether nothing stands in the way.
@@ -68,5 +82,8 @@ mod tests {
         assert_eq!(readiness.reasons(), [("store", "can't be reached".to_owned())]);
         readiness.clear("store");
         assert!(readiness.is_ready());
+        readiness.warn(vec!["the store refuses 2 events of prices".to_owned()]);
+        assert!(readiness.is_ready(), "events are taken all the same");
+        assert_eq!(readiness.warnings().len(), 1);
     }
 }

@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use model::clock::Clock;
-use model::{Class, Classify};
 use store::{Error, Row};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -63,7 +62,7 @@ impl Outcome {
             }
             Ok(Inserted::Duplicate) => self.duplicates += 1,
             Err(error) => {
-                let over = error.class() != Class::Rejected;
+                let over = !matches!(error, Error::Rejected(_) | Error::Refused(_));
                 self.fail(error);
                 if over {
                     return Next::Over;

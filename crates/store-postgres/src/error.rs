@@ -26,10 +26,14 @@ pub(crate) enum Stage {
 
 /// Sorts a failure.
 ///
-/// Once the store runs, whatever is not a row's fault counts as an outage, a wrong password or a
-/// table that is gone too: passwords are rotated, rights are granted again, and a schema comes back
-/// with a backup. To stop for that would turn an outage of the database into one that needs a hand
-/// here as well, and nothing is lost by waiting: what was accepted is in the buffer.
+/// Once the store runs, a failure that no row can cause is an outage, a wrong password included:
+/// passwords are rotated, and a database comes back with a backup. To stop for that would turn an
+/// outage of the database into one that needs a hand here as well, and nothing is lost by waiting:
+/// the buffer holds what was accepted.
+///
+/// Any other failure of a write may be a row's fault or concern every row. A trigger may raise any
+/// SQLSTATE, a policy may refuse one row (42501) as a revoked right refuses all. The server does not
+/// say which, so the caller finds out.
 pub(crate) fn classify(error: &tokio_postgres::Error, stage: Stage) -> Error {
     let mut said = text(error);
     let Some(db) = error.as_db_error() else {
@@ -48,13 +52,39 @@ pub(crate) fn classify(error: &tokio_postgres::Error, stage: Stage) -> Error {
         _ if matches!(code, "XX001" | "XX002") => {
             Error::Fatal(format!("{said}; restore the database from a backup"))
         }
-        // 21: two rows of a batch that the server takes for one (by a collation of its own).
-        "21" | "22" | "23" | "44" | "54" | "P0" if stage == Stage::Write => Error::Rejected(said),
+        // What a wait mends is no row's fault: a lost link, a conflict with another transaction, too
+        // few resources, an operator's act; a lock that another session holds; a server that takes
+        // no writes; a login.
+        "08" | "40" | "53" | "57" | "28" | "3D" => unavailable(code, said, stage),
+        _ if matches!(code, "55P03" | "25006") => Error::Unavailable(said),
+        _ if stage == Stage::Write => Error::Refused(match remedy_of_table(code) {
+            Some(remedy) => format!("{said}; {remedy}"),
+            None => said,
+        }),
+        "3F" | "42" | "0A" => unavailable(code, said, stage),
+        _ => Error::Unavailable(said),
+    }
+}
+
+/// An outage; at the start, what somebody has to mend.
+fn unavailable(code: &str, said: String, stage: Stage) -> Error {
+    match class(code) {
         "28" | "3D" | "3F" | "42" | "0A" if stage == Stage::Open => {
             Error::Fatal(format!("{said}; {}", remedy(code)))
         }
         "28" | "3D" | "3F" | "42" => Error::Unavailable(format!("{said}; {}", remedy(code))),
         _ => Error::Unavailable(said),
+    }
+}
+
+/// What mends a refusal that may concern the whole table.
+fn remedy_of_table(code: &str) -> Option<&'static str> {
+    match code {
+        "42501" => Some(
+            "grant this role the right, or mend the policy or the trigger that refuses the row",
+        ),
+        "42P01" | "42703" | "3F000" => Some(remedy(code)),
+        _ => None,
     }
 }
 
@@ -65,6 +95,13 @@ pub(crate) fn is_link(error: &tokio_postgres::Error) -> bool {
         Some(db) => class(db.code().code()) == "08" || db.code().code().starts_with("57P"),
         None => true,
     }
+}
+
+/// Whether the cause may lie in the session itself, as a statement that was prepared before the
+/// table was changed does. A new session may do better.
+pub(crate) fn is_of_session(error: &tokio_postgres::Error) -> bool {
+    let code = error.code().map_or("", |code| class(code.code()));
+    matches!(code, "0A" | "24" | "25" | "26" | "34" | "3B" | "42" | "XX")
 }
 
 /// The failure in words: what it is, and what it comes from.

@@ -142,7 +142,9 @@ fn about(version: u32, error: Error) -> Error {
     let text = |text: String| format!("the schema can't be brought to version {version}: {text}");
     match error {
         Error::Unavailable(said) => Error::Unavailable(text(said)),
-        Error::Rejected(said) | Error::Fatal(said) => Error::Fatal(text(said)),
+        Error::Refused(said) | Error::Rejected(said) | Error::Fatal(said) => {
+            Error::Fatal(text(said))
+        }
     }
 }
 

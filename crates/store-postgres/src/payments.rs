@@ -108,7 +108,7 @@ pub(crate) async fn settle(
         }
         Failure::Database(error) => {
             let failed = session.failed(&error);
-            if matches!(failed, Error::Rejected(_)) {
+            if matches!(failed, Error::Refused(_) | Error::Rejected(_)) {
                 session.bounded(session.client().batch_execute("ROLLBACK")).await?;
                 session.keep();
             }

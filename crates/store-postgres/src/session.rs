@@ -1,5 +1,6 @@
 //! Connections for work: borrowed from a pool, bounded in time, and thrown away on any doubt.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use deadpool_postgres::{
@@ -10,7 +11,7 @@ use store::Error;
 use tokio::time::timeout;
 use tokio_postgres::CancelToken;
 
-use crate::error::{Stage, classify, is_link};
+use crate::error::{Stage, classify, is_link, is_of_session};
 use crate::options::Role;
 use crate::{Options, tls};
 
@@ -67,7 +68,7 @@ impl Pool {
         let object = object.map_err(|error| match error {
             PoolError::Backend(error) => match classify(&error, stage) {
                 // Connecting sends no row that could be at fault.
-                Error::Rejected(said) => Error::Unavailable(said),
+                Error::Rejected(said) | Error::Refused(said) => Error::Unavailable(said),
                 other => other,
             },
             PoolError::Timeout(TimeoutType::Wait) => Error::Unavailable(format!(
@@ -82,7 +83,13 @@ impl Pool {
             PoolError::Closed => Error::Fatal("it is closed".into()),
             other => Error::Unavailable(other.to_string()),
         })?;
-        Ok(Session { pool: self, object: Some(object), stage, cancel: true })
+        Ok(Session {
+            pool: self,
+            object: Some(object),
+            stage,
+            cancel: true,
+            spoilt: AtomicBool::new(false),
+        })
     }
 
     /// Gives no connection away any more, and closes those that lie idle.
@@ -127,6 +134,8 @@ pub(crate) struct Session<'p> {
     object: Option<Object>,
     stage: Stage,
     cancel: bool,
+    /// What failed may lie in the session: it is not used again.
+    spoilt: AtomicBool,
 }
 
 impl Session<'_> {
@@ -160,6 +169,9 @@ impl Session<'_> {
         if is_link(error) {
             self.pool.distrust();
         }
+        if is_of_session(error) {
+            self.spoilt.store(true, Ordering::Relaxed);
+        }
         classify(error, self.stage)
     }
 
@@ -170,8 +182,13 @@ impl Session<'_> {
         Error::Unavailable(format!("the server did not answer within {ms} ms"))
     }
 
-    /// Gives the connection back to the pool. Only for one that is in no transaction.
+    /// Gives the connection back to the pool, unless its session is in doubt. Only for one that is
+    /// in no transaction.
     pub(crate) fn keep(mut self) {
+        if self.spoilt.load(Ordering::Relaxed) {
+            self.cancel = false;
+            return;
+        }
         drop(self.object.take());
         self.pool.count();
     }

@@ -114,6 +114,8 @@ impl Payments for Store {
                 metrics::counter!("store_rows_total").increment(count);
             }
             Ok(Settlement::Duplicates(_)) => {}
+            // The engine tells of a row that is refused alone.
+            Err(Error::Refused(_)) => {}
             Err(error) => tracing::warn!(%error, "a transaction failed"),
         }
         settled
@@ -165,6 +167,7 @@ impl Loads for Store {
 pub(crate) fn at(options: &Options, error: Error) -> Error {
     match error {
         Error::Unavailable(text) => Error::Unavailable(format!("{options}: {text}")),
+        Error::Refused(text) => Error::Refused(format!("{options}: {text}")),
         Error::Rejected(text) => Error::Rejected(format!("{options}: {text}")),
         Error::Fatal(text) => Error::Fatal(format!("{options}: {text}")),
     }

@@ -159,7 +159,7 @@ impl Table for One {
         };
         match &written {
             // The transaction has ended.
-            Ok(_) | Err(Error::Rejected(_)) => session.keep(),
+            Ok(_) | Err(Error::Refused(_) | Error::Rejected(_)) => session.keep(),
             Err(error) => tracing::warn!(%error, "a transaction failed"),
         }
         if written.is_ok() {

@@ -20,11 +20,24 @@ pub(crate) fn classify(error: &rusqlite::Error) -> Error {
         | ErrorCode::SchemaChanged
         | ErrorCode::OperationInterrupted
         | ErrorCode::OperationAborted => Error::Unavailable(text),
+        // A row may be at fault, or a constraint or a trigger that refuses every row.
         ErrorCode::ConstraintViolation
         | ErrorCode::TypeMismatch
         | ErrorCode::TooBig
-        | ErrorCode::ParameterOutOfRange => Error::Rejected(text),
+        | ErrorCode::ParameterOutOfRange => Error::Refused(text),
         _ => Error::Fatal(text),
+    }
+}
+
+/// Sorts a failure of a statement that writes rows. There, SQLite's plain "error" is what a trigger
+/// or a constraint came to with one row (an integer overflow, malformed JSON), or a table that is
+/// not as it was; neither is mended by a new start.
+pub(crate) fn classify_write(error: &rusqlite::Error) -> Error {
+    match error {
+        rusqlite::Error::SqliteFailure(failure, _) if failure.code == ErrorCode::Unknown => {
+            Error::Refused(error.to_string())
+        }
+        _ => classify(error),
     }
 }
 
@@ -53,11 +66,25 @@ mod tests {
     }
 
     #[test]
-    fn what_a_row_is_to_blame_for_is_rejected() {
-        check(ffi::SQLITE_CONSTRAINT_CHECK, Class::Rejected);
-        check(ffi::SQLITE_MISMATCH, Class::Rejected);
-        check(ffi::SQLITE_TOOBIG, Class::Rejected);
-        check(ffi::SQLITE_RANGE, Class::Rejected);
+    fn what_a_row_may_be_to_blame_for_is_refused() {
+        let refused = |code: i32| {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            assert!(matches!(classify_write(&error), Error::Refused(_)), "{error}");
+        };
+        refused(ffi::SQLITE_CONSTRAINT_CHECK);
+        refused(ffi::SQLITE_CONSTRAINT_TRIGGER);
+        refused(ffi::SQLITE_MISMATCH);
+        refused(ffi::SQLITE_TOOBIG);
+        refused(ffi::SQLITE_RANGE);
+        refused(ffi::SQLITE_ERROR);
+    }
+
+    #[test]
+    fn no_row_is_to_blame_for_a_full_disk_a_lock_or_an_error_of_the_medium() {
+        for code in [ffi::SQLITE_FULL, ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_BUSY] {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            assert!(matches!(classify_write(&error), Error::Unavailable(_)), "{error}");
+        }
     }
 
     #[test]

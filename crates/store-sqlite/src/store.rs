@@ -95,7 +95,7 @@ impl Store {
         match read {
             Ok(result) => result.map_err(|error| match classify(&error) {
                 // Nothing was given that could be at fault: what is stored is not what it should be.
-                Error::Rejected(cause) => Error::Fatal(cause),
+                Error::Refused(cause) | Error::Rejected(cause) => Error::Fatal(cause),
                 other => other,
             }),
             Err(error) => Err(Error::Unavailable(format!("the read was not finished: {error}"))),
@@ -158,6 +158,7 @@ fn at(options: &Options, error: Error) -> Error {
     let path = options.path.display();
     match error {
         Error::Unavailable(text) => Error::Unavailable(format!("{path}: {text}")),
+        Error::Refused(text) => Error::Refused(format!("{path}: {text}")),
         Error::Rejected(text) => Error::Rejected(format!("{path}: {text}")),
         Error::Fatal(text) => Error::Fatal(format!("{path}: {text}")),
     }

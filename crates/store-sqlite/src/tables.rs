@@ -18,7 +18,7 @@ use store::tables::{Mode, Record, Table, Tables, Type, Value, Written, parse_tim
 use store::{Error, Target};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use crate::error::classify;
+use crate::error::{classify, classify_write};
 use crate::transaction::{Answer, Applied, Effect};
 use crate::writer::Work;
 use crate::{Store, connection, store as whole};
@@ -228,9 +228,11 @@ pub(crate) fn write(
         }
         let changed = match insert.execute(params_from_iter(row.iter().map(Bound))) {
             Ok(changed) => changed,
-            Err(error) => match classify(&error) {
+            Err(error) => match classify_write(&error) {
                 // After some errors SQLite has rolled the whole transaction back by itself.
-                rejected @ Error::Rejected(_) if !db.is_autocommit() => return Ok(Err(rejected)),
+                refused @ (Error::Refused(_) | Error::Rejected(_)) if !db.is_autocommit() => {
+                    return Ok(Err(refused));
+                }
                 _ => return Err(error),
             },
         };

@@ -10,7 +10,7 @@ use store::payments::skipped;
 use store::tables::{Record, Written};
 use store::{Completion, Error, Load, Row};
 
-use crate::error::classify;
+use crate::error::{classify, classify_write};
 use crate::tables::{self, Statements};
 use crate::{key, load};
 
@@ -115,9 +115,11 @@ fn apply(db: &Connection, effect: &Effect, now_ms: i64) -> rusqlite::Result<Answ
         Effect::Key(check) => key::same(db, *check).map(Applied::SameKey),
         Effect::Definition(sql) => db.execute(sql, []).map(|_| Applied::Settled),
     };
-    applied.map(Ok).or_else(|error| match classify(&error) {
+    applied.map(Ok).or_else(|error| match classify_write(&error) {
         // After some errors SQLite has rolled the whole transaction back by itself.
-        rejected @ Error::Rejected(_) if !db.is_autocommit() => Ok(Err(rejected)),
+        refused @ (Error::Refused(_) | Error::Rejected(_)) if !db.is_autocommit() => {
+            Ok(Err(refused))
+        }
         _ => Err(error),
     })
 }
@@ -234,7 +236,7 @@ mod tests {
         let answers = commit(&db, &group, 1).unwrap();
         assert_eq!(answers[0], Ok(Applied::Settled));
         assert_eq!(answers[1], Ok(Applied::Duplicates(vec![1])));
-        assert_eq!(answers[2].as_ref().map_err(Classify::class), Err(Class::Rejected));
+        assert!(matches!(answers[2], Err(Error::Refused(_))), "{answers:?}");
         assert_eq!(answers[3], Ok(Applied::Settled));
         assert_eq!(ids(&db), ["a", "b", "e", "c"]);
     }

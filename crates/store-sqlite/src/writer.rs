@@ -9,7 +9,7 @@ use rusqlite::{Connection, ErrorCode};
 use store::Error;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::error::classify;
+use crate::error::{classify, classify_write};
 use crate::transaction::{self, Answer, Applied, Effect};
 use crate::wal::Checkpointer;
 use crate::{Options, connection};
@@ -74,11 +74,20 @@ impl Writer {
 
     /// Commits, and says to each caller what became of its effect.
     fn answers(&mut self, effects: &[Effect]) -> Vec<Answer> {
-        let committed = self.commit(effects);
-        committed.unwrap_or_else(|error| {
-            tracing::warn!(%error, "a transaction failed");
-            vec![Err(error); effects.len()]
-        })
+        match self.commit(effects) {
+            Ok(answers) => answers,
+            // One caller's row undid the transaction of all (RAISE(ROLLBACK), a constraint that is
+            // checked at COMMIT): each has one of its own, so that no other is blamed.
+            Err(Error::Refused(_)) if effects.len() > 1 => {
+                effects.chunks(1).flat_map(|alone| self.answers(alone)).collect()
+            }
+            Err(error) => {
+                if !matches!(error, Error::Refused(_)) {
+                    tracing::warn!(%error, "a transaction failed");
+                }
+                vec![Err(error); effects.len()]
+            }
+        }
     }
 
     fn commit(&mut self, effects: &[Effect]) -> Result<Vec<Answer>, Error> {
@@ -92,7 +101,7 @@ impl Writer {
             if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
                 self.checkpointer.give_back(&db);
             }
-            classify(&error)
+            classify_write(&error)
         })?;
         metrics::histogram!("store_commit_seconds").record(began.elapsed());
         metrics::counter!("store_rows_total").increment(settled(effects, &answers));

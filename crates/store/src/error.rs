@@ -8,7 +8,11 @@ pub enum Error {
     /// Busy, out of space, out of reach: nobody's fault in the batch.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
-    /// A row can't be stored as it is.
+    /// The store refused the batch. One of its rows may be at fault, or the table takes no row at
+    /// the moment: the caller finds out which. Nothing was written.
+    #[error("the store refuses the data: {0}")]
+    Refused(String),
+    /// A row can't be stored as it is, for certain.
     #[error("the store rejects the data: {0}")]
     Rejected(String),
     /// Damaged, or of a schema that this version does not know.
@@ -19,7 +23,7 @@ pub enum Error {
 impl Classify for Error {
     fn class(&self) -> Class {
         match self {
-            Self::Unavailable(_) => Class::Retryable,
+            Self::Unavailable(_) | Self::Refused(_) => Class::Retryable,
             Self::Rejected(_) => Class::Rejected,
             Self::Fatal(_) => Class::Fatal,
         }

@@ -82,8 +82,10 @@ pub trait Payments: Send + Sync + 'static {
     /// by the adapter.
     ///
     /// # Errors
-    /// [`Error::Rejected`] when some row can't be stored. Nothing was written, except where the database skipped
-    /// a row without an error: the others may then be settled, and the next attempt names them as duplicates.
+    /// [`Error::Rejected`] when some row can't be stored for certain, [`Error::Refused`] when that is
+    /// so or the table takes no row at the moment. Nothing was written in both cases, except where the
+    /// database skipped a row without an error: the others may then be settled, and the next attempt
+    /// names them as duplicates.
     /// [`Error::Unavailable`] when it is worth trying again: the commit may have gone through
     /// unheard, and then the next attempt returns [`Settlement::Duplicates`].
     async fn settle(&self, rows: Vec<Row>) -> Result<Settlement, Error>;

@@ -42,9 +42,9 @@ pub trait Table: Send + Sync + 'static {
     /// rows of an upsert may have the same key; of an insert, the first row of a key is written.
     ///
     /// # Errors
-    /// [`Error::Rejected`] when the table refuses a row, skips it (a trigger may), stores it under
-    /// another key, or does not keep its version ([`Mode::Upsert`]): the transaction is rolled back,
-    /// with what triggers wrote in it.
+    /// [`Error::Rejected`] when the table skips a row (a trigger may), stores it under another key, or
+    /// does not keep its version ([`Mode::Upsert`]), [`Error::Refused`] when it refuses a row or takes
+    /// none at the moment: the transaction is rolled back, with what triggers wrote in it.
     /// [`Error::Unavailable`] when it is worth trying again: the commit may have gone through
     /// unheard, and writing again does no harm.
     async fn write(&self, rows: Vec<Record>) -> Result<Vec<Written>, Error>;

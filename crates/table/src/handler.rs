@@ -101,6 +101,13 @@ impl engine::Lane for Lane {
         }
         Ok(outcomes)
     }
+
+    fn buried(&mut self, event: &Envelope) {
+        let definition = &self.0.definition;
+        if let Ok(row) = definition.read_event(&event.event, event.accepted_at_ms) {
+            self.passed(&row);
+        }
+    }
 }
 
 impl Lane {
@@ -161,6 +168,7 @@ fn another(how: &str) -> String {
 fn failure(error: Error) -> Failure {
     match error {
         Error::Unavailable(cause) => Failure::Unavailable(cause),
+        Error::Refused(reason) => Failure::Refused(reason),
         Error::Rejected(reason) => Failure::Rejected(reason),
         Error::Fatal(cause) => Failure::Fatal(cause),
     }

@@ -16,11 +16,13 @@ pub(super) enum Verdict {
     Done(Vec<Outcome>),
     /// These events can't be settled together; if it is one alone, not at all, and this is why.
     Hopeless(String),
+    /// The store refused them; one of them may be at fault, or none. Why.
+    Refused(String),
 }
 
 impl Worker {
     /// Tries `events` together: for ever while the handler is unavailable, `tries_max` times when
-    /// it fails otherwise, once when it rejects them.
+    /// it fails otherwise, once when it rejects or refuses them.
     pub(super) async fn attempt(
         &mut self,
         events: &[Envelope],
@@ -44,13 +46,15 @@ impl Worker {
             };
             self.shared.stats.attempt_failed();
             let is_outage = matches!(failure, Failure::Unavailable(_));
-            if !is_outage || is_said(unavailable.saturating_add(1)) {
+            let is_refusal = matches!(failure, Failure::Refused(_));
+            if !(is_outage || is_refusal) || is_outage && is_said(unavailable.saturating_add(1)) {
                 let (lane, count) = (self.index, events.len());
                 tracing::warn!(lane, events = count, %failure, "an attempt failed");
             }
             let wait = match failure {
                 Failure::Fatal(cause) => return Err(self.fatal(cause)),
                 Failure::Rejected(reason) => return Ok(Verdict::Hopeless(reason)),
+                Failure::Refused(reason) => return Ok(Verdict::Refused(reason)),
                 Failure::Unavailable(_) => {
                     unavailable = unavailable.saturating_add(1);
                     self.backoff.after(unavailable)
@@ -73,13 +77,19 @@ impl Worker {
     /// Calls the handler once. A panic is a failure like any other, but costs the lane its state:
     /// nobody knows how much of it was changed.
     async fn call(&mut self, events: &[Envelope]) -> Result<Result<Vec<Outcome>, Failure>, Stop> {
+        let call = self.shared.calls.begin();
         let answer = tokio::select! {
             biased;
             () = self.shared.abandon.cancelled() => return Err(Stop::Abandoned),
             answer = AssertUnwindSafe(self.lane.settle(events)).catch_unwind() => answer,
         };
         match answer {
-            Ok(answer) => Ok(answer),
+            Ok(answer) => {
+                if answer.as_ref().is_ok_and(|outcomes| outcomes.contains(&Outcome::Settled)) {
+                    self.shared.calls.wrote(call);
+                }
+                Ok(answer)
+            }
             Err(panic) => {
                 let said = said(&*panic);
                 self.lane = catch_unwind(AssertUnwindSafe(|| self.shared.handler.lane()))

@@ -51,7 +51,7 @@ impl Worker {
             self.shared.stats.finished(0, 0, dead);
             self.shared.progress.add(started_at_ms, self.shared.clock.now_ms(), 0, 0, dead);
         }
-        self.shared.held[self.index].done(events.len());
+        self.shared.held[self.index].done(events);
         // Last, for room tells a drain that nothing is left to be counted.
         self.shared.room.add_permits(events.len());
         Ok(())

@@ -13,6 +13,7 @@ mod leases;
 mod load;
 mod metrics_names;
 mod order;
+mod refusals;
 mod retrying;
 mod rig;
 mod room;

@@ -17,6 +17,7 @@ async fn order_holds(lanes: usize, seed: u64) {
         held_max: 100,
         lease_ms: 1000,
         attempts_max: 1000,
+        apart_max: 5,
         ..Options::default()
     };
     let handle = rig.start(options, move |_| {
@@ -27,6 +28,7 @@ async fn order_holds(lanes: usize, seed: u64) {
             2 => Step::SettleUnheard(Failure::Retryable(why())),
             3 => Step::SettleUnheard(Failure::Unavailable(why())),
             4 => Step::Panic("as drawn"),
+            5 | 6 => Step::Fail(Failure::Refused(why())),
             _ => Step::Settle,
         }
     });

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::configured;
 use crate::config::{Config, Flags, Origin};
 use crate::exit::Exit;
-use crate::history::History;
+use crate::history::{History, Source};
 use crate::moving::left_behind;
 use crate::pipeline::Pipeline;
 use crate::units::grouped;
@@ -29,6 +29,8 @@ const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)
 /// the pause between two tries.
 const OPEN_WITHIN: Duration = Duration::from_secs(30);
 const OPEN_PAUSE: Duration = Duration::from_millis(500);
+/// How often the events that the store refuses are counted for `/ready`.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -168,8 +170,10 @@ impl Parts {
     /// Until the process is told to stop, or the engine can't go on.
     async fn run_until(&self, stop: &CancellationToken, readiness: &Readiness, tables: &Tables) {
         let Self::Worker(pipeline) = self else { return stop.cancelled().await };
+        let sources = [vec![pipeline.source()], tables.sources()].concat();
         tokio::select! {
             () = stop.cancelled() => {}
+            () = warn_of_refusals(&sources, readiness) => {}
             () = tables.ended().cancelled() => {
                 readiness.block("engine", "of a table has stopped: its rows are not settled any more");
                 stop.cancel();
@@ -211,6 +215,25 @@ impl Parts {
                 Ok(depth.ready + depth.leased)
             }
         }
+    }
+}
+
+/// Says on `/ready` which pipelines hold events that the store refuses. Never ends.
+async fn warn_of_refusals(sources: &[Source], readiness: &Readiness) {
+    let mut looks = tokio::time::interval(LOOK_EVERY);
+    loop {
+        looks.tick().await;
+        let refused = |source: &Source| {
+            let waiting = source.stats.refused_waiting();
+            let pipeline = source.work.pipeline();
+            (waiting > 0).then(|| {
+                format!(
+                    "the store refuses {waiting} events of {pipeline}; each waits and blocks its own \
+                     key; the log says why"
+                )
+            })
+        };
+        readiness.warn(sources.iter().filter_map(refused).collect());
     }
 }
 

@@ -223,6 +223,7 @@ fn count(flagged: [u64; Rule::ALL.len()]) {
 fn failure(error: store::Error) -> Failure {
     match error {
         store::Error::Unavailable(said) => Failure::Unavailable(said),
+        store::Error::Refused(said) => Failure::Refused(said),
         store::Error::Rejected(said) => Failure::Rejected(said),
         store::Error::Fatal(said) => Failure::Fatal(said),
     }

@@ -217,6 +217,7 @@ async fn failures_keep_their_class_and_leave_no_trace() {
     let said = || "no".to_owned();
     for (error, expect) in [
         (StoreError::Unavailable(said()), Failure::Unavailable(said())),
+        (StoreError::Refused(said()), Failure::Refused(said())),
         (StoreError::Rejected(said()), Failure::Rejected(said())),
         (StoreError::Fatal(said()), Failure::Fatal(said())),
     ] {

@@ -37,7 +37,7 @@ impl One {
             match self.try_insert(session, rows).await {
                 Ok(Some(written)) => break written,
                 Ok(None) => session.bounded(session.client().batch_execute(ROLLBACK)).await?,
-                Err(rejected @ Error::Rejected(_)) => {
+                Err(rejected @ (Error::Refused(_) | Error::Rejected(_))) => {
                     session.bounded(session.client().batch_execute(ROLLBACK)).await?;
                     return Err(rejected);
                 }

@@ -105,7 +105,7 @@ impl One {
                 session.set_cancel(false);
                 COMMIT
             }
-            Err(Error::Rejected(_)) => ROLLBACK,
+            Err(Error::Refused(_) | Error::Rejected(_)) => ROLLBACK,
             Err(_) => return judged,
         };
         session.bounded(session.client().batch_execute(end)).await?;

@@ -10,6 +10,7 @@ mod inserts;
 mod inspection;
 mod moves;
 mod outages;
+mod refusals;
 mod rejections;
 mod schema;
 mod tables;

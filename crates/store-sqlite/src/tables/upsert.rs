@@ -10,7 +10,7 @@ use store::Error;
 use store::tables::{Mode, Record, Stored, Type, Value, Written, parse_time};
 
 use super::{Bound, Statements};
-use crate::error::classify;
+use crate::error::classify_write;
 
 /// Writes one row. The outer error is the transaction's, the inner one this caller's own.
 pub(super) fn write(
@@ -28,9 +28,11 @@ pub(super) fn write(
         Held::Version(..) | Held::Other(_) => {}
     }
     if let Err(error) = insert.execute(params_from_iter(row.iter().map(Bound))) {
-        return match classify(&error) {
+        return match classify_write(&error) {
             // After some errors SQLite has rolled the whole transaction back by itself.
-            rejected @ Error::Rejected(_) if !db.is_autocommit() => Ok(Err(rejected)),
+            refused @ (Error::Refused(_) | Error::Rejected(_)) if !db.is_autocommit() => {
+                Ok(Err(refused))
+            }
             _ => Err(error),
         };
     }

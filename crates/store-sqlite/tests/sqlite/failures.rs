@@ -269,3 +269,46 @@ async fn a_payment_that_a_trigger_skips_is_rejected_and_not_taken_for_a_duplicat
     store.close().await.unwrap();
     assert_eq!(total(&path), 1);
 }
+
+/// A trigger may end the transaction of all callers that share a commit.
+#[tokio::test]
+async fn a_trigger_that_rolls_everything_back_refuses_its_own_row_and_no_neighbour() {
+    let (_directory, path) = temporary();
+    let store = Arc::new(open(&path));
+    let trigger = |name: &str, does: &str| {
+        format!(
+            "CREATE TRIGGER {name} BEFORE INSERT ON transactions WHEN new.tx_id LIKE '{name}%'
+             BEGIN SELECT {does}; END;"
+        )
+    };
+    let triggers = [
+        trigger("rollback", "RAISE(ROLLBACK, 'no')"),
+        trigger("abort", "RAISE(ABORT, 'no')"),
+        trigger("fail", "RAISE(FAIL, 'no')"),
+        trigger("overflow", "abs(-9223372036854775807 - 1)"),
+    ];
+    Connection::open(&path).unwrap().execute_batch(&triggers.concat()).unwrap();
+    for round in 0..30 {
+        let bad = ["rollback", "abort", "fail", "overflow"][round % 4];
+        let ids = (0..8).map(|n| match n {
+            3 => format!("{bad}-{round}"),
+            n => format!("tx-{round}-{n}"),
+        });
+        let settles: Vec<_> = ids
+            .map(|id| {
+                let store = Arc::clone(&store);
+                tokio::spawn(async move {
+                    (id.clone(), store.settle(vec![row(&id, "4000", 1, 1)]).await)
+                })
+            })
+            .collect();
+        for settle in settles {
+            let (id, settled) = settle.await.unwrap();
+            match id.starts_with(bad) {
+                true => assert!(matches!(settled, Err(store::Error::Refused(_))), "{settled:?}"),
+                false => assert_eq!(settled, Ok(Settlement::Settled), "{id} beside {bad}"),
+            }
+        }
+    }
+    assert_eq!(total(&path), 210);
+}

@@ -56,7 +56,7 @@ impl Table for Fake {
         }
         let bad = |row: &Record| matches!(&row[2], Value::Numeric(price) if price.starts_with('-'));
         if rows.iter().any(bad) {
-            return Err(Error::Rejected("price is below 0".into()));
+            return Err(Error::Refused("price is below 0".into()));
         }
         self.writes.lock().unwrap().push(rows.len());
         let target = &self.definition.target;
@@ -227,16 +227,18 @@ async fn an_older_write_that_is_redelivered_after_a_newer_one_changes_nothing() 
 }
 
 #[tokio::test]
-async fn a_bad_row_is_rejected_with_the_reason_and_read_no_more() {
+async fn a_bad_row_is_refused_with_the_reason_and_read_no_more_once_it_is_buried() {
     let mut rig = rig();
     rig.price("7,a", "-1", 1).await;
     rig.price("7,b", "1", 1).await;
     let batch = rig.lease().await;
     let whole = rig.lane.settle(&batch).await.unwrap_err();
-    assert_eq!(whole, Failure::Rejected("price is below 0".into()), "the engine bisects");
-    let reason = vec![Outcome::Rejected("price is below 0".into())];
-    assert_eq!(rig.settle(&batch[..1]).await, reason);
+    let refused = Failure::Refused("price is below 0".into());
+    assert_eq!(whole, refused, "the engine bisects");
+    assert_eq!(rig.lane.settle(&batch[..1]).await, Err(refused));
     assert_eq!(rig.settle(&batch[1..]).await, [Outcome::Settled]);
+    assert_eq!(rig.get("7,a").await.1, Source::Buffer, "it may still be written");
+    rig.lane.buried(&batch[0]);
     assert_eq!(rig.get("7,a").await, (None, Source::Store));
     assert_eq!(rig.get("7,b").await, from("1", Source::Cache));
 }

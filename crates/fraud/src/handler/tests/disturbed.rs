@@ -34,6 +34,7 @@ fn fault() -> impl Strategy<Value = Fault> {
         prop_oneof![
             Just(StoreError::Unavailable(said())),
             Just(StoreError::Rejected(said())),
+            Just(StoreError::Refused(said())),
             Just(StoreError::Fatal(said())),
         ]
     };
