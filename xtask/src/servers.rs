@@ -30,6 +30,7 @@ const KEPT_BYTES_MAX: u64 = 6 << 30;
 enum Server {
     Redis,
     Postgres,
+    PgBouncer,
     /// What a Kafka broker runs on.
     Java,
     /// What fetches the broker.
@@ -37,13 +38,14 @@ enum Server {
 }
 
 impl Server {
-    const ALL: [Self; 4] = [Self::Redis, Self::Postgres, Self::Java, Self::Maven];
+    const ALL: [Self; 5] = [Self::Redis, Self::Postgres, Self::PgBouncer, Self::Java, Self::Maven];
 
     /// The Debian package that brings it.
     fn package(self) -> &'static str {
         match self {
             Self::Redis => "redis-server",
             Self::Postgres => "postgresql",
+            Self::PgBouncer => "pgbouncer",
             Self::Java => "default-jre-headless",
             Self::Maven => "maven",
         }
@@ -54,6 +56,7 @@ impl Server {
         match self {
             Self::Redis => &["redis-server"],
             Self::Postgres => &["postgres", "initdb"],
+            Self::PgBouncer => &["pgbouncer"],
             Self::Java => &["java"],
             Self::Maven => &["mvn"],
         }
@@ -127,6 +130,8 @@ fn folders() -> Vec<PathBuf> {
     let mut folders: Vec<_> = env::split_paths(&env::var_os("PATH").unwrap_or_default()).collect();
     let versions = fs::read_dir(POSTGRES_VERSIONS).into_iter().flatten().flatten();
     folders.extend(versions.map(|version| version.path().join("bin")));
+    // Debian keeps pgbouncer there, which is not in everybody's search path.
+    folders.push("/usr/sbin".into());
     folders
 }
 
@@ -193,8 +198,10 @@ mod tests {
         put("java");
         put("mvn");
         put("postgres");
-        assert_eq!(missing(), [Server::Postgres]);
+        assert_eq!(missing(), [Server::Postgres, Server::PgBouncer]);
         put("initdb");
+        assert_eq!(missing(), [Server::PgBouncer]);
+        put("pgbouncer");
         assert_eq!(missing(), []);
     }
 

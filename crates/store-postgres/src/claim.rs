@@ -14,11 +14,14 @@ use store::Error;
 use tokio::sync::{Mutex, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
+use tokio_postgres::SimpleQueryMessage;
 
+use crate::error::{Stage, classify};
 use crate::link::{Link, one, within};
 use crate::options::Role;
 use crate::schema::Schema;
-use crate::{Options, tls};
+use crate::settings::BEGIN;
+use crate::{Options, pooler, tls};
 
 /// How often the connection is probed.
 const PROBE_EVERY: Duration = Duration::from_secs(2);
@@ -88,7 +91,7 @@ impl Claim {
             }
             sleep(RETRY_EVERY).await;
         }
-        let term: i64 = within(bound, one(&link.client, &keeper.begin_term, &[])).await?.get(0);
+        let term = within(bound, keeper.begin(&link)).await?;
         keeper.term = options.exclusive.then_some(term);
         let term = keeper.term;
         let (say, state) = watch::channel(State::Held);
@@ -135,9 +138,25 @@ impl Keeper {
             lock: format!("SELECT pg_try_advisory_lock{mode}({key})"),
             unlock: format!("SELECT pg_advisory_unlock{mode}({key})"),
             read_term: format!("SELECT term FROM {schema}.settling_term"),
-            begin_term: format!("UPDATE {schema}.settling_term SET term = term + 1 RETURNING term"),
+            begin_term: format!(
+                "{BEGIN}; SELECT pg_catalog.pg_advisory_xact_lock({}); \
+                 UPDATE {schema}.settling_term SET term = term + 1 RETURNING term; COMMIT",
+                schema.lock_key("term")
+            ),
             term: None,
         }
+    }
+
+    /// Begins a term, once no batch of an earlier one is on its way: each holds the lock, shared, from
+    /// before it reads the term until it is committed.
+    async fn begin(&self, link: &Link) -> Result<i64, Error> {
+        let answer = link.client.simple_query(&self.begin_term).await;
+        let answer = answer.map_err(|error| classify(&error, Stage::Open))?;
+        let term = answer.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
+            _ => None,
+        });
+        term.ok_or_else(|| Error::Fatal("its table settling_term is empty; restore it".into()))
     }
 
     async fn locked(&self, link: &Link) -> Result<bool, Error> {
@@ -182,8 +201,10 @@ impl Keeper {
                 _ = &mut link.task => return "its connection ended".into(),
                 () = sleep(PROBE_EVERY) => {}
             }
-            match timeout(PROBE_MAX, link.client.batch_execute("")).await {
-                Ok(Ok(())) => {}
+            match timeout(PROBE_MAX, pooler::backend(&link.client)).await {
+                Ok(Ok(backend)) if backend == link.backend => {}
+                // The lock belongs to the session that it was taken in.
+                Ok(Ok(_)) => return pooler::shared().to_string(),
                 Ok(Err(error)) => return crate::error::text(&error),
                 Err(_) => return "its connection is silent".into(),
             }

@@ -47,6 +47,10 @@ pub(crate) fn classify(error: &tokio_postgres::Error, stage: Stage) -> Error {
         };
     };
     let code = db.code().code();
+    if db.message().contains("unsupported startup parameter") {
+        said = format!("{said}; set ignore_startup_parameters = options in pgbouncer");
+        return if stage == Stage::Open { Error::Fatal(said) } else { Error::Unavailable(said) };
+    }
     match class(code) {
         // Pages that can't be trusted stay so.
         _ if matches!(code, "XX001" | "XX002") => {

@@ -21,9 +21,12 @@
 //!   somebody names as the targets of [`Tables`].
 //! - No password, and no text of a row, is in any error or log.
 //!
-//! What it deliberately does not do: it retries nothing (the engine does), it goes through no pooler
-//! that shares sessions between transactions (the lock and the settings belong to a session), and it
-//! keeps no rows in memory across calls.
+//! - Every setting that a guarantee rests on is asked of each new session, and what makes a commit
+//!   durable is set in the transaction that settles. A pooler that shares sessions between
+//!   transactions is refused: locks and prepared statements belong to a session.
+//!
+//! What it deliberately does not do: it retries nothing (the engine does), and it keeps no rows in
+//! memory across calls.
 
 pub mod baseline;
 mod claim;
@@ -39,9 +42,11 @@ mod migrations;
 mod moves;
 mod options;
 mod payments;
+mod pooler;
 mod schema;
 pub mod scratch;
 mod session;
+mod settings;
 mod store;
 mod tables;
 mod time;

@@ -10,7 +10,8 @@ use tokio_postgres::{Client, Row};
 
 use crate::error::{Stage, classify, text};
 use crate::options::Role;
-use crate::{Options, tls};
+use crate::settings::Problem;
+use crate::{Options, pooler, tls};
 
 /// The connection; dropping it closes it.
 #[derive(Debug)]
@@ -18,14 +19,33 @@ pub(crate) struct Link {
     pub(crate) client: Client,
     /// Ends when the connection does.
     pub(crate) task: JoinHandle<()>,
+    /// The process of the server that serves it.
+    pub(crate) backend: String,
 }
 
 impl Link {
+    /// Connects, refuses a session that is shared, and sets it as it has to be.
     pub(crate) async fn open(
         options: &Options,
         role: Role,
         tls: tls::Connector,
     ) -> Result<Self, Error> {
+        let mut link = Self::connect(options, role, tls.clone()).await?;
+        let other = Self::connect(options, role, tls).await?;
+        link.backend =
+            within(options.patience(), pooler::refuse(&link.client, &other.client)).await?;
+        let settings = options.settings(role);
+        let asked = async {
+            settings.ask(&link.client).await.map_err(|problem| match problem {
+                Problem::Database(error) => classify(&error, Stage::Open),
+                Problem::Setting(said) => Error::Fatal(said),
+            })
+        };
+        within(options.patience(), asked).await?;
+        Ok(link)
+    }
+
+    async fn connect(options: &Options, role: Role, tls: tls::Connector) -> Result<Self, Error> {
         let config = options.config(role);
         let bound = options.connect_timeout_of_all();
         // The library bounds only how long a socket takes to connect.
@@ -41,7 +61,7 @@ impl Link {
                 tracing::debug!(error = text(&error), "a connection ended");
             }
         });
-        Ok(Self { client, task })
+        Ok(Self { client, task, backend: String::new() })
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_postgres::config::TargetSessionAttrs;
 
 use crate::schema::Schema;
+use crate::settings::Settings;
 
 mod url;
 
@@ -175,50 +176,57 @@ impl Options {
             .keepalives_idle(KEEPALIVE_IDLE)
             .keepalives_interval(KEEPALIVE_INTERVAL)
             .keepalives_retries(KEEPALIVE_PROBES)
-            .options(self.session(role));
+            .options(self.settings(role).options());
         config
     }
 
     /// The server's settings for a session, whatever the role or the database has by default.
-    fn session(&self, role: Role) -> String {
+    pub(crate) fn settings(&self, role: Role) -> Settings {
+        let mut settings = Vec::new();
+        let mut set = |name, value: &str| settings.push((name, value.to_owned()));
         // Names are always qualified by schema; a type or an operator of somebody else's is never
-        // meant, but by the triggers of tables that are theirs. A server that waits for the bytes of
-        // a COPY sees neither a timeout nor that its client is gone, so it has to probe the link as
-        // well.
-        let path = if role == Role::Tables { "" } else { "-c search_path=pg_catalog " };
-        let mut settings = format!(
-            "{path}-c timezone=UTC -c synchronous_commit=on \
-             -c tcp_keepalives_idle={} -c tcp_keepalives_interval={} \
-             -c tcp_keepalives_count={KEEPALIVE_PROBES}",
-            KEEPALIVE_IDLE.as_secs(),
-            KEEPALIVE_INTERVAL.as_secs(),
-        );
-        let ms = self.statement_timeout_ms;
-        let of_role = match role {
+        // meant, but by the triggers of tables that are theirs.
+        if role != Role::Tables {
+            set("search_path", "pg_catalog");
+        }
+        set("timezone", "UTC");
+        set("synchronous_commit", "on");
+        set("default_transaction_isolation", "read committed");
+        set("default_transaction_read_only", if role == Role::Inspect { "on" } else { "off" });
+        // A server that waits for the bytes of a COPY sees neither a timeout nor that its client is
+        // gone, so it has to probe the link as well.
+        set("tcp_keepalives_idle", &KEEPALIVE_IDLE.as_secs().to_string());
+        set("tcp_keepalives_interval", &KEEPALIVE_INTERVAL.as_secs().to_string());
+        set("tcp_keepalives_count", &KEEPALIVE_PROBES.to_string());
+        let ms = self.statement_timeout_ms.to_string();
+        match role {
             // Work looks up by index and nothing else. A plan that was made while the table was
             // small must not outlive that.
-            Role::Work => format!(
-                " -c statement_timeout={ms} -c idle_in_transaction_session_timeout={ms} \
-                 -c default_transaction_read_only=off -c enable_seqscan=off -c jit=off"
-            ),
+            Role::Work => {
+                set("statement_timeout", &ms);
+                set("idle_in_transaction_session_timeout", &ms);
+                set("enable_seqscan", "off");
+                set("jit", "off");
+            }
             // Other people's triggers may do what they like.
-            Role::Tables => format!(
-                " -c statement_timeout={ms} -c idle_in_transaction_session_timeout={ms} \
-                 -c default_transaction_read_only=off"
-            ),
+            Role::Tables => {
+                set("statement_timeout", &ms);
+                set("idle_in_transaction_session_timeout", &ms);
+            }
             // A migration may rewrite a big table; what it waits for is bounded all the same.
-            Role::Migrate => format!(
-                " -c statement_timeout=0 -c lock_timeout={ms} \
-                 -c idle_in_transaction_session_timeout={ms} -c default_transaction_read_only=off"
-            ),
+            Role::Migrate => {
+                set("statement_timeout", "0");
+                set("lock_timeout", &ms);
+                set("idle_in_transaction_session_timeout", &ms);
+            }
             // It counts whole tables, which takes as long as it takes.
-            Role::Inspect => format!(
-                " -c statement_timeout=0 -c default_transaction_read_only=on \
-                 -c idle_in_transaction_session_timeout={INSPECTION_IDLE_MS_MAX}"
-            ),
-        };
-        settings.push_str(&of_role);
-        settings
+            Role::Inspect => {
+                set("statement_timeout", "0");
+                let idle = INSPECTION_IDLE_MS_MAX.to_string();
+                set("idle_in_transaction_session_timeout", &idle);
+            }
+        }
+        Settings::new(settings)
     }
 }
 

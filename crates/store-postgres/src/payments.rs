@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  client                                   server
-//!  BEGIN; SELECT term │ COPY          ──►
+//!  BEGIN; SET LOCAL …; SELECT term │ COPY ──►
 //!                                     ◄──   term │ ready for rows
 //!  rows … │ COMMIT                    ──►
 //!                                     ◄──   rows copied │ committed
@@ -30,6 +30,7 @@ use crate::encode;
 use crate::error::{Stage, text};
 use crate::schema::Schema;
 use crate::session::{Pool, Session};
+use crate::settings::BEGIN;
 
 /// Ends the transaction. A commit may wait for a standby, and what ends that wait early (a timeout,
 /// a request to cancel) makes the server commit without it and answer as if all were well. So
@@ -48,8 +49,12 @@ pub(crate) struct Statements {
 impl Statements {
     pub(crate) fn new(schema: &Schema) -> Self {
         Self {
-            begin: "BEGIN".into(),
-            begin_in_term: format!("BEGIN; SELECT term FROM {schema}.settling_term"),
+            begin: BEGIN.into(),
+            begin_in_term: format!(
+                "{BEGIN}; SELECT pg_catalog.pg_advisory_xact_lock_shared({}); \
+                 SELECT term FROM {schema}.settling_term",
+                schema.lock_key("term")
+            ),
             copy: format!(
                 "COPY {schema}.transactions ({}) FROM STDIN (FORMAT binary)",
                 encode::COLUMNS

@@ -13,6 +13,7 @@ use tokio_postgres::CancelToken;
 
 use crate::error::{Stage, classify, is_link, is_of_session};
 use crate::options::Role;
+use crate::settings::Problem;
 use crate::{Options, tls};
 
 /// A connection that lay idle for longer is asked whether it still works before it is used.
@@ -28,6 +29,7 @@ pub(crate) struct Pool {
 impl Pool {
     /// Connects to nothing yet.
     pub(crate) fn new(options: &Options, role: Role, tls: tls::Connector) -> Result<Self, Error> {
+        let (settings, bound) = (options.settings(role), options.connect_timeout());
         let recycling_method = RecyclingMethod::Fast;
         let manager = Manager::from_config(
             options.config(role),
@@ -51,6 +53,17 @@ impl Pool {
                     Ok(())
                 })
             }))
+            .post_create(Hook::async_fn(move |client: &mut ClientWrapper, _: &Metrics| {
+                let settings = settings.clone();
+                Box::pin(async move {
+                    match timeout(bound, settings.ask(client)).await {
+                        Ok(Ok(())) => Ok(()),
+                        Ok(Err(Problem::Database(error))) => Err(HookError::Backend(error)),
+                        Ok(Err(Problem::Setting(said))) => Err(HookError::message(said)),
+                        Err(_) => Err(HookError::message("the server does not say how it is set")),
+                    }
+                })
+            }))
             .build()
             .map_err(|error| Error::Fatal(format!("no pool can be made: {error}")))?;
         Ok(Self {
@@ -66,11 +79,16 @@ impl Pool {
         let object = self.inner.get().await;
         self.count();
         let object = object.map_err(|error| match error {
-            PoolError::Backend(error) => match classify(&error, stage) {
-                // Connecting sends no row that could be at fault.
-                Error::Rejected(said) | Error::Refused(said) => Error::Unavailable(said),
-                other => other,
-            },
+            PoolError::PostCreateHook(HookError::Message(said)) => {
+                Error::Unavailable(said.into_owned())
+            }
+            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
+                match classify(&error, stage) {
+                    // Connecting sends no row that could be at fault.
+                    Error::Rejected(said) | Error::Refused(said) => Error::Unavailable(said),
+                    other => other,
+                }
+            }
             PoolError::Timeout(TimeoutType::Wait) => Error::Unavailable(format!(
                 "all {} connections were in use for {} ms",
                 self.inner.status().max_size,

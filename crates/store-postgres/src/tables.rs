@@ -29,6 +29,7 @@ use store::{Error, Target};
 use tokio_postgres::Row;
 
 use crate::error::{Stage, text};
+use crate::link::Link;
 use crate::options::Role;
 use crate::session::Pool;
 use crate::{Options, tls};
@@ -45,6 +46,7 @@ const ROLLBACK: &str = "ROLLBACK";
 
 /// Tables of others, in the database that [`Options`] name.
 pub struct Tables {
+    options: Arc<Options>,
     pool: Arc<Pool>,
     /// The store's own schema, which is nobody's target.
     ours: String,
@@ -59,7 +61,8 @@ impl Tables {
     pub fn new(options: &Options) -> Result<Self, Error> {
         let schema = options.check().map_err(Error::Fatal)?;
         let pool = Arc::new(Pool::new(options, Role::Tables, tls::connector(options)?)?);
-        Ok(Self { pool, ours: schema.name().to_owned(), shown: options.to_string() })
+        let (options, shown) = (Arc::new(options.clone()), options.to_string());
+        Ok(Self { options, pool, ours: schema.name().to_owned(), shown })
     }
 }
 
@@ -83,7 +86,8 @@ impl store::Tables for Tables {
             return Err(Error::Fatal(format!("{problem}; name a table elsewhere")));
         }
         target.schema = Some(schema);
-        Ok(Arc::new(One { pool: Arc::clone(&self.pool), statements: Statements::new(target) }))
+        let (options, pool) = (Arc::clone(&self.options), Arc::clone(&self.pool));
+        Ok(Arc::new(One { options, pool, statements: Statements::new(target) }))
     }
 }
 
@@ -97,6 +101,7 @@ struct Statements {
 }
 
 struct One {
+    options: Arc<Options>,
     pool: Arc<Pool>,
     statements: Statements,
 }
@@ -184,6 +189,8 @@ impl Table for One {
     }
 
     async fn problems(&self) -> Result<Vec<String>, Error> {
+        // Asked on a connection of its own, for it refuses a pooler that shares sessions.
+        Link::open(&self.options, Role::Tables, tls::connector(&self.options)?).await?;
         let session = self.pool.session(Stage::Open).await?;
         let target = &self.statements.target;
         let problems = session.bounded(look::problems(session.client(), target)).await?;

@@ -1,6 +1,6 @@
 //! Real servers for tests, each started in a folder of its own on a free port.
 //!
-//! A test that needs Redis, PostgreSQL, Kafka or SQS starts its own, harms it as it likes (stopped, killed,
+//! A test that needs Redis, PostgreSQL, pgbouncer, Kafka or SQS starts its own, harms it as it likes (stopped, killed,
 //! paused, behind a [`Proxy`] that fails), and drops it. Everything blocks and nothing needs an
 //! async runtime, so it can be used from any test.
 //!
@@ -18,6 +18,7 @@ mod cluster;
 mod environment;
 mod home;
 mod kafka;
+mod pgbouncer;
 mod port;
 mod postgres;
 mod process;
@@ -30,6 +31,7 @@ mod sqs;
 pub use cluster::RedisCluster;
 pub use environment::forget_settings;
 pub use kafka::Kafka;
+pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;
 pub use proxy::{Fault, Proxy};
 pub use redis::Redis;

@@ -14,8 +14,16 @@ const POSTGRES_VERSIONS: &str = "/usr/lib/postgresql";
 /// # Errors
 /// If it is not there; the error says what to install.
 pub(crate) fn find(name: &str, package: &str) -> Result<PathBuf> {
+    find_in("", name, package)
+}
+
+/// As [`find`]; looks into `folder` too, wherever it is not in the search path.
+pub(crate) fn find_in(folder: &str, name: &str, package: &str) -> Result<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = env::split_paths(&path).collect();
+    if !folder.is_empty() {
+        folders.push(folder.into());
+    }
     folders.extend(versions(Path::new(POSTGRES_VERSIONS)));
     folders.iter().map(|folder| folder.join(name)).find(|program| program.is_file()).ok_or_else(
         || anyhow!("`{name}` is missing: install it, on Debian with `apt-get install {package}`"),

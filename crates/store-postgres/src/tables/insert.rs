@@ -14,6 +14,7 @@ use super::held::{Held, held};
 use super::{MOVED, One, ROLLBACK, Statements, types};
 use crate::payments::COMMIT;
 use crate::session::Session;
+use crate::settings::BEGIN;
 
 /// How often a row is tried alone that is neither written nor held: another session may delete the
 /// row that was in its way. Each try but the last is rolled back.
@@ -114,7 +115,7 @@ impl One {
                     arrays.iter().map(|array| &**array as _).collect();
                 // Requests go out in the order in which they are first polled.
                 let (begun, returned) = tokio::join!(
-                    client.batch_execute("BEGIN"),
+                    client.batch_execute(BEGIN),
                     client.query(&statement, &parameters)
                 );
                 begun?;

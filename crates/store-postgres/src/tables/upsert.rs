@@ -21,6 +21,7 @@ use tokio_postgres::types::ToSql;
 use super::{MOVED, One, ROLLBACK, Statements, types, unreadable};
 use crate::payments::COMMIT;
 use crate::session::Session;
+use crate::settings::BEGIN;
 
 /// Runs deferred triggers before versions are read back.
 const FORCE: &str = "SET CONSTRAINTS ALL IMMEDIATE";
@@ -135,7 +136,7 @@ impl One {
                     sent.iter().map(|array| &**array as _).zip(kinds).collect();
                 // Requests go out in the order in which they are first polled, which is this one.
                 let (begun, returned, forced, held) = tokio::join!(
-                    client.batch_execute("BEGIN"),
+                    client.batch_execute(BEGIN),
                     client.query(&insert, &all),
                     client.batch_execute(FORCE),
                     // Planned anew each time: a plan that was kept from when the table was small

@@ -10,6 +10,7 @@ mod inserts;
 mod inspection;
 mod moves;
 mod outages;
+mod poolers;
 mod refusals;
 mod rejections;
 mod schema;
