@@ -11,7 +11,6 @@ mod inspection;
 mod moves;
 mod outages;
 mod poolers;
-mod refusals;
 mod rejections;
 mod schema;
 mod tables;

@@ -1,6 +1,9 @@
 //! A table that refuses a row: with the engine and the handler of tables, against a real server.
 
-use std::sync::Arc;
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use buffer::Buffer;
@@ -11,12 +14,19 @@ use model::clock::System;
 use store::tables::{Column, Mode, Name, Type};
 use store::{Tables as _, Target};
 use store_postgres::Tables;
+use testbed::Postgres;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::fixture;
-
 const DEADLINE: Duration = Duration::from_secs(60);
+
+static SCHEMAS: AtomicU32 = AtomicU32::new(0);
+
+/// One server for all tests.
+fn shared() -> &'static Postgres {
+    static SERVER: OnceLock<Postgres> = OnceLock::new();
+    SERVER.get_or_init(|| Postgres::start_with(&[("fsync", "off")]).unwrap())
+}
 
 /// A table `t (id bigint, a text, ver bigint)` and the pipeline that writes into it.
 struct Pipeline {
@@ -29,9 +39,10 @@ struct Pipeline {
 impl Pipeline {
     /// `role` is whom the pipeline logs in as.
     fn start(role: &str, prepare: &str) -> Self {
-        let server = fixture::shared();
-        let options = fixture::options_at(&server.url().replace("postgres@", &format!("{role}@")));
-        let schema = options.schema.replace("store_", "shop_");
+        let server = shared();
+        let url = server.url().replace("postgres@", &format!("{role}@"));
+        let options = store_postgres::Options::from_url(&url).unwrap();
+        let schema = format!("shop_{}", SCHEMAS.fetch_add(1, Ordering::Relaxed));
         let sql = format!(
             "CREATE SCHEMA {schema}; SET search_path = {schema};
              CREATE TABLE t (id bigint PRIMARY KEY, a text, ver bigint NOT NULL);
@@ -82,7 +93,7 @@ impl Pipeline {
 
     fn rows(&self) -> String {
         let sql = format!("SELECT count(*) FROM {}.t", self.schema);
-        fixture::value(fixture::shared(), &sql)
+        shared().query(&sql).unwrap()[0][0].clone().unwrap()
     }
 
     async fn dead(&self) -> Vec<String> {
@@ -139,7 +150,7 @@ async fn rows_that_a_trigger_refuses_are_buried_and_a_hundred_others_written() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_row_security_refuses_are_buried_and_a_hundred_others_written() {
-    fixture::shared().execute("CREATE ROLE ruled LOGIN").unwrap();
+    shared().execute("CREATE ROLE ruled LOGIN").unwrap();
     let policy = "ALTER TABLE t ENABLE ROW LEVEL SECURITY;
         CREATE POLICY good ON t USING (true) WITH CHECK (a <> 'bad')";
     two_bad_rows_are_buried("ruled", policy, "SQLSTATE 42501").await;
@@ -147,7 +158,7 @@ async fn rows_that_row_security_refuses_are_buried_and_a_hundred_others_written(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_refuses_every_row_buries_none_and_is_written_when_it_takes_rows_again() {
-    fixture::shared().execute("CREATE ROLE revoked LOGIN").unwrap();
+    shared().execute("CREATE ROLE revoked LOGIN").unwrap();
     let quota = refusing("true", "P0001");
     for (role, prepare, mend) in [
         ("revoked", "REVOKE INSERT ON t FROM public", "GRANT INSERT ON {}.t TO public"),
@@ -162,7 +173,7 @@ async fn a_table_that_refuses_every_row_buries_none_and_is_written_when_it_takes
         pipeline.until("the bound is reached", async |_| stats.refused_waiting() == 100).await;
         pipeline.until("more tries", async |_| stats.counts().failed > 620).await;
         assert_eq!((pipeline.rows(), pipeline.dead().await.len()), ("0".into(), 0), "{prepare}");
-        fixture::shared().execute(&mend.replace("{}", &pipeline.schema)).unwrap();
+        shared().execute(&mend.replace("{}", &pipeline.schema)).unwrap();
         pipeline.until("all rows are there", async |it| it.rows() == "300").await;
         assert!(pipeline.dead().await.is_empty(), "{prepare}");
         assert_eq!(pipeline.end().await.released, 0);
