@@ -153,6 +153,7 @@ fn find(payload: &[u8], fields: &Fields) -> Option<(Option<String>, Option<Strin
             Ok(found)
         }
     }
+    let payload = model::event::without_mark(payload);
     let mut json = serde_json::Deserializer::from_slice(payload);
     let found = serde::de::DeserializeSeed::deserialize(Found(fields), &mut json).ok()?;
     json.end().ok()?;

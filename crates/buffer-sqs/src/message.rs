@@ -164,7 +164,8 @@ fn foreign(body: &str, id_field: &str, key_field: &str) -> Read {
 
 /// Id and key of JSON. A number is taken as it is written, so that no digit of an id is lost.
 fn identified(body: &str, id_field: &str, key_field: &str) -> Option<(String, String)> {
-    let fields: HashMap<String, &RawValue> = serde_json::from_str(body).ok()?;
+    let body = model::event::without_mark(body.as_bytes());
+    let fields: HashMap<String, &RawValue> = serde_json::from_slice(body).ok()?;
     let field = |name: &str| {
         let raw = fields.get(name)?.get();
         match raw.as_bytes().first()? {
@@ -233,6 +234,8 @@ mod tests {
     fn no_digit_of_a_number_is_lost_and_what_has_no_id_is_told_apart_by_its_bytes() {
         let event = read("{\"tx_id\": 9007199254740993, \"card_number\": 4000}", None);
         assert_eq!((event.id(), event.key()), (&b"9007199254740993"[..], &b"4000"[..]));
+        let event = read("\u{feff}{\"tx_id\":\"a\",\"card_number\":\"c\"}", None);
+        assert_eq!((event.id(), event.key()), (&b"a"[..], &b"c"[..]), "a byte order mark");
         for body in ["not json", "[1]", "{\"tx_id\":\"\"}", "{\"tx_id\":null}", ""] {
             let event = read(body, None);
             assert!(event.id().starts_with(b"unread-") && event.payload() == body.as_bytes());

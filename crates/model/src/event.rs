@@ -11,6 +11,13 @@ pub const KEY_BYTES_MAX: usize = 64;
 /// The longest payload, in bytes (64 KiB).
 pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
 
+/// JSON without the UTF-8 byte order mark that some producers write in front of it. Every reader of
+/// an event's JSON passes over one such mark, whatever way the event came in.
+#[must_use]
+pub fn without_mark(json: &[u8]) -> &[u8] {
+    json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json)
+}
+
 /// One event: `id` is the producer's own identity and the key of every dedupe; `key` is what order
 /// is kept by (card, product, member); the payload is opaque here.
 ///

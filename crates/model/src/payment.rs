@@ -115,20 +115,21 @@ impl<'a> Payment<'a> {
     /// Reads one payment. `now_ms` is what `created_at` is held against ([`AGE_MS_MAX`], [`AHEAD_MS_MAX`]).
     ///
     /// Unknown fields are passed over. `created_at` is RFC 3339 with an offset, or integer epoch
-    /// milliseconds.
+    /// milliseconds. A byte order mark in front is passed over.
     ///
     /// # Errors
     /// A [`Reject`] naming the field.
     pub fn parse(json: &'a [u8], now_ms: EpochMs) -> Result<Self, Reject> {
-        parse::payment(json, now_ms)
+        parse::payment(event::without_mark(json), now_ms)
     }
 
     /// The event that carries `json` through a buffer: its id is the payment's `tx_id`, its key the
-    /// card number, its payload `json` as it came.
+    /// card number, its payload `json` as it came, but for a byte order mark.
     ///
     /// # Errors
     /// A [`Reject`] naming the field, as for [`Payment::parse`].
     pub fn to_event(json: &[u8], now_ms: EpochMs) -> Result<Event, Reject> {
+        let json = event::without_mark(json);
         let payment = Payment::parse(json, now_ms)?;
         payment.event(json).map_err(|error| Reject::new("event", error.to_string()))
     }

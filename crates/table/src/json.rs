@@ -14,13 +14,14 @@ use crate::{Reject, key, value};
 const NAME_CHARS_MAX: usize = 64;
 
 /// Reads a row. Columns of `path`, the key out of a request's path, may be left out, and so may
-/// those that may be null.
+/// those that may be null. A byte order mark in front is passed over.
 pub(crate) fn read(
     target: &Target,
     json: &[u8],
     path: Option<&[Value]>,
     version: Version,
 ) -> Result<Record, Reject> {
+    let json = model::event::without_mark(json);
     let text = std::str::from_utf8(json).map_err(|error| {
         Reject::row(format!("is not UTF-8 at byte {}; send UTF-8", error.valid_up_to()))
     })?;
@@ -225,6 +226,7 @@ mod tests {
         let json = r#" {"version": 3, "price": 12.50, "shop": 7, "sku": "a"} "#;
         given(json, Ok(row(price, 3)));
         given(r#"{"version":3,"shop":7,"sku":"a"}"#, Ok(row(Value::Null, 3)));
+        given("\u{feff}{\"version\":3,\"shop\":7,\"sku\":\"a\"}", Ok(row(Value::Null, 3)));
         given(r#"{"version":3,"shop":7,"sku":"\u0061","price":null}"#, Ok(row(Value::Null, 3)));
     }
 

@@ -13,9 +13,9 @@ local function text_of(doc, name, raw)
   return format('%.17g', value)
 end
 
--- id and key of a payload.
+-- id and key of a payload. A UTF-8 byte order mark in front is passed over.
 local function identify(raw, id_field, key_field)
-  local ok, doc = pcall(cjson.decode, raw)
+  local ok, doc = pcall(cjson.decode, (string.gsub(raw, '^\239\187\191', '')))
   if ok and type(doc) == 'table' then
     local id = text_of(doc, id_field, raw)
     if id and #id > 0 and #id <= 64 then
@@ -34,7 +34,7 @@ local function payload_of(fields, field)
   for i = 1, #fields, 2 do
     local name, value = fields[i], fields[i + 1]
     if name == field or #fields == 2 then return value end
-    if field == '' and string.find(value, '^%s*{') then return value end
+    if field == '' and string.find(value, '^\239?\187?\191?%s*{') then return value end
     whole[name] = value
   end
   return cjson.encode(whole)

@@ -52,6 +52,19 @@ async fn what_foreign_producers_push_comes_in_order_beside_our_own_offers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_byte_order_mark_hides_neither_id_nor_key() {
+    for options in both() {
+        let buffer = RedisBuffer::open(options.clone()).await.unwrap();
+        push(&options, "\u{feff}{\"tx_id\":\"marked\",\"card_number\":\"card-1\"}");
+        let leased = take(&buffer, 1).await;
+        assert_eq!(
+            (ids(&leased), leased[0].event.key()),
+            (vec!["marked".to_owned()], &b"card-1"[..])
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_read_is_delivered_too_and_stops_nobody() {
     for options in both() {
         let buffer = RedisBuffer::open(options.clone()).await.unwrap();

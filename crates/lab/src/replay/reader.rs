@@ -147,8 +147,8 @@ pub(super) fn csv(reading: Reading<'_>, emit: &mut dyn FnMut(Batch) -> bool) -> 
 }
 
 fn mapped_line(apply: &mut Apply<'_>, line: &[u8], now_ms: EpochMs) -> Result<Event, String> {
-    let Object(fields) =
-        serde_json::from_slice(line).map_err(|_| "event: must be a JSON object".to_owned())?;
+    let Object(fields) = serde_json::from_slice(model::event::without_mark(line))
+        .map_err(|_| "event: must be a JSON object".to_owned())?;
     let value = |name: &str| {
         let raw = match fields.get(name) {
             Some(Field::Once(raw)) => Some(raw.get()),

@@ -96,7 +96,6 @@ fn what_is_not_a_json_object_is_refused_as_an_event() {
     check("\"4000123412341234\"", "event: is not a JSON object");
     let array = r#"["t","4000123412341234","u","vip",1,"m","c",1777595400000]"#;
     check(array, "event: is not a JSON object");
-    check(format!("\u{feff}{}", with("", "")), "event: is not JSON");
 }
 
 #[test]
@@ -133,6 +132,15 @@ fn a_missing_null_mistyped_or_repeated_field_is_named() {
     check(with("tx_id", "{}"), "tx_id: is an object; must be a string");
     check(with("tier", "{\"vip\": null}"), "tier: is an object");
     check(with("amount", "\"5\""), "amount: is a string; must be a whole number without quotes");
+}
+
+#[test]
+fn one_byte_order_mark_in_front_is_passed_over() {
+    let json = with("", "");
+    let event = Payment::to_event(format!("\u{feff}{json}").as_bytes(), NOW_MS).unwrap();
+    assert_eq!(event, Payment::to_event(json.as_bytes(), NOW_MS).unwrap());
+    check(format!("\u{feff}\u{feff}{json}"), "event: is not JSON");
+    check(format!(" \u{feff}{json}"), "event: is not JSON");
 }
 
 #[test]

@@ -23,6 +23,17 @@ async fn one_event_is_accepted_and_held_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn a_byte_order_mark_in_front_of_an_event_or_of_lines_is_passed_over() {
+    let server = start(Options::default()).await;
+    assert_eq!(server.one(format!("\u{feff}{}", payment("tx-1"))).await.status, 202);
+    let lines = format!("\u{feff}{}\n{}\n", payment("tx-2"), payment("tx-3"));
+    assert_eq!(server.lines(lines).await.status, 202);
+    let events = server.drain_events().await;
+    let payloads: Vec<_> = events.iter().map(|event| event.payload().to_vec()).collect();
+    assert_eq!(payloads, ["tx-1", "tx-2", "tx-3"].map(|id| payment(id).into_bytes()));
+}
+
+#[tokio::test]
 async fn the_same_id_again_is_accepted_again() {
     let server = start(Options::default()).await;
     for _ in 0..2 {
