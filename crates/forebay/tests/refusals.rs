@@ -63,10 +63,10 @@ impl Pipeline {
                 column("ver", Type::Bigint, false),
             ],
             keys: vec![0],
-            mode: Mode::Upsert { version: 2 },
+            mode: Mode::Upsert { version: 2, stamped: false },
         };
         let table = Tables::new(&options).unwrap().table(&target).unwrap();
-        let definition = table::Definition { name: "t".into(), target, stamp: false };
+        let definition = table::Definition { name: "t".into(), target };
         let clock = Arc::new(System);
         let buffer = Arc::new(Memory::new(memory::Options::default(), clock.clone()));
         let stop = CancellationToken::new();

@@ -37,7 +37,7 @@ fn target(table: &str) -> Target {
         table: Name::new(table).unwrap(),
         columns: vec![column("id"), column("ver")],
         keys: vec![0],
-        mode: Mode::Upsert { version: 1 },
+        mode: Mode::Upsert { version: 1, stamped: false },
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::fixture;
 use async_trait::async_trait;
-use model::Class;
+use model::{Class, Classify as _};
 use store::conformance::tables::Subject;
 use store::tables::{Column, Mode, Name, Type, Value, Written};
 use store::{Table, Tables as _, Target};
