@@ -252,14 +252,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_person_has_to_mend_is_fatal_and_what_may_pass_is_not() {
-        let class = |code: &str| {
-            Failure::Refused { code: code.into(), message: "m".into() }.error().class()
-        };
-        assert_eq!(class("QueueDoesNotExist"), Class::Fatal);
-        assert_eq!(class("AccessDenied"), Class::Fatal);
-        assert_eq!(class("RequestThrottled"), Class::Retryable);
-        assert_eq!(class("ExpiredToken"), Class::Retryable);
+    fn what_a_person_has_to_mend_is_told_from_what_may_pass_and_both_are_tried_again() {
+        let error =
+            |code: &str| Failure::Refused { code: code.into(), message: "m".into() }.error();
+        for code in ["QueueDoesNotExist", "AccessDenied"] {
+            assert!(matches!(error(code), Error::Open(_)), "{code}");
+            assert_eq!(error(code).class(), Class::Retryable, "{code}");
+        }
+        for code in ["RequestThrottled", "ExpiredToken"] {
+            assert!(matches!(error(code), Error::Unavailable(_)), "{code}");
+        }
         assert_eq!(Failure::Lost("gone".into()).error().class(), Class::Retryable);
     }
 }

@@ -36,7 +36,8 @@ pub enum Error {
     /// Another process has it, which may let go of it.
     #[error("{0}")]
     Held(String),
-    /// It can't be opened as configured.
+    /// It can't be used as configured: a right, a key of another type, a queue that is not there. The
+    /// configuration has to change, or the backend: so it is worth trying again once it runs.
     #[error("{0}")]
     Open(String),
     /// What is on the medium contradicts itself.
@@ -47,11 +48,12 @@ pub enum Error {
 impl Classify for Error {
     fn class(&self) -> Class {
         match self {
-            Self::Full { .. } | Self::Unavailable(_) => Class::Retryable,
-            Self::TooMany { .. } => Class::Rejected,
-            Self::Poisoned(_) | Self::Closed | Self::Held(_) | Self::Open(_) | Self::Corrupt(_) => {
-                Class::Fatal
+            // Somebody may give a right back, or make a queue anew, while this process runs.
+            Self::Full { .. } | Self::Unavailable(_) | Self::Held(_) | Self::Open(_) => {
+                Class::Retryable
             }
+            Self::TooMany { .. } => Class::Rejected,
+            Self::Poisoned(_) | Self::Closed | Self::Corrupt(_) => Class::Fatal,
         }
     }
 }

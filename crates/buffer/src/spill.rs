@@ -11,8 +11,9 @@
 //!   overtakes an earlier one by going past the spill.
 //! - What was spilled leaves the spill only once the primary has accepted it. A crash in between,
 //!   or a primary whose answer was lost, makes duplicates, which the store dedupes.
-//! - Only an unavailable primary is stood in for. One that is full refuses, and any other failure
-//!   is the caller's to see.
+//! - A primary is stood in for that is unavailable, or that refuses what may be put right while this
+//!   process runs (a right, a queue that is gone). One that is full refuses, and any other failure is
+//!   the caller's to see.
 //!
 //! What it deliberately does not do: it leases nothing from the spill, so nothing is settled that
 //! the primary does not know; and it keeps no order with other processes, each of which spills for
@@ -122,7 +123,9 @@ impl Shared {
         loop {
             if unavailable.is_none() && !self.is_spilling() {
                 match self.primary.offer(events).await {
-                    Err(Error::Unavailable(cause)) => unavailable = Some(cause),
+                    Err(Error::Unavailable(cause) | Error::Open(cause) | Error::Held(cause)) => {
+                        unavailable = Some(cause);
+                    }
                     answer => return answer,
                 }
             }

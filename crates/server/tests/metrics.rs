@@ -121,7 +121,7 @@ async fn a_scrape_shows_everything_from_the_start_and_then_what_happened() {
     later.shows("store_commit_seconds_count", 1.0);
 
     let unreadable = start_with(Options::default(), memory::Options::default(), |memory| {
-        Failing(memory, || buffer::Error::Unavailable("gone".into()))
+        Failing::always(memory, || buffer::Error::Unavailable("gone".into()))
     })
     .await;
     let blind = Scrape::of(&unreadable.get("/metrics").await.body);

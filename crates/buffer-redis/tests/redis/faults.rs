@@ -292,6 +292,34 @@ async fn an_offer_waits_for_its_replicas_and_says_when_there_are_none() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_right_that_is_taken_away_and_given_back_needs_no_restart() {
+    let redis = Redis::start().unwrap();
+    let rights = |rights: &[&str]| {
+        let user = ["ACL", "SETUSER", "app", "on", ">s3cret", "~*", "&*"];
+        redis.call(&[&user[..], rights].concat()).unwrap();
+    };
+    rights(&["+@all"]);
+    let mut options = options(&redis.address(), false, 4);
+    (options.server.user, options.server.password) = (Some("app".into()), Some("s3cret".into()));
+    let buffer = RedisBuffer::open(options).await.unwrap();
+    buffer.offer(&events(0..1)).await.unwrap();
+
+    rights(&["-@write"]);
+    let refused = buffer.offer(&events(1..2)).await.unwrap_err();
+    assert_eq!(refused.class(), Class::Retryable, "{refused}");
+    let refused = until("a lease is refused", || buffer.lease(1, Duration::ZERO), Result::is_err);
+    assert_eq!(refused.await.unwrap_err().class(), Class::Retryable);
+
+    rights(&["+@all"]);
+    until("it takes events", || async { buffer.offer(&events(1..2)).await }, Result::is_ok)
+        .await
+        .unwrap();
+    let mut came = ids(&take(&buffer, 2).await);
+    came.sort();
+    assert_eq!(came, ["id-0", "id-1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_password_that_is_wrong_is_told_and_never_printed() {
     let redis = Redis::start().unwrap();
     redis.call(&["CONFIG", "SET", "requirepass", "s3cret"]).unwrap();

@@ -36,6 +36,20 @@ async fn order_is_kept_across_an_outage() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_right_that_is_taken_away_is_stood_in_for_until_it_is_given_back() {
+    let rig = Rig::new();
+    rig.primary.set(Switch::Denied);
+    rig.offer(&["a-1"]).await.unwrap();
+    rig.offer(&["a-2"]).await.unwrap();
+    assert_eq!(rig.spilled().await, 2);
+    rig.primary.set(Switch::Up);
+    rig.until_settled().await;
+    rig.offer(&["a-3"]).await.unwrap();
+    assert_eq!(rig.local.offers.load(Ordering::SeqCst), 2);
+    assert_eq!(rig.primary.ids().await, ["a-1", "a-2", "a-3"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_offer_that_comes_while_the_last_batch_is_in_flight_goes_behind_it() {
     let rig = Rig::new();
     rig.primary.set(Switch::Down);

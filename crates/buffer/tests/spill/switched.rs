@@ -22,6 +22,8 @@ pub(crate) enum Switch {
     /// Held, and then unavailable.
     Unheard,
     Full,
+    /// A right is missing, nothing held.
+    Denied,
     Poisoned,
     /// Takes no more than this many at once.
     AtMost(usize),
@@ -99,6 +101,7 @@ impl Buffer for Switched {
             Switch::Full => {
                 Err(Error::Full { bound: "bound".into(), retry_after: Duration::from_secs(1) })
             }
+            Switch::Denied => Err(Error::Open("a right is missing".into())),
             Switch::Poisoned => Err(Error::Poisoned("as told".into())),
             Switch::Down | Switch::Held => Err(Error::Unavailable("down".into())),
         };

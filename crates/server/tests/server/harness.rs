@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -269,39 +270,68 @@ impl Buffer for Gated {
     }
 }
 
-/// A buffer that answers every offer with an error, and can't tell its depth.
-pub struct Failing(pub Memory, pub fn() -> buffer::Error);
+/// A buffer that answers offers with an error, and can't tell its depth, for as long as `fails` is set.
+pub struct Failing {
+    memory: Memory,
+    error: fn() -> buffer::Error,
+    fails: &'static AtomicBool,
+}
+
+impl Failing {
+    pub fn always(memory: Memory, error: fn() -> buffer::Error) -> Self {
+        static ALWAYS: AtomicBool = AtomicBool::new(true);
+        Self::while_set(memory, error, &ALWAYS)
+    }
+
+    pub fn while_set(
+        memory: Memory,
+        error: fn() -> buffer::Error,
+        fails: &'static AtomicBool,
+    ) -> Self {
+        Self { memory, error, fails }
+    }
+
+    fn failure(&self) -> Option<buffer::Error> {
+        self.fails.load(std::sync::atomic::Ordering::SeqCst).then(self.error)
+    }
+}
 
 #[async_trait]
 impl Buffer for Failing {
-    async fn offer(&self, _: &[Event]) -> Result<(), buffer::Error> {
-        Err((self.1)())
+    async fn offer(&self, events: &[Event]) -> Result<(), buffer::Error> {
+        match self.failure() {
+            Some(error) => Err(error),
+            None => self.memory.offer(events).await,
+        }
     }
     async fn lease(&self, max: usize, wait: Duration) -> Result<Vec<Envelope>, buffer::Error> {
-        self.0.lease(max, wait).await
+        self.memory.lease(max, wait).await
     }
     async fn ack(&self, receipts: &[Receipt]) -> Result<usize, buffer::Error> {
-        self.0.ack(receipts).await
+        self.memory.ack(receipts).await
     }
     async fn release(&self, receipts: &[Receipt], by: Duration) -> Result<usize, buffer::Error> {
-        self.0.release(receipts, by).await
+        self.memory.release(receipts, by).await
     }
     async fn bury(&self, burials: &[(Receipt, String)]) -> Result<usize, buffer::Error> {
-        self.0.bury(burials).await
+        self.memory.bury(burials).await
     }
     async fn extend(&self, receipts: &[Receipt], by: Duration) -> Result<usize, buffer::Error> {
-        self.0.extend(receipts, by).await
+        self.memory.extend(receipts, by).await
     }
     async fn depth(&self) -> Result<Depth, buffer::Error> {
-        Err((self.1)())
+        match self.failure() {
+            Some(error) => Err(error),
+            None => self.memory.depth().await,
+        }
     }
     fn kind(&self) -> Kind {
-        self.0.kind()
+        self.memory.kind()
     }
     fn dead_letters(&self) -> &dyn DeadLetters {
-        self.0.dead_letters()
+        self.memory.dead_letters()
     }
     async fn close(&self) -> Result<(), buffer::Error> {
-        self.0.close().await
+        self.memory.close().await
     }
 }

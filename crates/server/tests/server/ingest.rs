@@ -1,5 +1,6 @@
 //! One event over HTTP.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::harness::{
@@ -194,8 +195,10 @@ async fn a_full_buffer_is_answered_429_and_what_was_accepted_stays() {
 
 /// A server of which every offer fails with `error`.
 async fn failing(error: fn() -> buffer::Error) -> Running {
-    start_with(Options::default(), memory::Options::default(), |memory| Failing(memory, error))
-        .await
+    start_with(Options::default(), memory::Options::default(), |memory| {
+        Failing::always(memory, error)
+    })
+    .await
 }
 
 #[tokio::test]
@@ -217,6 +220,20 @@ async fn a_buffer_out_of_reach_is_answered_503_without_its_secrets_and_stays_rea
     answer.is(503, include_str!("golden/unavailable.json"));
     assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1);
     assert_eq!(server.get("/ready").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_buffer_that_denies_a_right_takes_events_again_once_it_is_given_back() {
+    static DENIED: AtomicBool = AtomicBool::new(true);
+    let server = start_with(Options::default(), memory::Options::default(), |memory| {
+        Failing::while_set(memory, || buffer::Error::Open("user secret: NOPERM".into()), &DENIED)
+    })
+    .await;
+    server.one(payment("tx-1")).await.is(503, include_str!("golden/unavailable.json"));
+    assert_eq!(server.get("/ready").await.status, 200);
+    DENIED.store(false, Ordering::SeqCst);
+    assert_eq!(server.one(payment("tx-1")).await.status, 202);
+    assert_eq!(server.drain().await, ["tx-1"]);
 }
 
 #[tokio::test]
