@@ -37,7 +37,7 @@ pub enum Error {
     #[error("{0}")]
     Held(String),
     /// It can't be used as configured: a right, a key of another type, a queue that is not there. The
-    /// configuration has to change, or the backend: so it is worth trying again once it runs.
+    /// configuration or the backend has to change, which may happen while the process runs: retryable.
     #[error("{0}")]
     Open(String),
     /// What is on the medium contradicts itself.
@@ -48,7 +48,7 @@ pub enum Error {
 impl Classify for Error {
     fn class(&self) -> Class {
         match self {
-            // Somebody may give a right back, or make a queue anew, while this process runs.
+            // An operator may restore a right or a queue while this process runs.
             Self::Full { .. } | Self::Unavailable(_) | Self::Held(_) | Self::Open(_) => {
                 Class::Retryable
             }

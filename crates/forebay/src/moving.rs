@@ -62,7 +62,7 @@ pub(crate) async fn follow(
     moves: Arc<dyn Moves>,
     way: Way,
 ) -> Result<(Arc<Moving>, Follower)> {
-    const JOINING: &str = "the move to next_buffer can't be joined";
+    const JOINING: &str = "cannot join the move to next_buffer";
     let recorded = moves.recorded().await.context(JOINING)?;
     let joined = way.of(recorded).await?;
     let name = joined.map_or_else(|| PIPELINE.to_owned(), |recorded| recorded.name);

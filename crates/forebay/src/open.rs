@@ -124,7 +124,13 @@ pub(crate) fn beside_store(buffer: &url::Buffer, config: &Config) -> url::Buffer
     if Some(here) != file_system(&store.path) {
         return buffer.clone();
     }
-    let journals = 1 + u64::from(config.next.is_some()) + config.tables.len() as u64;
+    let others = config.tables.iter().map(|table| &table.buffer);
+    let others = others.chain(config.next.iter().map(|next| &next.buffer));
+    let here_too = |buffer: &&url::Buffer| match buffer {
+        url::Buffer::Journal(options) => file_system(&options.dir) == Some(here),
+        _ => false,
+    };
+    let journals = 1 + others.filter(here_too).count() as u64;
     url::Buffer::Journal(options.clone().beside_store(here.bytes, journals))
 }
 

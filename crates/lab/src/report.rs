@@ -196,7 +196,7 @@ impl Report {
         let detail = self.audit_detail.clone().unwrap_or_default();
         let rest: String = [
             (detail.changed_rows, "rows not as offered"),
-            (detail.phantom_rows, "rows nobody offered"),
+            (detail.phantom_rows, "rows not offered"),
             (detail.unaudited, "not audited"),
         ]
         .into_iter()
@@ -304,7 +304,7 @@ mod tests {
         let finding = Finding { changed_rows: 2, phantom_rows: 1, ..Finding::default() };
         let text = report(finding).to_string();
         let expected =
-            "violated: 0 lost, 0 double effects, 2 rows not as offered, 1 rows nobody offered";
+            "violated: 0 lost, 0 double effects, 2 rows not as offered, 1 rows not offered";
         assert!(text.contains(expected), "{text}");
     }
 

@@ -11,7 +11,7 @@ pub struct Readiness(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     blocks: Mutex<BTreeMap<&'static str, String>>,
-    /// What does not keep events from being taken, and needs somebody's attention.
+    /// Problems that need an operator, though events are taken.
     warnings: Mutex<Vec<String>>,
     /// Whether `blocks` holds anything: read for every request, so without the lock.
     blocked: AtomicBool,
@@ -40,8 +40,7 @@ impl Readiness {
         self.0.blocked.store(!blocks.is_empty(), Ordering::Release);
     }
 
-    /// What needs somebody's attention though events are taken: sentences that hold no secret, for
-    /// `/ready` shows them. Replaces those of before.
+    /// Sets the warnings of `/ready`, in place of those before. They are sentences that hold no secret.
     pub fn warn(&self, warnings: Vec<String>) {
         *self.0.warnings.lock().unwrap_or_else(PoisonError::into_inner) = warnings;
     }

@@ -70,7 +70,7 @@ pub(crate) fn classify(error: &tokio_postgres::Error, stage: Stage) -> Error {
     }
 }
 
-/// An outage; at the start, what somebody has to mend.
+/// An outage; at the start, an error that an operator has to correct.
 fn unavailable(code: &str, said: String, stage: Stage) -> Error {
     match class(code) {
         "28" | "3D" | "3F" | "42" | "0A" if stage == Stage::Open => {

@@ -28,7 +28,7 @@ const SILENT: Duration = Duration::from_secs(10);
 /// A process that is configured for another move and was not heard of for longer has ended, in
 /// milliseconds: it reports twice a second.
 const STRANGER_MS: u64 = 60_000;
-const NOBODY: &str = "No process goes along any more; this waits until one is started.";
+const NOBODY: &str = "No running process has joined; waiting for one to start.";
 /// How long the audit waits for what is counted a little later (duplicates, each ten seconds).
 const AUDIT_MAX: Duration = Duration::from_secs(30);
 /// How much later than another look a report has to be made to be after it.
@@ -295,21 +295,16 @@ impl Leader {
     async fn ready(&self) -> Result<()> {
         let seen = self.heard().await?;
         if let Some(other) = seen.strangers.iter().find(|heard| heard.ago_ms < STRANGER_MS) {
-            let Report { process, buffers, .. } = &other.report;
-            let Buffers { source, target } = buffers;
-            let theirs = match source.is_empty() {
-                true => other.name.clone(),
-                false => format!("{source} to {target}"),
-            };
+            let (process, theirs) = (&other.report.process, buffers_of(other));
             bail!(
-                "cannot begin the move: {process} runs with the buffers {theirs}, heard {} s ago; restart it \
-                 with this configuration, or run this again in a minute if it has ended",
+                "cannot begin the move: {process} runs with the buffers {theirs}, heard {} s ago; \
+                 restart it with this configuration, or run this again in a minute if it has ended",
                 other.ago_ms / 1_000
             );
         }
         if seen.live.is_empty() {
             bail!(Error(
-                "no process goes along: start `forebay serve` with this configuration (buffer and \
+                "no running process has joined this migration: start `forebay serve` with this configuration (buffer and \
                  next_buffer), wherever it runs, and then run this again"
                     .to_owned()
             ));
@@ -409,12 +404,11 @@ impl Leader {
         let late = seen.live.iter().filter(|heard| heard.report.step != step.number);
         let late = late.map(|heard| heard.report.process.clone());
         let others = seen.strangers.iter().map(|heard| {
-            let Buffers { source, target } = &heard.report.buffers;
-            format!("{} (which moves from {source} to {target})", heard.report.process)
+            format!("{} (which moves from {})", heard.report.process, buffers_of(heard))
         });
         let late: Vec<String> = late.chain(others).collect();
         bail!(
-            "within {} s not every process came along; missing: {}. If one has ended, run this again with \
+            "within {} s not every process joined; missing: {}. If one has ended, run this again with \
              --forget PROCESS",
             HOLD_MAX.as_secs(),
             if late.is_empty() { "all of them".to_owned() } else { late.join(", ") }
@@ -594,5 +588,14 @@ struct Audit {
 impl Audit {
     fn missing(&self) -> u64 {
         self.accepted.saturating_sub(self.accounted)
+    }
+}
+
+/// Which buffers a process moves between. A report of an earlier version has them in its name alone.
+fn buffers_of(heard: &Heard) -> String {
+    let Buffers { source, target } = &heard.report.buffers;
+    match source.is_empty() {
+        true => heard.name.clone(),
+        false => format!("{source} to {target}"),
     }
 }

@@ -143,7 +143,11 @@ fn a_pipeline_on_one_machine_moves_to_another_journal_and_back_and_loses_nothing
     configure("next_buffer = \"journal:{data}/next\"\n");
     done(dir.path(), &["store", "migrate"]);
     let ran = run(dir.path(), &["buffer", "migrate"]);
-    assert!(ran.code == 2 && ran.stderr.contains("no process goes along"), "{}", ran.stderr);
+    assert!(
+        ran.code == 2 && ran.stderr.contains("no running process has joined this migration"),
+        "{}",
+        ran.stderr
+    );
     let ran = run(dir.path(), &["buffer", "migrate", "--to", "journal:elsewhere"]);
     assert!(ran.code == 2 && ran.stderr.contains("--to is journal:elsewhere"), "{}", ran.stderr);
     let ran = run(dir.path(), &["buffer", "migrate", "--stages", "50,10"]);

@@ -140,7 +140,7 @@ impl One {
                     client.query(&insert, &all),
                     client.batch_execute(FORCE),
                     // Planned anew each time: a plan that was kept from when the table was small
-                    // reads all of it until somebody runs ANALYZE.
+                    // reads the whole table until ANALYZE runs.
                     client.query_typed(versions, &sent)
                 );
                 begun?;

@@ -1,6 +1,6 @@
 //! Upserts: a row is written if its version is greater than the stored one, and read back.
 //!
-//! Versions are compared here and not in SQL, for as text a moment that somebody else wrote in
+//! Versions are compared here and not in SQL, for as text a moment that another program wrote in
 //! another form (`2026-03-02 12:00:00`) is not in the order of time. The writer is alone in its
 //! transaction, so nothing changes between the look, the write and the look back.
 
