@@ -304,8 +304,8 @@ impl Leader {
         }
         if seen.live.is_empty() {
             bail!(Error(
-                "no running process has joined this migration: start `forebay serve` with this configuration (buffer and \
-                 next_buffer), wherever it runs, and then run this again"
+                "no running process has joined this migration: start `forebay serve` with this configuration \
+                 (buffer and next_buffer), wherever it runs, and then run this again"
                     .to_owned()
             ));
         }
