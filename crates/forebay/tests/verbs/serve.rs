@@ -59,16 +59,21 @@ fn what_was_accepted_right_before_the_end_is_settled_by_the_next_process() {
 #[test]
 fn sighup_ends_it_in_order_and_nohup_keeps_it_alive() {
     let dir = tempfile::tempdir().unwrap();
-    let serving = Serving::start(dir.path(), &[]);
+    let serve = binary(dir.path(), &["serve", "--bind", "127.0.0.1:0"]);
+    let under = |program: &str, args: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(args).arg(serve.get_program()).args(serve.get_args());
+        command.current_dir(dir.path()).stdout(Stdio::piped()).stderr(Stdio::null());
+        Serving::of(command.spawn().unwrap())
+    };
+    // The tests themselves may run under nohup.
+    let serving = under("env", &["--default-signal=HUP"]);
     assert_eq!(serving.post("application/json", &event("a")).0, 202);
     let (ended, printed) = serving.end_by(Signal::HUP);
     assert!(ended.success(), "{ended}");
     assert!(printed.trim_end().ends_with("Stopped."), "{printed}");
 
-    let serving = binary(dir.path(), &["serve", "--bind", "127.0.0.1:0"]);
-    let mut nohup = Command::new("nohup");
-    nohup.arg(serving.get_program()).args(serving.get_args()).current_dir(dir.path());
-    let serving = Serving::of(nohup.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+    let serving = under("nohup", &[]);
     serving.signal(Signal::HUP);
     assert_eq!(serving.post("application/json", &event("b")).0, 202);
     serving.until("processed_tasks_total{pipeline=\"consumer_batch\"}", 1.0);
