@@ -150,9 +150,11 @@ impl Committer {
                 self.shared.slots().promise(&*self.shared.fs, &options.dir, group.next_seq);
             if let Err(e) = promise {
                 tracing::warn!(segment = active.base, error = %e, "cannot name the new segment in the checkpoint");
+            } else {
+                // Otherwise the next group tries again: what says that the log was closed must go.
+                active.entry_unsynced = false;
             }
         }
-        active.entry_unsynced = false;
         active.end += group.bytes.len() as u64;
         Ok(())
     }

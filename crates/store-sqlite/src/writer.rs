@@ -78,7 +78,7 @@ impl Writer {
             Ok(answers) => answers,
             // One caller's row undid the transaction of all (RAISE(ROLLBACK), a constraint that is
             // checked at COMMIT): each has one of its own, so that no other is blamed.
-            Err(Error::Refused(_)) if effects.len() > 1 => {
+            Err(Error::Refused(_) | Error::Rejected(_)) if effects.len() > 1 => {
                 effects.chunks(1).flat_map(|alone| self.answers(alone)).collect()
             }
             Err(error) => {

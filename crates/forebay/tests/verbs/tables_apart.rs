@@ -71,7 +71,11 @@ fn rows_are_read_at_once_whoever_settles_them_and_whoever_is_killed() {
     until(&postgres, "SELECT version FROM prices WHERE sku = 'a'", "3");
     assert_eq!(get(&api, "prices/a").2, row("a", 3, 3));
     let end = Instant::now() + PATIENCE;
+    let mut version = 0;
     let letters = loop {
+        // A row becomes a dead letter once the table has taken another one meanwhile.
+        version += 1;
+        assert_eq!(put(&api, "prices/other", &row("other", version, version)), 202);
         let letters = json(dir.path(), &["dead", "list", "--all", "--json", "--table", "prices"]);
         if letters.to_string().contains("sane") {
             break letters;

@@ -4,8 +4,8 @@
 //! another form (`2026-03-02 12:00:00`) is not in the order of time. The writer is alone in its
 //! transaction, so nothing changes between the look, the write and the look back.
 
-use rusqlite::types::Value as Sql;
-use rusqlite::{Connection, OptionalExtension, params_from_iter};
+use rusqlite::types::{Value as Sql, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use store::Error;
 use store::tables::{Mode, Record, Stored, Type, Value, Written, parse_time};
 
@@ -57,7 +57,17 @@ fn held(db: &Connection, statements: &Statements, key: &[Value]) -> rusqlite::Re
     };
     let mut select = db.prepare_cached(&statements.version)?;
     let key = params_from_iter(key.iter().map(Bound));
-    let stored = select.query_row(key, |row| row.get::<_, Sql>(0)).optional()?;
+    // A text that is no UTF-8 is this row's trouble, and not that of all who share the transaction.
+    let read = |row: &Row<'_>| {
+        Ok(match row.get_ref(0)? {
+            ValueRef::Null => Sql::Null,
+            ValueRef::Integer(number) => Sql::Integer(number),
+            ValueRef::Real(number) => Sql::Real(number),
+            ValueRef::Text(text) => Sql::Text(String::from_utf8_lossy(text).into_owned()),
+            ValueRef::Blob(bytes) => Sql::Blob(bytes.to_vec()),
+        })
+    };
+    let stored = select.query_row(key, read).optional()?;
     Ok(match (statements.target.columns[version].kind, stored) {
         (_, None) => Held::Other(Stored::Nothing),
         (_, Some(Sql::Null)) => Held::Other(Stored::Null),

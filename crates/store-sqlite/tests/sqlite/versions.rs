@@ -76,6 +76,19 @@ async fn a_row_that_a_trigger_skips_is_rejected() {
     assert!(reason.contains("the table holds 2026-03-02T03:00:00.000001Z"), "{reason}");
 }
 
+#[tokio::test]
+async fn a_stored_version_that_is_no_text_of_utf_8_rejects_its_own_row_alone() {
+    let sqlite = Sqlite::new().await;
+    let table =
+        moments(&sqlite, &format!("{T} INSERT INTO t VALUES (1, 'x', CAST(x'ff' AS TEXT))")).await;
+    let (bad, good) =
+        tokio::join!(table.write(vec![row(1, "bad", 1)]), table.write(vec![row(2, "good", 1)]));
+    let bad = bad.unwrap_err();
+    assert_eq!(bad.class(), Class::Rejected, "{bad}");
+    assert!(bad.to_string().contains("which is no timestamptz"), "{bad}");
+    assert_eq!(good, Ok(vec![Written::Written]));
+}
+
 /// As text, `2026-03-02 03:…` stands before and `…03:00:01Z` after every moment of that day that is
 /// written here.
 #[tokio::test]
