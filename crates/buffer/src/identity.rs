@@ -156,7 +156,7 @@ fn canonical(host: &str) -> String {
     host
 }
 
-/// An address as text. Whoever connects to the unspecified address reaches this machine. Other addresses
+/// An address as text. A connection to the unspecified address reaches this machine. Other addresses
 /// of 127.0.0.0/8 stay as they are: tunnels to different servers often have one each.
 fn written(ip: IpAddr) -> String {
     let here = ip.is_unspecified() || ip == IpAddr::V6(Ipv6Addr::LOCALHOST);

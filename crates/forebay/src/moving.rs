@@ -54,7 +54,7 @@ struct Following {
 /// Puts the two buffers together, goes by the present step, and begins to go along.
 ///
 /// # Errors
-/// If the store can't be reached: without it nobody knows which way offers go. If another move is
+/// If the store can't be reached: it alone says which buffer takes offers. If another move is
 /// unfinished.
 pub(crate) async fn follow(
     source: Arc<dyn Buffer>,

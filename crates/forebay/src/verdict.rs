@@ -27,7 +27,7 @@ pub(crate) struct Places {
     /// Of one that keeps nothing, what was left is in [`Stopped`].
     buffer: url::Buffer,
     /// What the buffer held before the run; `None` if it could not be looked at, or held more than
-    /// [`LEDGER_EVENTS_MAX`]: then nothing is claimed of rows that nobody offered.
+    /// [`LEDGER_EVENTS_MAX`]: then the audit makes no claim about rows that were not offered.
     held: Option<Held>,
 }
 

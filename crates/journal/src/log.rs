@@ -239,7 +239,7 @@ impl Drop for Log {
 }
 
 impl Held {
-    /// Recovers the log: cuts off a torn tail, quarantines damage, and opens whatever it finds.
+    /// Recovers the log: cuts off a torn tail, quarantines damage, and opens what is left.
     ///
     /// `done` are numbers of records that others know to be done, wherever they lie. No number that is
     /// not above all of them is given to a new record.

@@ -28,7 +28,7 @@ const SILENT: Duration = Duration::from_secs(10);
 /// A process that is configured for another move and was not heard of for longer has ended, in
 /// milliseconds: it reports twice a second.
 const STRANGER_MS: u64 = 60_000;
-const NOBODY: &str = "No running process has joined; waiting for one to start.";
+const NONE_JOINED: &str = "No running process has joined; waiting for one to start.";
 /// How long the audit waits for what is counted a little later (duplicates, each ten seconds).
 const AUDIT_MAX: Duration = Duration::from_secs(30);
 /// How much later than another look a report has to be made to be after it.
@@ -369,7 +369,7 @@ impl Leader {
             if named.elapsed() >= SILENT {
                 named = Instant::now();
                 if seen.live.is_empty() {
-                    out::note(NOBODY);
+                    out::note(NONE_JOINED);
                 }
                 for heard in seen.live.iter().chain(&seen.strangers) {
                     let silent = Duration::from_millis(heard.ago_ms);
@@ -454,7 +454,7 @@ impl Leader {
             let left = seen.pending[giving.index()];
             if seen.live.is_empty() && named.elapsed() >= SILENT {
                 named = Instant::now();
-                out::note(NOBODY);
+                out::note(NONE_JOINED);
             }
             if seen.live.is_empty() || left > 0 {
                 empty_since = None;

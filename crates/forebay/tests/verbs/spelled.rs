@@ -86,7 +86,7 @@ fn a_move_survives_two_spellings_and_an_option_that_is_added_on_the_way() {
     load.until(200);
     lead(dir.path(), &["--share", "50"], 50, None);
     assert_eq!(status(dir.path())["processes"].as_array().unwrap().len(), 4);
-    // Nobody settles for a while: both buffers have a backlog when the processes are restarted.
+    // No worker settles for a while: both buffers have a backlog when the processes are restarted.
     for worker in workers {
         assert!(worker.terminate().success());
     }

@@ -46,5 +46,6 @@ fn rows_that_a_trigger_skips_are_dead_letters_without_effects_and_their_neighbou
         assert!(serving.terminate().0.success());
         let dead = done(dir.path(), &["dead", "list", "--table", "facts"]);
         assert!(dead.contains("a trigger or row security"), "{dead}");
+        assert!(dead.contains("skipped"), "{dead}");
     }
 }

@@ -103,7 +103,7 @@ async fn a_version_that_the_columns_type_rounds_is_rejected_and_nothing_is_writt
     assert!(reason.contains("column \"ver\": sent 2026-03-02T03:00:00.600000Z"), "{reason}");
     assert!(reason.contains("the table holds 2026-03-02T03:00:01.000000Z"), "{reason}");
     assert_eq!(database.query("SELECT * FROM t").await, Vec::<Vec<_>>::new());
-    // What is stored as it was sent is kept, and a newer row that is rounded down to it is told.
+    // A version that is stored as sent is kept; a newer row that is rounded down to it is rejected.
     assert_eq!(table.write(vec![row(3, "kept", 1_000_000)]).await, Ok(vec![Written::Written]));
     let reason = rejected(&*table, vec![row(3, "newer", 1_400_000)]).await;
     assert!(reason.contains("sent 2026-03-02T03:00:01.400000Z"), "{reason}");
