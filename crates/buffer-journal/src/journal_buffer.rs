@@ -338,7 +338,14 @@ impl State {
             Some(event) => {
                 let receipt = self.window.lease_fresh(&place, due_ms);
                 let accepted_at_ms = place.accepted_at_ms;
-                leased.push(Envelope { receipt, accepted_at_ms, attempt: 1, term: 0, event });
+                leased.push(Envelope {
+                    receipt,
+                    accepted_at_ms,
+                    attempt: 1,
+                    term: 0,
+                    shard: None,
+                    event,
+                });
             }
             None => {
                 tracing::error!(seq, "a record holds no event; it is passed over");
@@ -531,7 +538,7 @@ pub(crate) fn event_of(record: Record) -> Option<Event> {
 fn envelope(receipt: Receipt, record: Record) -> Option<Envelope> {
     let accepted_at_ms = record.at_ms;
     let event = event_of(record)?;
-    Some(Envelope { receipt, accepted_at_ms, attempt: receipt.epoch, term: 0, event })
+    Some(Envelope { receipt, accepted_at_ms, attempt: receipt.epoch, term: 0, shard: None, event })
 }
 
 fn after(now_ms: i64, delay: Duration) -> i64 {

@@ -157,6 +157,7 @@ impl Window {
                 accepted_at_ms: held.told.accepted_at_ms,
                 attempt: held.leases,
                 term,
+                shard: u32::try_from(place.partition).ok(),
                 event: held.told.event.clone(),
             });
         }

@@ -244,6 +244,7 @@ impl State {
                 accepted_at_ms: one.accepted_at_ms,
                 attempt,
                 term,
+                shard: Some(u32::from(one.shard)),
                 event: one.event,
             });
         }

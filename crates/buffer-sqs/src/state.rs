@@ -212,6 +212,7 @@ impl State {
                 accepted_at_ms: held.accepted_at_ms,
                 attempt: held.attempt,
                 term,
+                shard: None,
                 event: held.event.clone(),
             });
             self.plan(seq);

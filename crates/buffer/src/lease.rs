@@ -28,6 +28,10 @@ pub struct Envelope {
     /// same, nobody else has settled events of that key in between, so what was remembered of it
     /// still holds. Where no other process can lease, it is always 0.
     pub term: u64,
+    /// Which part of the buffer the event's key belongs to, where the buffer gives each part to one
+    /// process at a time. All processes number the parts alike. `None` where no other process can
+    /// lease, and where keys have no owner (SQS).
+    pub shard: Option<u32>,
     /// The event.
     pub event: Event,
 }

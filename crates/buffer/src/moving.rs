@@ -195,8 +195,10 @@ impl Moving {
             envelope.receipt = marked(side, envelope.receipt);
             // What was remembered of a key before it moved may be out of date: between two steps
             // another process may have cared for it.
-            let side = u64::try_from(side.index()).unwrap_or_default();
-            envelope.term = (taken.step << 40) | (envelope.term << 1) | side;
+            let side = u32::from(side == Side::Target);
+            envelope.term = (taken.step << 40) | (envelope.term << 1) | u64::from(side);
+            // The two buffers number their parts each for itself.
+            envelope.shard = envelope.shard.map(|shard| (shard << 1) | side);
         }
         Ok(leased)
     }

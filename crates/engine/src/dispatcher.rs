@@ -149,7 +149,7 @@ mod tests {
     fn envelope(id: &str, key: &str) -> Envelope {
         let event = Event::new(id.as_bytes(), key.as_bytes(), b"").unwrap();
         let receipt = Receipt { seq: 0, epoch: 1 };
-        Envelope { receipt, accepted_at_ms: 0, attempt: 1, term: 0, event }
+        Envelope { receipt, accepted_at_ms: 0, attempt: 1, term: 0, shard: None, event }
     }
 
     #[test]

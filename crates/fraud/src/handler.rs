@@ -9,12 +9,15 @@
 //! It relies on one thing: while a lane lives, all of a card's payments that come to this process
 //! come to that lane. Where the buffer is shared, others may settle the card's payments before and
 //! after; each envelope then says in which term of this process's sole care it was leased, and what
-//! was learnt in another term is read again.
+//! was learnt in another term is read again. A buffer may be wrong about that: its server went back in
+//! time, or a process stood still and settles late. So a batch also relies on a fence of each shard in
+//! the store, checked in its own transaction, and what was read under an earlier fence is read again.
 
 mod lane;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -86,6 +89,7 @@ impl engine::Handler for Handler {
             screen,
             doubtful: Vec::new(),
             settling: Arc::clone(&self.settling),
+            fences: HashMap::new(),
         })
     }
 }

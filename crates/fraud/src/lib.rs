@@ -32,5 +32,5 @@ pub use handler::Handler;
 pub use hit::{Basis, Hit, Rule};
 pub use number::Number;
 pub use ruleset::{AmountSpike, DawnHighAmount, Ruleset, UnusualCategory, Velocity};
-pub use screen::{CARDS_MAX, Screen, Verdict, verdicts};
+pub use screen::{CARDS_MAX, Ownership, Screen, Verdict, verdicts};
 pub use state::RECENT_MAX;

@@ -38,11 +38,22 @@ pub struct Screen {
     cards: Vec<State>,
     /// For each card, whether it was used since the hand passed.
     used: Vec<bool>,
-    /// For each card, the term (see `buffer::Envelope`) in which its history was read.
-    terms: Vec<u64>,
+    /// For each card, under which ownership its history was read.
+    owned_as: Vec<Ownership>,
     hand: usize,
     cards_max: usize,
     complete: bool,
+}
+
+/// Under which ownership of its shard a card's history was read. It is read again once either part has
+/// changed: another process may have settled payments of the card.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ownership {
+    /// The term in which the buffer leased the payment (see `buffer::Envelope`); 0 where no other
+    /// process can lease.
+    pub term: u64,
+    /// The token of the shard's fence (see [`store::Fence`]); 0 without one.
+    pub token: i64,
 }
 
 /// What screening says of one payment.
@@ -72,7 +83,7 @@ impl Screen {
             places: HashTable::new(),
             cards: Vec::new(),
             used: Vec::new(),
-            terms: Vec::new(),
+            owned_as: Vec::new(),
             hand: 0,
             cards_max: cards_max.max(1),
             complete,
@@ -97,14 +108,14 @@ impl Screen {
         self.cards.is_empty()
     }
 
-    /// Whether the card is known; if so, [`Screen::trim`] spares it for a round. What was learnt in
-    /// another term than this one may be out of date: then it is forgotten.
+    /// Whether the card is known; if so, [`Screen::trim`] spares it for a round. What was read
+    /// under another ownership may be out of date: then it is forgotten.
     ///
     /// Ask for all cards of a batch before the first of its payments is screened: this is what
     /// brings their memory near.
-    pub fn knows(&mut self, number: Number, term: u64) -> bool {
+    pub fn knows(&mut self, number: Number, owned: Ownership) -> bool {
         let Some(place) = self.place(number) else { return false };
-        if self.terms[place] != term {
+        if self.owned_as[place] != owned {
             self.forget(number);
             return false;
         }
@@ -119,25 +130,25 @@ impl Screen {
         self.complete
     }
 
-    /// Makes a card known by its history, read in this term, in place of what was known of it.
+    /// Makes a card known by its history, read under this ownership, in place of what was known of it.
     /// `history.recent` must hold the card's [`crate::RECENT_MAX`] latest payments.
     pub fn insert(
         &mut self,
         number: Number,
         fingerprint: Fingerprint,
         history: &History,
-        term: u64,
+        owned: Ownership,
     ) {
         let state = State::rebuilt(number, fingerprint, history, self.retention);
         if let Some(place) = self.place(number) {
             self.cards[place] = state;
-            self.terms[place] = term;
+            self.owned_as[place] = owned;
             return;
         }
         let place = u32::try_from(self.cards.len()).expect("2^32 cards do not fit in memory");
         self.cards.push(state);
         self.used.push(true);
-        self.terms.push(term);
+        self.owned_as.push(owned);
         let (hasher, cards) = (&self.hasher, &self.cards);
         self.places.insert_unique(hasher.hash_one(number.code()), place, |&place| {
             hasher.hash_one(cards[place as usize].number().code())
@@ -209,7 +220,7 @@ impl Screen {
         }
         self.cards.swap_remove(place);
         self.used.swap_remove(place);
-        self.terms.swap_remove(place);
+        self.owned_as.swap_remove(place);
     }
 }
 
@@ -228,9 +239,9 @@ pub fn verdicts<'p>(
     for payment in payments {
         let payment = payment.borrow();
         let number = Number::read(&payment.card_number).ok_or(Error::CardNumber)?;
-        if !screen.knows(number, 0) {
+        if !screen.knows(number, Ownership::default()) {
             // Nothing is looked up by it here.
-            screen.insert(number, Fingerprint([0; 16]), &History::default(), 0);
+            screen.insert(number, Fingerprint([0; 16]), &History::default(), Ownership::default());
         }
         verdicts.extend(screen.screen(number, payment).map(|verdict| verdict.hits));
     }

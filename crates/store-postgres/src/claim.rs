@@ -35,6 +35,8 @@ const RETRY_EVERY: Duration = Duration::from_millis(250);
 pub(crate) struct Claim {
     /// The term that batches have to be settled in, where no other process may settle.
     term: Option<i64>,
+    /// The term that this process began: no other process has it.
+    owner: i64,
     state: watch::Receiver<State>,
     keeper: Mutex<Option<(oneshot::Sender<()>, JoinHandle<()>)>>,
 }
@@ -91,13 +93,13 @@ impl Claim {
             }
             sleep(RETRY_EVERY).await;
         }
-        let term = within(bound, keeper.begin(&link)).await?;
-        keeper.term = options.exclusive.then_some(term);
+        let owner = within(bound, keeper.begin(&link)).await?;
+        keeper.term = options.exclusive.then_some(owner);
         let term = keeper.term;
         let (say, state) = watch::channel(State::Held);
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(keeper.keep(link, say, stopped));
-        Ok(Self { term, state, keeper: Mutex::new(Some((stop, task))) })
+        Ok(Self { term, owner, state, keeper: Mutex::new(Some((stop, task))) })
     }
 
     /// The term that a batch has to be settled in; `None` where others settle as well.
@@ -109,6 +111,11 @@ impl Claim {
             ))),
             State::Superseded => Err(superseded()),
         }
+    }
+
+    /// What fences of this process are known by.
+    pub(crate) fn owner(&self) -> i64 {
+        self.owner
     }
 
     /// Gives the claim back.

@@ -33,6 +33,7 @@ mod claim;
 mod completions;
 mod encode;
 mod error;
+mod fence;
 mod history;
 pub mod inspect;
 mod key;

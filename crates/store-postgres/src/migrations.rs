@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/V2__load_history.sql"),
     include_str!("../migrations/V3__moves.sql"),
     include_str!("../migrations/V4__move_identities.sql"),
+    include_str!("../migrations/V5__shard_fences.sql"),
 ];
 /// PostgreSQL 12: `INCLUDE` in indexes and `tcp_user_timeout` are there.
 const SERVER_VERSION_MIN: i32 = 120_000;
@@ -38,6 +39,7 @@ const TABLES: &[&str] = &[
     "load_history",
     "buffer_moves",
     "buffer_move_processes",
+    "shard_fences",
 ];
 
 /// What a migration came to.

@@ -21,16 +21,16 @@ use bytes::Bytes;
 use futures_util::SinkExt;
 use model::clock::EpochMs;
 use store::payments::skipped;
-use store::{Error, Row, Settlement};
+use store::{Error, Fence, Row, Settlement};
 use tokio::time::timeout;
 use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::error::SqlState;
 
-use crate::encode;
 use crate::error::{Stage, text};
 use crate::schema::Schema;
 use crate::session::{Pool, Session};
 use crate::settings::BEGIN;
+use crate::{encode, fence};
 
 /// Ends the transaction. A commit may wait for a standby, and what ends that wait early (a timeout,
 /// a request to cancel) makes the server commit without it and answer as if all were well. So
@@ -64,9 +64,20 @@ impl Statements {
     }
 }
 
+/// What a batch must find unchanged in its own transaction.
+pub(crate) enum Guard<'f> {
+    None,
+    /// The term of a process that has the store for itself.
+    Term(i64),
+    /// Fences, and what begins a transaction that reads them.
+    Fences(&'f [Fence], String),
+}
+
 /// How an attempt ended that did not commit.
 enum Failure {
     Database(tokio_postgres::Error),
+    /// Fences were passed: [`Settlement::Fenced`].
+    Fenced(Settlement),
     /// The store is in another term than this process.
     Superseded,
     /// The server stored fewer rows than were sent, without an error, and committed.
@@ -79,20 +90,20 @@ impl From<tokio_postgres::Error> for Failure {
     }
 }
 
-/// Writes `rows`, or nothing. With `term`, only if the store is in that term.
+/// Writes `rows` if the guard holds, or nothing.
 pub(crate) async fn settle(
     pool: &Pool,
     statements: &Statements,
     rows: &[Row],
     now_ms: EpochMs,
-    term: Option<i64>,
+    guard: &Guard<'_>,
 ) -> Result<Settlement, Error> {
     let chunks = encode::rows(rows, now_ms)?;
     let mut session = pool.session(Stage::Write).await?;
     let bound = session.bound();
     // A session that is dropped on the way out is thrown away with its transaction.
     let failure =
-        match timeout(bound, copy(&mut session, statements, chunks, rows.len(), term)).await {
+        match timeout(bound, copy(&mut session, statements, chunks, rows.len(), guard)).await {
             Ok(Ok(())) => {
                 session.keep();
                 return Ok(Settlement::Settled);
@@ -102,6 +113,7 @@ pub(crate) async fn settle(
         };
     match failure {
         Failure::Superseded => Err(crate::claim::superseded()),
+        Failure::Fenced(fenced) => Ok(fenced),
         Failure::Skipped => {
             session.keep();
             Err(Error::Rejected(skipped().into()))
@@ -128,10 +140,14 @@ async fn copy(
     statements: &Statements,
     chunks: Vec<Bytes>,
     rows: usize,
-    term: Option<i64>,
+    guard: &Guard<'_>,
 ) -> Result<(), Failure> {
     let copy = session.client().prepare_cached(&statements.copy).await?;
-    let begin = if term.is_some() { &statements.begin_in_term } else { &statements.begin };
+    let begin = match guard {
+        Guard::None => &statements.begin,
+        Guard::Term(_) => &statements.begin_in_term,
+        Guard::Fences(_, begin) => begin,
+    };
     // Requests go out in the order in which they are first polled, which is the order named here.
     let (begun, sink) = tokio::join!(
         session.client().simple_query(begin),
@@ -139,13 +155,21 @@ async fn copy(
     );
     let begun = begun?;
     let mut sink = pin!(sink?);
-    if let Some(ours) = term {
-        let theirs = begun.iter().find_map(|message| match message {
-            SimpleQueryMessage::Row(row) => row.get(0)?.parse::<i64>().ok(),
-            _ => None,
-        });
-        if theirs != Some(ours) {
-            return Err(Failure::Superseded);
+    match guard {
+        Guard::None => {}
+        Guard::Term(ours) => {
+            let theirs = begun.iter().find_map(|message| match message {
+                SimpleQueryMessage::Row(row) => row.get(0)?.parse::<i64>().ok(),
+                _ => None,
+            });
+            if theirs != Some(*ours) {
+                return Err(Failure::Superseded);
+            }
+        }
+        Guard::Fences(fences, _) => {
+            if let Some(fenced) = fence::passed(fences, &begun) {
+                return Err(Failure::Fenced(fenced));
+            }
         }
     }
     for chunk in chunks {

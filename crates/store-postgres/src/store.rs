@@ -8,14 +8,14 @@ use async_trait::async_trait;
 use model::clock::{Clock, EpochMs};
 use store::card::Fingerprint;
 use store::{
-    Completion, Completions, Error, History, Keys, Load, Loads, Payments, Row, Settlement,
+    Completion, Completions, Error, Fence, History, Keys, Load, Loads, Payments, Row, Settlement,
 };
 use tokio::sync::{RwLock, RwLockReadGuard};
 
 use crate::claim::Claim;
 use crate::options::Role;
 use crate::session::Pool;
-use crate::{Options, completions, history, key, load, migrations, payments, tls};
+use crate::{Options, completions, fence, history, key, load, migrations, payments, tls};
 
 /// An open store. Dropping it lets go of the claim and waits for nothing; [`Store::close`] waits.
 pub struct Store {
@@ -25,6 +25,7 @@ pub struct Store {
     /// Whether it is closed. Read for as long as a call lasts, so that closing waits for them.
     closed: RwLock<bool>,
     payments: payments::Statements,
+    fences: fence::Statements,
     histories: history::Statements,
     completion: String,
     load: String,
@@ -37,8 +38,8 @@ impl Store {
     /// for this process alone with [`Options::exclusive`] and beside others without.
     ///
     /// A role that is to settle, and to change no schema, needs USAGE on the schema, SELECT on its
-    /// tables, INSERT on `transactions`, `pipeline_completion_log` and `load_history`, UPDATE on
-    /// `settling_term`, and DELETE on `load_history`.
+    /// tables, INSERT on `transactions`, `pipeline_completion_log`, `load_history` and `shard_fences`,
+    /// UPDATE on `settling_term` and `shard_fences`, and DELETE on `load_history`.
     ///
     /// # Errors
     /// [`Error::Fatal`] when an option is wrong, the role may not do what it has to, the schema is
@@ -63,6 +64,7 @@ impl Store {
             claim,
             closed: RwLock::new(false),
             payments: payments::Statements::new(&schema),
+            fences: fence::Statements::new(&schema),
             histories: history::Statements::new(&schema),
             completion: completions::statement(&schema),
             load: load::statement(&schema),
@@ -98,27 +100,36 @@ impl fmt::Debug for Store {
 
 #[async_trait]
 impl Payments for Store {
-    async fn settle(&self, rows: Vec<Row>) -> Result<Settlement, Error> {
+    async fn settle_fenced(&self, rows: Vec<Row>, fences: &[Fence]) -> Result<Settlement, Error> {
         let _open = self.entered().await?;
         if rows.is_empty() {
             return Ok(Settlement::Settled);
         }
-        let term = self.claim.term()?;
+        let guard = match self.claim.term()? {
+            Some(term) => payments::Guard::Term(term),
+            None if fences.is_empty() => payments::Guard::None,
+            None => payments::Guard::Fences(fences, self.fences.begin(fences)),
+        };
         let began = Instant::now();
         let now_ms = self.clock.now_ms();
-        let settled = payments::settle(&self.pool, &self.payments, &rows, now_ms, term).await;
+        let settled = payments::settle(&self.pool, &self.payments, &rows, now_ms, &guard).await;
         match &settled {
             Ok(Settlement::Settled) => {
                 metrics::histogram!("store_commit_seconds").record(began.elapsed());
                 let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
                 metrics::counter!("store_rows_total").increment(count);
             }
-            Ok(Settlement::Duplicates(_)) => {}
+            Ok(Settlement::Duplicates(_) | Settlement::Fenced(_)) => {}
             // The engine tells of a row that is refused alone.
             Err(Error::Refused(_)) => {}
             Err(error) => tracing::warn!(%error, "a transaction failed"),
         }
         settled
+    }
+
+    async fn fence(&self, shards: &[u32]) -> Result<Vec<Fence>, Error> {
+        let _open = self.entered().await?;
+        fence::take(&self.pool, &self.fences, shards, self.claim.owner()).await
     }
 
     async fn histories(

@@ -8,7 +8,7 @@ use model::clock::{Clock, EpochMs};
 use rusqlite::Connection;
 use store::card::Fingerprint;
 use store::{
-    Completion, Completions, Error, History, Keys, Load, Loads, Payments, Row, Settlement,
+    Completion, Completions, Error, Fence, History, Keys, Load, Loads, Payments, Row, Settlement,
 };
 use tokio::sync::{Mutex, mpsc, oneshot};
 
@@ -105,7 +105,8 @@ impl Store {
 
 #[async_trait]
 impl Payments for Store {
-    async fn settle(&self, rows: Vec<Row>) -> Result<Settlement, Error> {
+    /// No other process settles into the file, so each fence is the latest.
+    async fn settle_fenced(&self, rows: Vec<Row>, _: &[Fence]) -> Result<Settlement, Error> {
         if rows.is_empty() {
             return Ok(Settlement::Settled);
         }
@@ -113,6 +114,10 @@ impl Payments for Store {
             Applied::Duplicates(indexes) => Ok(Settlement::Duplicates(indexes)),
             Applied::Settled | Applied::Rows(_) | Applied::SameKey(_) => Ok(Settlement::Settled),
         }
+    }
+
+    async fn fence(&self, shards: &[u32]) -> Result<Vec<Fence>, Error> {
+        Ok(shards.iter().map(|&shard| Fence { shard, token: 1 }).collect())
     }
 
     async fn histories(

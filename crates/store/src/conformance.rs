@@ -21,6 +21,7 @@ pub mod completions;
 pub mod concurrency;
 pub mod duplicates;
 pub mod emptiness;
+pub mod fences;
 pub mod histories;
 pub mod keys;
 pub mod loads;
@@ -109,6 +110,7 @@ macro_rules! conformance_suite {
             duplicates::a_payment_settled_before_is_named_and_nothing_is_written,
             duplicates::a_repeat_within_the_batch_is_named,
             emptiness::a_store_is_empty_until_something_is_settled,
+            fences::a_process_keeps_its_fence_and_settles_under_it,
             histories::amounts_past_64_bits_add_up,
             histories::an_unknown_card_has_an_empty_history,
             histories::answers_come_in_the_order_of_the_cards,

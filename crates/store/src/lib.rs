@@ -27,5 +27,5 @@ pub use error::Error;
 pub use key::Keys;
 pub use load::{Load, Loads};
 pub use moves::Moves;
-pub use payments::{History, Payments, Recent, Row, Settlement};
+pub use payments::{Fence, History, Payments, Recent, Row, Settlement};
 pub use tables::{Table, Tables, Target, Written};

@@ -46,6 +46,23 @@ pub enum Settlement {
     /// Nothing was written: the rows at these indexes (ascending) have a `tx_id` that the store, or
     /// an earlier row of the same batch, already holds.
     Duplicates(Vec<usize>),
+    /// Nothing was written: fences of these shards are no longer the latest. Another process settles
+    /// payments of them, or has meanwhile. What was read of their cards may be out of date.
+    Fenced(Vec<u32>),
+}
+
+/// A fence of a shard: while it is the latest, no other process has settled payments of the shard
+/// since it was taken.
+///
+/// A shard is a part of a shared buffer that belongs to one process at a time (see `shard` of
+/// `buffer::Envelope`). Only the store can tell for certain whether it still does: the buffer's server
+/// may have gone back in time, and a process that stood still settles late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fence {
+    /// Which shard, as the buffer numbers them.
+    pub shard: u32,
+    /// A fencing token. It grows each time another process takes a fence of the shard.
+    pub token: i64,
 }
 
 /// One of a card's latest payments.
@@ -88,7 +105,25 @@ pub trait Payments: Send + Sync + 'static {
     /// names them as duplicates.
     /// [`Error::Unavailable`] when it is worth trying again: the commit may have gone through
     /// unheard, and then the next attempt returns [`Settlement::Duplicates`].
-    async fn settle(&self, rows: Vec<Row>) -> Result<Settlement, Error>;
+    async fn settle(&self, rows: Vec<Row>) -> Result<Settlement, Error> {
+        self.settle_fenced(rows, &[]).await
+    }
+
+    /// [`Payments::settle`], but only if each of `fences` is the latest of its shard until the rows are
+    /// committed; otherwise [`Settlement::Fenced`].
+    ///
+    /// # Errors
+    /// As [`Payments::settle`].
+    async fn settle_fenced(&self, rows: Vec<Row>, fences: &[Fence]) -> Result<Settlement, Error>;
+
+    /// Takes a fence of each of `shards` for this process: one answer for each, in any order. The
+    /// process keeps the fence that it has, where that is still the latest. Otherwise batches of other
+    /// processes that rely on the former fence commit before this returns, or never.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the store can't be reached, or a batch of another process is not
+    /// ended within the time that a statement may take.
+    async fn fence(&self, shards: &[u32]) -> Result<Vec<Fence>, Error>;
 
     /// The histories of `cards`, in the same order, each with at most `recent_max` latest payments.
     /// A card the store has never seen has an empty history.

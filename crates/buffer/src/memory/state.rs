@@ -109,6 +109,7 @@ impl State {
                 accepted_at_ms: held.accepted_at_ms,
                 attempt: held.leases,
                 term: 0,
+                shard: None,
                 event: held.event.clone(),
             });
         }

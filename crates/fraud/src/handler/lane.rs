@@ -1,6 +1,6 @@
 //! One lane: reads a batch, makes its cards known, screens, settles.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,12 +10,16 @@ use engine::{Failure, Outcome};
 use model::Payment;
 use model::clock::EpochMs;
 use store::card::Guard;
-use store::{History, Payments, Row, Settlement};
+use store::{Fence, History, Payments, Row, Settlement};
 
 use crate::hit::Rule;
 use crate::number::Number;
-use crate::screen::{Screen, Verdict};
+use crate::screen::{Ownership, Screen, Verdict};
 use crate::state::RECENT_MAX;
+
+/// How often one call goes on after another process has taken a fence of its shards. Each time means a
+/// process that joins, or that settles what it leased long ago.
+const FENCED_MAX: usize = 8;
 
 pub(super) struct Lane {
     pub(super) store: Arc<dyn Payments>,
@@ -24,6 +28,8 @@ pub(super) struct Lane {
     /// Cards whose state may be ahead of the store, or behind it.
     pub(super) doubtful: Vec<Number>,
     pub(super) settling: Arc<AtomicBool>,
+    /// For each shard settled from, the fence that was taken in the term that is named beside it.
+    pub(super) fences: HashMap<u32, (u64, Fence)>,
 }
 
 /// A payment of the batch that could be read.
@@ -34,6 +40,7 @@ struct Read<'b> {
     payment: Payment<'b>,
     accepted_at_ms: EpochMs,
     term: u64,
+    shard: Option<u32>,
 }
 
 /// What screening a batch came to.
@@ -54,17 +61,19 @@ impl engine::Lane for Lane {
         self.settling.store(true, Ordering::SeqCst);
         let mut outcomes = vec![Outcome::Settled; batch.len()];
         let mut reads = read(batch, &mut outcomes);
-        // Each round but the last finds at least one more duplicate, so this ends after at most as
-        // many rounds as there are events.
+        let mut fenced = 0;
+        // Each round but the last finds at least one more duplicate, or a passed fence, so this ends
+        // after at most `FENCED_MAX` rounds more than there are events.
         loop {
             self.forget_doubtful();
             if reads.is_empty() {
                 return Ok(outcomes);
             }
+            let fences = self.fences(&reads).await?;
             self.load(&reads).await?;
             self.doubtful.extend(reads.iter().map(|read| read.number));
             let Screened { rows, indexes, repeats, flagged } = self.screen(&reads, &mut outcomes);
-            match self.store.settle(rows).await.map_err(failure)? {
+            match self.store.settle_fenced(rows, &fences).await.map_err(failure)? {
                 Settlement::Settled => {
                     self.doubtful.clear();
                     // The store knows better: it had not seen what screening took for a repeat.
@@ -82,6 +91,17 @@ impl engine::Lane for Lane {
                         outcomes[indexes[row]] = Outcome::Duplicate;
                     }
                 }
+                Settlement::Fenced(shards) => {
+                    fenced += 1;
+                    if fenced > FENCED_MAX {
+                        let said =
+                            "other processes settle payments of the same shards at the same time";
+                        return Err(Failure::Unavailable(said.to_owned()));
+                    }
+                    for shard in shards {
+                        self.fences.remove(&shard);
+                    }
+                }
             }
             reads.retain(|read| outcomes[read.index] == Outcome::Settled);
         }
@@ -95,21 +115,53 @@ impl Lane {
         }
     }
 
+    /// A fence of each shard in the batch, by one call to the store at most.
+    async fn fences(&mut self, reads: &[Read<'_>]) -> Result<Vec<Fence>, Failure> {
+        // With the latest term of each: terms only grow.
+        let mut terms: BTreeMap<u32, u64> = BTreeMap::new();
+        for Read { shard, term, .. } in reads {
+            if let Some(shard) = shard {
+                let latest = terms.entry(*shard).or_insert(*term);
+                *latest = (*latest).max(*term);
+            }
+        }
+        let held = |(shard, term): &(&u32, &u64)| {
+            self.fences.get(shard).is_some_and(|(of_term, _)| of_term == *term)
+        };
+        let missing: Vec<u32> =
+            terms.iter().filter(|of| !held(of)).map(|(shard, _)| *shard).collect();
+        if !missing.is_empty() {
+            for fence in self.store.fence(&missing).await.map_err(failure)? {
+                let term = terms.get(&fence.shard).copied().unwrap_or_default();
+                self.fences.insert(fence.shard, (term, fence));
+            }
+        }
+        let fences = terms.keys().map(|shard| self.fences.get(shard).map(|(_, fence)| *fence));
+        let fences: Option<Vec<Fence>> = fences.collect();
+        fences.ok_or_else(|| {
+            Failure::Fatal(
+                "the store did not answer with one fence for each shard asked for".into(),
+            )
+        })
+    }
+
     /// Makes every card of the batch known, by one call to the store at most.
     async fn load(&mut self, reads: &[Read<'_>]) -> Result<(), Failure> {
         let mut numbers = Vec::new();
         let mut fingerprints = Vec::new();
-        // With the latest term of each: terms only grow.
+        // With the latest ownership of each: terms only grow.
         let mut asked = HashMap::new();
-        for Read { number, payment, term, .. } in reads {
-            if asked.get(number) == Some(term) || self.screen.knows(*number, *term) {
+        for read in reads {
+            let Read { number, payment, term, .. } = read;
+            let owned = self.owned(read);
+            if asked.get(number) == Some(&owned) || self.screen.knows(*number, owned) {
                 continue;
             }
             let fingerprint = self.guard.fingerprint(&payment.card_number);
             // Where others settle as well, a store that was empty at the start says nothing.
             if self.screen.unknown_is_new() && *term == 0 {
-                self.screen.insert(*number, fingerprint, &History::default(), *term);
-            } else if asked.insert(*number, *term).is_none() {
+                self.screen.insert(*number, fingerprint, &History::default(), owned);
+            } else if asked.insert(*number, owned).is_none() {
                 numbers.push(*number);
                 fingerprints.push(fingerprint);
             }
@@ -128,6 +180,12 @@ impl Lane {
             self.screen.insert(number, fingerprint, history, asked[&number]);
         }
         Ok(())
+    }
+
+    /// Under which ownership a card is read for this payment.
+    fn owned(&self, read: &Read<'_>) -> Ownership {
+        let fence = read.shard.and_then(|shard| self.fences.get(&shard));
+        Ownership { term: read.term, token: fence.map_or(0, |(_, fence)| fence.token) }
     }
 
     fn screen(&mut self, reads: &[Read<'_>], outcomes: &mut [Outcome]) -> Screened {
@@ -200,6 +258,7 @@ fn read<'b>(batch: &'b [Envelope], outcomes: &mut [Outcome]) -> Vec<Read<'b>> {
                         payment,
                         accepted_at_ms,
                         term: envelope.term,
+                        shard: envelope.shard,
                     });
                     continue;
                 }

@@ -1,6 +1,7 @@
 mod counted;
 mod disturbed;
 mod fake;
+mod fences;
 mod terms;
 
 use buffer::{Envelope, Receipt};
@@ -45,7 +46,7 @@ fn envelope(payment: &Payment<'_>) -> Envelope {
 
 fn carrying(event: Event) -> Envelope {
     let receipt = Receipt { seq: 0, epoch: 0 };
-    Envelope { receipt, accepted_at_ms: NOON_MS, attempt: 1, term: 0, event }
+    Envelope { receipt, accepted_at_ms: NOON_MS, attempt: 1, term: 0, shard: None, event }
 }
 
 /// Payments `from..to` of one card, a second apart.

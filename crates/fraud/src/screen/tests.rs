@@ -46,7 +46,7 @@ fn history(payments: &[Payment<'_>]) -> History {
 fn an_unknown_card_is_not_screened() {
     let mut screen = screen(10);
     assert_eq!(screen.screen(number(1), &payment(1, 0, 0, 1)), None);
-    screen.insert(number(1), Fingerprint([7; 16]), &History::default(), 0);
+    screen.insert(number(1), Fingerprint([7; 16]), &History::default(), Ownership::default());
     let verdict = screen.screen(number(1), &payment(1, 0, 0, 1)).unwrap();
     assert_eq!(verdict, Verdict { fingerprint: Fingerprint([7; 16]), hits: vec![], repeat: false });
     assert!(screen.screen(number(1), &payment(1, 0, 0, 1)).unwrap().repeat);
@@ -56,11 +56,14 @@ fn an_unknown_card_is_not_screened() {
 fn unknown_is_new_until_a_card_is_forgotten_or_dropped() {
     let mut one = screen(1);
     assert!(one.unknown_is_new());
-    one.insert(number(1), Fingerprint([0; 16]), &History::default(), 0);
+    one.insert(number(1), Fingerprint([0; 16]), &History::default(), Ownership::default());
     one.trim();
     assert!(one.unknown_is_new());
-    one.insert(number(2), Fingerprint([0; 16]), &History::default(), 0);
-    assert!(one.knows(number(1), 0) && one.knows(number(2), 0), "a batch fits until it is trimmed");
+    one.insert(number(2), Fingerprint([0; 16]), &History::default(), Ownership::default());
+    assert!(
+        one.knows(number(1), Ownership::default()) && one.knows(number(2), Ownership::default()),
+        "a batch fits until it is trimmed"
+    );
     one.trim();
     assert_eq!(one.len(), 1);
     assert!(!one.unknown_is_new());
@@ -73,17 +76,32 @@ fn unknown_is_new_until_a_card_is_forgotten_or_dropped() {
 fn cards_in_use_outlive_those_that_are_not() {
     let mut screen = screen(100);
     for card in 0..100 {
-        screen.insert(number(card), Fingerprint([0; 16]), &History::default(), 0);
+        screen.insert(
+            number(card),
+            Fingerprint([0; 16]),
+            &History::default(),
+            Ownership::default(),
+        );
     }
     let mut dropped = 0;
     for card in 100..1_000 {
         for busy in 0..50 {
-            if !screen.knows(number(busy), 0) {
+            if !screen.knows(number(busy), Ownership::default()) {
                 dropped += 1;
-                screen.insert(number(busy), Fingerprint([0; 16]), &History::default(), 0);
+                screen.insert(
+                    number(busy),
+                    Fingerprint([0; 16]),
+                    &History::default(),
+                    Ownership::default(),
+                );
             }
         }
-        screen.insert(number(card), Fingerprint([0; 16]), &History::default(), 0);
+        screen.insert(
+            number(card),
+            Fingerprint([0; 16]),
+            &History::default(),
+            Ownership::default(),
+        );
         screen.trim();
         assert_eq!(screen.len(), 100);
     }
@@ -95,8 +113,8 @@ fn cards_in_use_outlive_those_that_are_not() {
 fn inserting_a_known_card_replaces_what_was_known() {
     let mut screen = screen(10);
     let earlier: Vec<_> = (0..5).map(|nth| payment(1, nth, NOON_MS, 100)).collect();
-    screen.insert(number(1), Fingerprint([0; 16]), &history(&earlier), 0);
-    screen.insert(number(1), Fingerprint([0; 16]), &History::default(), 0);
+    screen.insert(number(1), Fingerprint([0; 16]), &history(&earlier), Ownership::default());
+    screen.insert(number(1), Fingerprint([0; 16]), &History::default(), Ownership::default());
     assert_eq!(screen.len(), 1);
     assert_eq!(screen.screen(number(1), &payment(1, 9, NOON_MS, 100_000)).unwrap().hits, vec![]);
 }
@@ -140,14 +158,14 @@ proptest! {
                 screen.forget(number(*card));
             }
             let number = Number::read(&payment.card_number).unwrap();
-            if !screen.knows(number, 0) {
+            if !screen.knows(number, Ownership::default()) {
                 let earlier: Vec<_> = payments[..nth]
                     .iter()
                     .filter(|earlier| earlier.card_number == payment.card_number)
                     .cloned()
                     .collect();
                 prop_assert!(!screen.unknown_is_new() || earlier.is_empty());
-                screen.insert(number, Fingerprint([0; 16]), &history(&earlier), 0);
+                screen.insert(number, Fingerprint([0; 16]), &history(&earlier), Ownership::default());
             }
             let verdict = screen.screen(number, payment).unwrap();
             prop_assert!(!verdict.repeat);

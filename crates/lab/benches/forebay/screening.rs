@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use fraud::{Number, Ruleset, Screen};
+use fraud::{Number, Ownership, Ruleset, Screen};
 use lab::generator::{Generator, Options};
 use model::Payment;
 use serde::Deserialize;
@@ -60,8 +60,8 @@ fn screen(payments: &[Payment<'_>]) -> Result<(f64, usize)> {
     let mut screen = Screen::new(Ruleset::default().into(), CARDS * 2, true)?;
     for payment in payments {
         let number = number(payment)?;
-        if !screen.knows(number, 0) {
-            screen.insert(number, Fingerprint([0; 16]), &History::default(), 0);
+        if !screen.knows(number, Ownership::default()) {
+            screen.insert(number, Fingerprint([0; 16]), &History::default(), Ownership::default());
         }
     }
     let mut flagged = 0;
@@ -69,7 +69,7 @@ fn screen(payments: &[Payment<'_>]) -> Result<(f64, usize)> {
     // As a lane does: find out which cards of a batch must be read back, then screen the batch.
     for batch in payments.chunks(BATCH) {
         for payment in batch {
-            ensure!(screen.knows(number(payment)?, 0), "every card is known");
+            ensure!(screen.knows(number(payment)?, Ownership::default()), "every card is known");
         }
         for payment in batch {
             let verdict = screen.screen(number(payment)?, payment).context("it is known")?;

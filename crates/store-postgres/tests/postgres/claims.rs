@@ -75,6 +75,7 @@ async fn settle_all(store: Arc<Store>, seed: usize) -> usize {
                     assert!(!indexes.is_empty());
                     indexes.into_iter().rev().for_each(|index| drop(batch.remove(index)));
                 }
+                Settlement::Fenced(shards) => panic!("{shards:?}"),
             }
         }
     }

@@ -5,6 +5,7 @@
 mod baseline;
 mod claims;
 mod conformance;
+mod fences;
 mod fixture;
 mod inserts;
 mod inspection;

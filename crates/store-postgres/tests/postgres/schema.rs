@@ -4,12 +4,12 @@ use crate::fixture;
 use crate::fixture::{class_of, open, options, rows, session, shared, try_open, value};
 use model::{Class, Classify};
 use store::conformance::loads::load;
-use store::{Completion, Completions, Loads, Payments, Settlement};
+use store::{Completion, Completions, Fence, Loads, Payments, Settlement};
 use store_postgres::{Migrated, Options, inspect, migrate};
 use testbed::Postgres;
 
 /// What the last migration leads to.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 /// What the producer names with ids of its own, as text.
 const NAMED_BY_THE_PRODUCER: [&str; 2] = ["tx_id", "user_id"];
 /// Whole numbers of fewer than 64 bits, none of which names or counts rows: two percentages, which
@@ -333,7 +333,8 @@ async fn what_the_server_does_not_allow_is_fatal_at_the_start_and_says_what_to_d
             "GRANT USAGE ON SCHEMA {0} TO writer; GRANT SELECT ON ALL TABLES IN SCHEMA {0} TO writer;
              GRANT INSERT ON {0}.transactions, {0}.pipeline_completion_log, {0}.load_history TO writer;
              GRANT DELETE ON {0}.load_history TO writer;
-             GRANT UPDATE ON {0}.settling_term TO writer",
+             GRANT UPDATE ON {0}.settling_term TO writer;
+             GRANT INSERT, UPDATE ON {0}.shard_fences TO writer",
             base.schema
         ))
         .unwrap();
@@ -343,6 +344,9 @@ async fn what_the_server_does_not_allow_is_fatal_at_the_start_and_says_what_to_d
     let again = store.settle(rows(2..4)).await;
     assert_eq!(again, Ok(Settlement::Duplicates(vec![0])));
     assert_eq!(store.record(load("a:1", 0), 0).await, Ok(()));
+    for _ in 0..2 {
+        assert_eq!(store.fence(&[3]).await, Ok(vec![Fence { shard: 3, token: 1 }]));
+    }
     // A right that is taken away from a running store is waited for.
     server.execute(&format!("REVOKE INSERT ON {}.transactions FROM writer", base.schema)).unwrap();
     let revoked = store.settle(rows(3..4)).await.unwrap_err();

@@ -55,6 +55,9 @@ async fn settle_all(store: Arc<dyn Store>, start: usize) -> usize {
                         rows.remove(index);
                     }
                 }
+                Settlement::Fenced(shards) => {
+                    panic!("no fence was relied on, but {shards:?} are told")
+                }
             }
         }
     }

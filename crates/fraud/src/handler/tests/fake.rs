@@ -1,12 +1,12 @@
 //! A store in memory that does what the port promises, and fails when it is told to.
 
-use std::collections::{HashSet, VecDeque};
-use std::sync::Mutex;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use store::card::Fingerprint;
 use store::payments::Recent;
-use store::{Error, History, Payments, Row, Settlement};
+use store::{Error, Fence, History, Payments, Row, Settlement};
 use tokio::sync::Notify;
 
 /// What one call to the store comes to.
@@ -32,6 +32,8 @@ pub(super) struct Fake {
     /// One for each call to come; none left means none to come.
     script: Mutex<VecDeque<Fault>>,
     calls: Mutex<Vec<&'static str>>,
+    /// For each shard, whose the latest fence is, and its token.
+    fences: Mutex<HashMap<u32, (u32, i64)>>,
     /// Told when a call will never be answered, so that the caller can be dropped.
     pub(super) silent: Notify,
 }
@@ -108,13 +110,70 @@ impl Fake {
     }
 }
 
+impl Fake {
+    fn passed(&self, fences: &[Fence]) -> Option<Settlement> {
+        let latest = self.fences.lock().unwrap();
+        let token = |fence: &&Fence| latest.get(&fence.shard).map(|(_, token)| *token);
+        let passed = fences.iter().filter(|fence| token(fence) != Some(fence.token));
+        let shards: Vec<u32> = passed.map(|fence| fence.shard).collect();
+        (!shards.is_empty()).then_some(Settlement::Fenced(shards))
+    }
+
+    /// What [`Payments::fence`] does for this process.
+    fn take(&self, process: u32, shards: &[u32]) -> Vec<Fence> {
+        let mut latest = self.fences.lock().unwrap();
+        let mut take = |shard: u32| {
+            let (owner, token) = latest.entry(shard).or_insert((process, 1));
+            *token += i64::from(*owner != process);
+            *owner = process;
+            Fence { shard, token: *token }
+        };
+        shards.iter().map(|&shard| take(shard)).collect()
+    }
+}
+
+/// The same store as another process has it.
+pub(super) struct Other {
+    pub(super) store: Arc<Fake>,
+    /// 0 is the process that has the [`Fake`] itself.
+    pub(super) process: u32,
+}
+
+#[async_trait]
+impl Payments for Other {
+    async fn settle_fenced(&self, rows: Vec<Row>, fences: &[Fence]) -> Result<Settlement, Error> {
+        self.store.settle_fenced(rows, fences).await
+    }
+
+    async fn fence(&self, shards: &[u32]) -> Result<Vec<Fence>, Error> {
+        self.store.answer("fence", || self.store.take(self.process, shards)).await
+    }
+
+    async fn histories(
+        &self,
+        cards: &[Fingerprint],
+        recent_max: usize,
+    ) -> Result<Vec<History>, Error> {
+        self.store.histories(cards, recent_max).await
+    }
+
+    async fn is_empty(&self) -> Result<bool, Error> {
+        self.store.is_empty().await
+    }
+}
+
 #[async_trait]
 impl Payments for Fake {
-    async fn settle(&self, rows: Vec<Row>) -> Result<Settlement, Error> {
+    async fn settle_fenced(&self, rows: Vec<Row>, fences: &[Fence]) -> Result<Settlement, Error> {
         if self.script.lock().unwrap().front() == Some(&Fault::Nonsense) {
             return self.answer("settle", || Settlement::Duplicates(vec![])).await;
         }
-        self.answer("settle", || self.commit(rows)).await
+        let settled = || self.passed(fences).unwrap_or_else(|| self.commit(rows));
+        self.answer("settle", settled).await
+    }
+
+    async fn fence(&self, shards: &[u32]) -> Result<Vec<Fence>, Error> {
+        self.answer("fence", || self.take(0, shards)).await
     }
 
     async fn histories(
