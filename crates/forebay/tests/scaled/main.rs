@@ -21,6 +21,7 @@ mod foreign;
 mod layout;
 mod load;
 mod outage;
+mod past;
 mod phases;
 mod process;
 mod rig;

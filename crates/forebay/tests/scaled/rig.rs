@@ -159,12 +159,9 @@ impl Rig {
 
     /// A verb with this rig's buffer and store, not started yet.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        self.command_on(&self.buffer_url(), args)
-    }
-
-    fn command_on(&self, buffer: &str, args: &[&str]) -> Command {
         let mut command = binary(self.dir.path());
-        command.args(args).args(["--buffer", buffer, "--store", &self.postgres.url()]);
+        command.args(args);
+        command.args(["--buffer", &self.buffer_url(), "--store", &self.postgres.url()]);
         command
     }
 
@@ -209,9 +206,23 @@ impl Rig {
 
     /// The same, with the buffer as this URL has it.
     pub(crate) fn serve_on(&mut self, buffer: &str, role: &str, args: &[&str]) -> Process {
+        let store = self.postgres.url();
+        self.serve_between(buffer, &store, role, args)
+    }
+
+    /// The same, with the store as this URL has it, too.
+    pub(crate) fn serve_between(
+        &mut self,
+        buffer: &str,
+        store: &str,
+        role: &str,
+        args: &[&str],
+    ) -> Process {
         self.started += 1;
         let name = format!("{role}-{}", self.started);
-        let mut command = self.command_on(buffer, &["serve", "--roles", role, "--data", &name]);
+        let mut command = binary(self.dir.path());
+        command.args(["serve", "--roles", role, "--data", &name]);
+        command.args(["--buffer", buffer, "--store", store]);
         command.args(args).args(["--bind", "127.0.0.1:0", "--set", "cards.key_file=key"]);
         Process::spawn(command, self.dir.path(), &name)
     }
