@@ -7,9 +7,9 @@
 //! when it is settled; that lies in the libraries.
 
 mod advise;
-mod apart;
 mod args;
 mod config;
+mod distinct;
 mod exit;
 mod files;
 mod fingerprint;

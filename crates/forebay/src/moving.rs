@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::way::{PIPELINE, Way, read, shown};
-use crate::{apart, identity, open};
+use crate::{distinct, identity, open};
 
 /// How often it is looked which step is the present one.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -119,8 +119,8 @@ pub(crate) async fn left_behind(moves: &dyn Moves, buffer: &Identity) -> Result<
     let Some(recorded) = moves.recorded().await? else { return Ok(None) };
     let (mut from_here, mut to_here) = (false, false);
     for (source, target) in read(&recorded.name, &recorded.buffers) {
-        from_here |= apart::is_same(&source, buffer).await;
-        to_here |= apart::is_same(&target, buffer).await;
+        from_here |= distinct::is_same(&source, buffer).await;
+        to_here |= distinct::is_same(&target, buffer).await;
     }
     let route = recorded.step.route;
     // Of an unfinished move both buffers may hold events, whichever this one is.

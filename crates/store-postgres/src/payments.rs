@@ -28,14 +28,9 @@ use tokio_postgres::error::SqlState;
 
 use crate::error::{Stage, text};
 use crate::schema::Schema;
-use crate::session::{Pool, Session};
+use crate::session::{COMMIT, Pool, Session};
 use crate::settings::BEGIN;
 use crate::{encode, fence};
-
-/// Ends the transaction. A commit may wait for a standby, and what ends that wait early (a timeout,
-/// a request to cancel) makes the server commit without it and answer as if all were well. So
-/// nothing but this end's own patience bounds a commit.
-pub(crate) const COMMIT: &str = "SET LOCAL statement_timeout = 0; COMMIT";
 
 /// The statements, for one schema.
 #[derive(Debug)]
@@ -126,7 +121,7 @@ pub(crate) async fn settle(
         Failure::Database(error) => {
             let failed = session.failed(&error);
             if matches!(failed, Error::Refused(_) | Error::Rejected(_)) {
-                session.bounded(session.client().batch_execute("ROLLBACK")).await?;
+                session.rollback().await?;
                 session.keep();
             }
             Err(failed)

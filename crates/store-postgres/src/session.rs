@@ -16,6 +16,11 @@ use crate::options::Role;
 use crate::settings::Problem;
 use crate::{Options, tls};
 
+/// Ends the transaction. A commit may wait for a standby, and what ends that wait early (a timeout,
+/// a request to cancel) makes the server commit without it and answer as if all were well. So
+/// nothing but this end's own patience bounds a commit.
+pub(crate) const COMMIT: &str = "SET LOCAL statement_timeout = 0; COMMIT";
+
 /// A connection that lay idle for longer is asked whether it still works before it is used.
 const IDLE_TRUSTED: Duration = Duration::from_secs(30);
 
@@ -159,6 +164,20 @@ pub(crate) struct Session<'p> {
 impl Session<'_> {
     pub(crate) fn client(&self) -> &ClientWrapper {
         self.object.as_ref().expect("it is there until it is kept or dropped")
+    }
+
+    /// Commits the transaction.
+    pub(crate) async fn commit(&mut self) -> Result<(), Error> {
+        // A cancelled commit may be a commit that waits for no standby.
+        self.set_cancel(false);
+        self.bounded(self.client().batch_execute(COMMIT)).await?;
+        self.set_cancel(true);
+        Ok(())
+    }
+
+    /// Takes the transaction back.
+    pub(crate) async fn rollback(&self) -> Result<(), Error> {
+        self.bounded(self.client().batch_execute("ROLLBACK")).await
     }
 
     /// Whether dropping the session cancels the statement that runs.

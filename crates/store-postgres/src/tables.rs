@@ -41,9 +41,6 @@ const SCHEMA: &str = "public";
 const MOVED: &str = "cannot keep the row: the table stores it under another key, which a trigger \
     or the column's type made of the one sent; change the table, or send the key as it is stored";
 
-/// Ends a transaction of which nothing is kept.
-const ROLLBACK: &str = "ROLLBACK";
-
 /// Tables of others, in the database that [`Options`] name.
 pub struct Tables {
     options: Arc<Options>,

@@ -228,13 +228,7 @@ pub(crate) fn write(
         }
         let changed = match insert.execute(params_from_iter(row.iter().map(Bound))) {
             Ok(changed) => changed,
-            Err(error) => match classify_write(&error) {
-                // After some errors SQLite has rolled the whole transaction back by itself.
-                refused @ (Error::Refused(_) | Error::Rejected(_)) if !db.is_autocommit() => {
-                    return Ok(Err(refused));
-                }
-                _ => return Err(error),
-            },
+            Err(error) => return own(db, error).map(Err),
         };
         if changed > 0 {
             written.push(Written::Written);
@@ -247,6 +241,15 @@ pub(crate) fn write(
         }
     }
     Ok(Ok(Applied::Rows(written)))
+}
+
+/// The error of one row, as its caller is told it, or of the whole transaction.
+fn own(db: &Connection, error: rusqlite::Error) -> rusqlite::Result<Error> {
+    match classify_write(&error) {
+        // After some errors SQLite has rolled the whole transaction back by itself.
+        refused @ (Error::Refused(_) | Error::Rejected(_)) if !db.is_autocommit() => Ok(refused),
+        _ => Err(error),
+    }
 }
 
 /// A value as it is bound.

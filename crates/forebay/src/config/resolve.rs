@@ -10,7 +10,7 @@ use super::Error;
 use super::settings::{Entry, Settings};
 use super::tables;
 use super::value::{Origin, Value};
-use crate::{advise, apart, history, url};
+use crate::{advise, distinct, history, url};
 
 /// What stands for the data directory in a URL or a path.
 pub(super) const DATA: &str = "{data}";
@@ -118,7 +118,7 @@ impl Config {
             },
             advise: advice(settings),
         };
-        apart::written(&config)?;
+        distinct::written(&config)?;
         Ok(config)
     }
 }

@@ -8,7 +8,7 @@ use buffer::Identity;
 use store::moves::{Buffers, Recorded};
 
 use crate::config::{Config, Next};
-use crate::{apart, url};
+use crate::{distinct, url};
 
 /// What a move is recorded under: only the payments' buffer moves.
 pub(crate) const PIPELINE: &str = "payments";
@@ -48,8 +48,8 @@ impl Way {
             return true;
         }
         for (source, target) in read(name, buffers) {
-            if apart::is_same(&source, &self.source).await
-                && apart::is_same(&target, &self.target).await
+            if distinct::is_same(&source, &self.source).await
+                && distinct::is_same(&target, &self.target).await
             {
                 same().insert(known);
                 return true;

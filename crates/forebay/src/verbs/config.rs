@@ -8,7 +8,7 @@ use super::configured;
 use crate::config::{Config, Flags, Settings};
 use crate::exit::Exit;
 use crate::moving::Way;
-use crate::{apart, fingerprint, guarantee, open, out, url, write_behind};
+use crate::{distinct, fingerprint, guarantee, open, out, url, write_behind};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
@@ -35,7 +35,7 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
 /// Opens each part, and goes on to the next when one can't be: all trouble is told at once.
 async fn check(config: &Config) -> Result<Exit> {
     let mut troubles: Vec<_> =
-        apart::check(config).await.err().into_iter().map(anyhow::Error::from).collect();
+        distinct::check(config).await.err().into_iter().map(anyhow::Error::from).collect();
     troubles.extend(check_move(config).await.err());
     for buffer in guarantee::payments(config) {
         match guarantee::asked(buffer).await {

@@ -19,7 +19,7 @@ use crate::exit::Exit;
 use crate::moving::{HOLD_MAX, PIPELINE, REPORT_EVERY, Way, read, shown};
 use crate::progress::{Progress, Unit};
 use crate::units::grouped;
-use crate::{apart, open, out, outside, signals, url};
+use crate::{distinct, open, out, outside, signals, url};
 
 /// How often the processes' reports are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -132,7 +132,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
 
 /// Refuses a share that is none, one buffer for both, and URLs that are not those of the configuration.
 async fn check(args: &Args, config: &Config, next: &Next) -> Result<(), Error> {
-    apart::check(config).await?;
+    distinct::check(config).await?;
     let mut shares = args.stages.iter().chain(&args.share);
     if let Some(share) = shares.find(|share| **share > SHARE_MAX) {
         return Err(Error(format!("{share} is no share; give 0 to 100 percent")));
@@ -147,7 +147,7 @@ async fn check(args: &Args, config: &Config, next: &Next) -> Result<(), Error> {
         let buffer =
             url::Buffer::parse(given).map_err(|error| Error(format!("{flag}: {error}")))?;
         let configured = configured.identity();
-        if !apart::is_same(&buffer.identity(), &configured).await {
+        if !distinct::is_same(&buffer.identity(), &configured).await {
             let given = url::redacted(given);
             return Err(Error(format!(
                 "{flag} is {given}, and the configuration that the processes run with says \

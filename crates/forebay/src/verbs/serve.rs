@@ -19,7 +19,7 @@ use crate::moving::left_behind;
 use crate::pipeline::Pipeline;
 use crate::units::grouped;
 use crate::write_behind::{Part, Tables};
-use crate::{apart, guarantee, open, out, signals};
+use crate::{distinct, guarantee, open, out, signals};
 
 /// Where a process that takes no events listens unless told otherwise: many of them may share a
 /// machine.
@@ -62,7 +62,7 @@ enum Role {
 pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
     flags.bind = args.bind;
     let (settings, config) = configured(&flags)?;
-    apart::check(&config).await?;
+    distinct::check(&config).await?;
     let telemetry = server::telemetry::install()?;
     let stop = signals::stop()?;
     let readiness = Readiness::new();

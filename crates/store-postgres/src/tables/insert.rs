@@ -11,8 +11,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::held::{Held, held};
-use super::{MOVED, One, ROLLBACK, Statements, types};
-use crate::payments::COMMIT;
+use super::{MOVED, One, Statements, types};
 use crate::session::Session;
 use crate::settings::BEGIN;
 
@@ -37,9 +36,9 @@ impl One {
         let written = loop {
             match self.try_insert(session, rows).await {
                 Ok(Some(written)) => break written,
-                Ok(None) => session.bounded(session.client().batch_execute(ROLLBACK)).await?,
+                Ok(None) => session.rollback().await?,
                 Err(rejected @ (Error::Refused(_) | Error::Rejected(_))) => {
-                    session.bounded(session.client().batch_execute(ROLLBACK)).await?;
+                    session.rollback().await?;
                     return Err(rejected);
                 }
                 Err(error) => return Err(error),
@@ -49,10 +48,7 @@ impl One {
             }
             tries += 1;
         };
-        // A cancelled commit may be a commit that waits for no standby.
-        session.set_cancel(false);
-        session.bounded(session.client().batch_execute(COMMIT)).await?;
-        session.set_cancel(true);
+        session.commit().await?;
         Ok(written)
     }
 

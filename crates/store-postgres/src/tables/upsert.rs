@@ -18,8 +18,7 @@ use store::{Error, Target};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use super::{MOVED, One, ROLLBACK, Statements, types, unreadable};
-use crate::payments::COMMIT;
+use super::{MOVED, One, Statements, types, unreadable};
 use crate::session::Session;
 use crate::settings::BEGIN;
 
@@ -100,17 +99,11 @@ impl One {
             Ok((returned, held)) => self.judge(rows, &returned, &held),
             Err(error) => Err(error),
         };
-        let end = match &judged {
-            // A cancelled commit may be a commit that waits for no standby.
-            Ok(_) => {
-                session.set_cancel(false);
-                COMMIT
-            }
-            Err(Error::Refused(_) | Error::Rejected(_)) => ROLLBACK,
-            Err(_) => return judged,
-        };
-        session.bounded(session.client().batch_execute(end)).await?;
-        session.set_cancel(true);
+        match &judged {
+            Ok(_) => session.commit().await?,
+            Err(Error::Refused(_) | Error::Rejected(_)) => session.rollback().await?,
+            Err(_) => {}
+        }
         judged
     }
 

@@ -9,8 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use store::Error;
 use store::tables::{Mode, Record, Stored, Type, Value, Written, parse_time};
 
-use super::{Bound, Statements};
-use crate::error::classify_write;
+use super::{Bound, Statements, own};
 
 /// Writes one row. The outer error is the transaction's, the inner one this caller's own.
 pub(super) fn write(
@@ -28,13 +27,7 @@ pub(super) fn write(
         Held::Version(..) | Held::Other(_) => {}
     }
     if let Err(error) = insert.execute(params_from_iter(row.iter().map(Bound))) {
-        return match classify_write(&error) {
-            // After some errors SQLite has rolled the whole transaction back by itself.
-            refused @ (Error::Refused(_) | Error::Rejected(_)) if !db.is_autocommit() => {
-                Ok(Err(refused))
-            }
-            _ => Err(error),
-        };
+        return own(db, error).map(Err);
     }
     Ok(match held(db, statements, &key)? {
         Held::Version(version, _) if Some(version) == sent => Ok(Written::Written),
