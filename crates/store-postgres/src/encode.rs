@@ -7,6 +7,8 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use model::clock::EpochMs;
 use model::event::{ID_BYTES_MAX, KEY_BYTES_MAX, PAYLOAD_BYTES_MAX};
+use serde_json::{Value, json};
+use store::tables::show_time;
 use store::{Error, Row};
 
 use crate::time::Timestamp;
@@ -72,6 +74,24 @@ fn put(out: &mut BytesMut, row: &Row, now_ms: EpochMs) -> Result<(), String> {
     time(out, "created_at", row.created_at_ms)?;
     time(out, "accepted_at", row.accepted_at_ms)?;
     time(out, "processed_at", now_ms)
+}
+
+/// What makes each of `rows` the payment that it is, as a JSON array of objects whose names are
+/// those of columns. The rows have to be such as [`rows()`] takes.
+pub(crate) fn json(rows: &[Row]) -> String {
+    let one = |row: &Row| {
+        json!({
+            "tx_id": row.tx_id,
+            "card_fingerprint": format!("\\x{}", row.card_fingerprint),
+            "user_id": row.user_id,
+            "tier": row.tier.name(),
+            "amount": row.amount,
+            "merchant": row.merchant,
+            "category": row.category,
+            "created_at": show_time(row.created_at_ms.saturating_mul(1_000)),
+        })
+    };
+    Value::from_iter(rows.iter().map(one)).to_string()
 }
 
 /// A field shorter than 2 GiB.

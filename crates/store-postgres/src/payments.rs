@@ -14,14 +14,13 @@
 //! same card behind the duplicate were screened as if it had not been there before, and have to be
 //! screened again.
 
-use std::collections::HashSet;
 use std::pin::pin;
 
 use bytes::Bytes;
 use futures_util::SinkExt;
 use model::clock::EpochMs;
-use store::payments::skipped;
-use store::{Error, Fence, Row, Settlement};
+use store::payments::{COMPARED, skipped};
+use store::{Duplicate, Error, Fence, Row, Settlement};
 use tokio::time::timeout;
 use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::error::SqlState;
@@ -38,7 +37,7 @@ pub(crate) struct Statements {
     begin: String,
     begin_in_term: String,
     copy: String,
-    existing: String,
+    compare: String,
 }
 
 impl Statements {
@@ -54,7 +53,7 @@ impl Statements {
                 "COPY {schema}.transactions ({}) FROM STDIN (FORMAT binary)",
                 encode::COLUMNS
             ),
-            existing: format!("SELECT tx_id FROM {schema}.transactions WHERE tx_id = ANY($1)"),
+            compare: compare(schema),
         }
     }
 }
@@ -190,31 +189,70 @@ async fn copy(
     if u64::try_from(rows) == Ok(copied) { Ok(()) } else { Err(Failure::Skipped) }
 }
 
-/// Which of `rows` a batch was refused for.
+/// Holds each of the rows $1 (JSON) against the stored one of its `tx_id` (among $2), or else
+/// against the first of them. The table's own type reads what was sent: only its columns know what
+/// they make of a value. The answer's columns are in the order of [`COMPARED`].
+fn compare(schema: &Schema) -> String {
+    const COLUMNS: &str =
+        "tx_id, card_fingerprint, user_id, tier, amount, merchant, category, created_at";
+    let exact = |column| format!("sent.{column} COLLATE \"C\" = held.{column} COLLATE \"C\"");
+    format!(
+        "WITH sent AS ( \
+             SELECT ordinality AS nth, {COLUMNS} \
+             FROM json_populate_recordset(NULL::{schema}.transactions, $1::text::json) \
+             WITH ORDINALITY \
+         ), held AS ( \
+             SELECT DISTINCT ON (tx_id) nth, {COLUMNS} FROM ( \
+                 SELECT 0 AS nth, {COLUMNS} FROM {schema}.transactions WHERE tx_id = ANY($2) \
+                 UNION ALL SELECT nth, {COLUMNS} FROM sent \
+             ) AS either ORDER BY tx_id, nth \
+         ) \
+         SELECT sent.nth, sent.card_fingerprint = held.card_fingerprint, {user_id}, {tier}, \
+                sent.amount = held.amount, {merchant}, {category}, \
+                sent.created_at = held.created_at \
+         FROM sent JOIN held ON {tx_id} AND held.nth < sent.nth ORDER BY sent.nth",
+        tx_id = exact("tx_id"),
+        user_id = exact("user_id"),
+        tier = exact("tier"),
+        merchant = exact("merchant"),
+        category = exact("category"),
+    )
+}
+
+/// Which of `rows` a batch was refused for, and how each differs from the row that was first.
 async fn duplicates(
     session: &Session<'_>,
     statements: &Statements,
     rows: &[Row],
     refusal: &tokio_postgres::Error,
 ) -> Result<Settlement, Error> {
+    let sent = encode::json(rows);
     let ids: Vec<&str> = rows.iter().map(|row| row.tx_id.as_str()).collect();
     let client = session.client();
-    let existing = session.bounded(async {
+    let compared = session.bounded(async {
         client.batch_execute("ROLLBACK").await?;
-        let existing = client.prepare_cached(&statements.existing).await?;
-        client.query(&existing, &[&ids]).await
+        let compare = client.prepare_cached(&statements.compare).await?;
+        client.query(&compare, &[&sent, &ids]).await
     });
-    let existing = existing.await?;
-    // An id seen before is in the store, or in front of this one.
-    let mut seen: HashSet<&str> = existing.iter().map(|row| row.get(0)).collect();
-    let repeated = |(index, id)| (!seen.insert(id)).then_some(index);
-    let indexes: Vec<usize> = ids.into_iter().enumerate().filter_map(repeated).collect();
-    if indexes.is_empty() {
+    let compared = compared.await?;
+    if compared.is_empty() {
         return Err(Error::Unavailable(format!(
             "{}, but none of the batch is there now; if that goes on, the sequence behind \
              transactions.id is behind the table: set it past max(id)",
             text(refusal)
         )));
     }
-    Ok(Settlement::Duplicates(indexes))
+    let named = compared.iter().map(duplicate).collect::<Result<_, _>>();
+    named.map(Settlement::Duplicates).map_err(|error| session.failed(&error))
+}
+
+/// A row of the answer to [`compare`].
+fn duplicate(row: &tokio_postgres::Row) -> Result<Duplicate, tokio_postgres::Error> {
+    let nth: i64 = row.try_get(0)?;
+    let index = usize::try_from(nth - 1).expect("rows are numbered from 1");
+    let mut same = [false; COMPARED.len()];
+    for (column, same) in same.iter_mut().enumerate() {
+        *same = row.try_get(1 + column)?;
+    }
+    Ok(Duplicate::compared(index, same))
 }

@@ -111,7 +111,7 @@ impl Payments for Store {
             return Ok(Settlement::Settled);
         }
         match self.write(Effect::Payments(rows)).await? {
-            Applied::Duplicates(indexes) => Ok(Settlement::Duplicates(indexes)),
+            Applied::Duplicates(named) => Ok(Settlement::Duplicates(named)),
             Applied::Settled | Applied::Rows(_) | Applied::SameKey(_) => Ok(Settlement::Settled),
         }
     }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use model::clock::EpochMs;
 use model::payment::Tier;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use store::card::Fingerprint;
-use store::payments::skipped;
+use store::payments::{COMPARED, skipped};
 use store::tables::{Record, Written};
-use store::{Completion, Error, Load, Row};
+use store::{Completion, Duplicate, Error, Load, Row};
 
 use crate::error::{classify, classify_write};
 use crate::tables::{self, Statements};
@@ -20,7 +20,10 @@ const INSERT_PAYMENT: &str = "\
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) \
     ON CONFLICT (tx_id) DO NOTHING";
 
-const PAYMENT_IS_THERE: &str = "SELECT 1 FROM transactions WHERE tx_id = ?1";
+/// The columns in the order of [`store::payments::COMPARED`].
+const COMPARE_PAYMENT: &str = "\
+    SELECT card_fingerprint IS ?2, user_id IS ?3, tier IS ?4, amount IS ?5, merchant IS ?6, \
+    category IS ?7, created_at IS ?8 FROM transactions WHERE tx_id = ?1";
 
 const INSERT_COMPLETION: &str = "\
     INSERT INTO pipeline_completion_log \
@@ -52,7 +55,7 @@ pub(crate) enum Effect {
 pub(crate) enum Applied {
     Settled,
     /// Nothing was written: see [`store::Settlement::Duplicates`].
-    Duplicates(Vec<usize>),
+    Duplicates(Vec<Duplicate>),
     /// What became of each row.
     Rows(Vec<Written>),
     /// Whether the key is the one that is kept.
@@ -156,18 +159,35 @@ fn insert_payments(db: &Connection, rows: &[Row], now_ms: i64) -> rusqlite::Resu
             now_ms,
         ])?;
         if changed == 0 {
-            if !is_there(db, &row.tx_id)? {
-                return Err(rusqlite::Error::ToSqlConversionFailure(skipped().into()));
-            }
-            duplicates.push(index);
+            duplicates.push(duplicate(db, index, row)?);
         }
     }
     Ok(if duplicates.is_empty() { Applied::Settled } else { Applied::Duplicates(duplicates) })
 }
 
-/// Whether a payment that was not inserted is there: if it is not, it is no duplicate.
-fn is_there(db: &Connection, tx_id: &str) -> rusqlite::Result<bool> {
-    db.prepare_cached(PAYMENT_IS_THERE)?.exists([tx_id])
+/// How a row that was not inserted differs from the one that is there. If none is there, it is no
+/// duplicate.
+fn duplicate(db: &Connection, index: usize, row: &Row) -> rusqlite::Result<Duplicate> {
+    let mut compare = db.prepare_cached(COMPARE_PAYMENT)?;
+    let sent = params![
+        row.tx_id,
+        row.card_fingerprint.0,
+        row.user_id,
+        tier(row.tier),
+        row.amount,
+        row.merchant,
+        row.category,
+        row.created_at_ms,
+    ];
+    let compared = |there: &rusqlite::Row<'_>| {
+        let mut same = [false; COMPARED.len()];
+        for (column, same) in same.iter_mut().enumerate() {
+            *same = there.get(column)?;
+        }
+        Ok(Duplicate::compared(index, same))
+    };
+    let compared = compare.query_row(sent, compared).optional()?;
+    compared.ok_or_else(|| rusqlite::Error::ToSqlConversionFailure(skipped().into()))
 }
 
 fn insert_completion(db: &Connection, completion: &Completion) -> rusqlite::Result<Applied> {
@@ -235,7 +255,8 @@ mod tests {
         ];
         let answers = commit(&db, &group, 1).unwrap();
         assert_eq!(answers[0], Ok(Applied::Settled));
-        assert_eq!(answers[1], Ok(Applied::Duplicates(vec![1])));
+        let named = vec![Duplicate { index: 1, differs: Vec::new() }];
+        assert_eq!(answers[1], Ok(Applied::Duplicates(named)));
         assert!(matches!(answers[2], Err(Error::Refused(_))), "{answers:?}");
         assert_eq!(answers[3], Ok(Applied::Settled));
         assert_eq!(ids(&db), ["a", "b", "e", "c"]);

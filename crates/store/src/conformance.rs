@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use model::payment::Tier;
 
 use crate::card::Guard;
-use crate::{Completion, Completions, Keys, Load, Loads, Payments, Row};
+use crate::{Completion, Completions, Duplicate, Keys, Load, Loads, Payments, Row, Settlement};
 
 pub mod all_or_nothing;
 pub mod completions;
@@ -92,6 +92,13 @@ pub fn row(tx_id: &str, card: &str, amount: i64, created_at_ms: i64) -> Row {
     }
 }
 
+/// The rows at these indexes are payments that the store, or the batch, already holds.
+#[must_use]
+pub fn duplicates(indexes: impl IntoIterator<Item = usize>) -> Settlement {
+    let same = |index| Duplicate { index, differs: Vec::new() };
+    Settlement::Duplicates(indexes.into_iter().map(same).collect())
+}
+
 /// The ids stored, in order of settling.
 pub(crate) async fn ids(subject: &dyn Subject) -> Vec<String> {
     subject.stored().await.into_iter().map(|stored| stored.row.tx_id).collect()
@@ -109,6 +116,7 @@ macro_rules! conformance_suite {
             concurrency::overlapping_batches_settle_each_payment_once,
             duplicates::a_payment_settled_before_is_named_and_nothing_is_written,
             duplicates::a_repeat_within_the_batch_is_named,
+            duplicates::another_payment_of_a_taken_id_is_named_with_the_fields_that_differ,
             emptiness::a_store_is_empty_until_something_is_settled,
             fences::a_process_keeps_its_fence_and_settles_under_it,
             histories::amounts_past_64_bits_add_up,

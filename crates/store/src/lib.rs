@@ -3,7 +3,8 @@
 //!
 //! Invariants (each has a file in [`conformance`])
 //! - A payment's row and its dedupe mark (`tx_id`, unique) are one write in one transaction.
-//! - A batch that holds a duplicate writes nothing and names the duplicates.
+//! - A batch that holds a duplicate writes nothing, and names each duplicate with the fields in
+//!   which it is another payment.
 //! - What a card did before can be read back exactly as it was settled.
 //! - A newer version of a row of somebody else's table is never overwritten by an older one.
 //! - A store keeps the first card fingerprint key it is opened with, and recognises every other one.
@@ -27,5 +28,5 @@ pub use error::Error;
 pub use key::Keys;
 pub use load::{Load, Loads};
 pub use moves::Moves;
-pub use payments::{Fence, History, Payments, Recent, Row, Settlement};
+pub use payments::{Duplicate, Fence, History, Payments, Recent, Row, Settlement};
 pub use tables::{Table, Tables, Target, Written};

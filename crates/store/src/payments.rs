@@ -38,14 +38,30 @@ pub struct Row {
     pub accepted_at_ms: EpochMs,
 }
 
+impl Row {
+    /// For each field of [`COMPARED`], whether both rows have the same value, as it was handed in.
+    #[must_use]
+    pub fn compared(&self, other: &Self) -> [bool; COMPARED.len()] {
+        [
+            self.card_fingerprint == other.card_fingerprint,
+            self.user_id == other.user_id,
+            self.tier == other.tier,
+            self.amount == other.amount,
+            self.merchant == other.merchant,
+            self.category == other.category,
+            self.created_at_ms == other.created_at_ms,
+        ]
+    }
+}
+
 /// What became of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settlement {
     /// All rows are in, durably.
     Settled,
-    /// Nothing was written: the rows at these indexes (ascending) have a `tx_id` that the store, or
-    /// an earlier row of the same batch, already holds.
-    Duplicates(Vec<usize>),
+    /// Nothing was written: these rows (by ascending index, at least one) have a `tx_id` that the
+    /// store, or an earlier row of the same batch, already holds.
+    Duplicates(Vec<Duplicate>),
     /// Nothing was written: fences of these shards are no longer the latest. Another process settles
     /// payments of them, or has meanwhile. What was read of their cards may be out of date.
     Fenced(Vec<u32>),
@@ -64,6 +80,31 @@ pub struct Fence {
     /// A fencing token. It grows each time another process takes a fence of the shard.
     pub token: i64,
 }
+
+/// A row whose `tx_id` is taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Duplicate {
+    /// Which row of the batch.
+    pub index: usize,
+    /// The fields, of [`COMPARED`] and in its order, in which the row differs from the one that has
+    /// the `tx_id`. Empty for the same payment.
+    pub differs: Vec<&'static str>,
+}
+
+impl Duplicate {
+    /// Row `index`, and for each field of [`COMPARED`] whether both rows have the same value.
+    #[must_use]
+    pub fn compared(index: usize, same: [bool; COMPARED.len()]) -> Self {
+        let fields = COMPARED.into_iter().zip(same);
+        Self { index, differs: fields.filter(|&(_, same)| !same).map(|(name, _)| name).collect() }
+    }
+}
+
+/// The fields, as a producer names them, that make two rows of one `tx_id` the same payment. A card
+/// is compared by its fingerprint. When a row was accepted, and what screening said of it, are no
+/// part of the payment.
+pub const COMPARED: [&str; 7] =
+    ["card_number", "user_id", "tier", "amount", "merchant", "category", "created_at"];
 
 /// One of a card's latest payments.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +138,9 @@ pub fn skipped() -> &'static str {
 pub trait Payments: Send + Sync + 'static {
     /// Writes all of `rows` in one transaction, durably, or none of them. `processed_at` is stamped
     /// by the adapter.
+    ///
+    /// Rows of one `tx_id` are compared as the database stores them, each with the row that has the
+    /// `tx_id`: the stored one, or else the first of the batch.
     ///
     /// # Errors
     /// [`Error::Rejected`] when some row can't be stored for certain, [`Error::Refused`] when that is

@@ -39,6 +39,30 @@ fn what_is_posted_is_settled_and_sigterm_ends_it_in_order() {
 }
 
 #[test]
+fn another_payment_under_a_used_id_is_buried_with_the_fields_that_differ() {
+    let dir = tempfile::tempdir().unwrap();
+    let serving = Serving::start(dir.path(), &[]);
+    let dearer = |id: &str| event(id).replace("1500", "99999");
+    serving.post("application/json", &event("a"));
+    serving.until("processed_tasks_total{pipeline=\"consumer_batch\"}", 1.0);
+    let lines = [dearer("a"), event("a"), event("b"), dearer("b"), event("b")].join("\n");
+    let (status, answer) = serving.post("application/x-ndjson", &lines);
+    assert_eq!((status, &answer["accepted"]), (202, &5.into()), "{answer}");
+    serving.until("dead_letters{buffer=\"journal\"}", 2.0);
+    serving.until("duplicates_total{pipeline=\"consumer_batch\"}", 2.0);
+    assert!(serving.terminate().0.success());
+    let store = dir.path().join("data/forebay.db");
+    assert_eq!(count(&store, "SELECT count(*) FROM transactions WHERE amount = 1500"), 2);
+    assert_eq!(count(&store, "SELECT count(*) FROM transactions"), 2);
+    let listed = done(dir.path(), &["dead", "list"]);
+    assert!(
+        listed.contains("2  tx_id: another payment has this id and differs in amount;"),
+        "{listed}"
+    );
+    assert!(!listed.contains("99999"), "{listed}");
+}
+
+#[test]
 fn what_was_accepted_right_before_the_end_is_settled_by_the_next_process() {
     let dir = tempfile::tempdir().unwrap();
     let serving = Serving::start(dir.path(), &["--roles", "api"]);

@@ -10,6 +10,7 @@ use engine::{Failure, Outcome};
 use model::Payment;
 use model::clock::EpochMs;
 use store::card::Guard;
+use store::payments::{COMPARED, Duplicate};
 use store::{Fence, History, Payments, Row, Settlement};
 
 use crate::hit::Rule;
@@ -20,6 +21,7 @@ use crate::state::RECENT_MAX;
 /// How often one call goes on after another process has taken a fence of its shards. Each time means a
 /// process that joins, or that settles what it leased long ago.
 const FENCED_MAX: usize = 8;
+const ALL_THE_SAME: [bool; COMPARED.len()] = [true; COMPARED.len()];
 
 pub(super) struct Lane {
     pub(super) store: Arc<dyn Payments>,
@@ -51,6 +53,8 @@ struct Screened {
     indexes: Vec<usize>,
     /// Cards of rows that screening took for repeats.
     repeats: Vec<Number>,
+    /// Events that are the payment of a row once more, and which event of the batch that row is of.
+    again: Vec<(usize, usize)>,
     /// For each rule, in the order of [`Rule::ALL`], how often it fired.
     flagged: [u64; Rule::ALL.len()],
 }
@@ -72,9 +76,10 @@ impl engine::Lane for Lane {
             let fences = self.fences(&reads).await?;
             self.load(&reads).await?;
             self.doubtful.extend(reads.iter().map(|read| read.number));
-            let Screened { rows, indexes, repeats, flagged } = self.screen(&reads, &mut outcomes);
+            let Screened { rows, indexes, repeats, again, flagged } = self.screen(&reads);
             match self.store.settle_fenced(rows, &fences).await.map_err(failure)? {
                 Settlement::Settled => {
+                    again.into_iter().for_each(|(event, _)| outcomes[event] = Outcome::Duplicate);
                     self.doubtful.clear();
                     // The store knows better: it had not seen what screening took for a repeat.
                     self.doubtful.extend(repeats);
@@ -82,13 +87,16 @@ impl engine::Lane for Lane {
                     count(flagged);
                     return Ok(outcomes);
                 }
-                Settlement::Duplicates(of_rows) => {
-                    if of_rows.is_empty() || of_rows.iter().any(|&row| row >= indexes.len()) {
+                Settlement::Duplicates(named) => {
+                    if named.is_empty() || named.iter().any(|one| one.index >= indexes.len()) {
                         let said = "the store refused a batch for duplicates and named none of it";
                         return Err(Failure::Fatal(said.to_owned()));
                     }
-                    for row in of_rows {
-                        outcomes[indexes[row]] = Outcome::Duplicate;
+                    for Duplicate { index, differs } in named {
+                        outcomes[indexes[index]] = taken(&differs);
+                    }
+                    for (event, of) in again {
+                        outcomes[event] = outcomes[of].clone();
                     }
                 }
                 Settlement::Fenced(shards) => {
@@ -188,7 +196,7 @@ impl Lane {
         Ownership { term: read.term, token: fence.map_or(0, |(_, fence)| fence.token) }
     }
 
-    fn screen(&mut self, reads: &[Read<'_>], outcomes: &mut [Outcome]) -> Screened {
+    fn screen(&mut self, reads: &[Read<'_>]) -> Screened {
         let mut screened = Screened::default();
         screened.rows.reserve_exact(reads.len());
         screened.indexes.reserve_exact(reads.len());
@@ -196,20 +204,24 @@ impl Lane {
             let verdict = self.screen.screen(read.number, &read.payment).expect(
                 "every card of the batch was made known, and none is dropped before its end",
             );
-            if verdict.repeat {
+            let mut flagged = screened.flagged;
+            verdict.hits.iter().for_each(|hit| flagged[hit.rule as usize] += 1);
+            let repeat = verdict.repeat;
+            let row = self.row(read, verdict);
+            if repeat {
                 // An event that is twice in one batch is told here for what it is, rather than by
-                // the store, which would have the whole batch screened again for it.
-                let same = |row: &Row| row.tx_id == read.payment.tx_id;
-                if screened.rows.iter().any(same) {
-                    outcomes[read.index] = Outcome::Duplicate;
+                // the store, which would have the whole batch screened again for it. Of another
+                // payment of the same id the store has to judge.
+                let first = screened.rows.iter().position(|first| first.tx_id == row.tx_id);
+                let same = |&first: &usize| screened.rows[first].compared(&row) == ALL_THE_SAME;
+                if let Some(first) = first.filter(same) {
+                    screened.again.push((read.index, screened.indexes[first]));
                     continue;
                 }
                 screened.repeats.push(read.number);
             }
-            for hit in &verdict.hits {
-                screened.flagged[hit.rule as usize] += 1;
-            }
-            screened.rows.push(self.row(read, verdict));
+            screened.flagged = flagged;
+            screened.rows.push(row);
             screened.indexes.push(read.index);
         }
         screened
@@ -235,6 +247,17 @@ impl Lane {
             accepted_at_ms: *accepted_at_ms,
         }
     }
+}
+
+/// What an event comes to whose `tx_id` is taken, by the same payment or by one that differs.
+fn taken(differs: &[&str]) -> Outcome {
+    if differs.is_empty() {
+        return Outcome::Duplicate;
+    }
+    Outcome::Rejected(format!(
+        "tx_id: another payment has this id and differs in {}; give each payment its own id",
+        differs.join(", ")
+    ))
 }
 
 /// Reads the payments of a batch; what can't be read is rejected there and then. Event time is held

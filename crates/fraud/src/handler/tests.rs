@@ -189,13 +189,47 @@ async fn an_event_that_comes_again_is_a_duplicate_and_counts_once() {
 }
 
 #[tokio::test]
-async fn the_same_id_on_another_card_is_a_duplicate_that_leaves_that_card_as_it_was() {
+async fn another_payment_of_a_settled_id_is_rejected_by_the_fields_that_differ() {
+    let store = Arc::new(Fake::default());
+    let mut lane = open(&store).await.lane();
+    let first = payment(1, 0, NOON_MS, 12_300);
+    assert_eq!(outcomes(&mut lane, &[envelope(&first)]).await, "s");
+    let dearer = payment(1, 0, NOON_MS, 99_999);
+    let got = lane.settle(&[envelope(&dearer), envelope(&first)]).await.unwrap();
+    let reason = "tx_id: another payment has this id and differs in amount; give each payment its \
+                  own id";
+    assert_eq!(got, [Outcome::Rejected(reason.into()), Outcome::Duplicate]);
+    let elsewhere = Payment { merchant: "n".into(), ..payment(2, 0, NOON_MS + 1, 12_300) };
+    let got = lane.settle(&[envelope(&elsewhere)]).await.unwrap();
+    let Outcome::Rejected(reason) = &got[0] else { panic!("{:?}", got[0]) };
+    assert!(reason.contains("differs in card_number, merchant, created_at;"), "{reason}");
+    assert_eq!(store.rows().len(), 1);
+}
+
+#[tokio::test]
+async fn another_payment_of_an_id_of_the_same_batch_is_rejected_with_all_its_copies() {
+    let store = Arc::new(Fake::default());
+    let mut lane = open(&store).await.lane();
+    let of = |amount: i64| envelope(&payment(1, 0, NOON_MS, amount));
+    let batch = [of(12_300), of(99_999), of(12_300), of(99_999), of(99_999)];
+    assert_eq!(outcomes(&mut lane, &batch).await, "srdrr");
+    // Now all of the batch are compared with what is settled.
+    let batch = [of(99_999), of(99_999), of(12_300), of(12_300)];
+    assert_eq!(outcomes(&mut lane, &batch).await, "rrdd");
+    assert_eq!(store.rows().iter().map(|row| row.amount).collect::<Vec<_>>(), [12_300]);
+    // The card has one payment, and the fifth fires.
+    assert_eq!(outcomes(&mut lane, &seconds(1, 5)).await, "ssss");
+    assert_eq!(flagged(&store), ["tx-4"]);
+}
+
+#[tokio::test]
+async fn the_same_id_on_another_card_is_rejected_and_leaves_that_card_as_it_was() {
     let store = Arc::new(Fake::default());
     let mut lane = open(&store).await.lane();
     outcomes(&mut lane, &seconds(0, 3)).await;
     let mut batch = seconds(3, 4);
     batch.push(envelope(&payment(2, 0, NOON_MS, 1)));
-    assert_eq!(outcomes(&mut lane, &batch).await, "sd");
+    assert_eq!(outcomes(&mut lane, &batch).await, "sr");
     let others: Vec<_> = (10..15).map(|nth| envelope(&payment(2, nth, NOON_MS, 1))).collect();
     assert_eq!(outcomes(&mut lane, &others).await, "sssss");
     assert_eq!(flagged(&store), ["tx-14"]);

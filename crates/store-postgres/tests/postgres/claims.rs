@@ -71,9 +71,9 @@ async fn settle_all(store: Arc<Store>, seed: usize) -> usize {
                     settled += batch.len();
                     break;
                 }
-                Settlement::Duplicates(indexes) => {
-                    assert!(!indexes.is_empty());
-                    indexes.into_iter().rev().for_each(|index| drop(batch.remove(index)));
+                Settlement::Duplicates(named) => {
+                    assert!(!named.is_empty());
+                    named.into_iter().rev().for_each(|one| drop(batch.remove(one.index)));
                 }
                 Settlement::Fenced(shards) => panic!("{shards:?}"),
             }

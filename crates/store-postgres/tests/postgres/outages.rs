@@ -8,6 +8,7 @@ use crate::fixture::{
     eventually, open, options, rows, session, shared, through, try_open, until, value,
 };
 use model::Class;
+use store::conformance::duplicates;
 use store::{Payments, Settlement};
 use store_postgres::{Options, inspect};
 use testbed::{Fault, Postgres, Proxy};
@@ -17,7 +18,7 @@ const BUSY: &str = "SELECT EXISTS (SELECT FROM pg_stat_activity
     WHERE application_name = 'forebay' AND state <> 'idle')";
 
 fn all(count: usize) -> Settlement {
-    Settlement::Duplicates((0..count).collect())
+    duplicates(0..count)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,8 +4,8 @@ use crate::fixture;
 use crate::fixture::{class_of, count, open, options, rows, shared};
 use model::{Class, Classify};
 use proptest::prelude::*;
-use store::conformance::row;
-use store::{Completion, Completions, Error, Payments, Row, Settlement};
+use store::conformance::{duplicates, row};
+use store::{Completion, Completions, Duplicate, Error, Payments, Row, Settlement};
 use store_postgres::{Options, Store};
 use tokio::runtime::Runtime;
 
@@ -286,7 +286,35 @@ async fn a_payment_that_a_trigger_skips_is_rejected_and_its_neighbours_stay_sett
     assert_eq!(error.class(), Class::Rejected, "{error}");
     assert!(error.to_string().contains("a trigger on transactions"), "{error}");
     // The next attempts find the neighbours, and then the one row that is at fault.
-    assert_eq!(store.settle(batch).await, Ok(Settlement::Duplicates(vec![0, 2])));
+    assert_eq!(store.settle(batch).await, Ok(duplicates([0, 2])));
     assert_eq!(class_of(store.settle(vec![bad()]).await), Class::Rejected);
     assert_eq!(count(shared(), &options), "2");
+}
+
+#[tokio::test]
+async fn a_payment_that_the_columns_store_in_another_way_is_the_same_when_it_comes_again() {
+    let options = options(shared());
+    let store = open(&options).await;
+    let alter = format!(
+        "ALTER TABLE {}.transactions ALTER created_at TYPE timestamptz(0), \
+         ALTER merchant TYPE character(12), ALTER category TYPE varchar(6)",
+        options.schema
+    );
+    shared().execute(&alter).unwrap();
+    let sent = || row("a", "4000", 1, 1_700_000_000_499);
+    assert_eq!(store.settle(vec![sent()]).await, Ok(Settlement::Settled));
+    assert_eq!(store.settle(vec![sent(), sent()]).await, Ok(duplicates([0, 1])));
+    let later = Row { created_at_ms: 1_700_000_000_500, merchant: "Cafe 2".into(), ..sent() };
+    let differs = vec!["merchant", "created_at"];
+    let named = Settlement::Duplicates(vec![Duplicate { index: 0, differs }]);
+    assert_eq!(store.settle(vec![later]).await, Ok(named));
+}
+
+#[tokio::test]
+async fn a_batch_of_nothing_but_duplicates_is_compared_in_one_statement() {
+    let options = options(shared());
+    let store = open(&options).await;
+    let all = rows(0..5_000);
+    assert_eq!(store.settle(all.clone()).await, Ok(Settlement::Settled));
+    assert_eq!(store.settle(all).await, Ok(duplicates(0..5_000)));
 }

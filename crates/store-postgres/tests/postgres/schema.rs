@@ -3,6 +3,7 @@
 use crate::fixture;
 use crate::fixture::{class_of, open, options, rows, session, shared, try_open, value};
 use model::{Class, Classify};
+use store::conformance::duplicates;
 use store::conformance::loads::load;
 use store::{Completion, Completions, Fence, Loads, Payments, Settlement};
 use store_postgres::{Migrated, Options, inspect, migrate};
@@ -271,7 +272,7 @@ async fn what_others_keep_in_the_same_database_is_not_touched() {
     let store = open(&options).await;
     assert_eq!(store.settle(rows(0..200)).await, Ok(Settlement::Settled));
     let again = store.settle(rows(0..10)).await;
-    assert_eq!(again, Ok(Settlement::Duplicates((0..10).collect())));
+    assert_eq!(again, Ok(duplicates(0..10)));
     let completion = Completion {
         pipeline: "consumer_batch",
         started_at_ms: 1,
@@ -342,7 +343,7 @@ async fn what_the_server_does_not_allow_is_fatal_at_the_start_and_says_what_to_d
     let store = open(&writer).await;
     assert_eq!(store.settle(rows(0..3)).await, Ok(Settlement::Settled));
     let again = store.settle(rows(2..4)).await;
-    assert_eq!(again, Ok(Settlement::Duplicates(vec![0])));
+    assert_eq!(again, Ok(duplicates([0])));
     assert_eq!(store.record(load("a:1", 0), 0).await, Ok(()));
     for _ in 0..2 {
         assert_eq!(store.fence(&[3]).await, Ok(vec![Fence { shard: 3, token: 1 }]));

@@ -11,7 +11,7 @@ use model::clock::Manual;
 use model::{Class, Classify};
 use rusqlite::Connection;
 use store::conformance::loads::load;
-use store::conformance::row;
+use store::conformance::{duplicates, row};
 use store::{Completion, Completions, Load, Loads, Payments, Row, Settlement};
 use store_sqlite::{Options, Store, inspect};
 use tempfile::TempDir;
@@ -127,8 +127,7 @@ async fn what_a_caller_stopped_waiting_for_is_found_settled_by_its_next_attempt(
     let other = locked(&path);
     assert!(pending(store.settle(rows(0..50))).await);
     other.execute_batch("ROLLBACK").unwrap();
-    let all: Vec<_> = (0..50).collect();
-    assert_eq!(store.settle(rows(0..50)).await, Ok(Settlement::Duplicates(all)));
+    assert_eq!(store.settle(rows(0..50)).await, Ok(duplicates(0..50)));
 }
 
 /// Polls once; whether it has to be waited for.
@@ -264,7 +263,7 @@ async fn a_payment_that_a_trigger_skips_is_rejected_and_not_taken_for_a_duplicat
     assert!(error.to_string().contains("a trigger on transactions"), "{error}");
     assert_eq!(total(&path), 0);
     assert_eq!(store.settle(rows(0..1)).await, Ok(Settlement::Settled));
-    assert_eq!(store.settle(rows(0..1)).await, Ok(Settlement::Duplicates(vec![0])));
+    assert_eq!(store.settle(rows(0..1)).await, Ok(duplicates([0])));
     assert_eq!(class_of(store.settle(rows(1..2)).await), Class::Rejected);
     store.close().await.unwrap();
     assert_eq!(total(&path), 1);

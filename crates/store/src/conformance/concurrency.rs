@@ -49,10 +49,11 @@ async fn settle_all(store: Arc<dyn Store>, start: usize) -> usize {
                     settled += rows.len();
                     break;
                 }
-                Settlement::Duplicates(indexes) => {
-                    assert!(!indexes.is_empty(), "duplicates are named");
-                    for index in indexes.into_iter().rev() {
-                        rows.remove(index);
+                Settlement::Duplicates(named) => {
+                    assert!(!named.is_empty(), "duplicates are named");
+                    for duplicate in named.into_iter().rev() {
+                        assert!(duplicate.differs.is_empty(), "{duplicate:?}");
+                        rows.remove(duplicate.index);
                     }
                 }
                 Settlement::Fenced(shards) => {

@@ -1,6 +1,6 @@
 //! Emptiness is told apart from everything else.
 
-use super::{Subject, row};
+use super::{Subject, duplicates, row};
 use crate::{Completion, Settlement};
 
 /// Neither a batch that was refused nor a completion makes a store other than empty; a payment
@@ -12,7 +12,7 @@ pub async fn a_store_is_empty_until_something_is_settled(subject: &mut dyn Subje
     assert_eq!(subject.store().is_empty().await, Ok(true));
     let repeat = vec![row("a", "4000", 1, 1_000), row("a", "4000", 1, 1_000)];
     let named = subject.store().settle(repeat).await;
-    assert_eq!(named, Ok(Settlement::Duplicates(vec![1])));
+    assert_eq!(named, Ok(duplicates([1])));
     let completion = Completion {
         pipeline: "consumer_batch",
         started_at_ms: 1,

@@ -1,7 +1,7 @@
 //! A batch that relies on a fence is settled while the fence is the latest.
 
 use super::{Subject, ids, row};
-use crate::{Fence, Settlement};
+use crate::{Duplicate, Fence, Settlement};
 
 /// A process keeps the fence that it has, and settles under it.
 ///
@@ -19,6 +19,9 @@ pub async fn a_process_keeps_its_fence_and_settles_under_it(subject: &mut dyn Su
     let settled = store.settle_fenced(vec![row("tx-2", "4000123400000001", 1, 1_000)], none);
     assert_eq!(settled.await, Ok(Settlement::Settled));
     let again = store.settle_fenced(vec![row("tx-1", "4000123400000001", 1, 1_000)], &taken);
-    assert_eq!(again.await, Ok(Settlement::Duplicates(vec![0])));
+    assert_eq!(
+        again.await,
+        Ok(Settlement::Duplicates(vec![Duplicate { index: 0, differs: Vec::new() }]))
+    );
     assert_eq!(ids(subject).await, ["tx-1", "tx-2"]);
 }

@@ -1,6 +1,6 @@
 //! A store opened again has all that was settled, and knows it.
 
-use super::{Subject, row};
+use super::{Subject, duplicates, row};
 use crate::Settlement;
 use crate::card::Guard;
 
@@ -22,7 +22,7 @@ pub async fn everything_is_there_after_a_reopen(subject: &mut dyn Subject) {
     assert_eq!(subject.stored().await, stored);
     assert_eq!(subject.store().histories(&cards, 10).await, histories);
     let named = subject.store().settle(rows(299..301)).await;
-    assert_eq!(named, Ok(Settlement::Duplicates(vec![0])));
+    assert_eq!(named, Ok(duplicates([0])));
     assert_eq!(subject.store().settle(rows(300..301)).await, Ok(Settlement::Settled));
     let history = subject.store().histories(&cards, 1).await.expect("the store can be read");
     assert_eq!(history[0].recent[0].tx_id, "tx-300", "settled last, so it is the latest");

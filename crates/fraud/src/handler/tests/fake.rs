@@ -1,11 +1,11 @@
 //! A store in memory that does what the port promises, and fails when it is told to.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use store::card::Fingerprint;
-use store::payments::Recent;
+use store::payments::{Duplicate, Recent};
 use store::{Error, Fence, History, Payments, Row, Settlement};
 use tokio::sync::Notify;
 
@@ -94,13 +94,13 @@ impl Fake {
 
     fn commit(&self, batch: Vec<Row>) -> Settlement {
         let mut rows = self.rows.lock().unwrap();
-        let mut seen: HashSet<String> = rows.iter().map(|row| row.tx_id.clone()).collect();
-        let duplicates: Vec<usize> = batch
-            .iter()
-            .enumerate()
-            .filter(|(_, row)| !seen.insert(row.tx_id.clone()))
-            .map(|(index, _)| index)
-            .collect();
+        let mut duplicates = Vec::new();
+        for (index, row) in batch.iter().enumerate() {
+            let mut before = rows.iter().chain(&batch[..index]);
+            if let Some(first) = before.find(|first| first.tx_id == row.tx_id) {
+                duplicates.push(Duplicate::compared(index, first.compared(row)));
+            }
+        }
         if duplicates.is_empty() {
             rows.extend(batch);
             Settlement::Settled
