@@ -12,6 +12,9 @@ const EVERYSEC: &str = "a restart or a crash of Redis; a power cut of its machin
                         second or two (appendfsync everysec)";
 const SYSTEM: &str = "a restart or a crash of Redis; a power cut of its machine costs what the \
                       system had not yet written (appendfsync no)";
+const REWRITING: &str = "a restart or a crash of Redis; a power cut of its machine during a rewrite of the \
+                         append-only file costs what the system had not yet written \
+                         (no-appendfsync-on-rewrite yes)";
 const UNTOLD: &str = "a restart of Redis as far as its append-only file goes (it does not say how \
                       often it syncs)";
 const NOTHING: &str = "no restart of Redis that can be relied on: see `config check`";
@@ -37,6 +40,7 @@ pub(crate) fn words(found: &Durability) -> &'static str {
         return NOTHING;
     }
     match found.fsync.as_deref() {
+        Some("always" | "everysec") if found.unsynced_rewrites == Some(true) => REWRITING,
         Some("always") => ALWAYS,
         Some("everysec") => EVERYSEC,
         Some("no") => SYSTEM,
@@ -49,9 +53,11 @@ pub(crate) async fn read(shared: &Shared) -> Result<Durability, Failure> {
     let (_, maxmemory_bytes, policy, aof): (u64, u64, String, String) =
         shared.call(&shared.rest, &shared.scripts.memory, |_| {}).await?;
     let told = |text: String| Some(text).filter(|text| !text.is_empty());
+    let unsynced = setting(shared, "no-appendfsync-on-rewrite").await;
     let mut found = Durability {
         aof: told(aof).map(|enabled| enabled == "1"),
-        fsync: fsync(shared).await,
+        fsync: setting(shared, "appendfsync").await,
+        unsynced_rewrites: unsynced.map(|unsynced| unsynced == "yes"),
         maxmemory_bytes,
         policy: told(policy),
         ..Durability::default()
@@ -61,19 +67,19 @@ pub(crate) async fn read(shared: &Shared) -> Result<Durability, Failure> {
     Ok(found)
 }
 
-/// `appendfsync`, unless CONFIG is forbidden. It follows a script on the node of the buffer.
-async fn fsync(shared: &Shared) -> Option<String> {
+/// A setting, unless CONFIG is forbidden. The command follows a script on the node of the buffer.
+async fn setting(shared: &Shared, name: &str) -> Option<String> {
     let mut pipe = redis::pipe();
     pipe.add_command(shared.scripts.memory.call(false, &shared.options.name, &shared.group))
         .ignore()
         .cmd("CONFIG")
         .arg("GET")
-        .arg("appendfsync");
+        .arg(name);
     match shared.rest.run_all::<(Vec<String>,)>(&pipe).await {
         Ok((pair,)) => pair.into_iter().nth(1),
         Err(error) => {
             if !is_unknown_script(&error) {
-                tracing::debug!(%error, "redis does not tell its appendfsync");
+                tracing::debug!(%error, name, "redis does not tell this setting");
             }
             None
         }

@@ -48,6 +48,8 @@ pub struct Durability {
     pub aof: Option<bool>,
     /// Its `appendfsync`; none if it would not say.
     pub fsync: Option<String>,
+    /// Whether it syncs nothing while it rewrites that file; none if it would not say.
+    pub unsynced_rewrites: Option<bool>,
     /// Its `maxmemory`, in bytes; 0 is none.
     pub maxmemory_bytes: u64,
     /// Its `maxmemory-policy`; none if it would not say.

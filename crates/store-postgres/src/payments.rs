@@ -31,6 +31,9 @@ use crate::session::{COMMIT, Pool, Session};
 use crate::settings::BEGIN;
 use crate::{encode, fence};
 
+/// The unique indexes that a schema of ours has on `transactions`.
+const OWN_UNIQUE: [&str; 2] = ["transactions_pkey", "transactions_tx_id_key"];
+
 /// The statements, for one schema.
 #[derive(Debug)]
 pub(crate) struct Statements {
@@ -112,7 +115,7 @@ pub(crate) async fn settle(
             session.keep();
             Err(Error::Rejected(skipped().into()))
         }
-        Failure::Database(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
+        Failure::Database(error) if may_be_duplicate(&error) => {
             let found = duplicates(&session, statements, rows, &error).await?;
             session.keep();
             Ok(found)
@@ -126,6 +129,14 @@ pub(crate) async fn settle(
             Err(failed)
         }
     }
+}
+
+/// Whether a row may be refused because its `tx_id` is there. A unique index that others added to the
+/// table says nothing of that: there the row is refused.
+fn may_be_duplicate(error: &tokio_postgres::Error) -> bool {
+    let constraint = error.as_db_error().and_then(|error| error.constraint());
+    error.code() == Some(&SqlState::UNIQUE_VIOLATION)
+        && constraint.is_none_or(|name| OWN_UNIQUE.contains(&name))
 }
 
 /// The transaction.

@@ -245,7 +245,12 @@ async fn a_redis_that_forgets_or_evicts_is_not_called_durable() {
     let found = inspect::durability(&options).await.unwrap();
     assert_eq!((found.aof, found.fsync.as_deref()), (Some(true), Some("always")));
     assert_eq!(found.problems, Vec::<String>::new());
-    assert!(RedisBuffer::open(options).await.unwrap().kind().durable);
+    assert!(found.survives.contains("appendfsync always"), "{}", found.survives);
+    assert!(RedisBuffer::open(options.clone()).await.unwrap().kind().durable);
+
+    redis.call(&["CONFIG", "SET", "no-appendfsync-on-rewrite", "yes"]).unwrap();
+    let found = inspect::durability(&options).await.unwrap();
+    assert!(found.survives.contains("no-appendfsync-on-rewrite yes"), "{}", found.survives);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

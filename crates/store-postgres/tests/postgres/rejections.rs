@@ -31,6 +31,20 @@ async fn refused(store: &Store, column: &str, bad: Row) -> Error {
 }
 
 #[tokio::test]
+async fn a_row_that_a_unique_index_of_others_refuses_is_no_duplicate_and_stops_nothing() {
+    let server = shared();
+    let options = options(server);
+    let store = open(&options).await;
+    let index = format!("CREATE UNIQUE INDEX theirs ON {}.transactions (merchant)", options.schema);
+    server.execute(&index).unwrap();
+    let at = |id: &str, merchant: &str| Row { merchant: merchant.into(), ..row(id, "4000", 1, 1) };
+    assert_eq!(store.settle(vec![at("a", "Cafe")]).await, Ok(Settlement::Settled));
+    let refused = store.settle(vec![at("b", "Cafe")]).await.unwrap_err();
+    assert!(matches!(refused, Error::Refused(_)), "{refused}");
+    assert_eq!(store.settle(vec![at("c", "Bar")]).await, Ok(Settlement::Settled));
+}
+
+#[tokio::test]
 async fn a_row_that_cannot_be_stored_is_refused_by_column_and_its_neighbours_go_in_without_it() {
     let options = options(shared());
     let store = open(&options).await;
