@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use buffer::Buffer;
+use buffer::{Buffer, Error};
 use buffer_journal::{JournalBuffer, Options, Recovery};
 use journal::fs::Fs;
-use journal::fs::sim::Sim;
+use journal::fs::sim::{Broken, Sim};
 use journal::segment;
 use model::Event;
 use model::clock::Manual;
@@ -140,4 +140,73 @@ async fn where_the_journal_was_closed_a_loss_at_its_end_is_exact() {
     drop(journal);
     sim.restart();
     assert!(!open(&sim).1.events.end_known, "an append takes the mark of closing away");
+}
+
+/// A journal that was closed in order, open again, with checkpoints that cannot be written.
+async fn closed_and_open_without_checkpoints(sim: &Sim, broken: Broken) -> JournalBuffer {
+    let (journal, _) = open(sim);
+    journal.offer(&[event(0)]).await.unwrap();
+    drop(journal);
+    let (journal, _) = open(sim);
+    for slot in ["j/checkpoint-0", "j/checkpoint-1"] {
+        sim.set_broken(Path::new(slot), Some(broken));
+    }
+    journal
+}
+
+#[tokio::test]
+async fn no_event_is_accepted_while_the_checkpoint_still_says_that_the_journal_was_closed() {
+    for broken in [Broken::Writes, Broken::Syncs] {
+        let sim = Sim::new(5);
+        let journal = closed_and_open_without_checkpoints(&sim, broken).await;
+        let accepted = journal.offer(&[event(1)]).await.is_ok();
+        sim.crash_after(0);
+        drop(journal);
+        sim.restart();
+        // The last segment is lost with what was accepted into it.
+        let last = segment::path(Path::new("j"), 2);
+        sim.remove(&last).unwrap();
+        let found = open(&sim).1.events;
+        assert!(
+            !accepted || found.missing == 1,
+            "{broken:?}: an accepted event vanished: {found:?}"
+        );
+        assert!(!accepted || !found.end_known, "{broken:?}: the loss is called exact: {found:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_offer_is_refused_while_no_checkpoint_can_be_written_and_accepted_afterwards() {
+    let sim = Sim::new(5);
+    let journal = closed_and_open_without_checkpoints(&sim, Broken::Writes).await;
+    for n in [1, 2] {
+        let refused = journal.offer(&[event(n), event(n + 10)]).await.unwrap_err();
+        assert!(matches!(refused, Error::Unavailable(_)), "{refused}");
+    }
+    for slot in ["j/checkpoint-0", "j/checkpoint-1"] {
+        sim.set_broken(Path::new(slot), None);
+    }
+    journal.offer(&[event(3)]).await.unwrap();
+    sim.crash_after(0);
+    drop(journal);
+    sim.restart();
+    let (journal, recovery) = open(&sim);
+    assert_eq!((recovery.events.records, recovery.events.missing), (2, 0), "{recovery:?}");
+    let leased = journal.lease(10, Duration::ZERO).await.unwrap();
+    assert_eq!(leased.iter().map(|e| e.event.clone()).collect::<Vec<_>>(), [event(0), event(3)]);
+}
+
+#[tokio::test]
+async fn a_checkpoint_whose_sync_fails_at_the_first_group_of_a_segment_poisons() {
+    for seed in 0..32 {
+        let sim = Sim::new(seed * 31 + 1);
+        let journal = closed_and_open_without_checkpoints(&sim, Broken::Syncs).await;
+        let refused = journal.offer(&[event(1)]).await.unwrap_err();
+        assert!(matches!(refused, Error::Poisoned(_)), "{refused}");
+        sim.crash_after(0);
+        drop(journal);
+        sim.restart();
+        let found = open(&sim).1.events;
+        assert_eq!(found.missing, 0, "what was refused is not called lost: {found:?}");
+    }
 }

@@ -140,22 +140,50 @@ impl Slots {
         dir: &Path,
         checkpoint: &Checkpoint,
     ) -> Result<(), Error> {
+        self.put(fs, dir, checkpoint).map_err(Unwritten::into_error)
+    }
+
+    /// Writes durably that all numbers below `next_seq` were given, and nothing else that is new.
+    pub(crate) fn promise(
+        &mut self,
+        fs: &dyn Fs,
+        dir: &Path,
+        next_seq: u64,
+    ) -> Result<(), Unwritten> {
+        let promise = Checkpoint { next_seq, closed: false, ..self.newest.clone() };
+        self.put(fs, dir, &promise)
+    }
+
+    fn put(&mut self, fs: &dyn Fs, dir: &Path, checkpoint: &Checkpoint) -> Result<(), Unwritten> {
         let next_seq = checkpoint.next_seq.max(self.newest.next_seq);
         let checkpoint = Checkpoint { next_seq, ..checkpoint.clone() };
         let generation = self.generation + 1;
         let path = path(dir, generation % 2);
         let failed = |e| Error::io(format!("write {}", path.display()), &e);
-        let file = fs.open(&path, false).map_err(failed)?;
-        write_all_at(&*file, &checkpoint.encode(generation), 0).map_err(failed)?;
-        file.sync_data().map_err(failed)?;
+        let file = fs.open(&path, false).map_err(|e| Unwritten::Absent(failed(e)))?;
+        // The CRC is the last of its bytes: a part of it is no checkpoint.
+        write_all_at(&*file, &checkpoint.encode(generation), 0)
+            .map_err(|e| Unwritten::Absent(failed(e)))?;
+        file.sync_data().map_err(|e| Unwritten::Unknown(failed(e)))?;
         (self.generation, self.newest) = (generation, checkpoint);
         Ok(())
     }
+}
 
-    /// Writes durably that all numbers below `next_seq` were given, and nothing else that is new.
-    pub(crate) fn promise(&mut self, fs: &dyn Fs, dir: &Path, next_seq: u64) -> Result<(), Error> {
-        let promise = Checkpoint { next_seq, closed: false, ..self.newest.clone() };
-        self.write(fs, dir, &promise)
+/// Why a checkpoint is not known to be durable.
+#[derive(Debug)]
+pub(crate) enum Unwritten {
+    /// No restart will find it.
+    Absent(Error),
+    /// A restart may find it or not.
+    Unknown(Error),
+}
+
+impl Unwritten {
+    fn into_error(self) -> Error {
+        match self {
+            Self::Absent(error) | Self::Unknown(error) => error,
+        }
     }
 }
 

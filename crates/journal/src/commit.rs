@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+use crate::checkpoint::Unwritten;
 use crate::fs::{self, File};
 use crate::log::{Segment, Shared};
 use crate::segment::{self, SEGMENT_HEADER_BYTES};
@@ -145,15 +146,12 @@ impl Committer {
             metrics::histogram!("journal_fsync_seconds").record(started.elapsed().as_secs_f64());
         }
         if active.entry_unsynced {
-            // Once a segment: without this, a last segment that is gone leaves no trace.
-            let promise =
+            // Once a segment: without this, a last segment that is gone leaves no trace, and the
+            // checkpoint would still say that the log was closed where it was before.
+            let promised =
                 self.shared.slots().promise(&*self.shared.fs, &options.dir, group.next_seq);
-            if let Err(e) = promise {
-                tracing::warn!(segment = active.base, error = %e, "cannot name the new segment in the checkpoint");
-            } else {
-                // Otherwise the next group tries again: what says that the log was closed must go.
-                active.entry_unsynced = false;
-            }
+            promised.map_err(|unwritten| unpromised(active, unwritten))?;
+            active.entry_unsynced = false;
         }
         active.end += group.bytes.len() as u64;
         Ok(())
@@ -233,6 +231,18 @@ fn undo(active: &mut Active, cause: &io::Error) -> Error {
     match active.file.set_len(active.end) {
         Ok(()) => Error::Full("no space left on the disk".into()),
         Err(e) => poisoned("taking back a partial write", &e),
+    }
+}
+
+/// Takes back a group that no checkpoint promises. Where a checkpoint may promise it all the same, the
+/// group must stay: its numbers would count as gone.
+fn unpromised(active: &mut Active, unwritten: Unwritten) -> Error {
+    match unwritten {
+        Unwritten::Unknown(cause) => Error::Poisoned(format!("sync of the checkpoint: {cause}")),
+        Unwritten::Absent(cause) => match active.file.set_len(active.end) {
+            Ok(()) => cause,
+            Err(e) => poisoned("taking back a group", &e),
+        },
     }
 }
 

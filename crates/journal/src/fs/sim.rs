@@ -25,6 +25,15 @@ pub struct Faults {
     pub no_space: u32,
 }
 
+/// Which calls on one file fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    /// Writes; nothing of them reaches the file.
+    Writes,
+    /// Syncs; as with [`Faults::failed_sync`], some pages reach the medium.
+    Syncs,
+}
+
 /// A simulated medium. Clones share it.
 #[derive(Clone)]
 pub struct Sim(Arc<Mutex<Medium>>);
@@ -36,6 +45,7 @@ struct Medium {
     crash_after: Option<u64>,
     crashed: bool,
     operations: u64,
+    broken: BTreeMap<usize, Broken>,
     inodes: Vec<Inode>,
     names: BTreeMap<PathBuf, usize>,
     durable_names: BTreeMap<PathBuf, usize>,
@@ -63,6 +73,7 @@ impl Sim {
             crash_after: None,
             crashed: false,
             operations: 0,
+            broken: BTreeMap::new(),
             inodes: Vec::new(),
             names: BTreeMap::new(),
             durable_names: BTreeMap::new(),
@@ -72,6 +83,16 @@ impl Sim {
     /// From now on, these faults.
     pub fn set_faults(&self, faults: Faults) {
         held(&self.0).faults = faults;
+    }
+
+    /// From now on these calls on the file at `path` fail, or none.
+    pub fn set_broken(&self, path: &Path, broken: Option<Broken>) {
+        let mut medium = held(&self.0);
+        let Some(&inode) = medium.names.get(path) else { return };
+        match broken {
+            Some(broken) => medium.broken.insert(inode, broken),
+            None => medium.broken.remove(&inode),
+        };
     }
 
     /// Stops the machine after `operations` more calls: that call and all later ones fail.
@@ -91,6 +112,7 @@ impl Sim {
         medium.faults = Faults::default();
         medium.crash_after = None;
         medium.crashed = false;
+        medium.broken.clear();
         medium.lose_entries();
         for inode in 0..medium.inodes.len() {
             medium.lose_pages(inode);
@@ -190,6 +212,9 @@ impl File for Handle {
         let mut medium = held(&self.medium);
         let stopping = medium.operation();
         let faults = medium.faults;
+        if medium.broken.get(&self.inode) == Some(&Broken::Writes) {
+            return Err(io::Error::other("input/output error"));
+        }
         let grows = medium.inodes[self.inode].bytes.len() < at(offset) + bytes.len();
         if stopping.is_ok() && grows && medium.one_in(faults.no_space) {
             return Err(io::ErrorKind::StorageFull.into());
@@ -220,7 +245,8 @@ impl File for Handle {
         let mut medium = held(&self.medium);
         medium.operation()?;
         let faults = medium.faults;
-        let failed = medium.one_in(faults.failed_sync);
+        let broken = medium.broken.get(&self.inode) == Some(&Broken::Syncs);
+        let failed = medium.one_in(faults.failed_sync) || broken;
         let dirty = std::mem::take(&mut medium.inodes[self.inode].dirty);
         for page in dirty {
             if !failed || medium.one_in(2) {
