@@ -170,9 +170,12 @@ impl Dead {
         self.write(|checkpoint| checkpoint.next_seq = next_seq)
     }
 
-    /// Removes segments without letters. To be called once the journal's checkpoint says that the
-    /// events buried there are done: their records here are what says so until then.
-    pub(crate) fn trim(&self) -> Result<(), Error> {
+    /// Removes segments without letters, also the one that is written to. To be called once the
+    /// journal's checkpoint says that the events buried there are done: their records here are what
+    /// says so until then.
+    pub(crate) async fn trim(&self) -> Result<(), Error> {
+        // Closed already is as good.
+        let _ = self.log.roll().await;
         let next_seq = self.log.usage().next_seq;
         let floor = self.letters().keys().next().copied().unwrap_or(next_seq);
         self.write(|checkpoint| {

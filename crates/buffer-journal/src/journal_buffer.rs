@@ -26,6 +26,8 @@ pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How often a waiting lease looks at the clock while something is leased or delayed: the clock is
 /// passed in and may be stepped by hand, so no timer can know when it will be due.
 const POLL: Duration = Duration::from_millis(20);
+/// No segment is closed for its age while so many are there: each is an open file.
+const SEGMENTS_AGED_MAX: usize = 16;
 const EVENT: u8 = 1;
 /// Room made at once for the events of a lease.
 const LEASE_RESERVED: usize = 4096;
@@ -122,6 +124,18 @@ impl JournalBuffer {
         self.inner.checkpoint(false)
     }
 
+    /// As [`JournalBuffer::checkpoint`], for the segment that is written to as well: of what is done,
+    /// as far as nothing before it is left, no byte stays in a segment.
+    ///
+    /// # Errors
+    /// As [`JournalBuffer::checkpoint`].
+    pub async fn remove_settled(&self) -> Result<(), Error> {
+        // Closed already is as good.
+        let _ = self.inner.log.roll().await;
+        self.inner.dirty.store(true, Ordering::Release);
+        self.inner.checkpoint(false)
+    }
+
     /// Ends the threads and writes the last checkpoint: also without an ack, so that the next opening
     /// knows how far the log had come.
     fn shut(&self) -> Result<(), Error> {
@@ -191,10 +205,27 @@ impl Inner {
     }
 
     /// Gives back the space of letters that were dropped.
-    fn trim_dead(&self) -> Result<(), Error> {
+    async fn trim_dead(&self) -> Result<(), Error> {
         self.dirty.store(true, Ordering::Release);
         self.checkpoint(false)?;
-        self.dead.trim()
+        self.dead.trim().await
+    }
+
+    /// Closes the segment that has been written to for long enough, so that it can be removed as soon
+    /// as what it holds is done. Only from a thread outside of tokio.
+    pub(crate) fn roll_aged(&self, written: &mut Option<(u64, Instant)>) {
+        let usage = self.log.usage();
+        let base = usage.writing;
+        if written.map(|(seen, _)| seen) != base {
+            *written = base.map(|base| (base, Instant::now()));
+        }
+        let age = written.map_or(Duration::ZERO, |(_, since)| since.elapsed());
+        let few = usage.segments < SEGMENTS_AGED_MAX;
+        if few && age >= Duration::from_millis(self.options.segment_ms_max) {
+            // Closed already is as good.
+            let _ = self.log.roll().blocking_recv();
+            self.dirty.store(true, Ordering::Release);
+        }
     }
 
     fn undone(&self, state: &State) -> u64 {
@@ -497,13 +528,13 @@ impl DeadLetters for JournalBuffer {
             let offered: Vec<u64> = letters.iter().map(|letter| letter.seq).collect();
             replayed += self.inner.dead.forget(&offered, self.inner.clock.now_ms()).await?;
         }
-        self.inner.trim_dead()?;
+        self.inner.trim_dead().await?;
         Ok(replayed)
     }
 
     async fn drop_letters(&self, seqs: &[u64]) -> Result<usize, Error> {
         let dropped = self.inner.dead.forget(seqs, self.inner.clock.now_ms()).await?;
-        self.inner.trim_dead()?;
+        self.inner.trim_dead().await?;
         Ok(dropped)
     }
 }

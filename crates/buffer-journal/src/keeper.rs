@@ -1,4 +1,4 @@
-//! The thread that makes progress durable at an interval.
+//! The thread that makes progress durable at an interval, and closes segments that grow old.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -39,6 +39,7 @@ impl Keeper {
 
 fn keep(buffer: &Inner, stop: &(Mutex<bool>, Condvar), every: Duration) {
     let (stopped, told) = stop;
+    let mut written = None;
     let mut stopping = stopped.lock().unwrap_or_else(PoisonError::into_inner);
     while !*stopping {
         stopping = told.wait_timeout(stopping, every).unwrap_or_else(PoisonError::into_inner).0;
@@ -46,6 +47,7 @@ fn keep(buffer: &Inner, stop: &(Mutex<bool>, Condvar), every: Duration) {
             break;
         }
         drop(stopping);
+        buffer.roll_aged(&mut written);
         if let Err(e) = buffer.checkpoint(false) {
             tracing::warn!(error = %e, "progress was not made durable; trying again");
         }

@@ -11,7 +11,9 @@
 //!   promises its letter before the journal's checkpoint marks the event done.
 //! - No event gets a number at or below that of a dead letter's event, so that a mark of what is
 //!   buried never hides a later event.
-//! - A segment is removed only when a durable checkpoint says that all of it is done.
+//! - A segment is removed only when a durable checkpoint says that all of it is done. The segment that
+//!   is written to is closed after [`Options::segment_ms_max`], and on closing the journal, so that
+//!   what is done does not stay on the disk.
 //! - Memory is bounded by the window, not by the backlog.
 //!
 //! What it deliberately does not do: serve two processes. The directory is locked; a second process

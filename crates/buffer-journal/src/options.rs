@@ -15,6 +15,9 @@ const STORE_PART: u64 = 4;
 /// The same, in bytes, at most: the log's bound and as much again.
 const STORE_BYTES_MAX: u64 = 256 << 20;
 
+/// What the syncs that come before a removal may take, in milliseconds.
+const SLOW_SYNCS_MS: u64 = 3_000;
+
 /// Options of a [`crate::JournalBuffer`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -43,6 +46,9 @@ pub struct Options {
     /// How often progress is made durable, in milliseconds: what a crash makes come again.
     /// 0: only when asked and on closing.
     pub checkpoint_ms: u64,
+    /// How long a segment is written to, in milliseconds, while few segments are there. What is done,
+    /// with all before it, is removed from the disk after this long, two checkpoints, and a sync.
+    pub segment_ms_max: u64,
 }
 
 impl Options {
@@ -61,7 +67,15 @@ impl Options {
             window_max: 262_144,
             dead_max: 100_000,
             checkpoint_ms: 1000,
+            segment_ms_max: 10_000,
         }
+    }
+
+    /// How long the bytes of an event stay in a segment after it, and all before it, are settled: in
+    /// milliseconds, at most, where the syncs before the removal take no longer than 3 s.
+    #[must_use]
+    pub fn settled_ms_max(&self) -> u64 {
+        self.segment_ms_max + 2 * self.checkpoint_ms + SLOW_SYNCS_MS
     }
 
     /// Keeps room for a SQLite store on the same file system, of `total_bytes`, so that whatever was

@@ -32,6 +32,7 @@ enum Step {
     Drop,
     Expire,
     Checkpoint,
+    RemoveSettled,
     Reopen,
     /// Power loss after so many more calls to the medium.
     Crash(u64),
@@ -48,6 +49,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Drop),
         1 => Just(Step::Expire),
         2 => Just(Step::Checkpoint),
+        2 => Just(Step::RemoveSettled),
         1 => Just(Step::Reopen),
         3 => (0u64..12).prop_map(Step::Crash),
         1 => (0u8..8).prop_map(Step::Faults),
@@ -174,6 +176,9 @@ impl World {
             Step::Checkpoint => {
                 // A failure is allowed to make acked events come again, and nothing else.
                 let _ = self.journal.checkpoint();
+            }
+            Step::RemoveSettled => {
+                let _ = self.journal.remove_settled().await;
             }
             Step::Reopen => {
                 let _ = self.journal.close().await;

@@ -168,9 +168,29 @@ pub(crate) fn cards(config: &Config) -> String {
         return "CARD NUMBERS ARE STORED IN CLEAR: cards.store = \"clear\".".to_owned();
     }
     let key = config.key_file.display();
+    let spill = config.spill.as_ref().map(journal_holds);
+    let held: Vec<String> = payments(config).map(held).chain(spill).collect();
+    let held = held.join("; ");
+    format!("Card numbers are stored masked with a fingerprint keyed by {key}; {held}.")
+}
+
+/// How a buffer holds payments, as a clause.
+fn held(buffer: &Buffer) -> String {
+    match buffer {
+        Buffer::Journal(options) => journal_holds(options),
+        _ => {
+            "the buffer holds each payment as it came until it is settled, and dead letters until \
+              they are dropped"
+                .to_owned()
+        }
+    }
+}
+
+fn journal_holds(options: &buffer_journal::Options) -> String {
+    let (dir, seconds) = (options.dir.display(), options.settled_ms_max() / 1000);
     format!(
-        "Card numbers are stored masked with a fingerprint keyed by {key}; the buffer holds each \
-         payment as it came until it is settled, and dead letters until they are dropped."
+        "the journal {dir} holds each payment in plain text until {seconds} s after it, and all before \
+         it, are settled, and dead letters until they are dropped"
     )
 }
 

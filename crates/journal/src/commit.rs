@@ -27,6 +27,8 @@ pub(crate) struct Queue {
     pub(crate) first_seq: u64,
     pub(crate) next_seq: u64,
     pub(crate) waiters: Vec<oneshot::Sender<Result<(), Error>>>,
+    /// Those who wait for the active segment to be closed.
+    pub(crate) rolls: Vec<oneshot::Sender<()>>,
     pub(crate) closed: bool,
     /// Why nothing more is appended.
     pub(crate) failed: Option<Error>,
@@ -48,6 +50,15 @@ struct Active {
     end: u64,
     /// The directory entry is not durable yet.
     entry_unsynced: bool,
+    /// Bytes behind `end` were taken back, and may still be on the medium.
+    uncut: bool,
+}
+
+/// What the thread does next.
+enum Work {
+    Group(Group),
+    /// Closes the active segment.
+    Roll(Vec<oneshot::Sender<()>>),
 }
 
 struct Group {
@@ -64,7 +75,17 @@ impl Committer {
 
     /// Runs until the log is closed and everything pending is written.
     pub(crate) fn run(mut self) {
-        while let Some(group) = self.next_group() {
+        while let Some(work) = self.next() {
+            let group = match work {
+                Work::Group(group) => group,
+                Work::Roll(waiters) => {
+                    self.roll();
+                    for waiter in waiters {
+                        let _ = waiter.send(());
+                    }
+                    continue;
+                }
+            };
             let started = Instant::now();
             let result = self.write(&group);
             match &result {
@@ -91,26 +112,33 @@ impl Committer {
                 tracing::warn!(error = %e, "the last segment could not be cut to its length");
             }
         }
+        self.shared.catalog().writing = None;
     }
 
-    fn next_group(&mut self) -> Option<Group> {
-        let spare = std::mem::take(&mut self.spare);
-        let mut queue = self.queue();
-        while queue.bytes.is_empty() {
+    fn next(&mut self) -> Option<Work> {
+        let shared = self.shared.clone();
+        let mut queue = shared.queue();
+        loop {
+            if !queue.rolls.is_empty() {
+                return Some(Work::Roll(std::mem::take(&mut queue.rolls)));
+            }
+            if !queue.bytes.is_empty() {
+                break;
+            }
             if queue.closed {
                 return None;
             }
-            queue = self.shared.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = shared.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         let queue = &mut *queue;
         let group = Group {
-            bytes: std::mem::replace(&mut queue.bytes, spare),
+            bytes: std::mem::replace(&mut queue.bytes, std::mem::take(&mut self.spare)),
             first_seq: queue.first_seq,
             next_seq: queue.next_seq,
             waiters: std::mem::take(&mut queue.waiters),
         };
         queue.first_seq = queue.next_seq;
-        Some(group)
+        Some(Work::Group(group))
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -159,11 +187,7 @@ impl Committer {
 
     /// Closes the active segment and begins the one that starts with `base`.
     fn rotate(&mut self, base: u64) -> Result<(), Error> {
-        if let Some(full) = self.active.take()
-            && let Err(e) = full.file.set_len(full.end)
-        {
-            tracing::warn!(segment = full.base, error = %e, "a full segment could not be cut to its length");
-        }
+        self.retire()?;
         if !self.shared.has_room(self.shared.options.segment_bytes, 0) {
             return Err(Error::Full(self.shared.free_bound()));
         }
@@ -177,9 +201,40 @@ impl Committer {
         })?;
         let end = SEGMENT_HEADER_BYTES;
         let mut catalog = self.shared.catalog();
-        catalog.segments.insert(base, Segment { file: file.clone(), end, next_seq: base });
-        self.shared.bytes.fetch_add(end, Ordering::AcqRel);
-        self.active = Some(Active { base, file, end, entry_unsynced: true });
+        let segment = Segment { file: file.clone(), end, next_seq: base };
+        if catalog.segments.insert(base, segment).is_none() {
+            self.shared.bytes.fetch_add(end, Ordering::AcqRel);
+        }
+        catalog.writing = Some(base);
+        self.active = Some(Active { base, file, end, entry_unsynced: true, uncut: false });
+        Ok(())
+    }
+
+    /// Closes the active segment if it holds records.
+    fn roll(&mut self) {
+        if self.active.as_ref().is_none_or(|active| active.end == SEGMENT_HEADER_BYTES) {
+            return;
+        }
+        match self.retire() {
+            Ok(()) => self.shared.catalog().writing = None,
+            Err(e) => {
+                tracing::warn!(error = %e, "the segment could not be closed; it is written on")
+            }
+        }
+    }
+
+    /// Cuts the active segment to its length, and writes to it no more.
+    fn retire(&mut self) -> Result<(), Error> {
+        let Some(active) = &self.active else { return Ok(()) };
+        let cut = active.file.set_len(active.end);
+        if active.uncut {
+            // Records that were refused must not come back beside those that get their numbers.
+            let cut = cut.and_then(|()| active.file.sync_data());
+            cut.map_err(|e| poisoned("cutting a segment", &e))?;
+        } else if let Err(e) = cut {
+            tracing::warn!(segment = active.base, error = %e, "a segment could not be cut to its length");
+        }
+        self.active = None;
         Ok(())
     }
 
@@ -228,10 +283,14 @@ fn undo(active: &mut Active, cause: &io::Error) -> Error {
     if !out_of_space(cause) {
         return poisoned("write", cause);
     }
-    match active.file.set_len(active.end) {
-        Ok(()) => Error::Full("no space left on the disk".into()),
-        Err(e) => poisoned("taking back a partial write", &e),
-    }
+    let full = Error::Full("no space left on the disk".into());
+    take_back(active).map_or_else(|poisoned| poisoned, |()| full)
+}
+
+/// Cuts off what lies behind the last group that was accepted.
+fn take_back(active: &mut Active) -> Result<(), Error> {
+    active.uncut = true;
+    active.file.set_len(active.end).map_err(|e| poisoned("taking back a group", &e))
 }
 
 /// Takes back a group that no checkpoint promises. Where a checkpoint may promise it all the same, the
@@ -239,10 +298,7 @@ fn undo(active: &mut Active, cause: &io::Error) -> Error {
 fn unpromised(active: &mut Active, unwritten: Unwritten) -> Error {
     match unwritten {
         Unwritten::Unknown(cause) => Error::Poisoned(format!("sync of the checkpoint: {cause}")),
-        Unwritten::Absent(cause) => match active.file.set_len(active.end) {
-            Ok(()) => cause,
-            Err(e) => poisoned("taking back a group", &e),
-        },
+        Unwritten::Absent(cause) => take_back(active).map_or_else(|poisoned| poisoned, |()| cause),
     }
 }
 

@@ -26,7 +26,8 @@
 //!   checkpoint. Nothing tells which.
 //! - A segment is named by a checkpoint before its first group is acknowledged, so that a last
 //!   segment that is gone is noticed.
-//! - A valid record is never thrown away, and a sequence number never names two acknowledged records.
+//! - A valid record is never thrown away, and a sequence number never names two acknowledged records,
+//!   also where no segment is left: the checkpoint holds the next number.
 //! - Memory does not grow with the backlog.
 //!
 //! What it deliberately does not do: leases, acks, retries (the `buffer-journal` crate), and

@@ -58,6 +58,8 @@ pub(crate) struct Catalog {
     pub(crate) segments: BTreeMap<u64, Segment>,
     /// One past the last durable record.
     pub(crate) next_seq: u64,
+    /// The segment that is written to.
+    pub(crate) writing: Option<u64>,
 }
 
 pub(crate) struct Segment {
@@ -76,6 +78,8 @@ pub struct Usage {
     pub segments: usize,
     /// One past the last durable record's number.
     pub next_seq: u64,
+    /// The first number of the segment that is written to, if one is.
+    pub writing: Option<u64>,
 }
 
 impl Log {
@@ -162,8 +166,21 @@ impl Log {
         slots.write(&*self.shared.fs, &self.shared.options.dir, checkpoint)
     }
 
-    /// Removes the segments that hold only records numbered below `seq`. To be called only with a
-    /// floor that a checkpoint has made durable. Returns how many bytes were freed.
+    /// Closes the segment that is written to, so that [`Log::remove_below`] may remove it: the next
+    /// append begins another one. The receiver ends, with a value or without, once that is done.
+    pub fn roll(&self) -> oneshot::Receiver<()> {
+        let (sender, receiver) = oneshot::channel();
+        let mut queue = self.shared.queue();
+        if !queue.closed {
+            queue.rolls.push(sender);
+            self.shared.filled.notify_one();
+        }
+        receiver
+    }
+
+    /// Removes the segments that hold only records numbered below `seq`, but for the one that is
+    /// written to. To be called only with a floor that a checkpoint has made durable. Returns how
+    /// many bytes were freed.
     ///
     /// # Errors
     /// If a file can't be removed; the next call tries again.
@@ -172,10 +189,12 @@ impl Log {
         loop {
             let base = {
                 let catalog = self.shared.catalog();
-                let mut bases = catalog.segments.iter();
-                match (bases.next(), bases.next()) {
-                    // The last segment is being written to.
-                    (Some((base, segment)), Some(_)) if segment.next_seq <= seq => *base,
+                match catalog.segments.first_key_value() {
+                    Some((base, segment))
+                        if segment.next_seq <= seq && catalog.writing != Some(*base) =>
+                    {
+                        *base
+                    }
                     _ => return Ok(freed),
                 }
             };
@@ -203,6 +222,7 @@ impl Log {
             bytes: self.shared.bytes.load(Ordering::Acquire),
             segments: catalog.segments.len(),
             next_seq: catalog.next_seq,
+            writing: catalog.writing,
         }
     }
 

@@ -8,7 +8,7 @@ use crate::checkpoint::Checkpoint;
 use crate::fs::Fs;
 use crate::log::{Catalog, Segment};
 use crate::segment::{self, Scan};
-use crate::{Error, quarantine};
+use crate::{Error, quarantine, repair};
 
 /// What opening found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,13 +55,14 @@ impl Recovery {
         let mut work = Work {
             fs,
             dir,
-            catalog: Catalog { segments: BTreeMap::new(), next_seq: promised },
+            catalog: Catalog { segments: BTreeMap::new(), next_seq: promised, writing: None },
             recovery: Self { checkpoint, ..Self::default() },
             expected: 0,
             marked,
         };
         work.segments().map_err(|e| Error::io(format!("recover {}", dir.display()), &e))?;
-        let end = work.expected.max(1);
+        // What lies below the floor may have been removed.
+        let end = work.expected.max(work.recovery.checkpoint.floor).max(1);
         work.gone(end, promised);
         let Work { mut catalog, mut recovery, marked, expected, .. } = work;
         recovery.end_known = closed || (none && expected == 0);
@@ -87,6 +88,9 @@ struct Work<'a> {
 impl Work<'_> {
     fn segments(&mut self) -> io::Result<()> {
         let paths = self.fs.list(self.dir)?;
+        for draft in paths.iter().filter(|path| repair::is_draft(path)) {
+            self.fs.remove(draft)?;
+        }
         let mut bases: Vec<u64> = paths.iter().filter_map(|path| segment::base(path)).collect();
         bases.sort_unstable();
         for (n, &base) in bases.iter().enumerate() {
@@ -114,7 +118,8 @@ impl Work<'_> {
         self.gone(self.expected.max(1), base);
         let kept = self.damage(base, &*file, &scan, last);
         self.expected = scan.next_seq;
-        if scan.records == 0 {
+        let done = scan.next_seq <= self.recovery.checkpoint.floor;
+        if scan.records == 0 || done {
             if kept {
                 self.fs.remove(&path)?;
             }

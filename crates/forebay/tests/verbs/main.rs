@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod advise;
+mod at_rest;
 mod config;
 mod dead;
 mod demo;

@@ -108,15 +108,21 @@ impl Sim {
 
     /// Power loss and restart: what was not synced survives or not, by chance. Faults are off.
     pub fn restart(&self) {
+        self.kill();
+        let mut medium = held(&self.0);
+        medium.lose_entries();
+        for inode in 0..medium.inodes.len() {
+            medium.lose_pages(inode);
+        }
+    }
+
+    /// The process ends and the machine goes on: nothing is lost yet. Faults are off.
+    pub fn kill(&self) {
         let mut medium = held(&self.0);
         medium.faults = Faults::default();
         medium.crash_after = None;
         medium.crashed = false;
         medium.broken.clear();
-        medium.lose_entries();
-        for inode in 0..medium.inodes.len() {
-            medium.lose_pages(inode);
-        }
     }
 
     /// Overwrites bytes of a file on the medium itself, as decay would.
