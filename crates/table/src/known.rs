@@ -89,11 +89,13 @@ impl Pending {
         self.version > version
     }
 
-    /// The newest row of its key that was shown, itself among them.
-    fn newest_shown(&self) -> (Bytes, Option<i64>) {
+    /// The newest row of its key that was shown, itself among them. `None` where only the version
+    /// of a newer one may be known.
+    fn newest_shown(&self) -> Option<(Bytes, Option<i64>)> {
         match &self.before {
-            Before::Row(row, version) => (row.clone(), *version),
-            Before::Nothing | Before::Forgotten => (shown(&self.event), self.version),
+            Before::Row(row, version) => Some((row.clone(), *version)),
+            Before::Nothing => Some((shown(&self.event), self.version)),
+            Before::Forgotten => None,
         }
     }
 
@@ -277,20 +279,23 @@ impl Known {
         }
     }
 
-    /// The store holds `row` in this version now.
+    /// The store held `row` in this version when it was committed. Another process may have
+    /// committed a newer one since, which a reader here may have been shown.
     pub(crate) fn settled(&self, key: &Key, version: Option<i64>, row: Bytes, now_ms: EpochMs) {
         let mut shard = self.shard(key);
         let slot = shard.slot(key);
+        let shown = slot.shown();
         self.overtake(slot, version);
-        if let Some(pending) = &mut slot.pending {
-            self.is_newest(pending);
-        }
-        let newer = match &slot.cached {
-            Some(Cached { row: Some((_, cached)), .. }) => version >= *cached,
-            _ => true,
-        };
-        if newer {
-            shard.keep(key, Some((row, version)), now_ms, &self.bounds);
+        match shown {
+            Some((row, shown)) if shown > version => {
+                shard.remember(key, row, shown, &self.bounds);
+            }
+            _ => {
+                if let Some(pending) = &mut slot.pending {
+                    pending.newest |= pending.before == Before::Nothing;
+                }
+                shard.keep(key, Some((row, version)), now_ms, &self.bounds);
+            }
         }
         shard.tidy(key);
     }
@@ -320,11 +325,13 @@ impl Known {
                     shard.queue_accepted(&key, accepted_by_ms);
                 }
                 Some(pending) => {
-                    let (row, version) = pending.newest_shown();
+                    let shown = pending.newest_shown();
                     let accepted = pending.version;
                     self.overtake(slot, accepted);
-                    slot.expire(version);
-                    shard.remember(&key, row, version, &self.bounds);
+                    slot.expire(shown.as_ref().map_or(accepted, |(_, version)| *version));
+                    if let Some((row, version)) = shown {
+                        shard.remember(&key, row, version, &self.bounds);
+                    }
                 }
                 None => {}
             }

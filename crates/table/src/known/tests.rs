@@ -178,6 +178,71 @@ fn a_query_that_was_overtaken_tells_nobody_what_was() {
     assert_eq!(known.resolve(&key("a"), &flight, Ok(row("1", 1))), None, "look again");
 }
 
+/// A write of another process may be read between our commit and the moment it is known here.
+#[test]
+fn a_settled_row_hides_no_newer_row_that_was_shown_meanwhile() {
+    let known = known();
+    let flight = load(&known, "a");
+    known.landed(&key("a"), &flight, Ok(row("9", 9)), NOW);
+    known.accept(&key("a"), pending("7", 7), NOW);
+    assert_eq!(told(&known, "a", NOW), cache("9"));
+    known.settled(&key("a"), Some(6), Bytes::from_static(b"6"), NOW);
+    assert_eq!(told(&known, "a", NOW), cache("9"), "7 is older than what was shown");
+    assert_eq!(known.pending(), 1);
+    shown_while_the_store_is_away(&known, NOW + 5_000, "9");
+}
+
+#[test]
+fn a_settled_row_forgets_no_newer_row_that_only_its_pending_row_remembers() {
+    for settled in [6, 8] {
+        let known = Known::new(Bounds { cache_entries_max: SHARDS, ..bounds() });
+        let flight = load(&known, "a");
+        known.landed(&key("a"), &flight, Ok(row("9", 9)), NOW);
+        known.accept(&key("a"), pending("7", 7), NOW);
+        for other in 0..1_000 {
+            known.settled(&key(&other.to_string()), Some(1), Bytes::from_static(b"x"), NOW);
+        }
+        let evicted = known.shard(&key("a")).slot(&key("a")).cached.is_none();
+        assert!(evicted, "only the pending row remembers 9");
+        known.settled(&key("a"), Some(settled), settled.to_string().into(), NOW);
+        shown_while_the_store_is_away(&known, NOW, "9");
+    }
+}
+
+#[test]
+fn a_row_that_may_be_older_than_an_evicted_one_vouches_for_no_later_row() {
+    let known = Known::new(Bounds { cache_entries_max: SHARDS, ..bounds() });
+    known.settled(&key("a"), Some(9), Bytes::from_static(b"9"), NOW);
+    for other in 0..1_000 {
+        known.settled(&key(&other.to_string()), Some(1), Bytes::from_static(b"x"), NOW);
+    }
+    known.accept(&key("a"), pending("7", 7), NOW);
+    left(&known, NOW + 1);
+    known.accept(&key("a"), pending("8", 8), NOW + 1);
+    let flight = load(&known, "a");
+    let down = Err(store::Error::Unavailable("down".into()));
+    known.landed(&key("a"), &flight, down.clone(), NOW + 1);
+    let resolved = known.resolve(&key("a"), &flight, down).unwrap();
+    assert!(resolved.is_err(), "9 was shown: {resolved:?}");
+}
+
+fn shown_while_the_store_is_away(known: &Known, now_ms: EpochMs, expect: &str) {
+    let row = match known.look(&key("a"), now_ms) {
+        Look::Answer(row, _) => row,
+        Look::Wait(_) => panic!("a query is under way already"),
+        Look::Load(flight) => {
+            let down = Err(store::Error::Unavailable("down".into()));
+            known.landed(&key("a"), &flight, down.clone(), now_ms);
+            match known.resolve(&key("a"), &flight, down).unwrap() {
+                Ok((row, _)) => row,
+                // Nothing is told, so nothing older.
+                Err(_) => return,
+            }
+        }
+    };
+    assert_eq!(row.as_deref(), Some(expect.as_bytes()));
+}
+
 #[test]
 fn what_another_process_settled_is_let_go_of_once_it_has_left_the_buffer() {
     let known = known();
