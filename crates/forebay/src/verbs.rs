@@ -41,6 +41,16 @@ fn configured_buffer(flags: &Flags) -> Result<Config, Error> {
     }
 }
 
+/// The table that `--table` names, if any.
+///
+/// # Errors
+/// If the configuration can't be used.
+fn configured_table(flags: &Flags) -> Result<Option<table::Definition>, Error> {
+    let Some(name) = &flags.table else { return Ok(None) };
+    let (_, config) = read(flags)?;
+    Ok(config.tables.into_iter().map(|entry| entry.definition).find(|table| table.name == *name))
+}
+
 fn read(flags: &Flags) -> Result<(Settings, Config), Error> {
     let settings = Settings::read(flags, variables()?)?;
     let config = Config::resolve(&settings)?;

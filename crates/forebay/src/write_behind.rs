@@ -121,6 +121,9 @@ impl Tables {
             Front::new(definition(), buffer, made, clock, entry.front, mark)
         });
         if let Some(front) = &front {
+            if let Err(error) = front.learn_bounds().await {
+                tracing::warn!(%error, table = entry.name(), "what the columns take is not known yet");
+            }
             self.said.extend(remember(entry, front).await);
             tokio::spawn(front.clone().sweep(self.sweeping.clone()));
         }

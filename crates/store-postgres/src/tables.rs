@@ -13,6 +13,7 @@
 //! The connections here are not those of payments: what other people's triggers need of a session
 //! (a search path of their own) is left as the role and the database have it.
 
+mod columns;
 mod held;
 mod insert;
 mod look;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use store::tables::{Mode, Record, Table, Type, Value, Written};
+use store::tables::{Bound, Mode, Record, Table, Type, Value, Written};
 use store::{Error, Target};
 use tokio_postgres::Row;
 
@@ -193,6 +194,14 @@ impl Table for One {
         let problems = session.bounded(look::problems(session.client(), target)).await?;
         session.keep();
         Ok(problems)
+    }
+
+    async fn bounds(&self) -> Result<Vec<Bound>, Error> {
+        let session = self.pool.session(Stage::Read).await?;
+        let target = &self.statements.target;
+        let bounds = session.bounded(columns::bounds(session.client(), target)).await?;
+        session.keep();
+        bounds.ok_or_else(|| Error::Unavailable(format!("{target} is not as its entry says")))
     }
 
     async fn create(&self) -> Result<bool, Error> {

@@ -14,7 +14,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params_from_iter};
-use store::tables::{Mode, Record, Table, Tables, Type, Value, Written, parse_time, show_time};
+use store::tables::{
+    Bound as Bounds, Mode, Record, Table, Tables, Type, Value, Written, parse_time, show_time,
+};
 use store::{Error, Target};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
@@ -135,6 +137,16 @@ impl Table for One {
     async fn problems(&self) -> Result<Vec<String>, Error> {
         self.look(|db, statements| {
             look::problems(db, &statements.target).map_err(|error| classify(&error))
+        })
+        .await
+    }
+
+    async fn bounds(&self) -> Result<Vec<Bounds>, Error> {
+        self.look(|db, statements| {
+            let bounds = look::bounds(db, &statements.target);
+            bounds.map_err(|error| classify(&error))?.ok_or_else(|| {
+                Error::Unavailable(format!("{} is not as its entry says", statements.target))
+            })
         })
         .await
     }

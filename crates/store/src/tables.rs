@@ -4,6 +4,8 @@
 //! whose acknowledgement was lost comes again, perhaps after a newer write of the same row was
 //! settled and acknowledged. So [`Mode::Upsert`] has no meaning without a version column.
 
+mod bound;
+mod jsonb;
 mod name;
 mod target;
 mod time;
@@ -13,6 +15,7 @@ mod value;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+pub use bound::{Bound, Takes};
 pub use name::{NAME_BYTES_MAX, Name};
 pub use target::{COLUMNS_MAX, Column, KEYS_MAX, Mode, Target, Type};
 pub use time::{MICROS_MAX, MICROS_MIN, parse_time, show_time};
@@ -61,6 +64,12 @@ pub trait Table: Send + Sync + 'static {
     /// # Errors
     /// If it can't be looked at.
     async fn problems(&self) -> Result<Vec<String>, Error>;
+
+    /// What each column takes, in the target's order. Rows that it refuses are refused by the table.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] also where the table or a column is not there (yet).
+    async fn bounds(&self) -> Result<Vec<Bound>, Error>;
 
     /// Makes the table if it is not there. Returns whether it was made.
     ///

@@ -85,6 +85,16 @@ impl Definition {
         json::read(&self.target, event.payload(), None, version)
     }
 
+    /// The key of the row in `event`, as paths of requests have it. Of an event that is no row, its
+    /// own key.
+    #[must_use]
+    pub fn row_key(&self, event: &model::Event) -> String {
+        match json::read_key(&self.target, event.payload()) {
+            Some(key) => key::show(&key),
+            None => String::from_utf8_lossy(event.key()).into_owned(),
+        }
+    }
+
     /// The values of a key as the path of a request has them.
     pub(crate) fn read_key(&self, path: &str) -> Result<Vec<Value>, Reject> {
         key::parse(&self.target, path)
@@ -132,5 +142,18 @@ pub(crate) mod tests {
         for name in ["", "-a", "_a", "Prices", "a/b", "a.b", "é", &"n".repeat(64)] {
             check(name).unwrap_err();
         }
+    }
+
+    #[test]
+    fn a_row_is_named_by_its_key_though_it_cannot_be_stored() {
+        let check = |payload: &str, expect: &str| {
+            let event = model::Event::new(b"id", b"own", payload.as_bytes()).unwrap();
+            assert_eq!(prices().row_key(&event), expect, "{payload}");
+        };
+        check(r#"{"sku":"a b","shop":7,"price":null,"version":3}"#, "7,a%20b");
+        check(r#"{"sku":"a","shop":7,"price":"dear","more":1}"#, "7,a");
+        check(r#"{"sku":"a"}"#, "own");
+        check(r#"{"sku":"a","shop":"7"}"#, "own");
+        check("no row", "own");
     }
 }

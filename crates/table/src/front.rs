@@ -101,6 +101,7 @@ pub(crate) struct Shared {
     pub(crate) buffer: Arc<dyn Buffer>,
     pub(crate) clock: Arc<dyn Clock>,
     store: Arc<dyn Table>,
+    bounds: crate::bounds::Bounds,
     ids: Ids,
     /// The greatest version seen or given so far.
     version: AtomicI64,
@@ -147,6 +148,7 @@ impl Front {
             buffer,
             clock,
             store,
+            bounds: crate::bounds::Bounds::default(),
             ids: Ids::new(),
             version: AtomicI64::new(mark.as_ref().map_or(0, Mark::found)),
             mark,
@@ -172,10 +174,11 @@ impl Front {
     /// (percent-encoded); the row may then leave out the key's columns.
     ///
     /// # Errors
-    /// A [`Reject`] naming the column.
+    /// A [`Reject`] naming the column, also where the table is known to refuse the row.
     pub fn event(&self, json: &[u8], path: Option<&str>) -> Result<Event, Reject> {
-        let Shared { definition, ids, .. } = &*self.shared;
+        let Shared { definition, ids, bounds, .. } = &*self.shared;
         let row = definition.read(json, path, || self.shared.stamp())?;
+        bounds.check(&definition.target, &row)?;
         event::of(&definition.target, &row, ids)
     }
 
@@ -217,9 +220,18 @@ impl Front {
         self.shared.remember(event, accepted_at_ms)
     }
 
-    /// Lets go of what has left the buffer, again and again until `stop`.
+    /// Asks the store what the table's columns take, so that [`Front::event`] refuses what they do not.
+    ///
+    /// # Errors
+    /// If the store can't be asked; then [`Front::sweep`] asks again.
+    pub async fn learn_bounds(&self) -> Result<(), store::Error> {
+        self.shared.learn_bounds().await
+    }
+
+    /// Lets go of what has left the buffer and keeps the bounds of the table fresh, until `stop`.
     pub async fn sweep(self, stop: CancellationToken) {
-        sweep::run(&self.shared, stop).await;
+        let bounds = crate::bounds::keep_fresh(&self.shared, &stop);
+        tokio::join!(sweep::run(&self.shared, stop.clone()), bounds);
     }
 
     pub(crate) fn shared(&self) -> &Shared {
@@ -252,6 +264,15 @@ impl Shared {
         let next = |last: i64| Some(now.max(last.saturating_add(1)));
         let last = self.version.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
         next(last.unwrap_or_default()).unwrap_or(now)
+    }
+
+    /// Asks for the bounds of the table, unless they were read lately.
+    pub(crate) async fn learn_bounds(&self) -> Result<(), store::Error> {
+        let now_ms = self.clock.now_ms();
+        if !self.bounds.are_due(now_ms) {
+            return Ok(());
+        }
+        self.bounds.learn(&*self.store, now_ms).await
     }
 
     fn now_us(&self) -> i64 {

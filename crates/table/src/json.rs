@@ -1,5 +1,6 @@
 //! Rows as JSON: one object, a field for each column.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
@@ -64,6 +65,17 @@ pub(crate) fn read(
         }
     }
     Ok(row)
+}
+
+/// The key of a row that may be no row of the table otherwise.
+pub(crate) fn read_key(target: &Target, json: &[u8]) -> Option<Vec<Value>> {
+    let json = std::str::from_utf8(model::event::without_mark(json)).ok()?;
+    let fields: HashMap<String, &RawValue> = serde_json::from_str(json).ok()?;
+    let keys = target.keys.iter().map(|&key| {
+        let column = &target.columns[key];
+        value::of_json(column.kind, fields.get(column.name.as_str())?.get())
+    });
+    keys.collect()
 }
 
 /// The value of a column that the row leaves out.

@@ -24,7 +24,7 @@ use model::clock::EpochMs;
 
 use crate::flight::{Flight, Landing};
 use crate::front::Source;
-use shard::{Cached, Shard};
+use shard::Shard;
 
 /// A row's key as text.
 pub(crate) type Key = Arc<str>;

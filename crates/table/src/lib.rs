@@ -18,6 +18,7 @@
 //! What it deliberately does not do: it speaks no HTTP and no SQL, it makes no table, and it reads
 //! nothing back that another process accepted before the store has it.
 
+mod bounds;
 mod collapse;
 pub mod definition;
 mod event;

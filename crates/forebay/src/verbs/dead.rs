@@ -7,7 +7,7 @@ use buffer::DeadLetter;
 use serde_json::json;
 
 use super::buffer::{shown, time};
-use super::configured_buffer;
+use super::{configured_buffer, configured_table};
 use crate::config::{self, Flags};
 use crate::exit::Exit;
 use crate::{open, out, outside, url};
@@ -80,10 +80,11 @@ pub(crate) struct Which {
 
 pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
     let config = configured_buffer(flags)?;
+    let names = Names(configured_table(flags)?);
     let letters = outside::dead(&config.buffer).await?;
     match verb {
-        Verb::List { all, json } => list(&letters, all, json),
-        Verb::Show { seq, reveal, json } => show(&letters, seq, reveal, json),
+        Verb::List { all, json } => list(&letters, &names, all, json),
+        Verb::Show { seq, reveal, json } => show(&letters, &names, seq, reveal, json),
         Verb::Replay { which, json } => {
             let done = change(&config.buffer, &which, Change::Replay).await?;
             say("replayed", done, json)
@@ -100,9 +101,26 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
     }
 }
 
-fn list(letters: &[DeadLetter], all: bool, json: bool) -> Result<Exit> {
+/// What a letter is called: a table's row by its key, any other event by its id.
+struct Names(Option<table::Definition>);
+
+impl Names {
+    fn of(&self, letter: &DeadLetter) -> String {
+        match &self.0 {
+            Some(table) => table.row_key(&letter.event),
+            None => String::from_utf8_lossy(letter.event.id()).into_owned(),
+        }
+    }
+
+    /// The names of the first of a group.
+    fn examples(&self, letters: &[&DeadLetter]) -> Vec<String> {
+        letters.iter().take(EXAMPLES_MAX).map(|letter| self.of(letter)).collect()
+    }
+}
+
+fn list(letters: &[DeadLetter], names: &Names, all: bool, json: bool) -> Result<Exit> {
     if all {
-        return each(letters, json);
+        return each(letters, names, json);
     }
     let mut groups: BTreeMap<&str, Vec<&DeadLetter>> = BTreeMap::new();
     for letter in letters {
@@ -113,7 +131,8 @@ fn list(letters: &[DeadLetter], all: bool, json: bool) -> Result<Exit> {
     if json {
         let group = |(reason, letters): &(&str, Vec<&DeadLetter>)| {
             let seqs: Vec<_> = letters.iter().take(EXAMPLES_MAX).map(|l| l.seq).collect();
-            json!({ "reason": reason, "count": letters.len(), "seqs": seqs, "ids": ids(letters) })
+            json!({ "reason": reason, "count": letters.len(), "seqs": seqs,
+                "ids": names.examples(letters) })
         };
         out::json(&groups.iter().map(group).collect::<Vec<_>>())?;
         return Ok(Exit::Done);
@@ -124,7 +143,7 @@ fn list(letters: &[DeadLetter], all: bool, json: bool) -> Result<Exit> {
     for (reason, letters) in groups {
         let examples: Vec<_> = letters
             .iter()
-            .zip(ids(&letters))
+            .zip(names.examples(&letters))
             .map(|(letter, id)| format!("{} ({})", letter.seq, out::escaped(&id)))
             .collect();
         let more = if letters.len() > EXAMPLES_MAX { ", …" } else { "" };
@@ -134,13 +153,16 @@ fn list(letters: &[DeadLetter], all: bool, json: bool) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn each(letters: &[DeadLetter], json: bool) -> Result<Exit> {
+fn each(letters: &[DeadLetter], names: &Names, json: bool) -> Result<Exit> {
     if json {
-        out::json(&letters.iter().map(|letter| letter_json(letter, None)).collect::<Vec<_>>())?;
+        out::json(
+            &letters.iter().map(|letter| letter_json(letter, names, None)).collect::<Vec<_>>(),
+        )?;
         return Ok(Exit::Done);
     }
     for letter in letters {
-        let id = out::escaped(&String::from_utf8_lossy(letter.event.id()));
+        let id = names.of(letter);
+        let id = out::escaped(&id);
         let buried = time(letter.buried_at_ms);
         let reason = out::escaped(&letter.reason);
         out::line(format_args!("{:>8}  {buried}  {id}  {reason}", letter.seq))?;
@@ -148,18 +170,17 @@ fn each(letters: &[DeadLetter], json: bool) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn show(letters: &[DeadLetter], seq: u64, reveal: bool, json: bool) -> Result<Exit> {
+fn show(letters: &[DeadLetter], names: &Names, seq: u64, reveal: bool, json: bool) -> Result<Exit> {
     let letter = letters.iter().find(|letter| letter.seq == seq).ok_or_else(|| {
         anyhow!("there is no dead letter {seq}; `forebay dead list --all` lists them")
     })?;
     let payload = shown(letter.event.payload(), reveal);
     if json {
-        out::json(&letter_json(letter, Some(&payload)))?;
+        out::json(&letter_json(letter, names, Some(&payload)))?;
         return Ok(Exit::Done);
     }
     out::line(format_args!("seq       {}", letter.seq))?;
-    let id = String::from_utf8_lossy(letter.event.id());
-    out::line(format_args!("id        {}", out::escaped(&id)))?;
+    out::line(format_args!("id        {}", out::escaped(&names.of(letter))))?;
     out::line(format_args!("reason    {}", out::escaped(&letter.reason)))?;
     out::line(format_args!("accepted  {}", time(letter.accepted_at_ms)))?;
     out::line(format_args!("buried    {}", time(letter.buried_at_ms)))?;
@@ -229,15 +250,10 @@ fn say(what: &str, done: usize, json: bool) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn ids(letters: &[&DeadLetter]) -> Vec<String> {
-    let id = |letter: &&DeadLetter| String::from_utf8_lossy(letter.event.id()).into_owned();
-    letters.iter().take(EXAMPLES_MAX).map(id).collect()
-}
-
-fn letter_json(letter: &DeadLetter, payload: Option<&str>) -> serde_json::Value {
+fn letter_json(letter: &DeadLetter, names: &Names, payload: Option<&str>) -> serde_json::Value {
     let mut json = json!({
         "seq": letter.seq,
-        "id": String::from_utf8_lossy(letter.event.id()),
+        "id": names.of(letter),
         "reason": letter.reason,
         "accepted_at": time(letter.accepted_at_ms),
         "buried_at": time(letter.buried_at_ms),

@@ -16,4 +16,5 @@ mod serve;
 mod spelled;
 mod tables;
 mod tables_apart;
+mod tables_bounds;
 mod tables_skipped;

@@ -130,6 +130,12 @@ fn a_bad_row_is_buried_with_the_reason_and_its_neighbours_are_written() {
     let letters = json(dir.path(), &["dead", "list", "--all", "--json", "--table", "prices"]);
     let said = letters.to_string();
     assert!(said.contains("CHECK constraint failed: price >= 0"), "{said}");
+    assert_eq!(letters[0]["id"], "sku-17", "a table's letter is named by the row's key: {said}");
+    let seq = letters[0]["seq"].to_string();
+    let shown = done(dir.path(), &["dead", "show", &seq, "--table", "prices"]);
+    assert!(shown.contains("id        sku-17"), "{shown}");
+    let listed = done(dir.path(), &["dead", "list", "--table", "prices"]);
+    assert!(listed.contains("(sku-17)"), "{listed}");
     assert_eq!(get(&serving, "prices/sku-17").0, 404, "what is buried is read no more");
     assert!(serving.terminate().0.success());
     // Mended, it is put back and written.

@@ -10,7 +10,7 @@ use buffer::Buffer;
 use buffer::memory::{self, Memory};
 use model::clock::Manual;
 use server::{Options, Readiness, Service, telemetry};
-use store::tables::{Column, Mode, Name, Record, Type, Value, Written};
+use store::tables::{Bound, Column, Mode, Name, Record, Takes, Type, Value, Written};
 use store::{Table, Target};
 use table::{Definition, Front};
 use tokio::net::TcpListener;
@@ -38,6 +38,18 @@ impl Table for Fake {
     }
     async fn problems(&self) -> Result<Vec<String>, store::Error> {
         Ok(Vec::new())
+    }
+    async fn bounds(&self) -> Result<Vec<Bound>, store::Error> {
+        let bound = |takes, shown: &str| Bound { not_null: true, takes, shown: shown.into() };
+        Ok(vec![
+            bound(Takes::Whole(-32_768, 32_767), "smallint"),
+            bound(Takes::Characters { max: 5, in_key: true }, "character varying(5)"),
+            Bound {
+                not_null: false,
+                ..bound(Takes::Whole(-2_147_483_648, 2_147_483_647), "integer")
+            },
+            bound(Takes::All, "bigint"),
+        ])
     }
     async fn create(&self) -> Result<bool, store::Error> {
         Ok(false)
@@ -89,6 +101,7 @@ async fn start_with(events_max: usize, options: Options) -> Tables {
         table::Options::default(),
         None,
     );
+    front.learn_bounds().await.unwrap();
     let telemetry = telemetry::install().unwrap();
     let clock_of_server = Arc::new(clock.clone());
     let service =
@@ -178,6 +191,34 @@ async fn good_rows_of_a_stream_are_accepted_and_each_bad_one_is_told_with_its_li
     let one = tables.post("application/json", lines[3]).await;
     one.is(202, include_str!("golden/one_accepted.json"));
     assert_eq!(tables.held().await, 3);
+}
+
+#[tokio::test]
+async fn a_row_that_a_column_cannot_hold_is_refused_on_every_way_in() {
+    let tables = start(10).await;
+    let (sku, price) =
+        ("is 6 characters; must be at most 5", "must be from -2147483648 to 2147483647");
+    for (key, body, field, problem) in [
+        ("7,abcdef", r#"{"version":1}"#, "sku", sku),
+        ("32768,a", r#"{"version":1}"#, "shop", "must be from -32768 to 32767"),
+        ("7,a", r#"{"price":2147483648,"version":1}"#, "price", price),
+    ] {
+        let answer = tables.put(key, body).await;
+        assert_eq!(answer.status, 400, "{}", answer.body);
+        let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!(body["error"]["field"], field, "{}", answer.body);
+        assert!(answer.body.contains(problem), "{}", answer.body);
+    }
+    let long = r#"{"shop":7,"sku":"abcdef","version":1}"#;
+    let one = tables.post("application/json", long).await;
+    assert_eq!(one.status, 400, "{}", one.body);
+    let lines = [long, r#"{"shop":7,"sku":"abcde","price":2147483647,"version":1}"#];
+    let answer = tables.post("application/x-ndjson", lines.join("\n")).await;
+    assert_eq!(answer.status, 202, "{}", answer.body);
+    let body: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!((&body["accepted"], &body["errors"][0]["line"]), (&1.into(), &1.into()));
+    assert_eq!(body["errors"][0]["field"], "sku", "{}", answer.body);
+    assert_eq!(tables.held().await, 1);
 }
 
 #[tokio::test]

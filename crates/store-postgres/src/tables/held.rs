@@ -8,7 +8,8 @@ use store::tables::{Record, Type};
 use store::{Error, Target};
 use tokio_postgres::types::ToSql;
 
-use super::{look, types};
+use super::columns::{There, columns};
+use super::types;
 use crate::session::Session;
 
 /// What the table holds of a row's key.
@@ -29,7 +30,7 @@ pub(super) async fn held(
     rows: &[&Record],
 ) -> Result<Vec<Held>, Error> {
     let client = session.client();
-    let stored = session.bounded(stored_types(session, target)).await?;
+    let stored = session.bounded(columns(client, target)).await?;
     let columns = target.columns.iter().map(|column| {
         stored.iter().find(|stored| stored.name == column.name.as_str()).ok_or_else(|| {
             Error::Unavailable(format!("{target} has no column \"{}\" any more", column.name))
@@ -67,37 +68,7 @@ pub(super) async fn held(
     Ok(held)
 }
 
-/// A column as the table has it.
-struct Stored {
-    name: String,
-    /// Its full type, as it stands in a cast.
-    full: String,
-    /// The type's name in the catalog; of a domain, that of its base.
-    base: String,
-}
-
-async fn stored_types(
-    session: &Session<'_>,
-    target: &Target,
-) -> Result<Vec<Stored>, tokio_postgres::Error> {
-    let sql = "SELECT a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), \
-            coalesce(b.typname, t.typname)::text \
-        FROM pg_catalog.pg_attribute AS a \
-        JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid \
-        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
-        JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid \
-        LEFT JOIN pg_catalog.pg_type AS b ON t.typtype = 'd' AND b.oid = t.typbasetype \
-        WHERE n.nspname = $1 AND c.relname = $2 AND a.attnum > 0 AND NOT a.attisdropped";
-    let statement = session.client().prepare_cached(sql).await?;
-    let table = target.table.as_str();
-    let rows = session.client().query(&statement, &[&look::schema(target), &table]).await?;
-    let stored = |row: &tokio_postgres::Row| {
-        Ok(Stored { name: row.try_get(0)?, full: row.try_get(1)?, base: row.try_get(2)? })
-    };
-    rows.iter().map(stored).collect()
-}
-
-fn statement(target: &Target, stored: &[&Stored]) -> String {
+fn statement(target: &Target, stored: &[&There]) -> String {
     let list = |items: Vec<String>, by: &str| items.join(by);
     let count = target.columns.len();
     let arrays = target.columns.iter().zip(1..);
@@ -117,13 +88,13 @@ fn statement(target: &Target, stored: &[&Stored]) -> String {
 }
 
 /// What was sent, as the column stores it.
-fn cast(target: &Target, stored: &[&Stored], at: usize) -> String {
+fn cast(target: &Target, stored: &[&There], at: usize) -> String {
     let sent = types::cast(&format!("r.c{at}"), target.columns[at].kind);
     format!("{sent}::{}", stored[at].full)
 }
 
 /// Whether the stored value of a column is the one that was sent.
-fn same(target: &Target, stored: &[&Stored], at: usize) -> String {
+fn same(target: &Target, stored: &[&There], at: usize) -> String {
     let kind = target.columns[at].kind;
     let (there, sent) = (format!("t.{}", target.columns[at].name.quoted()), format!("r.c{at}"));
     let cast = cast(target, stored, at);

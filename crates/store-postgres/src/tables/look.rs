@@ -5,18 +5,8 @@ use store::Target;
 use store::tables::{Column, Mode};
 use tokio_postgres::Error;
 
+use super::columns::{There, columns};
 use super::{types, version};
-
-/// One column as it is there.
-struct There {
-    name: String,
-    /// A domain's is that of what it is made of.
-    kind: String,
-    not_null: bool,
-    has_default: bool,
-    /// Generated, or an identity that takes no values.
-    closed: bool,
-}
 
 /// The table, or whatever else has its name: its object id, and what it is.
 pub(super) async fn oid(
@@ -45,7 +35,7 @@ pub(super) async fn problems(
             )]);
         }
     };
-    let there = columns(client, table).await?;
+    let there = columns(client, target).await?;
     let mut problems = Vec::new();
     for column in &target.columns {
         match there.iter().find(|there| there.name == column.name.as_str()) {
@@ -74,6 +64,7 @@ pub(super) async fn problems(
     if problems.is_empty() {
         problems.extend(version::problems(client, table, target).await?);
     }
+    problems.extend(rounded(target, &there));
     problems.extend(keys(client, table, target).await?);
     problems.extend(version::rules(client, table, target).await?);
     rights(client, table, target, &mut problems).await?;
@@ -84,28 +75,8 @@ pub(super) fn schema(target: &Target) -> &str {
     target.schema.as_ref().map_or("public", store::tables::Name::as_str)
 }
 
-async fn columns(client: &ClientWrapper, table: u32) -> Result<Vec<There>, Error> {
-    let sql = "SELECT a.attname::text, coalesce(b.typname, t.typname)::text, a.attnotnull, \
-            a.atthasdef OR a.attidentity <> '', a.attgenerated <> '' OR a.attidentity = 'a' \
-        FROM pg_catalog.pg_attribute AS a \
-        JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid \
-        LEFT JOIN pg_catalog.pg_type AS b ON t.typtype = 'd' AND b.oid = t.typbasetype \
-        WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
-    let rows = client.query(sql, &[&table]).await?;
-    let there = |row: &tokio_postgres::Row| {
-        Ok(There {
-            name: row.try_get(0)?,
-            kind: row.try_get(1)?,
-            not_null: row.try_get(2)?,
-            has_default: row.try_get(3)?,
-            closed: row.try_get(4)?,
-        })
-    };
-    rows.iter().map(there).collect()
-}
-
 fn mismatch(target: &Target, column: &Column, there: &There) -> Option<String> {
-    let (name, is) = (&column.name, &there.kind);
+    let (name, is) = (&column.name, &there.base);
     let taken = types::taken_by(column.kind);
     if there.closed {
         return Some(format!("{target}: column \"{name}\" is generated and can't be written"));
@@ -137,20 +108,31 @@ async fn is_unique(client: &ClientWrapper, table: u32, target: &Target) -> Resul
     client.query_one(sql, &[&table, &keys]).await?.try_get(0)
 }
 
-/// Key columns that do not tell apart what this program takes for two keys.
+/// Key columns that round two times to one.
+fn rounded(target: &Target, there: &[There]) -> Vec<String> {
+    let is_key = |there: &&There| {
+        target.keys.iter().any(|&key| target.columns[key].name.as_str() == there.name)
+    };
+    let rounds = there.iter().filter(is_key).filter(|there| there.rounds_times());
+    let problem = |there: &There| {
+        format!(
+            "{target}: key column \"{}\" rounds times; make it timestamptz without a precision",
+            there.name
+        )
+    };
+    rounds.map(problem).collect()
+}
+
+/// Key columns whose collation takes different texts for equal.
 async fn keys(client: &ClientWrapper, table: u32, target: &Target) -> Result<Vec<String>, Error> {
     // A collation may be the column's, or that of an index over it.
     let sql = "SELECT a.attname::text, \
-            CASE t.typtype WHEN 'd' THEN t.typtypmod ELSE a.atttypmod END BETWEEN 0 AND 5 \
-                AND coalesce(b.typname, t.typname) = 'timestamptz', \
             EXISTS (SELECT FROM pg_catalog.pg_collation AS l \
                 WHERE NOT l.collisdeterministic AND (l.oid = a.attcollation OR l.oid IN \
                     (SELECT unnest((i.indcollation::oid[])[0:i.indnkeyatts - 1]) \
                      FROM pg_catalog.pg_index AS i WHERE i.indrelid = $1 AND i.indisunique \
                          AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1])))) \
         FROM pg_catalog.pg_attribute AS a \
-        JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid \
-        LEFT JOIN pg_catalog.pg_type AS b ON t.typtype = 'd' AND b.oid = t.typbasetype \
         WHERE a.attrelid = $1 AND a.attname::text = ANY ($2::text[]) AND NOT a.attisdropped \
         ORDER BY a.attnum";
     let keys: Vec<&str> =
@@ -159,12 +141,6 @@ async fn keys(client: &ClientWrapper, table: u32, target: &Target) -> Result<Vec
     for row in client.query(sql, &[&table, &keys]).await? {
         let name: String = row.try_get(0)?;
         if row.try_get(1)? {
-            problems.push(format!(
-                "{target}: key column \"{name}\" rounds times; make it timestamptz without a \
-                 precision"
-            ));
-        }
-        if row.try_get(2)? {
             problems.push(format!(
                 "{target}: key column \"{name}\" has a collation that takes different texts for \
                  equal; give it a deterministic one"

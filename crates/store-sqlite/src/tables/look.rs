@@ -1,7 +1,7 @@
 //! Whether a table is as its target says.
 
 use rusqlite::{Connection, OptionalExtension};
-use store::tables::{Column, Type};
+use store::tables::{Bound, Column, Takes, Type};
 use store::{Error, Target};
 
 use crate::migrations;
@@ -80,6 +80,18 @@ pub(super) fn problems(db: &Connection, target: &Target) -> rusqlite::Result<Vec
     }
     problems.extend(collations(db, target)?);
     Ok(problems)
+}
+
+/// What each column takes: SQLite keeps no bound of a declared type. `None` where one is missing.
+pub(super) fn bounds(db: &Connection, target: &Target) -> rusqlite::Result<Option<Vec<Bound>>> {
+    let there = columns(db, target)?;
+    let bound = |column: &Column| {
+        let name = column.name.as_str();
+        let there = there.iter().find(|there| there.name.eq_ignore_ascii_case(name))?;
+        let shown = there.declared.clone();
+        Some(Bound { not_null: there.not_null, takes: Takes::All, shown })
+    };
+    Ok(target.columns.iter().map(bound).collect())
 }
 
 /// Unique indexes that do not tell apart what this program takes for two keys.

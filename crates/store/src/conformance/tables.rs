@@ -350,6 +350,26 @@ pub async fn what_is_missing_is_told_and_nothing_is_made(subject: &mut dyn Subje
     assert_eq!(table.write(vec![price("a", 2, -5)]).await, Ok(vec![Written::Written]));
 }
 
+/// The bounds of a table say which columns take no NULL, and refuse nothing that is written.
+///
+/// # Panics
+/// If the guarantee does not hold.
+pub async fn a_column_that_takes_no_null_is_known_before_a_row_is_written(
+    subject: &mut dyn Subject,
+) {
+    let table = subject.table(&facts("bounded")).expect("it is a target");
+    assert_eq!(table.bounds().await.map_err(|error| error.class()), Err(Class::Retryable));
+    assert_eq!(table.create().await, Ok(true));
+    let bounds = table.bounds().await.expect("it is there");
+    let nulls: Vec<bool> = bounds.iter().map(|bound| bound.check(&Value::Null).is_ok()).collect();
+    assert_eq!(nulls, [[true; 8].as_slice(), &[false]].concat());
+    let row = fact(i64::MAX, Type::Bigint, Value::Bigint(i64::MIN));
+    for (bound, value) in bounds.iter().zip(&row) {
+        assert_eq!(bound.check(value), Ok(()));
+    }
+    assert_eq!(table.write(vec![row]).await, Ok(vec![Written::Written]));
+}
+
 /// One `#[tokio::test]` for each guarantee. Takes an expression that makes a fresh [`Subject`]; it
 /// is awaited.
 #[macro_export]
@@ -366,6 +386,7 @@ macro_rules! tables_suite {
             names_with_quotes_blanks_and_sql_are_names,
             a_key_may_have_several_columns,
             what_is_missing_is_told_and_nothing_is_made,
+            a_column_that_takes_no_null_is_known_before_a_row_is_written,
         }
     };
     ($subject:expr; $($check:ident),* $(,)?) => {

@@ -8,7 +8,7 @@ use buffer::memory::{self, Memory};
 use buffer::{Buffer, Receipt};
 use engine::Handler as _;
 use model::clock::{Clock, Manual};
-use store::tables::{Mode, Value};
+use store::tables::{Bound, Mode, Takes, Value};
 use tokio::sync::Semaphore;
 
 use super::*;
@@ -23,6 +23,8 @@ struct Fake {
     rows: Mutex<BTreeMap<String, Record>>,
     away: Mutex<bool>,
     reads: AtomicUsize,
+    /// What its column `sku` takes.
+    characters_max: AtomicUsize,
     /// A read waits for a permit, after it has looked.
     gate: Semaphore,
     writes: Mutex<Vec<usize>>,
@@ -35,6 +37,7 @@ impl Fake {
             rows: Mutex::default(),
             away: Mutex::new(false),
             reads: AtomicUsize::new(0),
+            characters_max: AtomicUsize::new(255),
             gate: Semaphore::new(1_000_000),
             writes: Mutex::default(),
         })
@@ -88,6 +91,17 @@ impl Table for Fake {
 
     async fn problems(&self) -> Result<Vec<String>, Error> {
         Ok(Vec::new())
+    }
+
+    async fn bounds(&self) -> Result<Vec<Bound>, Error> {
+        if *self.away.lock().unwrap() {
+            return Err(Error::Unavailable("away".into()));
+        }
+        let max = self.characters_max.load(Ordering::SeqCst);
+        let takes = Takes::Characters { max, in_key: true };
+        let shown = format!("varchar({max})");
+        let open = Bound { not_null: false, takes: Takes::All, shown: "open".into() };
+        Ok(vec![Bound { not_null: true, takes, shown }, open.clone(), open.clone(), open])
     }
 
     async fn create(&self) -> Result<bool, Error> {
@@ -550,4 +564,29 @@ async fn stamps_follow_what_is_read_unless_it_is_a_day_ahead() {
     assert_eq!(rig.front.shared().stamp(), NOW * 1_000);
     rig.get("7,ahead").await;
     assert_eq!(rig.front.shared().stamp(), NOW * 1_000 + day_us + 1);
+}
+
+#[tokio::test]
+async fn a_row_that_the_table_is_known_to_refuse_is_refused_and_a_changed_table_is_noticed() {
+    let rig = rig();
+    rig.store.characters_max.store(3, Ordering::SeqCst);
+    let event = |sku: &str| {
+        let json = format!("{{\"sku\":\"{sku}\",\"shop\":7,\"version\":1}}");
+        rig.front.event(json.as_bytes(), None)
+    };
+    *rig.store.away.lock().unwrap() = true;
+    assert!(rig.front.learn_bounds().await.is_err());
+    event("long").expect("nothing is known of the table yet");
+    *rig.store.away.lock().unwrap() = false;
+    rig.front.learn_bounds().await.unwrap();
+    let problem = "sku: is 4 characters; must be at most 3, since the column is varchar(3)";
+    assert_eq!(event("long").unwrap_err().to_string(), problem);
+    event("abc").unwrap();
+    rig.store.characters_max.store(4, Ordering::SeqCst);
+    rig.clock.advance(59_999);
+    rig.front.learn_bounds().await.unwrap();
+    event("long").expect_err("it is not asked all the time");
+    rig.clock.advance(1);
+    rig.front.learn_bounds().await.unwrap();
+    event("long").unwrap();
 }
