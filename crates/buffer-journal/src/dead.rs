@@ -14,6 +14,8 @@ use crate::journal_buffer::error_of;
 
 const BURIED: u8 = 2;
 const DROPPED: u8 = 3;
+/// A replay begins: from which number of the events' log on they will be, and which letters.
+const BEGUN: u8 = 4;
 /// Reasons are cut to this many bytes.
 const REASON_BYTES_MAX: usize = 4096;
 const FIXED_BYTES: usize = 8 + 8 + 4 + 2;
@@ -39,6 +41,16 @@ pub(crate) struct Found {
     /// Numbers, in the journal, of the events that are buried here: the process may have died before
     /// its checkpoint said that they are done.
     pub(crate) buried: Vec<u64>,
+    /// Letters that a replay was about to offer when the process ended.
+    pub(crate) begun: Vec<Begun>,
+}
+
+/// A letter that may be an event again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Begun {
+    pub(crate) letter: u64,
+    /// Its event has this number or a higher one.
+    pub(crate) from: u64,
 }
 
 /// What is to be buried.
@@ -59,16 +71,20 @@ impl Dead {
     ) -> Result<(Self, Found), journal::Error> {
         let (log, mut recovery) = Log::open(fs, options)?;
         let (mut letters, mut buried, mut dropped) = (BTreeMap::new(), Vec::new(), Vec::new());
+        let mut begun = BTreeMap::new();
         let mut reader = log.reader(recovery.checkpoint.floor);
         while let Some(record) = reader.take()? {
             note(&mut letters, &record);
             buried.extend(source(&record));
             dropped.extend(dropped_by(&record));
+            begun.extend(begun_by(&record));
         }
+        let begun = begun.into_iter().filter(|(letter, _)| letters.contains_key(letter));
+        let begun = begun.map(|(letter, from)| Begun { letter, from }).collect();
         recovery.missing = undone(&recovery.checkpoint, &dropped, &recovery.gaps);
         let checkpoint = Mutex::new(recovery.checkpoint.clone());
         let dead = Self { log, letters: Mutex::new(letters), letters_max, checkpoint };
-        Ok((dead, Found { recovery, buried }))
+        Ok((dead, Found { recovery, buried, begun }))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -130,6 +146,15 @@ impl Dead {
             seqs.iter().filter_map(|seq| Some((*seq, *letters.get(seq)?))).collect()
         };
         places.into_iter().map(|(seq, place)| self.read(seq, place)).collect()
+    }
+
+    /// Notes durably that these are about to be offered, as events numbered `from` or higher. The latest note
+    /// of a letter counts.
+    pub(crate) async fn begin(&self, seqs: &[u64], from: u64, now_ms: i64) -> Result<(), Error> {
+        let numbers = std::iter::once(&from).chain(seqs);
+        let body: Vec<u8> = numbers.flat_map(|number| number.to_le_bytes()).collect();
+        let entry = Entry { kind: BEGUN, at_ms: now_ms, id_len: 0, key_len: 0, body: &body };
+        self.log.append(&[entry]).await.map(|_| ()).map_err(|e| error_of(&e))
     }
 
     /// Forgets these durably. Their space is given back by [`Dead::trim`].
@@ -231,6 +256,14 @@ pub(crate) fn note(letters: &mut BTreeMap<u64, (u32, u32)>, record: &Record) {
 pub(crate) fn dropped_by(record: &Record) -> impl Iterator<Item = u64> {
     let notes = if record.kind == DROPPED { record.body.as_chunks::<8>().0 } else { &[] };
     notes.iter().map(|seq| u64::from_le_bytes(*seq))
+}
+
+/// The letters that a record says a replay was about to offer, each with the least number of its event.
+fn begun_by(record: &Record) -> Vec<(u64, u64)> {
+    let numbers = if record.kind == BEGUN { record.body.as_chunks::<8>().0 } else { &[] };
+    let mut numbers = numbers.iter().map(|number| u64::from_le_bytes(*number));
+    let from = numbers.next().unwrap_or_default();
+    numbers.map(|letter| (letter, from)).collect()
 }
 
 /// How many numbers in `gaps` are neither done nor those of letters that were dropped.

@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use crate::dead::{Burial, Dead};
 use crate::keeper::Keeper;
 use crate::window::{Place, Window};
-use crate::{Options, Recovery};
+use crate::{Options, Recovery, replay};
 
 /// When a refused producer should try again.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -31,21 +31,19 @@ const SEGMENTS_AGED_MAX: usize = 16;
 const EVENT: u8 = 1;
 /// Room made at once for the events of a lease.
 const LEASE_RESERVED: usize = 4096;
-/// Dead letters offered again at once.
-const REPLAY_BATCH: usize = 10;
 
 /// The journal as a buffer. Dropping it closes it.
 pub struct JournalBuffer {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
     keeper: Keeper,
 }
 
 /// What the buffer and its keeper share.
 pub(crate) struct Inner {
-    log: Log,
-    dead: Dead,
+    pub(crate) log: Log,
+    pub(crate) dead: Dead,
     options: Options,
-    clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
     state: Mutex<State>,
     /// Told when something becomes ready other than by an append, or a deadline is set, or on closing.
     changed: Notify,
@@ -92,6 +90,7 @@ impl JournalBuffer {
         let (dead, found) =
             Dead::open(fs, options.dead_log(), options.dead_max).map_err(|e| open(&e))?;
         let (log, recovery) = held.open(&found.buried).map_err(|e| open(&e))?;
+        replay::finish(&log, &dead, &found.begun, clock.now_ms())?;
         let floor = recovery.checkpoint.floor.max(1);
         let state = State {
             window: Window::new(floor),
@@ -205,7 +204,7 @@ impl Inner {
     }
 
     /// Gives back the space of letters that were dropped.
-    async fn trim_dead(&self) -> Result<(), Error> {
+    pub(crate) async fn trim_dead(&self) -> Result<(), Error> {
         self.dirty.store(true, Ordering::Release);
         self.checkpoint(false)?;
         self.dead.trim().await
@@ -517,19 +516,7 @@ impl DeadLetters for JournalBuffer {
     }
 
     async fn replay(&self, seqs: &[u64]) -> Result<usize, Error> {
-        let mut seqs = seqs.to_vec();
-        seqs.sort_unstable();
-        seqs.dedup();
-        let mut replayed = 0;
-        for some in seqs.chunks(REPLAY_BATCH) {
-            let letters = self.inner.dead.get(some)?;
-            let events: Vec<Event> = letters.iter().map(|letter| letter.event.clone()).collect();
-            self.offer(&events).await?;
-            let offered: Vec<u64> = letters.iter().map(|letter| letter.seq).collect();
-            replayed += self.inner.dead.forget(&offered, self.inner.clock.now_ms()).await?;
-        }
-        self.inner.trim_dead().await?;
-        Ok(replayed)
+        self.replay_now(seqs).await
     }
 
     async fn drop_letters(&self, seqs: &[u64]) -> Result<usize, Error> {

@@ -25,6 +25,7 @@ mod journal_buffer;
 mod keeper;
 mod options;
 mod recovery;
+mod replay;
 mod window;
 
 pub use journal::Sync;

@@ -207,3 +207,38 @@ async fn repairing_mends_the_dead_letters_too_and_reports_a_loss_once() {
     assert_eq!(there.len(), 18);
     assert!(!ids.contains(&"event-12".to_owned()) && ids.contains(&"event-13".to_owned()));
 }
+
+/// Offered and dropped in one step, as far as any start can tell.
+#[tokio::test]
+async fn a_replay_that_is_cut_short_leaves_each_letter_once_wherever_it_stops() {
+    let offered = ids(&events(10..22));
+    let seqs = |letters: &[buffer::DeadLetter]| letters.iter().map(|l| l.seq).collect::<Vec<_>>();
+    for seed in 0..8 {
+        for operations in 0.. {
+            let sim = Sim::new(seed * 1_000 + operations);
+            let (journal, _) = open(&sim);
+            journal.offer(&events(10..22)).await.unwrap();
+            bury(&journal, 1).await;
+            journal.checkpoint().unwrap();
+            let letters = seqs(&journal.list(0, 100).await.unwrap());
+            sim.crash_after(operations);
+            let replayed = journal.replay(&letters).await;
+            stop(&sim, journal);
+            // A second crash, at once, must not undo what the first start found.
+            for restarts in 0..2 {
+                let (journal, _) = open(&sim);
+                let letters = journal.list(0, 100).await.unwrap();
+                let leased = journal.lease(1000, Duration::ZERO).await.unwrap();
+                let mut there = ids(letters.iter().map(|letter| &letter.event));
+                there.extend(ids(leased.iter().map(|envelope| &envelope.event)));
+                there.sort();
+                assert_eq!(there, offered, "seed {seed}, operation {operations}, {restarts}");
+                stop(&sim, journal);
+            }
+            if replayed.is_ok() {
+                assert!(operations > 8, "few operations were seen");
+                break;
+            }
+        }
+    }
+}

@@ -1,23 +1,27 @@
 //! Dead letters: records of a topic of their own, one partition, compacted. A letter's number is its
 //! offset there, which Kafka never gives twice; its record's key says where the event lay, so that an
 //! event that is buried twice is one letter; a record of that key without a payload says that the
-//! letter is gone.
+//! letter is gone. A replay writes that record and the event in one transaction.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use buffer::{Buffer, DeadLetter, DeadLetters, Error};
+use buffer::{DeadLetter, DeadLetters, Error};
 use model::Event;
 use rdkafka::Message;
 
 use crate::client::blocking;
-use crate::kafka_buffer::KafkaBuffer;
+use crate::kafka_buffer::{KafkaBuffer, Offered};
 use crate::lag::full;
 use crate::producer::Record;
 use crate::record;
 use crate::shared::{Shared, lock};
+use crate::transaction::Transaction;
 use crate::window::Burial;
+
+/// Letters replayed in one transaction, at most.
+const REPLAYED_AT_ONCE: usize = 1_000;
 
 /// Which letters there are, as far as the topic has been read.
 #[derive(Debug, Default)]
@@ -145,15 +149,46 @@ impl Shared {
         Ok(asked.into_iter().filter_map(letter).collect())
     }
 
-    async fn forget(self: &Arc<Self>, letters: &[(i64, Vec<u8>)]) -> Result<(), Error> {
-        let records = letters.iter().map(|(_, key)| Record {
+    /// The records that say of these that they are gone.
+    fn gone<'a>(
+        &'a self,
+        letters: &'a [(i64, Vec<u8>)],
+    ) -> impl Iterator<Item = Record<'a>> + Send {
+        letters.iter().map(|(_, key)| Record {
             topic: &self.dead_topic,
             partition: 0,
             key: Some(key),
             payload: None,
             headers: None,
-        });
-        self.producer.write(records).await
+        })
+    }
+
+    /// Offers letters and drops them in one step.
+    async fn replay_now(self: &Arc<Self>, seqs: &[u64]) -> Result<usize, Error> {
+        // Before the letters are looked at: no other replay can commit behind this line.
+        let id = format!("forebay-replay-{}", self.dead_topic);
+        let transaction = Transaction::prepare(&self.options, id).await?;
+        let mut replayed = 0;
+        for some in seqs.chunks(REPLAYED_AT_ONCE) {
+            let known = self.known(some).await?;
+            let Some((first, _)) = known.first() else { continue };
+            let wanted: BTreeSet<u64> =
+                known.iter().map(|(number, _)| number.unsigned_abs()).collect();
+            let letters = self.letters(first.unsigned_abs(), usize::MAX).await?;
+            let letters = letters.into_iter().filter(|letter| wanted.contains(&letter.seq));
+            let events: Vec<Event> = letters.map(|letter| letter.event).collect();
+            if events.len() != known.len() {
+                return Err(Error::Corrupt(
+                    "a dead letter that was there can't be read".to_owned(),
+                ));
+            }
+            self.fits(&events)?;
+            self.reserve(events.len()).await?;
+            let _offered = Offered { shared: self, count: events.len() };
+            transaction.write(self.records(&events).chain(self.gone(&known))).await?;
+            replayed += known.len();
+        }
+        Ok(replayed)
     }
 }
 
@@ -168,20 +203,12 @@ impl DeadLetters for KafkaBuffer {
         if seqs.is_empty() {
             return Ok(0);
         }
+        if self.shared.is_closed() {
+            return Err(Error::Closed);
+        }
         self.shared.ensure_open().await?;
         let _one_at_a_time = self.shared.burying.lock().await;
-        let known = self.shared.known(seqs).await?;
-        let Some((first, _)) = known.first() else { return Ok(0) };
-        let wanted: BTreeSet<u64> = known.iter().map(|(number, _)| number.unsigned_abs()).collect();
-        let letters = self.shared.letters(first.unsigned_abs(), usize::MAX).await?;
-        let letters = letters.into_iter().filter(|letter| wanted.contains(&letter.seq));
-        let events: Vec<Event> = letters.map(|letter| letter.event).collect();
-        if events.len() != known.len() {
-            return Err(Error::Corrupt("a dead letter that was there can't be read".to_owned()));
-        }
-        self.offer(&events).await?;
-        self.shared.forget(&known).await?;
-        Ok(known.len())
+        self.shared.replay_now(seqs).await
     }
 
     async fn drop_letters(&self, seqs: &[u64]) -> Result<usize, Error> {
@@ -191,7 +218,7 @@ impl DeadLetters for KafkaBuffer {
         self.shared.ensure_open().await?;
         let _one_at_a_time = self.shared.burying.lock().await;
         let known = self.shared.known(seqs).await?;
-        self.shared.forget(&known).await?;
+        self.shared.producer.write(self.shared.gone(&known)).await?;
         Ok(known.len())
     }
 }

@@ -75,29 +75,14 @@ impl Buffer for KafkaBuffer {
         if shared.is_closed() {
             return Err(Error::Closed);
         }
-        let max = shared.options.events_max;
-        if events.len() > max {
-            return Err(Error::TooMany { got: events.len(), max });
-        }
-        let bytes: usize = events.iter().map(|event| event.as_bytes().len()).sum();
-        if bytes > OFFER_BYTES_MAX {
-            return Err(Error::TooMany { got: bytes, max: OFFER_BYTES_MAX });
-        }
+        shared.fits(events)?;
         if events.is_empty() {
             return Ok(());
         }
         shared.ensure_open().await?;
         shared.reserve(events.len()).await?;
-        let partitions = shared.partitions();
-        let records = events.iter().map(|event| Record {
-            topic: &shared.options.topic,
-            partition: place::home(event, partitions),
-            key: (!event.key().is_empty()).then(|| event.key()),
-            payload: Some(event.payload()),
-            headers: Some(record::headers(event, None)),
-        });
         let _offered = Offered { shared, count: events.len() };
-        shared.producer.write(records).await
+        shared.producer.write(shared.records(events)).await
     }
 
     async fn lease(&self, max: usize, wait: Duration) -> Result<Vec<Envelope>, Error> {
@@ -163,6 +148,34 @@ impl Buffer for KafkaBuffer {
 }
 
 impl Shared {
+    /// Refuses what could never be offered at once.
+    pub(crate) fn fits(&self, events: &[Event]) -> Result<(), Error> {
+        let max = self.options.events_max;
+        if events.len() > max {
+            return Err(Error::TooMany { got: events.len(), max });
+        }
+        let bytes: usize = events.iter().map(|event| event.as_bytes().len()).sum();
+        if bytes > OFFER_BYTES_MAX {
+            return Err(Error::TooMany { got: bytes, max: OFFER_BYTES_MAX });
+        }
+        Ok(())
+    }
+
+    /// The records of new events.
+    pub(crate) fn records<'a>(
+        &'a self,
+        events: &'a [Event],
+    ) -> impl Iterator<Item = Record<'a>> + Send {
+        let partitions = self.partitions();
+        events.iter().map(move |event| Record {
+            topic: &self.options.topic,
+            partition: place::home(event, partitions),
+            key: (!event.key().is_empty()).then(|| event.key()),
+            payload: Some(event.payload()),
+            headers: Some(record::headers(event, None)),
+        })
+    }
+
     async fn lease_now(
         self: &Arc<Self>,
         max: usize,
@@ -270,9 +283,9 @@ impl Shared {
 }
 
 /// An offer under way, whether or not anybody waits for its end.
-struct Offered<'a> {
-    shared: &'a Shared,
-    count: usize,
+pub(crate) struct Offered<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) count: usize,
 }
 
 impl Drop for Offered<'_> {

@@ -18,8 +18,8 @@
 //! - No offset is ever chosen for us: a group that has committed nothing begins where it was told,
 //!   and what is gone from the topic is counted and said.
 //!
-//! What it deliberately does not do: it does not dedupe, it uses no transactions (the effect lies in
-//! another system, so dedupe is needed all the same), and it calls no topic durable whose retention
+//! What it deliberately does not do: it does not dedupe, it uses no transactions but to replay dead
+//! letters (an event's effect lies in another system, so dedupe is needed all the same), and it calls no topic durable whose retention
 //! may delete events before they are settled.
 
 mod client;
@@ -38,6 +38,7 @@ mod rebalance;
 mod record;
 mod shared;
 mod topic;
+mod transaction;
 mod window;
 
 pub use kafka_buffer::KafkaBuffer;

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use buffer::Error;
 use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, NoCustomPartitioner, ProducerContext, ThreadedProducer};
 use tokio::sync::Notify;
 
 use crate::Options;
-use crate::client::{self, Speech, Trouble};
+use crate::client::{self, Speech};
 
 /// Most records on their way at once.
 const QUEUED_MAX: usize = 100_000;
@@ -50,7 +50,7 @@ impl Batch {
 }
 
 /// Hears what became of each record.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Deliveries(Speech);
 
 impl ClientContext for Deliveries {
@@ -71,7 +71,7 @@ impl ProducerContext<NoCustomPartitioner> for Deliveries {
     }
 }
 
-type Client = ThreadedProducer<Deliveries>;
+pub(crate) type Client = ThreadedProducer<Deliveries>;
 
 /// Writes; made anew when librdkafka says that it can't go on.
 pub(crate) struct Producer {
@@ -94,37 +94,11 @@ impl Producer {
         records: impl Iterator<Item = Record<'_>> + Send,
     ) -> Result<(), Error> {
         let client = self.client()?;
-        let batch = Arc::new(Batch { left: AtomicUsize::new(1), ..Batch::default() });
-        let mut refused = None;
-        let patience = client::timeout(&self.options);
-        'records: for record in records {
-            let started = tokio::time::Instant::now();
-            let mut record = made(record, &batch);
-            loop {
-                batch.left.fetch_add(1, Ordering::AcqRel);
-                let Err((error, back)) = client.send(record) else { break };
-                batch.left.fetch_sub(1, Ordering::AcqRel);
-                let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
-                if !full || started.elapsed() > patience {
-                    refused = Some(error);
-                    break 'records;
-                }
-                record = back;
-                tokio::time::sleep(QUEUED_PAUSE).await;
-            }
-        }
-        batch.settled(refused);
-        while batch.left.load(Ordering::Acquire) > 0 {
-            batch.done.notified().await;
-        }
-        let failed = batch.failed.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match failed {
-            None => Ok(()),
-            Some(error) => {
-                self.look_at(&error, &client);
-                Err(Error::Unavailable(format!("kafka did not confirm: {}", said(&error))))
-            }
-        }
+        let written = written(&client, records, client::timeout(&self.options)).await;
+        written.map_err(|error| {
+            self.look_at(&error, &client);
+            Error::Unavailable(format!("kafka did not confirm: {}", said(&error)))
+        })
     }
 
     /// After some failures a client refuses everything: the next one to write makes a new one.
@@ -145,20 +119,59 @@ impl Producer {
         if let Some(client) = &*current {
             return Ok(Arc::clone(client));
         }
-        let made = client::config(&self.options)
-            .set("acks", "all")
-            .set("enable.idempotence", "true")
-            .set("message.timeout.ms", self.options.timeout_ms.to_string())
-            .set("request.timeout.ms", self.options.timeout_ms.min(30_000).to_string())
-            .set("linger.ms", "1")
-            .set("compression.type", "lz4")
-            .set("queue.buffering.max.messages", QUEUED_MAX.to_string())
-            .set("queue.buffering.max.kbytes", "262144")
-            .create_with_context(Deliveries(Speech(Trouble::default())));
+        let made = config(&self.options).create_with_context(Deliveries::default());
         let made: Arc<Client> = Arc::new(made.map_err(|error| client::failure(&error))?);
         *current = Some(Arc::clone(&made));
         Ok(made)
     }
+}
+
+/// A producer's configuration: every in-sync replica has what it confirms.
+pub(crate) fn config(options: &Options) -> ClientConfig {
+    let mut config = client::config(options);
+    config
+        .set("acks", "all")
+        .set("enable.idempotence", "true")
+        .set("message.timeout.ms", options.timeout_ms.to_string())
+        .set("request.timeout.ms", options.timeout_ms.min(30_000).to_string())
+        .set("linger.ms", "1")
+        .set("compression.type", "lz4")
+        .set("queue.buffering.max.messages", QUEUED_MAX.to_string())
+        .set("queue.buffering.max.kbytes", "262144");
+    config
+}
+
+/// Sends all of these, in order within a partition, and returns when each is confirmed or one has failed.
+/// Each waits up to `patience` for room among those on their way.
+pub(crate) async fn written(
+    client: &Client,
+    records: impl Iterator<Item = Record<'_>> + Send,
+    patience: Duration,
+) -> Result<(), KafkaError> {
+    let batch = Arc::new(Batch { left: AtomicUsize::new(1), ..Batch::default() });
+    let mut refused = None;
+    'records: for record in records {
+        let started = tokio::time::Instant::now();
+        let mut record = made(record, &batch);
+        loop {
+            batch.left.fetch_add(1, Ordering::AcqRel);
+            let Err((error, back)) = client.send(record) else { break };
+            batch.left.fetch_sub(1, Ordering::AcqRel);
+            let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
+            if !full || started.elapsed() > patience {
+                refused = Some(error);
+                break 'records;
+            }
+            record = back;
+            tokio::time::sleep(QUEUED_PAUSE).await;
+        }
+    }
+    batch.settled(refused);
+    while batch.left.load(Ordering::Acquire) > 0 {
+        batch.done.notified().await;
+    }
+    let failed = batch.failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+    failed.map_or(Ok(()), Err)
 }
 
 fn made<'a>(record: Record<'a>, batch: &Arc<Batch>) -> BaseRecord<'a, [u8], [u8], Arc<Batch>> {

@@ -1,10 +1,14 @@
-//! Dead letters: a queue of its own. SQS shows nothing without handing it out, so looking through them
-//! hides them for a moment, and then gives them back.
+//! Dead letters: a queue of its own.
 //!
 //! A letter is told apart by the message it came from: a burial whose answer was lost, or whose process
 //! died before it deleted the message, may be sent twice and is one letter all the same.
+//!
+//! SQS cannot offer an event and delete its letter in one step. A replay takes ten letters at a time: it
+//! offers them, then deletes them. Before the first, it sends a note to the same queue that names all of them,
+//! and removes it at the end. After a crash at most ten letters are events as well, which the store's dedupe
+//! absorbs; the note is still there, and the next walk says so of its letters.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use buffer::{DeadLetter, DeadLetters, Error};
@@ -14,35 +18,43 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::SqsBuffer;
-use crate::api::{BATCH_MAX, Receive, Told};
-use crate::client::Failure;
+use crate::api::{BATCH_MAX, Told};
 use crate::message::{self, LETTER, Message};
 use crate::shared::Shared;
+use crate::walk::{Found, Walk};
 
-/// For how long letters are hidden while they are looked through, in seconds: a process that dies
-/// meanwhile keeps them from others for that long.
-const LOOK_SECONDS: u64 = 60;
-/// How often nothing may come before the walk ends, where SQS counts more than came.
-const EMPTY_MAX: u32 = 2;
+/// Letters replayed under one note, at most: their names are far below the longest message.
+const REPLAYED_AT_ONCE: usize = 1_000;
+/// Added to the reason of a letter whose replay was cut short.
+pub(crate) const CUT_SHORT: &str = " (a replay of this letter was cut short: its event may be in the buffer again, or \
+                                    settled; replay it again to finish)";
 /// The longest reason, in characters.
 const REASON_MAX: usize = 4_096;
 
 /// What is kept of a letter besides its event.
 #[derive(Debug, Serialize, Deserialize)]
-struct Note {
-    seq: u64,
+pub(crate) struct Note {
+    pub(crate) seq: u64,
     reason: String,
     buried_at_ms: EpochMs,
     accepted_at_ms: EpochMs,
     attempts: u32,
     /// The message it came from.
-    origin: String,
+    pub(crate) origin: String,
 }
 
-/// A letter, and the handles of all that was received of it.
-struct Found {
-    letter: DeadLetter,
-    handles: Vec<String>,
+impl Note {
+    /// The letter of this number.
+    pub(crate) fn letter(self, seq: u64, event: Event) -> DeadLetter {
+        DeadLetter {
+            seq,
+            reason: self.reason,
+            buried_at_ms: self.buried_at_ms,
+            accepted_at_ms: self.accepted_at_ms,
+            attempts: self.attempts,
+            event,
+        }
+    }
 }
 
 impl Shared {
@@ -90,58 +102,6 @@ impl Shared {
         if batch.is_empty() { Ok(()) } else { self.send(&self.dead, batch).await }
     }
 
-    /// All letters, by number; up to `max` with a number of at least `from` are kept with their events.
-    /// Whatever is not in `keep` afterwards is given back by the caller.
-    async fn walk(&self, from: u64, max: usize) -> Result<Walk, Error> {
-        let mut walk = Walk::default();
-        let walked = self.walk_into(&mut walk, from, max).await;
-        if let Err(error) = walked {
-            self.leave(walk).await;
-            return Err(error);
-        }
-        Ok(walk)
-    }
-
-    async fn walk_into(&self, walk: &mut Walk, from: u64, max: usize) -> Result<(), Error> {
-        let about = self.client.about(&self.dead).await.map_err(Failure::error)?;
-        let expected = about.visible + about.delayed + about.in_flight;
-        let mut empty = 0;
-        loop {
-            let enough = walk.messages >= expected;
-            let wait = if enough { 0 } else { 1 };
-            let how = Receive { max: BATCH_MAX, hide: LOOK_SECONDS, wait, attempt: None };
-            let messages = self.client.receive(&self.dead, how).await.map_err(Failure::error)?;
-            if messages.is_empty() {
-                empty += 1;
-                if enough || empty == EMPTY_MAX {
-                    break;
-                }
-                continue;
-            }
-            for message in messages {
-                walk.add(message, &self.options, from, max);
-            }
-        }
-        if walk.messages < expected {
-            let missing = expected - walk.messages;
-            tracing::warn!(
-                missing,
-                "somebody else looks at dead letters just now; they are left out"
-            );
-        }
-        Ok(())
-    }
-
-    /// Gives back all that a walk received.
-    async fn leave(&self, walk: Walk) {
-        let kept = walk.found.into_values().flat_map(|found| found.handles);
-        let handles: Vec<_> = kept.chain(walk.others).map(|handle| (handle, 0)).collect();
-        let told = self.client.hide(&self.dead, &handles).await;
-        if told.iter().any(|told| matches!(told, Told::Failed(_))) {
-            tracing::warn!("some dead letters stay hidden for up to {LOOK_SECONDS} s");
-        }
-    }
-
     pub(crate) async fn letters(&self, from: u64, max: usize) -> Result<Vec<DeadLetter>, Error> {
         if max == 0 {
             return Ok(Vec::new());
@@ -153,92 +113,76 @@ impl Shared {
         Ok(letters)
     }
 
-    /// The letters of these numbers are done with by `with`, and then deleted if that went well.
+    /// Deletes letters, after offering their events if `offer` says so. Returns how many.
     async fn remove(&self, seqs: &[u64], offer: bool) -> Result<usize, Error> {
-        if seqs.is_empty() {
+        let _one = self.walking.lock().await;
+        let mut walk = self.walk(0, usize::MAX).await?;
+        let seqs: BTreeSet<u64> = seqs.iter().copied().collect();
+        let named = seqs.iter().filter_map(|seq| walk.found.remove(seq)).collect();
+        let removed = match offer {
+            true => self.replay_these(&mut walk, named).await,
+            false => self.delete_letters(&mut walk, &named).await.map(|()| named.len()),
+        };
+        self.leave(walk).await;
+        removed
+    }
+
+    /// Offers and deletes letters, ten at a time.
+    async fn replay_these(&self, walk: &mut Walk, named: Vec<Found>) -> Result<usize, Error> {
+        if named.is_empty() {
             return Ok(0);
         }
-        let _one = self.walking.lock().await;
-        let seqs: BTreeSet<u64> = seqs.iter().copied().collect();
-        let mut walk = self.walk(0, usize::MAX).await?;
-        let mut named = BTreeMap::new();
-        for seq in seqs {
-            named.extend(walk.found.remove(&seq).map(|found| (seq, found)));
+        self.ensure_open().await?;
+        self.take_room(named.len()).await?;
+        let origins: BTreeSet<String> = named.iter().map(|found| found.origin.clone()).collect();
+        let count = named.len() as u64;
+        let replayed = match self.send(&self.dead, vec![self.begun(&origins)]).await {
+            Ok(()) => self.replay_tens(walk, named).await,
+            Err(error) => Err(error),
+        };
+        self.room().answered(count);
+        self.changed.notify_waiters();
+        self.remove_note(&origins).await;
+        replayed
+    }
+
+    async fn replay_tens(&self, walk: &mut Walk, named: Vec<Found>) -> Result<usize, Error> {
+        let (mut named, mut replayed) = (named.into_iter().peekable(), 0);
+        while named.peek().is_some() {
+            if self.is_closed() {
+                return Err(Error::Closed);
+            }
+            let mut some: Vec<Found> = named.by_ref().take(BATCH_MAX).collect();
+            self.keep_hidden(walk, &mut some).await;
+            let events: Vec<Event> = some.iter().map(|found| found.letter.event.clone()).collect();
+            self.send_events(&events).await?;
+            self.delete_letters(walk, &some).await?;
+            replayed += some.len();
         }
-        let mut offered = Ok(());
-        if offer {
-            let events: Vec<Event> = named.values().map(|f| f.letter.event.clone()).collect();
-            offered = self.offer_now(&events).await;
-        }
-        if let Err(error) = offered {
-            walk.found.append(&mut named);
-            self.leave(walk).await;
-            return Err(error);
-        }
-        let count = named.len();
-        let handles: Vec<String> = named.into_values().flat_map(|found| found.handles).collect();
-        let told = self.client.delete(&self.dead, &handles).await;
-        self.leave(walk).await;
+        Ok(replayed)
+    }
+
+    async fn delete_letters(&self, walk: &mut Walk, letters: &[Found]) -> Result<(), Error> {
+        let told = self.client.delete(&self.dead, &walk.take(letters)).await;
         match told.into_iter().find(|told| *told != Told::Done) {
-            None => Ok(count),
+            None => Ok(()),
             Some(Told::Failed(why)) => Err(Error::Unavailable(why)),
-            Some(_) => Err(Error::Unavailable("sqs: dead letters were shown to others".to_owned())),
+            Some(_) => Err(Error::Unavailable(
+                "cannot delete dead letters: SQS has shown them to another process; run the command again"
+                    .to_owned(),
+            )),
         }
     }
-}
 
-/// What was received on a walk.
-#[derive(Default)]
-struct Walk {
-    messages: u64,
-    found: BTreeMap<u64, Found>,
-    numbers: HashMap<String, u64>,
-    /// Handles of letters that are not asked for.
-    others: Vec<String>,
-}
-
-impl Walk {
-    fn add(&mut self, message: Message, options: &crate::Options, from: u64, max: usize) {
-        self.messages += 1;
-        let note = message.attribute(LETTER).and_then(|note| serde_json::from_str(note).ok());
-        let event = message.read(&options.id_field, &options.key_field).event;
-        let note = note.unwrap_or_else(|| unknown(&message));
-        let handle = message.receipt_handle;
-        // Of one sent twice the first number counts, whichever comes first.
-        let number = self.numbers.get(&note.origin).copied();
-        let earlier = number.and_then(|seq| self.found.remove(&seq));
-        let seq = number.map_or(note.seq, |other| other.min(note.seq));
-        self.numbers.insert(note.origin.clone(), seq);
-        let mut handles = vec![handle];
-        let mut letter = DeadLetter {
-            seq,
-            reason: note.reason,
-            buried_at_ms: note.buried_at_ms,
-            accepted_at_ms: note.accepted_at_ms,
-            attempts: note.attempts,
-            event,
-        };
-        if let Some(earlier) = earlier {
-            handles.extend(earlier.handles);
-            if earlier.letter.seq == seq {
-                letter = earlier.letter;
-            }
-        }
-        if seq < from {
-            self.others.extend(handles);
-            return;
-        }
-        self.found.insert(seq, Found { letter, handles });
-        if self.found.len() > max
-            && let Some((_, beyond)) = self.found.pop_last()
-        {
-            self.others.extend(beyond.handles);
-        }
+    /// The message that says that a replay of these letters has begun.
+    fn begun(&self, origins: &BTreeSet<String>) -> Value {
+        let once = crate::client::hex(&rand::random::<u128>().to_be_bytes());
+        message::begun(origins, self.options.fifo().then_some(once.as_str()))
     }
 }
 
 /// What is known of a letter that this program did not send.
-fn unknown(message: &Message) -> Note {
+pub(crate) fn unknown(message: &Message) -> Note {
     let (sent_at_ms, origin) = (message.sent_at_ms(), message.message_id.clone());
     let digest = message::digest(origin.as_bytes());
     let low = u64::from_str_radix(&digest[..5], 16).unwrap_or(0);
@@ -263,10 +207,17 @@ impl DeadLetters for SqsBuffer {
         if self.shared.is_closed() {
             return Err(Error::Closed);
         }
-        self.shared.remove(seqs, true).await
+        let mut replayed = 0;
+        for some in seqs.chunks(REPLAYED_AT_ONCE) {
+            replayed += self.shared.remove(some, true).await?;
+        }
+        Ok(replayed)
     }
 
     async fn drop_letters(&self, seqs: &[u64]) -> Result<usize, Error> {
+        if seqs.is_empty() {
+            return Ok(0);
+        }
         self.shared.remove(seqs, false).await
     }
 }

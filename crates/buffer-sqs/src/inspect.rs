@@ -47,12 +47,23 @@ pub async fn durability(options: &Options) -> Result<Durability, Error> {
     Ok(Durability { survives, problems: problems(options, about) })
 }
 
-/// All dead letters. They are hidden from others meanwhile.
+/// All dead letters. They are hidden from others meanwhile, and given back at once when `stop` resolves.
 ///
 /// # Errors
-/// If SQS can't be read.
-pub async fn dead(options: &Options) -> Result<Vec<DeadLetter>, Error> {
-    Shared::new(options.clone())?.letters(0, usize::MAX).await
+/// If SQS can't be read, or [`Error::Closed`] after `stop`.
+pub async fn dead(
+    options: &Options,
+    stop: impl Future<Output = ()>,
+) -> Result<Vec<DeadLetter>, Error> {
+    let shared = Shared::new(options.clone())?;
+    let letters = shared.letters(0, usize::MAX);
+    tokio::pin!(letters, stop);
+    tokio::select! {
+        letters = &mut letters => return letters,
+        () = stop => {}
+    }
+    shared.set_closed();
+    letters.await
 }
 
 /// What is wrong with a queue, one sentence each.

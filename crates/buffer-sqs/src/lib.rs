@@ -31,6 +31,7 @@ mod settling;
 mod shared;
 mod sqs_buffer;
 mod state;
+mod walk;
 
 pub use options::{Credentials, MESSAGE_BYTES_MAX, Options, VISIBILITY_MS_MAX};
 pub use sqs_buffer::SqsBuffer;

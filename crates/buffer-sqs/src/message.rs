@@ -5,7 +5,7 @@
 //! has what else there is: `1;t;ID;KEY`, or `b` for base64 and `e` for nothing, id and key in base64.
 //! A message without it is a foreign producer's.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -23,6 +23,8 @@ use crate::client::hex;
 pub(crate) const MARK: &str = "forebay";
 /// The attribute of a dead letter.
 pub(crate) const LETTER: &str = "forebay-dead";
+/// The attribute of a note that a replay of dead letters has begun. Their origins are its body.
+pub(crate) const REPLAY: &str = "forebay-replay";
 /// The longest group of a FIFO queue, in characters.
 const GROUP_MAX: usize = 128;
 /// What SQS adds up besides the body: names, types and values of attributes, at most.
@@ -72,6 +74,11 @@ impl Message {
         self.message_attributes.get(name).map(|attribute| attribute.string_value.as_str())
     }
 
+    /// Which letters a note names; none if it can't be read.
+    pub(crate) fn origins(&self) -> BTreeSet<String> {
+        serde_json::from_str(&self.body).unwrap_or_default()
+    }
+
     fn number<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
         self.attributes.get(name)?.parse().ok()
     }
@@ -111,6 +118,19 @@ pub(crate) fn entry(event: &Event, fifo: Option<(&str, &str)>) -> (Value, usize)
         entry["MessageDeduplicationId"] = once.into();
     }
     (entry, weight)
+}
+
+/// The entry that sends a note about these letters; `once` names it in a FIFO queue.
+pub(crate) fn begun(origins: &BTreeSet<String>, once: Option<&str>) -> Value {
+    let mut entry = json!({
+        "MessageBody": json!(origins).to_string(),
+        "MessageAttributes": { REPLAY: { "DataType": "String", "StringValue": "1" } },
+    });
+    if let Some(once) = once {
+        entry["MessageGroupId"] = once.into();
+        entry["MessageDeduplicationId"] = once.into();
+    }
+    entry
 }
 
 /// The group that a FIFO queue keeps in order: the key as it is, where SQS takes that; of an event

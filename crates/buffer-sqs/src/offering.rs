@@ -64,6 +64,11 @@ impl Shared {
         sent
     }
 
+    /// Sends events for which there is room.
+    pub(crate) async fn send_events(&self, events: &[Event]) -> Result<(), Error> {
+        self.send_waves(self.waves(events)?).await
+    }
+
     /// Sends entries that belong together, and again what failed of them.
     pub(crate) async fn send(&self, queue: &str, entries: Vec<Value>) -> Result<(), Error> {
         // A FIFO queue takes an entry once, however often it is sent.
@@ -102,7 +107,8 @@ impl Shared {
         }
     }
 
-    async fn take_room(&self, count: usize) -> Result<(), Error> {
+    /// Takes room for so many, until [`Room::answered`](crate::room::Room::answered).
+    pub(crate) async fn take_room(&self, count: usize) -> Result<(), Error> {
         let max = self.options.events_max as u64;
         for age_max in [COUNT_AGE_MAX, FULL_AGE_MAX] {
             self.look(age_max).await.map_err(Failure::error)?;

@@ -32,8 +32,9 @@ pub trait DeadLetters: Send + Sync {
     /// If they can't be read.
     async fn list(&self, from: u64, max: usize) -> Result<Vec<DeadLetter>, Error>;
 
-    /// Offers these again, as new events of the buffer, and then drops them. A crash in between
-    /// leaves an event both offered and dead, never neither. Unknown ones are passed over.
+    /// Offers these again, as new events of the buffer, and drops them, in one step as far as a later start
+    /// can tell: after a crash each is a letter or an event, never neither. Where a backend has no such
+    /// step, a few may be both, and their [`DeadLetter::reason`] says so. Unknown ones are passed over.
     /// Returns how many were offered.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use model::Event;
 use model::clock::EpochMs;
 use store::inspect::{Counts, Payment};
 use tokio::task::block_in_place;
+use tokio_util::sync::CancellationToken;
 
 use crate::{open, url};
 
@@ -68,15 +69,21 @@ pub(crate) async fn pending(
     }
 }
 
-/// The dead letters of a buffer, in their order.
+/// The dead letters of a buffer, in their order. Looking at those of a queue hides them from others, until
+/// `stop` is cancelled at the latest.
 ///
 /// # Errors
 /// If the buffer can't be looked at from outside.
-pub(crate) async fn dead(buffer: &url::Buffer) -> Result<Vec<DeadLetter>> {
+pub(crate) async fn dead(
+    buffer: &url::Buffer,
+    stop: &CancellationToken,
+) -> Result<Vec<DeadLetter>> {
     match buffer {
         url::Buffer::Redis(options) => Ok(buffer_redis::inspect::dead(options).await?),
         url::Buffer::Kafka(options) => Ok(buffer_kafka::inspect::dead(options).await?),
-        url::Buffer::Sqs(options) => Ok(buffer_sqs::inspect::dead(options).await?),
+        url::Buffer::Sqs(options) => {
+            Ok(buffer_sqs::inspect::dead(options, stop.cancelled()).await?)
+        }
         journal => {
             block_in_place(|| Ok(buffer_journal::inspect::dead(open::journal_dir(journal)?)?))
         }

@@ -11,6 +11,7 @@ use lab::audit::{Audit, Finding, Ledger, Row};
 use lab::report::{LatencyMs, Report};
 use lab::score::{Labels, Scorer, Scores};
 use store::inspect::Counts;
+use tokio_util::sync::CancellationToken;
 
 use crate::pipeline::Stopped;
 use crate::{open, outside, url};
@@ -54,7 +55,12 @@ impl Held {
             pending.len() < LEDGER_EVENTS_MAX
         });
         all.await.ok()?;
-        let dead = outside::dead(buffer).await.ok()?.iter().map(|letter| letter.seq).collect();
+        let dead = outside::dead(buffer, &CancellationToken::new())
+            .await
+            .ok()?
+            .iter()
+            .map(|letter| letter.seq)
+            .collect();
         (pending.len() < LEDGER_EVENTS_MAX).then_some(Self { pending, dead })
     }
 }
@@ -136,7 +142,7 @@ impl Places {
                 true
             })
             .await?;
-            for letter in outside::dead(&self.buffer).await? {
+            for letter in outside::dead(&self.buffer, &CancellationToken::new()).await? {
                 dead += 1;
                 if !held.is_some_and(|held| held.dead.contains(&letter.seq)) {
                     audit.dead(&letter.event, now_ms);

@@ -24,7 +24,7 @@ pub fn without_mark(json: &[u8]) -> &[u8] {
 /// The three parts lie in one allocation (`id`, `key`, payload, in that order), so that handing an
 /// event on is one reference count, not three. That is what lets a backlog be leased at the speed
 /// it can be read.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Event {
     bytes: Bytes,
     id_len: u8,

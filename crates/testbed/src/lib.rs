@@ -27,6 +27,7 @@ mod proxy;
 mod redis;
 mod resp;
 mod sqs;
+mod tap;
 
 pub use cluster::RedisCluster;
 pub use environment::forget_settings;
@@ -37,3 +38,4 @@ pub use proxy::{Fault, Proxy};
 pub use redis::Redis;
 pub use resp::Reply;
 pub use sqs::Sqs;
+pub use tap::{Moment, Protocol, Tap};

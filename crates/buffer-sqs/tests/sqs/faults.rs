@@ -79,7 +79,7 @@ async fn an_ack_or_a_burial_whose_reply_was_lost_is_done_once() {
         until("it answers", || buffer.bury(&burials), Result::is_ok).await.unwrap();
         let some = receipts(&leased[3..7]);
         until("it answers", || buffer.ack(&some), Result::is_ok).await.unwrap();
-        let letters = inspect::dead(&options).await.unwrap();
+        let letters = inspect::dead(&options, std::future::pending()).await.unwrap();
         assert_eq!(letters.len(), 3, "each is dead once");
         let depth = near.depth().await.unwrap();
         assert_eq!((depth.ready, depth.leased), (0, 3));

@@ -1,19 +1,23 @@
 //! `forebay dead`: events that could not be settled, until a person decides.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
-use buffer::DeadLetter;
+use buffer::{Buffer, DeadLetter};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use super::buffer::{shown, time};
 use super::{configured_buffer, configured_table};
 use crate::config::{self, Flags};
 use crate::exit::Exit;
-use crate::{open, out, outside, url};
+use crate::{open, out, outside, signals, url};
 
 /// How many ids a group of letters shows.
 const EXAMPLES_MAX: usize = 3;
+/// How long a step may take to end after a signal.
+const ENDING_MAX: Duration = Duration::from_secs(10);
 /// How many letters are handed over at once.
 const BATCH_MAX: usize = 1_000;
 
@@ -81,12 +85,13 @@ pub(crate) struct Which {
 pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
     let config = configured_buffer(flags)?;
     let names = Names(configured_table(flags)?);
-    let letters = outside::dead(&config.buffer).await?;
+    let stop = signals::stop()?;
+    let letters = until_stopped(&stop, outside::dead(&config.buffer, &stop)).await?;
     match verb {
         Verb::List { all, json } => list(&letters, &names, all, json),
         Verb::Show { seq, reveal, json } => show(&letters, &names, seq, reveal, json),
         Verb::Replay { which, json } => {
-            let done = change(&config.buffer, &which, Change::Replay).await?;
+            let done = change(&config.buffer, &which, Change::Replay, &stop).await?;
             say("replayed", done, json)
         }
         Verb::Drop { which, yes, json } => {
@@ -95,7 +100,7 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
                 let problem = format!("this forgets {chosen} letters for good; add --yes to do it");
                 bail!(config::Error(problem));
             }
-            let done = change(&config.buffer, &which, Change::Drop).await?;
+            let done = change(&config.buffer, &which, Change::Drop, &stop).await?;
             say("dropped", done, json)
         }
     }
@@ -195,15 +200,64 @@ enum Change {
     Drop,
 }
 
+/// Lets `work` end in good order after a signal, for a short time: letters that it holds are given back.
+async fn until_stopped<T>(
+    stop: &CancellationToken,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    tokio::pin!(work);
+    let stopped = async {
+        stop.cancelled().await;
+        tokio::time::sleep(ENDING_MAX).await;
+    };
+    let done = tokio::select! {
+        done = &mut work => done,
+        () = stopped => Err(anyhow!("the buffer did not answer within {} s", ENDING_MAX.as_secs())),
+    };
+    match done {
+        Err(error) if stop.is_cancelled() => Err(error
+            .context("stopped by a signal; run the command again for the letters that are left")),
+        done => done,
+    }
+}
+
 /// Changes letters. Of a journal that takes the journal: no server may hold it.
-async fn change(buffer: &url::Buffer, which: &Which, change: Change) -> Result<usize> {
+async fn change(
+    buffer: &url::Buffer,
+    which: &Which,
+    change: Change,
+    stop: &CancellationToken,
+) -> Result<usize> {
     let opened = open::buffer(buffer).await.map_err(|error| match buffer {
         url::Buffer::Journal(_) => {
             error.context("a running server holds the dead letters; stop it first, or wait")
         }
         _ => error,
     })?;
-    let dead = opened.buffer.dead_letters();
+    let closing = async {
+        stop.cancelled().await;
+        // Ends the step under way. What fails here is told when that step ends.
+        let _ = opened.buffer.close().await;
+        std::future::pending().await
+    };
+    let changed = until_stopped(stop, async {
+        tokio::select! {
+            done = change_letters(&*opened.buffer, which, change, stop) => done,
+            never = closing => never,
+        }
+    });
+    let done = changed.await?;
+    opened.buffer.close().await?;
+    Ok(done)
+}
+
+async fn change_letters(
+    buffer: &dyn Buffer,
+    which: &Which,
+    change: Change,
+    stop: &CancellationToken,
+) -> Result<usize> {
+    let dead = buffer.dead_letters();
     let mut letters = Vec::new();
     loop {
         let from = letters.last().map_or(0, |letter: &DeadLetter| letter.seq + 1);
@@ -215,12 +269,14 @@ async fn change(buffer: &url::Buffer, which: &Which, change: Change) -> Result<u
     }
     let mut done = 0;
     for seqs in which.choose(&letters)?.chunks(BATCH_MAX) {
+        if stop.is_cancelled() {
+            bail!("{done} letters were done");
+        }
         done += match change {
             Change::Replay => dead.replay(seqs).await?,
             Change::Drop => dead.drop_letters(seqs).await?,
         };
     }
-    opened.buffer.close().await?;
     Ok(done)
 }
 
