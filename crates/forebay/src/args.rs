@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::Flags;
 use crate::verbs::{
-    advise, bench, buffer, config, dead, demo, generate, monitor, replay, serve, store,
+    advise, bench, buffer, config, dead, demo, fraud, generate, monitor, replay, serve, store,
 };
 
 /// A durable buffer in front of your database: bursts in, each event settled once.
@@ -42,6 +42,9 @@ pub(crate) enum Verb {
     /// Dead letters: list, show, replay, drop
     #[command(subcommand)]
     Dead(dead::Verb),
+    /// The fraud rules: their versions and thresholds
+    #[command(subcommand)]
+    Fraud(fraud::Verb),
     /// The store: migrate, check
     #[command(subcommand)]
     Store(store::Verb),

@@ -70,6 +70,7 @@ async fn run(args: Args) -> anyhow::Result<Exit> {
         Verb::Monitor(args) => verbs::monitor::run(args, &flags).await,
         Verb::Advise(args) => verbs::advise::run(args, &flags).await,
         Verb::Bench(verb) => verbs::bench::run(verb, &flags).await,
+        Verb::Fraud(verb) => verbs::fraud::run(verb, &flags).await,
         Verb::Store(verb) => verbs::store::run(verb, &flags).await,
         Verb::Buffer(verb) => verbs::buffer::run(verb, &flags).await,
         Verb::Dead(verb) => verbs::dead::run(verb, &flags).await,

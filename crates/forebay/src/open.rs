@@ -15,7 +15,7 @@ use buffer_sqs::SqsBuffer;
 use journal::fs::disk::file_system;
 use model::clock::{Clock, System};
 use store::card::Guard;
-use store::{Completions, Keys, Loads, Moves, Payments};
+use store::{Completions, Keys, Loads, Moves, Payments, Rulesets};
 use tokio::task::block_in_place;
 
 use crate::config::{self, Config, Next};
@@ -229,6 +229,14 @@ impl Store {
 
     /// Where payments are settled.
     pub(crate) fn payments(&self) -> Arc<dyn Payments> {
+        match self {
+            Self::Sqlite(store) => store.clone(),
+            Self::Postgres(store) => store.clone(),
+        }
+    }
+
+    /// Where the versions of the fraud rules are recorded.
+    pub(crate) fn rulesets(&self) -> Arc<dyn Rulesets> {
         match self {
             Self::Sqlite(store) => store.clone(),
             Self::Postgres(store) => store.clone(),

@@ -6,6 +6,7 @@ use buffer::DeadLetter;
 use model::Event;
 use model::clock::EpochMs;
 use store::inspect::{Counts, Payment};
+use store::rulesets::Ruleset;
 use tokio::task::block_in_place;
 use tokio_util::sync::CancellationToken;
 
@@ -143,4 +144,22 @@ pub(crate) async fn payments(
         }
     }
     Ok(())
+}
+
+/// Every version of the fraud rules, in order; `None` where there is no store yet.
+///
+/// # Errors
+/// If the store is there and can't be read.
+pub(crate) async fn rulesets(store: &url::Store) -> Result<Option<Vec<Ruleset>>> {
+    match store {
+        url::Store::Sqlite(options) => block_in_place(|| {
+            if !options.path.exists() {
+                return Ok(None);
+            }
+            Ok(Some(store_sqlite::inspect::open(&options.path)?.rulesets()?))
+        }),
+        url::Store::Postgres(options) => {
+            Ok(Some(store_postgres::inspect::open(options).await?.rulesets().await?))
+        }
+    }
 }

@@ -70,8 +70,9 @@ impl Pipeline {
         let open::Opened { buffer, recovery, follower } = opened;
         let cards_max = (config.cards_max / config.engine.lanes).max(1);
         let ruleset = config.ruleset.clone();
+        let (payments, rulesets) = (store.payments(), store.rulesets());
         let handler =
-            fraud::Handler::open(store.payments(), guard.clone(), ruleset, cards_max).await?;
+            fraud::Handler::open(payments, &*rulesets, guard.clone(), ruleset, cards_max).await?;
         let shutdown = CancellationToken::new();
         let service = engine::Service {
             buffer: buffer.clone(),

@@ -6,6 +6,7 @@ pub(crate) mod buffer;
 pub(crate) mod config;
 pub(crate) mod dead;
 pub(crate) mod demo;
+pub(crate) mod fraud;
 pub(crate) mod generate;
 pub(crate) mod migrate;
 pub(crate) mod monitor;

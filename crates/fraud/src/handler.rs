@@ -21,8 +21,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use store::Payments;
 use store::card::Guard;
+use store::{Payments, Rulesets};
 
 use crate::Error;
 use crate::ruleset::Ruleset;
@@ -37,6 +37,7 @@ pub struct Handler {
     store: Arc<dyn Payments>,
     guard: Arc<Guard>,
     ruleset: Arc<Ruleset>,
+    ruleset_version: i64,
     cards_max: usize,
     /// The store held nothing when the handler was made.
     empty_at_start: bool,
@@ -46,27 +47,31 @@ pub struct Handler {
 }
 
 impl Handler {
-    /// A handler that settles into `store`. Each of its lanes keeps up to `cards_max` cards in
-    /// memory (and those of one batch); divide what the process may hold by the number of lanes.
+    /// A handler that settles into `store`, and has the ruleset's version from `rulesets`. Each of
+    /// its lanes keeps up to `cards_max` cards in memory (and those of one batch); divide what the
+    /// process may hold by the number of lanes.
     ///
     /// Nobody else may settle payments into the same store while the handler lives, unless all
     /// drain one shared buffer, whose terms say when a card was another's.
     ///
     /// # Errors
     /// [`Error::Ruleset`] when a threshold is out of bounds, [`Error::Store`] when the store can't
-    /// be read.
+    /// be read, or can't record a new ruleset.
     pub async fn open(
         store: Arc<dyn Payments>,
+        rulesets: &dyn Rulesets,
         guard: Arc<Guard>,
         ruleset: Ruleset,
         cards_max: usize,
     ) -> Result<Self, Error> {
         ruleset.validate()?;
+        let ruleset_version = rulesets.ruleset_version(&ruleset.content()).await?;
         let empty_at_start = store.is_empty().await?;
         Ok(Self {
             store,
             guard,
             ruleset: Arc::new(ruleset),
+            ruleset_version,
             cards_max,
             empty_at_start,
             settling: Arc::new(AtomicBool::new(false)),
@@ -87,6 +92,7 @@ impl engine::Handler for Handler {
             store: Arc::clone(&self.store),
             guard: Arc::clone(&self.guard),
             screen,
+            ruleset_version: self.ruleset_version,
             doubtful: Vec::new(),
             settling: Arc::clone(&self.settling),
             fences: HashMap::new(),
@@ -98,6 +104,7 @@ impl std::fmt::Debug for Handler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Handler")
             .field("ruleset", &self.ruleset)
+            .field("ruleset_version", &self.ruleset_version)
             .field("cards_max", &self.cards_max)
             .field("empty_at_start", &self.empty_at_start)
             .finish_non_exhaustive()

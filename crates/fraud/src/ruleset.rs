@@ -13,11 +13,9 @@ const WINDOW_MS_MAX: i64 = 24 * 3_600_000;
 const FACTOR_PERMILLE_MAX: u32 = 1_000_000_000;
 
 /// All rules with their thresholds. What a file leaves out has the value given for each field.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ruleset {
-    /// Stamped on each result. 1 or more; give every change a new one. Default 1.
-    pub version: i64,
     /// Many payments in a short time.
     pub velocity: Velocity,
     /// One payment far above the card's mean.
@@ -86,6 +84,12 @@ pub struct UnusualCategory {
 }
 
 impl Ruleset {
+    /// All thresholds as JSON, in the order of the fields: what the store gives a version to.
+    #[must_use]
+    pub fn content(&self) -> String {
+        serde_json::to_string(self).expect("a ruleset is plain data")
+    }
+
     /// Whether every value is within its bounds.
     ///
     /// # Errors
@@ -96,7 +100,6 @@ impl Ruleset {
         let spike = &self.amount_spike;
         let dawn = &self.dawn_high_amount;
         let unusual = &self.unusual_category;
-        within("version", self.version, 1, i64::MAX)?;
         within("velocity.payments_min", velocity.payments_min, 1, payments_max)?;
         within("velocity.window_ms", velocity.window_ms, 1, WINDOW_MS_MAX)?;
         within("amount_spike.factor_permille", spike.factor_permille, 1, FACTOR_PERMILLE_MAX)?;
@@ -128,18 +131,6 @@ fn within<T: PartialOrd + std::fmt::Display>(
         return Err(Error::Ruleset { field, problem });
     }
     Ok(())
-}
-
-impl Default for Ruleset {
-    fn default() -> Self {
-        Self {
-            version: 1,
-            velocity: Velocity::default(),
-            amount_spike: AmountSpike::default(),
-            dawn_high_amount: DawnHighAmount::default(),
-            unusual_category: UnusualCategory::default(),
-        }
-    }
 }
 
 impl Default for Velocity {
@@ -218,8 +209,30 @@ mod tests {
     }
 
     #[test]
+    fn every_threshold_is_part_of_the_content_and_the_longest_fits_the_store() {
+        let default = Ruleset::default();
+        assert_eq!(
+            default.content(),
+            r#"{"velocity":{"enabled":true,"payments_min":5,"window_ms":60000},"amount_spike":"#
+                .to_owned()
+                + r#"{"enabled":true,"factor_permille":10000,"earlier_min":5},"dawn_high_amount":"#
+                + r#"{"enabled":true,"from_hour":0,"to_hour":6,"time_zone":"Asia/Seoul","#
+                + r#""amount_min":5000000},"unusual_category":{"enabled":true,"tier":"normal","#
+                + r#""category":"luxury","amount_min":10000000}}"#
+        );
+        let mut longest = Ruleset::default();
+        longest.velocity.window_ms = WINDOW_MS_MAX;
+        longest.amount_spike.earlier_min = u64::MAX;
+        longest.dawn_high_amount.time_zone = "America/Argentina/ComodRivadavia".into();
+        longest.dawn_high_amount.amount_min = i64::MAX;
+        longest.unusual_category.category = "\u{1}".repeat(TEXT_BYTES_MAX);
+        longest.unusual_category.amount_min = i64::MAX;
+        longest.validate().unwrap();
+        assert!(longest.content().len() <= store::rulesets::RULES_BYTES_MAX);
+    }
+
+    #[test]
     fn values_out_of_bounds_name_their_field() {
-        check("version = 0", "ruleset, version: is 0; must be 1 to");
         check("[velocity]\npayments_min = 0", "velocity.payments_min: is 0; must be 1 to 128");
         check("[velocity]\npayments_min = 128", "");
         check("[velocity]\npayments_min = 129", "velocity.payments_min: is 129");

@@ -104,7 +104,7 @@ async fn what_was_accepted_on_a_disk_shared_with_the_store_is_settled() {
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
     let guard = Arc::new(Guard::new(&[7; 32], false));
     let ruleset = Ruleset::default();
-    let handler = Handler::open(store.clone(), guard, ruleset, 100_000).await.unwrap();
+    let handler = Handler::open(store.clone(), &*store, guard, ruleset, 100_000).await.unwrap();
     let shutdown = CancellationToken::new();
     let service = Service {
         buffer: journal.clone(),

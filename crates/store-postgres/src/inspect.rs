@@ -8,6 +8,7 @@ use std::fmt;
 use model::clock::EpochMs;
 use store::card::Fingerprint;
 use store::inspect::{Counts, Payment};
+use store::rulesets::Ruleset;
 use store::{Error, Load};
 use tokio::sync::Mutex;
 use tokio_postgres::types::FromSql;
@@ -18,9 +19,10 @@ use crate::link::Link;
 use crate::options::Role;
 use crate::schema::Schema;
 use crate::time::Timestamp;
-use crate::{Options, link, load, migrations, tls};
+use crate::{Options, link, load, migrations, rulesets, tls};
 
 mod check;
+mod rights;
 
 /// Rows fetched at once.
 const PAGE_ROWS: i64 = 10_000;
@@ -171,6 +173,32 @@ impl View {
         let rows = rows.map_err(|error| unread(&error))?;
         ended(client).await?;
         rows.iter().map(load::one).collect::<Result<_, _>>().map_err(|error| unread(&error))
+    }
+
+    /// Every version of the fraud rules, in order.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn rulesets(&self) -> Result<Vec<Ruleset>, Error> {
+        let link = self.link.lock().await;
+        let client = begun(&link).await?;
+        let rows = client.query(&rulesets::all(&self.schema), &[]).await;
+        let rows = rows.map_err(|error| unread(&error))?;
+        ended(client).await?;
+        rows.iter().map(rulesets::one).collect::<Result<_, _>>().map_err(|error| unread(&error))
+    }
+
+    /// The rights that this role would lack to settle into the store, one sentence for each table.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn rights(&self) -> Result<Vec<String>, Error> {
+        let link = self.link.lock().await;
+        let client = begun(&link).await?;
+        let lacking = rights::lacking(client, &self.schema).await;
+        let lacking = lacking.map_err(|error| unread(&error))?;
+        ended(client).await?;
+        Ok(lacking)
     }
 
     /// What is wrong with the store as it is, one sentence for each; empty when nothing is. Reads

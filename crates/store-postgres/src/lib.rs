@@ -44,6 +44,7 @@ mod moves;
 mod options;
 mod payments;
 mod pooler;
+mod rulesets;
 mod schema;
 pub mod scratch;
 mod session;

@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/V3__moves.sql"),
     include_str!("../migrations/V4__move_identities.sql"),
     include_str!("../migrations/V5__shard_fences.sql"),
+    include_str!("../migrations/V6__rulesets.sql"),
 ];
 /// PostgreSQL 12: `INCLUDE` in indexes and `tcp_user_timeout` are there.
 const SERVER_VERSION_MIN: i32 = 120_000;
@@ -40,6 +41,7 @@ const TABLES: &[&str] = &[
     "buffer_moves",
     "buffer_move_processes",
     "shard_fences",
+    "rulesets",
 ];
 
 /// What a migration came to.

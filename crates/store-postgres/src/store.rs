@@ -8,14 +8,15 @@ use async_trait::async_trait;
 use model::clock::{Clock, EpochMs};
 use store::card::Fingerprint;
 use store::{
-    Completion, Completions, Error, Fence, History, Keys, Load, Loads, Payments, Row, Settlement,
+    Completion, Completions, Error, Fence, History, Keys, Load, Loads, Payments, Row, Rulesets,
+    Settlement,
 };
 use tokio::sync::{RwLock, RwLockReadGuard};
 
 use crate::claim::Claim;
 use crate::options::Role;
 use crate::session::Pool;
-use crate::{Options, completions, fence, history, key, load, migrations, payments, tls};
+use crate::{Options, completions, fence, history, key, load, migrations, payments, rulesets, tls};
 
 /// An open store. Dropping it lets go of the claim and waits for nothing; [`Store::close`] waits.
 pub struct Store {
@@ -30,6 +31,7 @@ pub struct Store {
     completion: String,
     load: String,
     key: String,
+    rulesets: rulesets::Statements,
     shown: String,
 }
 
@@ -38,8 +40,8 @@ impl Store {
     /// for this process alone with [`Options::exclusive`] and beside others without.
     ///
     /// A role that is to settle, and to change no schema, needs USAGE on the schema, SELECT on its
-    /// tables, INSERT on `transactions`, `pipeline_completion_log`, `load_history` and `shard_fences`,
-    /// UPDATE on `settling_term` and `shard_fences`, and DELETE on `load_history`.
+    /// tables, INSERT on `transactions`, `pipeline_completion_log`, `load_history`, `rulesets` and
+    /// `shard_fences`, UPDATE on `settling_term` and `shard_fences`, and DELETE on `load_history`.
     ///
     /// # Errors
     /// [`Error::Fatal`] when an option is wrong, the role may not do what it has to, the schema is
@@ -69,6 +71,7 @@ impl Store {
             completion: completions::statement(&schema),
             load: load::statement(&schema),
             key: key::statement(&schema),
+            rulesets: rulesets::Statements::new(&schema),
             shown: options.to_string(),
         })
     }
@@ -163,6 +166,14 @@ impl Keys for Store {
     async fn same_key(&self, check: Fingerprint) -> Result<bool, Error> {
         let _open = self.entered().await?;
         key::same(&self.pool, &self.key, check).await
+    }
+}
+
+#[async_trait]
+impl Rulesets for Store {
+    async fn ruleset_version(&self, rules: &str) -> Result<i64, Error> {
+        let _open = self.entered().await?;
+        rulesets::version(&self.pool, &self.rulesets, rules, self.clock.now_ms()).await
     }
 }
 

@@ -10,11 +10,12 @@ use model::clock::EpochMs;
 use rusqlite::{Connection, OptionalExtension, params};
 use store::card::Fingerprint;
 use store::inspect::{Counts, Payment};
+use store::rulesets::Ruleset;
 use store::{Error, Load};
 
 use crate::error::classify;
 use crate::history::count;
-use crate::{connection, load, migrations};
+use crate::{connection, load, migrations, rulesets};
 
 /// Rows read in one transaction.
 const PAGE_ROWS: i64 = 10_000;
@@ -127,6 +128,14 @@ impl View {
     /// If the store can't be read.
     pub fn loads(&self, pipeline: &str, since_ms: EpochMs) -> Result<Vec<Load>, Error> {
         load::since(&self.db, pipeline, since_ms).map_err(|error| classify(&error))
+    }
+
+    /// Every version of the fraud rules, in order.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub fn rulesets(&self) -> Result<Vec<Ruleset>, Error> {
+        rulesets::all(&self.db).map_err(|error| classify(&error))
     }
 
     /// What SQLite's own check of the file says is wrong; `None` when nothing is.

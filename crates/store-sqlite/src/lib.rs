@@ -29,6 +29,7 @@ mod load;
 mod migrations;
 mod moves;
 mod options;
+mod rulesets;
 mod store;
 mod tables;
 mod transaction;

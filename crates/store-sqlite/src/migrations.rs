@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/V3__moves.sql"),
     include_str!("../migrations/V4__card_key.sql"),
     include_str!("../migrations/V5__move_identities.sql"),
+    include_str!("../migrations/V6__rulesets.sql"),
 ];
 
 /// Brings the database to the version this program knows.
@@ -75,7 +76,10 @@ fn version(db: &Connection) -> Result<usize, Error> {
 
 #[cfg(test)]
 mod tests {
+    use store::rulesets::Ruleset;
+
     use super::*;
+    use crate::rulesets;
 
     fn count(db: &Connection, sql: &str) -> i64 {
         db.query_row(sql, [], |row| row.get(0)).unwrap()
@@ -121,6 +125,27 @@ mod tests {
         let kept =
             "SELECT count(*) FROM buffer_moves WHERE name = 'a to b' AND source || target = ''";
         assert_eq!(count(&db, kept), 1);
+    }
+
+    #[test]
+    fn versions_of_rules_that_rows_bear_already_are_never_given_to_other_rules() {
+        let mut db = Connection::open_in_memory().unwrap();
+        db.execute_batch(&MIGRATIONS[..5].concat()).unwrap();
+        db.pragma_update(None, "user_version", 5).unwrap();
+        db.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        db.execute_batch(
+            "INSERT INTO transactions (tx_id, card_number, card_fingerprint, user_id, tier, \
+                 amount, merchant, category, ruleset_version, created_at, accepted_at, processed_at) \
+             VALUES ('a', '', x'', '', 'vip', 1, '', '', 1, 5, 6, 9), \
+                    ('b', '', x'', '', 'vip', 1, '', '', 1, 5, 6, 8), \
+                    ('c', '', x'', '', 'vip', 1, '', '', 7, 5, 6, NULL)",
+        )
+        .unwrap();
+        run(&mut db).unwrap();
+        let first = |version, first_used_at_ms| Ruleset { version, rules: None, first_used_at_ms };
+        assert_eq!(rulesets::all(&db).unwrap(), [first(1, 8), first(7, 6)]);
+        assert_eq!(rulesets::version(&db, "{}", 10).unwrap(), 8);
+        assert_eq!(count(&db, "SELECT sum(ruleset_version) FROM transactions"), 9);
     }
 
     #[test]

@@ -8,7 +8,8 @@ use model::clock::{Clock, EpochMs};
 use rusqlite::Connection;
 use store::card::Fingerprint;
 use store::{
-    Completion, Completions, Error, Fence, History, Keys, Load, Loads, Payments, Row, Settlement,
+    Completion, Completions, Error, Fence, History, Keys, Load, Loads, Payments, Row, Rulesets,
+    Settlement,
 };
 use tokio::sync::{Mutex, mpsc, oneshot};
 
@@ -112,7 +113,7 @@ impl Payments for Store {
         }
         match self.write(Effect::Payments(rows)).await? {
             Applied::Duplicates(named) => Ok(Settlement::Duplicates(named)),
-            Applied::Settled | Applied::Rows(_) | Applied::SameKey(_) => Ok(Settlement::Settled),
+            _ => Ok(Settlement::Settled),
         }
     }
 
@@ -148,6 +149,17 @@ impl Completions for Store {
 impl Keys for Store {
     async fn same_key(&self, check: Fingerprint) -> Result<bool, Error> {
         self.write(Effect::Key(check)).await.map(|applied| applied == Applied::SameKey(true))
+    }
+}
+
+#[async_trait]
+impl Rulesets for Store {
+    async fn ruleset_version(&self, rules: &str) -> Result<i64, Error> {
+        store::rulesets::bounded(rules)?;
+        match self.write(Effect::Ruleset(rules.to_owned())).await? {
+            Applied::Ruleset(version) => Ok(version),
+            other => Err(Error::Fatal(format!("the rules have no version, but {other:?}"))),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use store::{Completion, Duplicate, Error, Load, Row};
 
 use crate::error::{classify, classify_write};
 use crate::tables::{self, Statements};
-use crate::{key, load};
+use crate::{key, load, rulesets};
 
 const INSERT_PAYMENT: &str = "\
     INSERT INTO transactions (tx_id, card_number, card_fingerprint, user_id, tier, amount, merchant, \
@@ -46,6 +46,8 @@ pub(crate) enum Effect {
     },
     /// The card fingerprint key's check, to be kept where there is none.
     Key(Fingerprint),
+    /// Fraud rules, to be recorded where they are not.
+    Ruleset(String),
     /// A statement that makes such a table.
     Definition(String),
 }
@@ -60,6 +62,8 @@ pub(crate) enum Applied {
     Rows(Vec<Written>),
     /// Whether the key is the one that is kept.
     SameKey(bool),
+    /// The version of the fraud rules.
+    Ruleset(i64),
 }
 
 impl Applied {
@@ -116,6 +120,7 @@ fn apply(db: &Connection, effect: &Effect, now_ms: i64) -> rusqlite::Result<Answ
         }
         Effect::Rows { statements, rows } => return tables::write(db, statements, rows),
         Effect::Key(check) => key::same(db, *check).map(Applied::SameKey),
+        Effect::Ruleset(rules) => rulesets::version(db, rules, now_ms).map(Applied::Ruleset),
         Effect::Definition(sql) => db.execute(sql, []).map(|_| Applied::Settled),
     };
     applied.map(Ok).or_else(|error| match classify_write(&error) {

@@ -118,7 +118,11 @@ fn rows_of(effect: &Effect) -> usize {
     match effect {
         Effect::Payments(rows) => rows.len(),
         Effect::Rows { rows, .. } => rows.len(),
-        Effect::Completion(_) | Effect::Load { .. } | Effect::Key(_) | Effect::Definition(_) => 1,
+        Effect::Completion(_)
+        | Effect::Load { .. }
+        | Effect::Key(_)
+        | Effect::Ruleset(_)
+        | Effect::Definition(_) => 1,
     }
 }
 

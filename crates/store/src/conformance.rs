@@ -14,7 +14,10 @@ use async_trait::async_trait;
 use model::payment::Tier;
 
 use crate::card::Guard;
-use crate::{Completion, Completions, Duplicate, Keys, Load, Loads, Payments, Row, Settlement};
+use crate::rulesets::Ruleset;
+use crate::{
+    Completion, Completions, Duplicate, Keys, Load, Loads, Payments, Row, Rulesets, Settlement,
+};
 
 pub mod all_or_nothing;
 pub mod completions;
@@ -28,12 +31,13 @@ pub mod loads;
 pub mod moves;
 pub mod reopening;
 pub mod round_trip;
+pub mod rulesets;
 pub mod tables;
 
 /// All the ports of one adapter.
-pub trait Store: Payments + Completions + Loads + Keys {}
+pub trait Store: Payments + Completions + Loads + Keys + Rulesets {}
 
-impl<T: Payments + Completions + Loads + Keys> Store for T {}
+impl<T: Payments + Completions + Loads + Keys + Rulesets> Store for T {}
 
 /// An adapter under test, over a database of its own that starts empty.
 #[async_trait]
@@ -52,6 +56,9 @@ pub trait Subject: Send + Sync {
 
     /// Every load in the database, in order of writing.
     async fn loaded(&self) -> Vec<Load>;
+
+    /// Every version of the fraud rules in the database, in order.
+    async fn rulesets(&self) -> Vec<Ruleset>;
 }
 
 /// A payment as the database has it.
@@ -130,6 +137,9 @@ macro_rules! conformance_suite {
             loads::what_began_before_the_bound_is_forgotten,
             reopening::everything_is_there_after_a_reopen,
             round_trip::rows_come_back_as_written,
+            rulesets::a_ruleset_past_its_bound_is_rejected,
+            rulesets::a_ruleset_that_is_used_again_has_its_version_again,
+            rulesets::processes_that_begin_at_once_agree_on_versions,
         }
     };
     ($subject:expr; $($guarantee:ident :: $check:ident),* $(,)?) => {

@@ -7,6 +7,7 @@
 //!   which it is another payment.
 //! - What a card did before can be read back exactly as it was settled.
 //! - A newer version of a row of somebody else's table is never overwritten by an older one.
+//! - A version of the fraud rules has one content, and a content one version.
 //! - A store keeps the first card fingerprint key it is opened with, and recognises every other one.
 //!
 //! What it deliberately does not do: it knows no rules, and it never sees a full card number unless
@@ -21,6 +22,7 @@ pub mod key;
 pub mod load;
 pub mod moves;
 pub mod payments;
+pub mod rulesets;
 pub mod tables;
 
 pub use completion::{Completion, Completions};
@@ -29,4 +31,5 @@ pub use key::Keys;
 pub use load::{Load, Loads};
 pub use moves::Moves;
 pub use payments::{Duplicate, Fence, History, Payments, Recent, Row, Settlement};
+pub use rulesets::Rulesets;
 pub use tables::{Table, Tables, Target, Written};

@@ -127,9 +127,10 @@ async fn check_store(config: &Config) -> Result<Vec<anyhow::Error>> {
         if !problems.is_empty() {
             bail!("{}", problems.join("; "));
         }
+        let rights = view.rights().await?.into_iter().map(anyhow::Error::msg);
         let of_key = check_key(config, &view).await.err();
         let of_tables = write_behind::check(config, &*open::tables(config, None)?).await;
-        return Ok(of_key.into_iter().chain(of_tables).collect());
+        return Ok(rights.chain(of_key).chain(of_tables).collect());
     }
     let (store, _) = open::store(config).await?;
     let troubles = write_behind::check(config, &*open::tables(config, Some(&store))?).await;

@@ -7,6 +7,7 @@ mod at_rest;
 mod config;
 mod dead;
 mod demo;
+mod fraud;
 mod generate;
 mod journal;
 mod migrate;

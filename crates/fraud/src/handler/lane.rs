@@ -27,6 +27,8 @@ pub(super) struct Lane {
     pub(super) store: Arc<dyn Payments>,
     pub(super) guard: Arc<Guard>,
     pub(super) screen: Screen,
+    /// What each row bears.
+    pub(super) ruleset_version: i64,
     /// Cards whose state may be ahead of the store, or behind it.
     pub(super) doubtful: Vec<Number>,
     pub(super) settling: Arc<AtomicBool>,
@@ -242,7 +244,7 @@ impl Lane {
             fraud_rules: hits.iter().map(|hit| hit.rule.name()).collect(),
             fraud_detail: (!hits.is_empty())
                 .then(|| serde_json::to_string(&hits).expect("hits are plain data")),
-            ruleset_version: self.screen.ruleset().version,
+            ruleset_version: self.ruleset_version,
             created_at_ms: payment.created_at_ms,
             accepted_at_ms: *accepted_at_ms,
         }

@@ -21,8 +21,12 @@ fn guard() -> Arc<Guard> {
 }
 
 async fn open(store: &Arc<Fake>) -> Handler {
+    open_with(store, Ruleset::default()).await.unwrap()
+}
+
+async fn open_with(store: &Arc<Fake>, ruleset: Ruleset) -> Result<Handler, Error> {
     let port: Arc<dyn Payments> = Arc::clone(store) as _;
-    Handler::open(port, guard(), Ruleset::default(), 1_000).await.unwrap()
+    Handler::open(port, &**store, guard(), ruleset, 1_000).await
 }
 
 fn payment(card: usize, nth: usize, at_ms: i64, amount: i64) -> Payment<'static> {
@@ -317,12 +321,26 @@ async fn the_pipeline_is_named_as_the_reference_has_it() {
 
 #[tokio::test]
 async fn a_bad_ruleset_and_an_unreadable_store_are_refused_at_the_start() {
-    let port = |store: Fake| -> Arc<dyn Payments> { Arc::new(store) };
-    let ruleset = Ruleset { version: 0, ..Ruleset::default() };
-    let got = Handler::open(port(Fake::default()), guard(), ruleset, 1).await;
-    assert!(matches!(got, Err(Error::Ruleset { field: "version", .. })));
+    let mut ruleset = Ruleset::default();
+    ruleset.velocity.window_ms = 0;
+    let got = open_with(&Arc::new(Fake::default()), ruleset).await;
+    assert!(matches!(got, Err(Error::Ruleset { field: "velocity.window_ms", .. })));
     let error = StoreError::Unavailable("busy".to_owned());
-    let store = Fake::scripted([Fault::Before(error.clone())]);
-    let got = Handler::open(port(store), guard(), Ruleset::default(), 1).await;
+    let store = Arc::new(Fake::scripted([Fault::Before(error.clone())]));
+    let got = open_with(&store, Ruleset::default()).await;
     assert_eq!(got.err(), Some(Error::Store(error)));
+}
+
+#[tokio::test]
+async fn rows_bear_the_version_that_the_content_of_the_rules_has_in_the_store() {
+    let store = Arc::new(Fake::default());
+    let mut stricter = Ruleset::default();
+    stricter.velocity.payments_min = 4;
+    for (nth, ruleset) in [Ruleset::default(), stricter, Ruleset::default()].into_iter().enumerate()
+    {
+        let mut lane = open_with(&store, ruleset).await.unwrap().lane();
+        assert_eq!(outcomes(&mut lane, &seconds(nth, nth + 1)).await, "s");
+    }
+    let versions: Vec<_> = store.rows().iter().map(|row| row.ruleset_version).collect();
+    assert_eq!(versions, [1, 2, 1]);
 }

@@ -72,7 +72,8 @@ async fn settle(dir: &Path, count: usize, options: engine::Options) -> Result<(f
     let at = store_sqlite::Options::at(dir.join("forebay.db"));
     let store = Arc::new(store_sqlite::Store::open(at, clock.clone())?);
     let guard = Arc::new(Guard::new(&[7; 32], false));
-    let handler = Handler::open(store.clone(), guard, Ruleset::default(), 1_000_000).await?;
+    let handler =
+        Handler::open(store.clone(), &*store, guard, Ruleset::default(), 1_000_000).await?;
     let shutdown = CancellationToken::new();
     let service = Service {
         buffer: journal.clone(),

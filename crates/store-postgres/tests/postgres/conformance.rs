@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use model::payment::Tier;
 use store::card::Fingerprint;
 use store::conformance::{Store, Stored, Subject, leak};
+use store::rulesets::Ruleset;
 use store::{Completion, Load, Row};
 use store_postgres::Options;
 
@@ -143,6 +144,20 @@ impl Subject for Postgres {
             }
         };
         self.query(&columns, "load_history").into_iter().map(loaded).collect()
+    }
+
+    async fn rulesets(&self) -> Vec<Ruleset> {
+        let schema = &self.options.schema;
+        let sql = format!(
+            "SELECT version, rules, {} FROM {schema}.rulesets ORDER BY version",
+            ms("first_used_at")
+        );
+        let ruleset = |row: Vec<Option<String>>| Ruleset {
+            version: row[0].as_ref().unwrap().parse().unwrap(),
+            rules: row[1].clone(),
+            first_used_at_ms: row[2].as_ref().unwrap().parse().unwrap(),
+        };
+        fixture::shared().query(&sql).unwrap().into_iter().map(ruleset).collect()
     }
 }
 

@@ -5,12 +5,12 @@ use crate::fixture::{class_of, open, options, rows, session, shared, try_open, v
 use model::{Class, Classify};
 use store::conformance::duplicates;
 use store::conformance::loads::load;
-use store::{Completion, Completions, Fence, Loads, Payments, Settlement};
+use store::{Completion, Completions, Fence, Loads, Payments, Row, Rulesets, Settlement};
 use store_postgres::{Migrated, Options, inspect, migrate};
 use testbed::Postgres;
 
 /// What the last migration leads to.
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 /// What the producer names with ids of its own, as text.
 const NAMED_BY_THE_PRODUCER: [&str; 2] = ["tx_id", "user_id"];
 /// Whole numbers of fewer than 64 bits, none of which names or counts rows: two percentages, which
@@ -63,6 +63,10 @@ fn fatal<T: std::fmt::Debug>(result: Result<T, store::Error>, says: &str) {
     let error = result.unwrap_err();
     assert_eq!(error.class(), Class::Fatal, "{error}");
     assert!(error.to_string().contains(says), "{error}");
+}
+
+async fn rights(options: &Options) -> Vec<String> {
+    inspect::open(options).await.unwrap().rights().await.unwrap()
 }
 
 /// Everything that is in the schemas named, as text.
@@ -220,6 +224,28 @@ async fn a_schema_of_the_first_version_gets_what_is_missing_and_keeps_what_it_ho
 }
 
 #[tokio::test]
+async fn versions_of_rules_that_rows_bear_already_are_never_given_to_other_rules() {
+    let server = shared();
+    let options = options(server);
+    let schema = &options.schema;
+    migrate(&options).await.unwrap();
+    let before = rows(0..3).into_iter().zip([1, 1, 7]);
+    let before = before.map(|(row, ruleset_version)| Row { ruleset_version, ..row }).collect();
+    assert_eq!(open(&options).await.settle(before).await, Ok(Settlement::Settled));
+    server
+        .execute(&format!(
+            "DROP TABLE {schema}.rulesets; DELETE FROM {schema}.schema_version WHERE version = 5"
+        ))
+        .unwrap();
+    migrate(&options).await.unwrap();
+    let store = open(&options).await;
+    assert_eq!(store.ruleset_version("{}").await, Ok(8));
+    let listed = inspect::open(&options).await.unwrap().rulesets().await.unwrap();
+    let listed: Vec<_> = listed.iter().map(|one| (one.version, one.rules.as_deref())).collect();
+    assert_eq!(listed, [(1, None), (7, None), (8, Some("{}"))]);
+}
+
+#[tokio::test]
 async fn a_newer_schema_is_refused_and_left_as_it_was() {
     let server = shared();
     let options = options(server);
@@ -332,10 +358,18 @@ async fn what_the_server_does_not_allow_is_fatal_at_the_start_and_says_what_to_d
     server
         .execute(&format!(
             "GRANT USAGE ON SCHEMA {0} TO writer; GRANT SELECT ON ALL TABLES IN SCHEMA {0} TO writer;
-             GRANT INSERT ON {0}.transactions, {0}.pipeline_completion_log, {0}.load_history TO writer;
+             GRANT INSERT ON {0}.transactions, {0}.pipeline_completion_log, {0}.load_history,
+                 {0}.rulesets TO writer;
              GRANT DELETE ON {0}.load_history TO writer;
              GRANT UPDATE ON {0}.settling_term TO writer;
              GRANT INSERT, UPDATE ON {0}.shard_fences TO writer",
+            base.schema
+        ))
+        .unwrap();
+    server
+        .execute(&format!(
+            "CREATE ROLE looker LOGIN; GRANT USAGE ON SCHEMA {0} TO looker;
+             GRANT SELECT ON ALL TABLES IN SCHEMA {0} TO looker",
             base.schema
         ))
         .unwrap();
@@ -348,6 +382,16 @@ async fn what_the_server_does_not_allow_is_fatal_at_the_start_and_says_what_to_d
     for _ in 0..2 {
         assert_eq!(store.fence(&[3]).await, Ok(vec![Fence { shard: 3, token: 1 }]));
     }
+    assert_eq!(store.ruleset_version("{}").await, Ok(1));
+    assert_eq!(rights(&writer).await, Vec::<String>::new());
+    let of_reader = rights(&Options { user: "looker".into(), ..base.clone() }).await;
+    assert_eq!(of_reader.len(), 6, "{of_reader:?}");
+    let said = format!("the role has no INSERT on \"{}\".rulesets; grant it", base.schema);
+    assert!(of_reader.iter().any(|one| one.ends_with(&said)), "{of_reader:?}");
+    // Rules that are recorded need no right to record them.
+    server.execute(&format!("REVOKE INSERT ON {}.rulesets FROM writer", base.schema)).unwrap();
+    assert_eq!(store.ruleset_version("{}").await, Ok(1));
+    fatal(store.ruleset_version("[]").await, "SQLSTATE 42501]; grant this role");
     // A right that is taken away from a running store is waited for.
     server.execute(&format!("REVOKE INSERT ON {}.transactions FROM writer", base.schema)).unwrap();
     let revoked = store.settle(rows(3..4)).await.unwrap_err();

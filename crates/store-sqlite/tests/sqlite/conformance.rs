@@ -9,6 +9,7 @@ use model::payment::Tier;
 use rusqlite::Connection;
 use store::card::Fingerprint;
 use store::conformance::{Store, Stored, Subject, leak};
+use store::rulesets::Ruleset;
 use store::{Completion, Load, Row};
 use store_sqlite::Options;
 use tempfile::TempDir;
@@ -124,6 +125,19 @@ impl Subject for Sqlite {
                 backlog_last: count("backlog_last"),
                 backlog_max: count("backlog_max"),
                 oldest_age_ms_max: count("oldest_age_ms_max"),
+            })
+        });
+        rows.unwrap().map(Result::unwrap).collect()
+    }
+
+    async fn rulesets(&self) -> Vec<Ruleset> {
+        let db = self.db();
+        let mut rows = db.prepare("SELECT * FROM rulesets ORDER BY version").unwrap();
+        let rows = rows.query_map([], |row| {
+            Ok(Ruleset {
+                version: row.get("version")?,
+                rules: row.get("rules")?,
+                first_used_at_ms: row.get("first_used_at")?,
             })
         });
         rows.unwrap().map(Result::unwrap).collect()

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use store::card::Fingerprint;
 use store::payments::{Duplicate, Recent};
-use store::{Error, Fence, History, Payments, Row, Settlement};
+use store::{Error, Fence, History, Payments, Row, Rulesets, Settlement};
 use tokio::sync::Notify;
 
 /// What one call to the store comes to.
@@ -29,6 +29,7 @@ pub(super) enum Fault {
 #[derive(Default)]
 pub(super) struct Fake {
     rows: Mutex<Vec<Row>>,
+    rulesets: Mutex<Vec<String>>,
     /// One for each call to come; none left means none to come.
     script: Mutex<VecDeque<Fault>>,
     calls: Mutex<Vec<&'static str>>,
@@ -190,6 +191,18 @@ impl Payments for Fake {
 
     async fn is_empty(&self) -> Result<bool, Error> {
         self.answer("is_empty", || self.rows.lock().unwrap().is_empty()).await
+    }
+}
+
+#[async_trait]
+impl Rulesets for Fake {
+    async fn ruleset_version(&self, rules: &str) -> Result<i64, Error> {
+        let mut known = self.rulesets.lock().unwrap();
+        let at = known.iter().position(|one| one == rules).unwrap_or_else(|| {
+            known.push(rules.to_owned());
+            known.len() - 1
+        });
+        Ok(i64::try_from(at).unwrap() + 1)
     }
 }
 

@@ -12,7 +12,7 @@ fn of_shard(shard: u32, mut batch: Vec<Envelope>) -> Vec<Envelope> {
 
 async fn in_process(process: u32, store: &Arc<Fake>) -> Handler {
     let port: Arc<dyn Payments> = Arc::new(Other { store: Arc::clone(store), process });
-    Handler::open(port, guard(), Ruleset::default(), 1_000).await.unwrap()
+    Handler::open(port, &**store, guard(), Ruleset::default(), 1_000).await.unwrap()
 }
 
 /// The buffer's server went back in time: it gave the shard away and forgot what the first process

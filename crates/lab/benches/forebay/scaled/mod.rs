@@ -69,7 +69,8 @@ impl Running {
         let buffer = queue.open().await?;
         let store = Arc::new(store_postgres::Store::open(store(postgres), clock.clone()).await?);
         let guard = Arc::new(Guard::new(&[7; 32], false));
-        let handler = Handler::open(store.clone(), guard, Ruleset::default(), 1_000_000).await?;
+        let handler =
+            Handler::open(store.clone(), &*store, guard, Ruleset::default(), 1_000_000).await?;
         let shutdown = CancellationToken::new();
         let service = Service {
             buffer: buffer.clone(),

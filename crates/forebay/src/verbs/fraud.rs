@@ -1,0 +1,83 @@
+//! `forebay fraud`: the fraud rules, and which version of them each row was judged by.
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use store::rulesets::Ruleset;
+
+use super::buffer::time;
+use super::configured;
+use crate::config::{Config, Flags};
+use crate::exit::Exit;
+use crate::{out, outside};
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Verb {
+    /// The versions of the fraud rules: their thresholds, and when each was first used
+    #[command(after_help = "\
+Examples:
+  forebay fraud rules
+  forebay fraud rules --json
+
+A row's ruleset_version names one of them. A process records its thresholds in the store as it
+starts to settle: the same thresholds always have the same version.")]
+    Rules {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
+    let (_, config) = configured(flags)?;
+    match verb {
+        Verb::Rules { json } => rules(&config, json).await,
+    }
+}
+
+async fn rules(config: &Config, json: bool) -> Result<Exit> {
+    let configured = config.ruleset.content();
+    let versions = outside::rulesets(&config.store).await?.unwrap_or_default();
+    let is_configured = |one: &Ruleset| one.rules.as_ref() == Some(&configured);
+    if json {
+        let versions = versions.iter().map(|one| {
+            Ok(json!({
+                "version": one.version,
+                "first_used_at": time(one.first_used_at_ms),
+                "rules": one.rules.as_deref().map(thresholds).transpose()?,
+                "configured": is_configured(one),
+            }))
+        });
+        let versions = versions.collect::<Result<Vec<_>>>()?;
+        out::json(&json!({ "configured": config.ruleset, "versions": versions }))?;
+        return Ok(Exit::Done);
+    }
+    for one in &versions {
+        let (version, at) = (one.version, time(one.first_used_at_ms));
+        let configured = if is_configured(one) { ", configured now" } else { "" };
+        out::line(format_args!("Version {version}, first used {at}{configured}"))?;
+        match &one.rules {
+            Some(rules) => show(&thresholds(rules)?)?,
+            None => out::line("  its rows were settled before thresholds were recorded")?,
+        }
+    }
+    if !versions.iter().any(is_configured) {
+        out::line("No version yet: configured now, recorded by the next process that settles")?;
+        show(&thresholds(&configured)?)?;
+    }
+    Ok(Exit::Done)
+}
+
+/// A recorded ruleset.
+fn thresholds(rules: &str) -> Result<Value> {
+    serde_json::from_str(rules).context("cannot read the rulesets of the store: they are not JSON")
+}
+
+/// One line for each rule. What an older program recorded is shown as it is.
+fn show(rules: &Value) -> Result<()> {
+    for (rule, thresholds) in rules.as_object().into_iter().flatten() {
+        let thresholds = thresholds.as_object().into_iter().flatten();
+        let shown: Vec<_> = thresholds.map(|(name, value)| format!("{name} = {value}")).collect();
+        out::line(format_args!("  {rule:<16}  {}", shown.join(", ")))?;
+    }
+    Ok(())
+}

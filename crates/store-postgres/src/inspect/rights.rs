@@ -1,0 +1,36 @@
+//! What a role that settles may do in the schema, and what it may not.
+
+use tokio_postgres::Client;
+
+use crate::schema::Schema;
+
+/// Tables that a process that settles writes, and the rights it needs beside SELECT.
+const WRITTEN: &[(&str, &[&str])] = &[
+    ("transactions", &["INSERT"]),
+    ("pipeline_completion_log", &["INSERT"]),
+    ("load_history", &["INSERT", "DELETE"]),
+    ("settling_term", &["UPDATE"]),
+    ("rulesets", &["INSERT"]),
+    ("shard_fences", &["INSERT", "UPDATE"]),
+];
+
+/// The rights that the role of this connection lacks, one sentence for each table.
+pub(super) async fn lacking(
+    client: &Client,
+    schema: &Schema,
+) -> Result<Vec<String>, tokio_postgres::Error> {
+    let mut found = Vec::new();
+    for (table, needed) in WRITTEN {
+        let table = format!("{schema}.{table}");
+        let asked = "SELECT wanted.name FROM unnest($2::text[]) AS wanted (name) \
+            WHERE NOT pg_catalog.has_table_privilege($1, wanted.name)";
+        let needed: Vec<&str> = ["SELECT"].iter().chain(needed.iter()).copied().collect();
+        let lacking = client.query(asked, &[&table, &needed]).await?;
+        let lacking: Vec<&str> = lacking.iter().map(|row| row.get(0)).collect();
+        if !lacking.is_empty() {
+            let lacking = lacking.join(", ");
+            found.push(format!("cannot settle: the role has no {lacking} on {table}; grant it"));
+        }
+    }
+    Ok(found)
+}

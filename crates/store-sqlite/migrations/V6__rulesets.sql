@@ -1,0 +1,10 @@
+-- The thresholds of each version of the fraud rules. Two rulesets are the same if their text is.
+CREATE TABLE rulesets (
+    version       INTEGER PRIMARY KEY,
+    rules         TEXT UNIQUE,                                -- JSON; NULL where rows are older than this table
+    first_used_at INTEGER NOT NULL
+);
+
+INSERT INTO rulesets (version, rules, first_used_at)
+SELECT ruleset_version, NULL, min(coalesce(processed_at, accepted_at))
+FROM transactions GROUP BY ruleset_version;
