@@ -19,8 +19,8 @@
 //!   and what is gone from the topic is counted and said.
 //!
 //! What it deliberately does not do: it does not dedupe, it uses no transactions but to replay dead
-//! letters (an event's effect lies in another system, so dedupe is needed all the same), and it calls no topic durable whose retention
-//! may delete events before they are settled.
+//! letters (an event's effect lies in another system, so dedupe is needed all the same), and it calls no
+//! topic durable whose retention may delete events before they are settled.
 
 mod client;
 mod consumer;

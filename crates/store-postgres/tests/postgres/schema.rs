@@ -234,7 +234,7 @@ async fn versions_of_rules_that_rows_bear_already_are_never_given_to_other_rules
     assert_eq!(open(&options).await.settle(before).await, Ok(Settlement::Settled));
     server
         .execute(&format!(
-            "DROP TABLE {schema}.rulesets; DELETE FROM {schema}.schema_version WHERE version = 5"
+            "DROP TABLE {schema}.rulesets; DELETE FROM {schema}.schema_version WHERE version = 6"
         ))
         .unwrap();
     migrate(&options).await.unwrap();
