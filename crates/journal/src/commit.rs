@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::checkpoint::Unwritten;
 use crate::fs::{self, File};
+use crate::gone;
 use crate::log::{Segment, Shared};
 use crate::segment::{self, SEGMENT_HEADER_BYTES};
 use crate::{Error, Sync};
@@ -164,6 +165,8 @@ impl Committer {
         if let Err(e) = fs::write_all_at(&*active.file, &group.bytes, active.end) {
             return Err(undo(active, &e));
         }
+        let path = segment::path(&options.dir, active.base);
+        gone::check(&*self.shared.fs, &path, &*active.file)?;
         if options.sync == Sync::Always {
             let started = Instant::now();
             active.file.sync_data().map_err(|e| poisoned("fdatasync", &e))?;

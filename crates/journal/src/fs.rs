@@ -47,7 +47,18 @@ pub trait File: Send + Sync {
     /// # Errors
     /// As `fstat(2)`.
     fn length(&self) -> io::Result<u64>;
+
+    /// What tells it from every other file; `None` of a medium that cannot tell.
+    ///
+    /// # Errors
+    /// As `fstat(2)`.
+    fn identity(&self) -> io::Result<Option<Identity>> {
+        Ok(None)
+    }
 }
+
+/// The number of a file on its device, and of the device.
+pub type Identity = (u64, u64);
 
 /// A place for files.
 pub trait Fs: Send + Sync {
@@ -68,6 +79,14 @@ pub trait Fs: Send + Sync {
     /// # Errors
     /// As `open(2)`.
     fn open(&self, path: &Path, create: bool) -> io::Result<Arc<dyn File>>;
+
+    /// The identity of the file that `path` leads to; `None` of a medium that cannot tell.
+    ///
+    /// # Errors
+    /// As `stat(2)`.
+    fn identity(&self, _path: &Path) -> io::Result<Option<Identity>> {
+        Ok(None)
+    }
 
     /// Renames over whatever has the new name.
     ///

@@ -37,6 +37,7 @@ pub mod checkpoint;
 mod commit;
 mod error;
 pub mod fs;
+mod gone;
 mod log;
 mod options;
 mod quarantine;

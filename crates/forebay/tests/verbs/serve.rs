@@ -63,6 +63,25 @@ fn another_payment_under_a_used_id_is_buried_with_the_fields_that_differ() {
 }
 
 #[test]
+fn a_server_whose_journal_was_removed_refuses_events_and_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let serving = Serving::start_logged(dir.path(), &[]);
+    assert_eq!(serving.post("application/json", &event("a")).0, 202);
+    serving.until("processed_tasks_total{pipeline=\"consumer_batch\"}", 1.0);
+    std::fs::remove_dir_all(dir.path().join("data/buffer")).unwrap();
+    for id in ["b", "c"] {
+        let (status, answer) = serving.post("application/json", &event(id));
+        assert_eq!(status, 503, "{answer}");
+    }
+    assert_eq!(serving.get("/ready"), 503);
+    let log = std::fs::read_to_string(dir.path().join("serve.log")).unwrap();
+    assert!(log.contains("was removed or moved while the journal was open"), "{log}");
+    serving.terminate();
+    let store = dir.path().join("data/forebay.db");
+    assert_eq!(count(&store, "SELECT count(*) FROM transactions"), 1);
+}
+
+#[test]
 fn what_was_accepted_right_before_the_end_is_settled_by_the_next_process() {
     let dir = tempfile::tempdir().unwrap();
     let serving = Serving::start(dir.path(), &["--roles", "api"]);

@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{File, Fs};
+use super::{File, Fs, Identity};
 
 /// The real thing.
 #[derive(Debug, Clone, Copy, Default)]
@@ -64,6 +64,14 @@ impl File for fs::File {
     fn length(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
     }
+
+    fn identity(&self) -> io::Result<Option<Identity>> {
+        self.metadata().map(identity)
+    }
+}
+
+fn identity(metadata: fs::Metadata) -> Option<Identity> {
+    Some((metadata.ino(), metadata.dev()))
 }
 
 impl Fs for Disk {
@@ -92,6 +100,10 @@ impl Fs for Disk {
         let mut options = fs::OpenOptions::new();
         options.read(true).write(true).create(create).mode(0o600);
         Ok(Arc::new(options.open(path)?))
+    }
+
+    fn identity(&self, path: &Path) -> io::Result<Option<Identity>> {
+        fs::metadata(path).map(identity)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
