@@ -315,7 +315,7 @@ fn a_sqlite_store_from_before_it_kept_its_key_keeps_the_one_it_is_opened_with() 
     let dir = tempfile::tempdir().unwrap();
     done(dir.path(), &["store", "migrate"]);
     let store = rusqlite::Connection::open(dir.path().join("data/forebay.db")).unwrap();
-    let earlier = "DROP TABLE card_key;
+    let earlier = "DROP TABLE card_key; DROP TABLE rulesets;
         ALTER TABLE buffer_moves DROP COLUMN source;
         ALTER TABLE buffer_moves DROP COLUMN target;
         ALTER TABLE buffer_move_processes DROP COLUMN source;
