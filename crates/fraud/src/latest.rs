@@ -5,6 +5,11 @@
 //! order of settling, later first. Of that order stay the payments newer than the newest minus twice
 //! the window, but always [`Retention::keep_min`] of them and never more than [`RECENT_MAX`].
 //!
+//! Velocity therefore counts every payment in the window of one that comes late, if it lies at most
+//! one window behind the newest and no more than [`RECENT_MAX`] payments are newer than its window;
+//! or, however late it is, if no more than [`Retention::keep_min`] are. Past both bounds it may count
+//! fewer, never more.
+//!
 //! Why this can be built up one payment at a time and still depends on the whole list alone: a
 //! payment's place in the order only moves back as others arrive, and the time bound only moves
 //! forward, so that what was dropped once would be dropped ever after; and a late payment that sorts
@@ -22,7 +27,7 @@ pub const RECENT_MAX: usize = 256;
 const ROOM_INLINE: usize = 8;
 
 /// What to retain.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Retention {
     /// How far back from the newest payment.
     pub(crate) span_ms: i64,

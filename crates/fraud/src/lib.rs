@@ -31,6 +31,6 @@ pub use error::Error;
 pub use handler::Handler;
 pub use hit::{Basis, Hit, Rule};
 pub use number::Number;
-pub use ruleset::{AmountSpike, DawnHighAmount, Ruleset, UnusualCategory, Velocity};
+pub use ruleset::{AmountSpike, DawnHighAmount, Reach, Ruleset, UnusualCategory, Velocity};
 pub use screen::{CARDS_MAX, Ownership, Screen, Verdict, verdicts};
 pub use state::RECENT_MAX;

@@ -4,6 +4,7 @@ use model::payment::{TEXT_BYTES_MAX, Tier};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::latest::Retention;
 use crate::state::RECENT_MAX;
 use crate::zone::Zone;
 
@@ -28,6 +29,9 @@ pub struct Ruleset {
 
 /// Fires at `payments_min` distinct payments of a card in `(t − window, t]`, where `t` is the event
 /// time of the payment at hand, which counts as one.
+///
+/// Counted are the payments that were settled before this one. Of a payment that comes late all are
+/// counted within the bounds of [`Reach`]; past them fewer may be, and the rule may not fire.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Velocity {
@@ -37,6 +41,19 @@ pub struct Velocity {
     pub payments_min: u32,
     /// How long the window is: 1 ms to one day. Default 60,000.
     pub window_ms: i64,
+}
+
+/// Which late payments `velocity` judges by all payments of their window, `(t − window, t]`.
+///
+/// A payment is late by the time that it lies behind the latest of its card, by event time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Reach {
+    /// Late by no more than this, in milliseconds: one window.
+    pub late_ms_max: i64,
+    /// And with no more payments than this behind the start of the window.
+    pub payments_max: usize,
+    /// However late, with no more payments than this behind the start of the window.
+    pub always: usize,
 }
 
 /// Fires at `factor_permille / 1000` times the mean amount of the card's earlier payments, or more.
@@ -88,6 +105,13 @@ impl Ruleset {
     #[must_use]
     pub fn content(&self) -> String {
         serde_json::to_string(self).expect("a ruleset is plain data")
+    }
+
+    /// How late a payment may come and still be judged right by `velocity`.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        let always = Retention::of(self).keep_min;
+        Reach { late_ms_max: self.velocity.window_ms, payments_max: RECENT_MAX, always }
     }
 
     /// Whether every value is within its bounds.

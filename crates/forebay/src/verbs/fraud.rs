@@ -1,6 +1,7 @@
 //! `forebay fraud`: the fraud rules, and which version of them each row was judged by.
 
 use anyhow::{Context, Result};
+use fraud::Reach;
 use serde_json::{Value, json};
 use store::rulesets::Ruleset;
 
@@ -8,6 +9,7 @@ use super::buffer::time;
 use super::configured;
 use crate::config::{Config, Flags};
 use crate::exit::Exit;
+use crate::units::millis_whole;
 use crate::{out, outside};
 
 #[derive(Debug, clap::Subcommand)]
@@ -48,7 +50,8 @@ async fn rules(config: &Config, json: bool) -> Result<Exit> {
             }))
         });
         let versions = versions.collect::<Result<Vec<_>>>()?;
-        out::json(&json!({ "configured": config.ruleset, "versions": versions }))?;
+        let reach = config.ruleset.reach();
+        out::json(&json!({ "configured": config.ruleset, "reach": reach, "versions": versions }))?;
         return Ok(Exit::Done);
     }
     for one in &versions {
@@ -64,7 +67,20 @@ async fn rules(config: &Config, json: bool) -> Result<Exit> {
         out::line("No version yet: configured now, recorded by the next process that settles")?;
         show(&thresholds(&configured)?)?;
     }
+    out::line(late(config.ruleset.reach()))?;
     Ok(Exit::Done)
+}
+
+/// Which late payments the configured `velocity` judges right.
+fn late(reach: Reach) -> String {
+    let Reach { late_ms_max, payments_max, always } = reach;
+    let late = millis_whole(late_ms_max.unsigned_abs());
+    format!(
+        "Late payments: velocity counts every payment of the window if the payment is at most {late} \
+         behind\nthe latest of its card and at most {payments_max} payments are newer than the start \
+         of its window, or, however late,\nif at most {always} are. Past that it may count fewer, \
+         and not fire. A payment dated ahead makes the next ones late."
+    )
 }
 
 /// A recorded ruleset.

@@ -39,8 +39,12 @@ fn rules_lists_each_version_with_its_thresholds_and_earlier_thresholds_have_thei
     assert_eq!((&of(1)["configured"], &of(2)["configured"]), (&true.into(), &false.into()));
     assert!(of(1)["first_used_at"].as_str() < of(2)["first_used_at"].as_str(), "{listed}");
     assert_eq!(listed["configured"], of(1)["rules"]);
+    let reach = serde_json::json!({ "late_ms_max": 60_000, "payments_max": 256, "always": 8 });
+    assert_eq!(listed["reach"], reach);
     let listed = done(dir.path(), &[&["fraud", "rules"], &stricter[..]].concat());
     assert!(listed.contains("Version 1, first used 20"), "{listed}");
     assert!(listed.lines().any(|line| line.ends_with("configured now")), "{listed}");
     assert!(listed.contains("payments_min = 4"), "{listed}");
+    assert!(listed.contains("the payment is at most 60.0 s behind"), "{listed}");
+    assert!(listed.contains("however late,\nif at most 8 are"), "{listed}");
 }

@@ -78,6 +78,53 @@ fn room_is_given_back_after_a_burst() {
     assert_eq!((latest.burst.len(), held(&latest).len()), (20, 20));
 }
 
+/// What velocity counts beside a payment at `at_ms` that comes after those at `times`, with a window
+/// of half of [`RETENTION`]'s span: built up and read back.
+fn others(times: &[i64], at_ms: i64) -> u32 {
+    let (late, window_ms) = (slot(usize::MAX, at_ms), RETENTION.span_ms / 2);
+    let (_, built) = grown(times, RETENTION).look(late, window_ms);
+    let (_, read) = Latest::rebuilt(told(times).into_iter(), RETENTION).look(late, window_ms);
+    assert_eq!(built, read);
+    built
+}
+
+/// The same, by all payments.
+fn others_of_all(times: &[i64], at_ms: i64, window_ms: i64) -> usize {
+    times.iter().filter(|time| **time > at_ms - window_ms && **time <= at_ms).count()
+}
+
+/// Four payments, then `newer` of them at `newest_ms`.
+fn four_and(newer: usize, newest_ms: i64) -> Vec<i64> {
+    let mut times = vec![0, 1, 2, 3];
+    times.resize(4 + newer, newest_ms);
+    times
+}
+
+#[test]
+fn a_payment_one_window_behind_the_latest_counts_all_and_one_millisecond_later_it_may_not() {
+    // The window of a payment at 60 begins behind 0, where a payment at 120 has it end.
+    let mut times = four_and(8, 120);
+    assert_eq!(others(&times, 60), 3);
+    assert_eq!(others_of_all(&times, 60, 60), 3);
+    times = four_and(8, 121);
+    assert_eq!(others(&times, 61), 2);
+    assert_eq!(others(&times, 60), 2, "one millisecond too late");
+    assert_eq!(others_of_all(&times, 60, 60), 3);
+}
+
+#[test]
+fn a_payment_however_late_counts_all_that_are_among_the_last_eight() {
+    assert_eq!(others(&four_and(4, 900_000), 4), 4);
+    assert_eq!(others(&four_and(5, 900_000), 4), 3, "the first of the four is the ninth");
+    assert_eq!(others(&four_and(8, 900_000), 4), 0);
+}
+
+#[test]
+fn a_payment_counts_all_while_no_more_than_the_bound_are_newer_than_its_window() {
+    assert_eq!(others(&four_and(RECENT_MAX - 4, 30), 4), 4);
+    assert_eq!(others(&four_and(RECENT_MAX - 3, 30), 4), 3);
+}
+
 fn times() -> impl Strategy<Value = Vec<i64>> {
     let step = prop_oneof![
         8 => 0..3_i64,
@@ -115,6 +162,23 @@ proptest! {
             read.insert(slot, retention);
             built.insert(slot, retention);
             prop_assert!(read == built);
+        }
+    }
+
+    #[test]
+    fn within_the_stated_bounds_a_late_payment_counts_all(
+        times in times(), keep_min in 1..40_usize, window_ms in 1..150_i64, late_ms in 0..500_i64,
+    ) {
+        let retention = Retention { span_ms: 2 * window_ms, keep_min };
+        let latest_ms = times.iter().copied().max().unwrap_or(0);
+        let at_ms = latest_ms - late_ms;
+        let newer = times.iter().filter(|time| **time > at_ms - window_ms).count();
+        let exact = (late_ms <= window_ms && newer <= RECENT_MAX) || newer <= keep_min;
+        let (_, counted) = grown(&times, retention).look(slot(usize::MAX, at_ms), window_ms);
+        let all = others_of_all(&times, at_ms, window_ms);
+        prop_assert!(counted as usize <= all, "never too many");
+        if exact {
+            prop_assert_eq!(counted as usize, all);
         }
     }
 

@@ -200,3 +200,21 @@ proptest! {
         }
     }
 }
+
+/// The bound of [`crate::Reach`] for the default rules, as a producer meets it.
+#[test]
+fn velocity_of_a_late_payment_fires_within_its_reach_and_may_not_behind_it() {
+    let reach = crate::Reach { late_ms_max: 60_000, payments_max: RECENT_MAX, always: 8 };
+    assert_eq!(Ruleset::default().reach(), reach);
+    let fires = |newer_s: &[i64]| {
+        let seconds = [0, 1, 2, 3].iter().chain(newer_s).chain(&[4]).enumerate();
+        let payments = seconds.map(|(nth, second)| payment(1, nth, NOON_MS + 1_000 * second, 1));
+        let verdicts = verdicts(payments, &Ruleset::default()).unwrap();
+        verdicts.last().unwrap().iter().any(|hit| hit.rule == Rule::Velocity)
+    };
+    // One window late, with eight payments in between.
+    assert!(fires(&[57, 58, 59, 60, 61, 62, 63, 64]));
+    // Later than that, with four of the last eight in its window, and then with none.
+    assert!(fires(&[200, 300, 400, 500]));
+    assert!(!fires(&[200, 300, 400, 500, 600, 700, 800, 900]));
+}
