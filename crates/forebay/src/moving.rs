@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::way::{PIPELINE, Way, read, shown};
+pub(crate) use self::way::{PIPELINE, Way, ended_at, read, shown};
 use crate::{distinct, identity, open};
 
 /// How often it is looked which step is the present one.

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, bail};
 use buffer::Identity;
+use model::route::SHARE_MAX;
 use store::moves::{Buffers, Recorded};
 
 use crate::config::{Config, Next};
@@ -58,19 +59,30 @@ impl Way {
         false
     }
 
-    /// The recorded move if it is this one; nothing where no move is under way.
+    /// The recorded move if it is this one; nothing where this one has not begun.
     ///
     /// # Errors
-    /// If another move is unfinished.
+    /// If another move is unfinished, or ended at another buffer than the one where this one begins: events
+    /// would be offered to a buffer that was left.
     pub(crate) async fn of(&self, recorded: Option<Recorded>) -> Result<Option<Recorded>> {
         let Some(recorded) = recorded else { return Ok(None) };
         if self.is(&recorded.name, &recorded.buffers).await {
             return Ok(Some(recorded));
         }
-        if recorded.step.is_finished() {
-            return Ok(None);
-        }
         let (source, target) = (&self.source, &self.target);
+        if recorded.step.is_finished() {
+            let (shown, ends) = ends(&recorded);
+            for end in ends {
+                if distinct::is_same(&end, source).await {
+                    return Ok(None);
+                }
+            }
+            bail!(
+                "cannot move from {source} to {target}: the last move ended at {shown}; set buffer to where it \
+                 ended, and next_buffer to the new one. If it ended at {source}, which has a new address, run \
+                 `forebay buffer migrate --ended-here`"
+            );
+        }
         let (share, phase) = (recorded.step.route.share, recorded.step.route.phase.name());
         bail!(
             "cannot move from {source} to {target}: the move from {} is unfinished, at {share} % ({phase}); \
@@ -87,9 +99,46 @@ pub(crate) fn shown(recorded: &Recorded) -> String {
     if source.is_empty() { recorded.name.clone() } else { format!("{source}{TO}{target}") }
 }
 
+/// Where a finished move ended, in words, and what these may name.
+fn ends(recorded: &Recorded) -> (String, Vec<Identity>) {
+    let Buffers { source, target } = &recorded.buffers;
+    let all_moved = recorded.step.route.share == SHARE_MAX;
+    if source.is_empty() {
+        let pairs = read(&recorded.name, &recorded.buffers).into_iter();
+        let ends = pairs.map(|(source, target)| if all_moved { target } else { source });
+        return (recorded.name.clone(), ends.collect());
+    }
+    let end = if all_moved { target } else { source };
+    (end.clone(), identity(end).into_iter().collect())
+}
+
+/// The buffers of a finished move that ended at `end`, under its new address.
+///
+/// # Errors
+/// If the move is unfinished, or ended at a buffer of another kind.
+pub(crate) fn ended_at(recorded: &Recorded, end: &Identity) -> Result<Buffers> {
+    if !recorded.step.is_finished() {
+        bail!("the move from {} is unfinished; end it, or say --same-buffers", shown(recorded));
+    }
+    let (shown_end, ends) = ends(recorded);
+    if !ends.is_empty() && !ends.iter().any(|one| one.kind() == end.kind()) {
+        bail!("the last move ended at {shown_end}, which is no {}; set buffer to it", end.kind());
+    }
+    // The name of a move that an earlier version recorded is never empty.
+    let text = |text: &String| if text.is_empty() { recorded.name.clone() } else { text.clone() };
+    let Buffers { source, target } = &recorded.buffers;
+    Ok(match recorded.step.route.share {
+        SHARE_MAX => Buffers { source: text(source), target: end.to_string() },
+        _ => Buffers { source: end.to_string(), target: text(target) },
+    })
+}
+
+fn identity(text: &str) -> Option<Identity> {
+    Some(url::Buffer::parse(text).ok()?.identity())
+}
+
 /// What the recorded texts may name: one pair, or each way to read the name of an earlier version.
 pub(crate) fn read(name: &str, buffers: &Buffers) -> Vec<(Identity, Identity)> {
-    let identity = |text: &str| Some(url::Buffer::parse(text).ok()?.identity());
     let pair = |source: &str, target: &str| Some((identity(source)?, identity(target)?));
     if !buffers.source.is_empty() {
         return pair(&buffers.source, &buffers.target).into_iter().collect();
@@ -116,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_recorded_move_is_joined_refused_or_over() {
+    async fn a_recorded_move_is_joined_or_refused() {
         let mine =
             way("redis://localhost:7000?list=q&events_max=9", "redis://localhost:7000?list=r");
         let same = way("redis://127.1:7000/0?list=q", "redis://127.0.0.1:7000?list=r").buffers();
@@ -136,8 +185,34 @@ mod tests {
                 );
             }
         }
-        assert!(of(&other, 100, Phase::Open).await.unwrap().is_none());
-        assert!(of(&back, 0, Phase::Open).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_way_begins_where_the_finished_move_ended_or_is_refused() {
+        let mine = way("redis://localhost:7000?list=q", "redis://localhost:7000?list=r");
+        let named = |list: &str| format!("redis://127.0.0.1:7000/0?list={list}");
+        let of = async |name: &str, (source, target): (String, String), share| {
+            let recorded = recorded(name, Buffers { source, target }, share, Phase::Open);
+            mine.of(Some(recorded)).await.map(|joined| joined.is_some())
+        };
+        let refused = async |name: &str, buffers: (String, String), share, end: &str| {
+            let problem = of(name, buffers, share).await.unwrap_err().to_string();
+            assert!(problem.contains(&format!("ended at {end}")), "{problem}");
+            assert!(problem.contains("--ended-here"), "{problem}");
+        };
+        assert!(of(PIPELINE, (named("q"), named("r")), 100).await.unwrap(), "it is this move");
+        // A move to where this one begins, and one from there that was rolled back.
+        assert!(!of(PIPELINE, (named("a"), named("q")), 100).await.unwrap());
+        assert!(!of(PIPELINE, (named("q"), named("a")), 0).await.unwrap());
+        // Their other ends, and buffers that no version of this program can read.
+        refused(PIPELINE, (named("q"), named("a")), 100, &named("a")).await;
+        refused(PIPELINE, (named("a"), named("q")), 0, &named("a")).await;
+        refused(PIPELINE, (named("r"), named("q")), 0, &named("r")).await;
+        refused(PIPELINE, (named("q"), "new://b".to_owned()), 100, "new://b").await;
+        let earlier = format!("{} to {}", named("a"), named("q"));
+        assert!(!of(&earlier, Default::default(), 100).await.unwrap());
+        refused(&earlier, Default::default(), 0, &earlier).await;
+        refused("no buffers", Default::default(), 100, "no buffers").await;
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Error, Flags, Next};
 use crate::exit::Exit;
-use crate::moving::{HOLD_MAX, PIPELINE, REPORT_EVERY, Way, read, shown};
+use crate::moving::{HOLD_MAX, PIPELINE, REPORT_EVERY, Way, ended_at, read, shown};
 use crate::progress::{Progress, Unit};
 use crate::units::grouped;
 use crate::{distinct, open, out, outside, signals, url};
@@ -76,6 +76,10 @@ pub(crate) struct Args {
     /// them. Never for other buffers, whose events would be settled out of order
     #[arg(long)]
     same_buffers: bool,
+    /// The last move ended at this configuration's `buffer`, which has a new address: record it. Never for
+    /// another buffer, whose events would be settled out of order
+    #[arg(long, conflicts_with = "same_buffers")]
+    ended_here: bool,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -99,6 +103,9 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     };
     if args.same_buffers {
         leader.rename().await?;
+    }
+    if args.ended_here {
+        leader.ended_here().await?;
     }
     for process in &args.forget {
         if !leader.moves.forget(process).await? {
@@ -227,6 +234,18 @@ impl Leader {
             )));
         }
         self.moves.rename(&recorded.name, &self.way.buffers()).await?;
+        Ok(())
+    }
+
+    /// Records that the last move ended at the buffer of this configuration.
+    async fn ended_here(&self) -> Result<()> {
+        let problem = |why: String| Error(format!("--ended-here: {why}"));
+        let Some(recorded) = self.moves.recorded().await? else {
+            bail!(problem("no move is recorded; leave it out".to_owned()));
+        };
+        let buffers = ended_at(&recorded, &self.way.source);
+        let buffers = buffers.map_err(|why| problem(why.to_string()))?;
+        self.moves.rename(&recorded.name, &buffers).await?;
         Ok(())
     }
 

@@ -243,6 +243,30 @@ fn buffers_that_changed_their_addresses_are_told_to_be_the_same() {
     assert_eq!(status(dir.path())["share"], 50);
     lead(dir.path(), &["--pause", "0"], 100, Some("source"));
     assert!(serving.terminate().0.success());
+    // The next move begins where this one ended, also under a new address.
+    let refused = |args: &[&str]| {
+        let ran = run(dir.path(), args);
+        assert_eq!(ran.code, 1, "{args:?}: {}{}", ran.stdout, ran.stderr);
+        let told = ran.stderr.contains("data/moved") && ran.stderr.contains("--ended-here");
+        assert!(told, "{}", ran.stderr);
+    };
+    std::fs::rename(dir.path().join("data/moved"), dir.path().join("data/again")).unwrap();
+    for buffer in ["buffer", "again"] {
+        write(
+            dir.path(),
+            &format!(
+                "buffer = \"journal:{{data}}/{buffer}\"\nnext_buffer = \"journal:{{data}}/third\"\n"
+            ),
+        );
+        refused(&["serve", "--bind", "127.0.0.1:0"]);
+        refused(&["buffer", "migrate"]);
+        refused(&["config", "check"]);
+    }
+    done(dir.path(), &["buffer", "migrate", "--ended-here", "--status"]);
+    let serving = Serving::start(dir.path(), &[]);
+    assert_eq!(status(dir.path())["share"], 0);
+    lead(dir.path(), &["--share", "50"], 50, None);
+    assert!(serving.terminate().0.success());
     // Another kind of buffer is never the same.
     write(dir.path(), "next_buffer = \"memory:\"\n");
     let ran = run(dir.path(), &["buffer", "migrate", "--same-buffers", "--status"]);
