@@ -132,6 +132,10 @@ impl Buffer for KafkaBuffer {
         self.shared.depth().await
     }
 
+    fn empty_places(&self) -> u64 {
+        self.shared.window().empty()
+    }
+
     fn kind(&self) -> Kind {
         let known = self.shared.durable.get();
         let (durable, survives) = known.copied().unwrap_or((false, topic::UNKNOWN));

@@ -50,6 +50,8 @@ pub(crate) struct Window {
     term: u64,
     /// Payload bytes of all that is held.
     bytes: usize,
+    /// Offsets that were passed and are no record.
+    empty: u64,
 }
 
 impl Window {
@@ -101,6 +103,7 @@ impl Window {
     pub(crate) fn ingest(&mut self, told: Told, misplaced: bool) {
         let (place, bytes) = (told.place, told.event.as_bytes().len());
         let Some(partition) = self.partitions.get_mut(&place.partition) else { return };
+        self.empty += partition.empty_below(place.offset);
         if partition.ingest(told) {
             self.bytes += bytes;
             let queue = if misplaced { &mut self.misplaced } else { &mut self.fresh };
@@ -112,6 +115,7 @@ impl Window {
     /// [`Window::ingest`]. Other offsets below it hold no record and count as done.
     pub(crate) fn pass_to(&mut self, partition: i32, next: i64) {
         if let Some(partition) = self.partitions.get_mut(&partition) {
+            self.empty += partition.empty_below(next);
             partition.pass_to(next);
         }
     }
@@ -121,6 +125,11 @@ impl Window {
         if let Some(partition) = self.partitions.get_mut(&partition) {
             partition.next = next;
         }
+    }
+
+    /// How many offsets were passed that are no record, of all partitions that are or were ours.
+    pub(crate) fn empty(&self) -> u64 {
+        self.empty
     }
 
     /// How many payload bytes are held.

@@ -117,6 +117,12 @@ pub trait Buffer: Send + Sync + 'static {
     /// If the backend can't be read.
     async fn depth(&self) -> Result<Depth, Error>;
 
+    /// Places that this process read past since it opened the buffer and that held no event. Where
+    /// [`Depth::ready`] is an upper bound, it counted each of them until then; elsewhere there are none.
+    fn empty_places(&self) -> u64 {
+        0
+    }
+
     /// What this backend is.
     fn kind(&self) -> Kind;
 

@@ -154,6 +154,12 @@ impl Moving {
         [self.sides[0].depth().await, self.sides[1].depth().await]
     }
 
+    /// As [`Buffer::empty_places`], of each of the two, the source first.
+    #[must_use]
+    pub fn empty_places(&self) -> [u64; 2] {
+        [self.sides[0].empty_places(), self.sides[1].empty_places()]
+    }
+
     /// What this process has done, the source first.
     #[must_use]
     pub fn done(&self) -> [Done; 2] {
@@ -376,6 +382,10 @@ impl Buffer for Moving {
             dead: depths.iter().map(|depth| depth.dead).sum(),
             oldest_accepted_ms: oldest.filter(|_| !depths.iter().any(unknown)),
         })
+    }
+
+    fn empty_places(&self) -> u64 {
+        Moving::empty_places(self).iter().sum()
     }
 
     fn kind(&self) -> Kind {

@@ -211,6 +211,10 @@ impl Buffer for Spill {
         Ok(Depth { ready, oldest_accepted_ms: oldest, ..depth })
     }
 
+    fn empty_places(&self) -> u64 {
+        self.shared.primary.empty_places()
+    }
+
     /// The primary's, which is durable only if the spill is.
     fn kind(&self) -> Kind {
         let kind = self.shared.primary.kind();

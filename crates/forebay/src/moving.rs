@@ -212,6 +212,8 @@ impl Following {
             offered: done.map(|side| side.offered),
             done: done.map(|side| side.done),
             pending: depths.map(|depth| depth.ready + depth.leased),
+            // Read after it: a place that is passed meanwhile is counted twice rather than not at all.
+            empty: self.moving.empty_places(),
             dead: depths.map(|depth| depth.dead),
         };
         self.moves.report(&self.name, &report).await?;

@@ -24,6 +24,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/V4__move_identities.sql"),
     include_str!("../migrations/V5__shard_fences.sql"),
     include_str!("../migrations/V6__rulesets.sql"),
+    include_str!("../migrations/V7__empty_places.sql"),
 ];
 /// PostgreSQL 12: `INCLUDE` in indexes and `tcp_user_timeout` are there.
 const SERVER_VERSION_MIN: i32 = 120_000;

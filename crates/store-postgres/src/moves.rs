@@ -43,9 +43,9 @@ impl Statements {
         let moves = format!("{schema}.buffer_moves");
         let processes = format!("{schema}.buffer_move_processes");
         let begun = "share_before, share, phase, start_settled, start_pending, start_dead, \
-                     start_duplicates, start_offered";
+                     start_duplicates, start_offered, start_empty";
         let reported = "offered_source, offered_target, done_source, done_target, pending_source, \
-                        pending_target, dead_source, dead_target";
+                        pending_target, dead_source, dead_target, empty_source, empty_target";
         Self {
             recorded: format!(
                 "SELECT step, share_before, share, phase, name, source, target FROM {moves} \
@@ -55,9 +55,9 @@ impl Statements {
             begin: format!(
                 "WITH moves AS (DELETE FROM {moves} WHERE name <> $1) \
                  INSERT INTO {moves} AS recorded (name, source, target, step, {begun}) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
                  ON CONFLICT (name) DO UPDATE SET (source, target, step, {begun}, changed_at) = \
-                 ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, now()) \
+                 ($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, now()) \
                  WHERE recorded.step = $4 - 1 AND recorded.phase = 'open' \
                        AND recorded.share IN (0, 100)"
             ),
@@ -68,15 +68,17 @@ impl Statements {
             ),
             rename: format!("UPDATE {moves} SET source = $2, target = $3 WHERE name = $1"),
             start: format!(
-                "SELECT start_settled, start_pending, start_dead, start_duplicates, start_offered \
+                "SELECT start_settled, start_pending, start_dead, start_duplicates, start_offered, \
+                        start_empty \
                  FROM {moves} WHERE name = $1"
             ),
             report: format!(
                 "INSERT INTO {processes} (name, process, step, drained, ended, {reported}, source, target) \
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) \
                  ON CONFLICT (name, process) DO UPDATE SET (step, drained, ended, {reported}, source, \
                  target, reported_at) = \
-                 ($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, now())"
+                 ($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
+                 now())"
             ),
             reports: format!(
                 "SELECT process, step, drained, ended, {reported}, \
@@ -183,10 +185,10 @@ impl store::Moves for Moves {
         written(buffers)?;
         let Step { number, route: Route { before, share, phase } } = *step;
         let (before, share, phase) = (i16::from(before), i16::from(share), phase.name());
-        let Start { settled, pending, dead, duplicates, offered } = start;
-        let [number, settled, pending, dead, duplicates, offered] =
-            [number, settled, pending, dead, duplicates, offered].map(whole);
-        let begin: [&(dyn ToSql + Sync); 12] = [
+        let Start { settled, pending, dead, duplicates, offered, empty } = start;
+        let [number, settled, pending, dead, duplicates, offered, empty] =
+            [number, settled, pending, dead, duplicates, offered, empty].map(whole);
+        let begin: [&(dyn ToSql + Sync); 13] = [
             name,
             &buffers.source,
             &buffers.target,
@@ -199,6 +201,7 @@ impl store::Moves for Moves {
             &dead,
             &duplicates,
             &offered,
+            &empty,
         ];
         Ok(self.changed(&self.statements.begin, &begin).await? == 1)
     }
@@ -225,6 +228,7 @@ impl store::Moves for Moves {
             dead: count(row, 2),
             duplicates: count(row, 3),
             offered: count(row, 4),
+            empty: count(row, 5),
         }))
     }
 
@@ -232,12 +236,12 @@ impl store::Moves for Moves {
         named("name", name)?;
         named("process", &report.process)?;
         written(&report.buffers)?;
-        let Report { process, buffers, step, drained, ended, offered, done, pending, dead } =
-            report;
+        let Report { process, buffers, step, drained, ended, .. } = report;
+        let Report { offered, done, pending, dead, empty, .. } = report;
         let step = whole(*step);
-        let [offered, done, pending, dead] =
-            [offered, done, pending, dead].map(|pair| pair.map(whole));
-        let values: [&(dyn ToSql + Sync); 15] = [
+        let [offered, done, pending, dead, empty] =
+            [offered, done, pending, dead, empty].map(|pair| pair.map(whole));
+        let values: [&(dyn ToSql + Sync); 17] = [
             &name,
             process,
             &step,
@@ -251,6 +255,8 @@ impl store::Moves for Moves {
             &pending[1],
             &dead[0],
             &dead[1],
+            &empty[0],
+            &empty[1],
             &buffers.source,
             &buffers.target,
         ];
@@ -263,7 +269,7 @@ impl store::Moves for Moves {
             let pair = |at: usize| [count(row, at), count(row, at + 1)];
             let report = Report {
                 process: row.get(0),
-                buffers: Buffers { source: row.get(14), target: row.get(15) },
+                buffers: Buffers { source: row.get(16), target: row.get(17) },
                 step: count(row, 1),
                 drained: row.get(2),
                 ended: row.get(3),
@@ -271,8 +277,9 @@ impl store::Moves for Moves {
                 done: pair(6),
                 pending: pair(8),
                 dead: pair(10),
+                empty: pair(12),
             };
-            Heard { name: row.get(13), report, ago_ms: count(row, 12) }
+            Heard { name: row.get(15), report, ago_ms: count(row, 14) }
         });
         Ok(heard.collect())
     }

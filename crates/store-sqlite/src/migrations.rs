@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/V4__card_key.sql"),
     include_str!("../migrations/V5__move_identities.sql"),
     include_str!("../migrations/V6__rulesets.sql"),
+    include_str!("../migrations/V7__empty_places.sql"),
 ];
 
 /// Brings the database to the version this program knows.

@@ -22,11 +22,12 @@ const RECORDED: &str = "\
 /// In place of a finished move alone.
 const BEGIN: &str = "\
     INSERT INTO buffer_moves (name, source, target, step, share_before, share, phase, start_settled, \
-                              start_pending, start_dead, start_duplicates, start_offered, changed_at) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
+                              start_pending, start_dead, start_duplicates, start_offered, changed_at, \
+                              start_empty) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) \
     ON CONFLICT (name) DO UPDATE SET (source, target, step, share_before, share, phase, start_settled, \
-        start_pending, start_dead, start_duplicates, start_offered, changed_at) = \
-        (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
+        start_pending, start_dead, start_duplicates, start_offered, changed_at, start_empty) = \
+        (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) \
     WHERE step = ?4 - 1 AND phase = 'open' AND share IN (0, 100)";
 
 const FORGET_OTHERS: &str = "DELETE FROM buffer_moves WHERE name <> ?1";
@@ -38,18 +39,20 @@ const ADVANCE: &str = "\
 const RENAME: &str = "UPDATE buffer_moves SET source = ?2, target = ?3 WHERE name = ?1";
 
 const START: &str = "\
-    SELECT start_settled, start_pending, start_dead, start_duplicates, start_offered \
+    SELECT start_settled, start_pending, start_dead, start_duplicates, start_offered, start_empty \
     FROM buffer_moves WHERE name = ?1";
 
 const REPORT: &str = "\
     INSERT OR REPLACE INTO buffer_move_processes \
         (name, process, step, drained, ended, offered_source, offered_target, done_source, done_target, \
-         pending_source, pending_target, dead_source, dead_target, reported_at, source, target) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+         pending_source, pending_target, dead_source, dead_target, reported_at, source, target, \
+         empty_source, empty_target) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
 
 const REPORTS: &str = "\
     SELECT process, step, drained, ended, offered_source, offered_target, done_source, done_target, \
-           pending_source, pending_target, dead_source, dead_target, reported_at, name, source, target \
+           pending_source, pending_target, dead_source, dead_target, reported_at, name, source, target, \
+           empty_source, empty_target \
     FROM buffer_move_processes ORDER BY process";
 
 const FORGET: &str = "UPDATE buffer_move_processes SET ended = 1 WHERE process = ?1";
@@ -121,6 +124,7 @@ fn heard(row: &Row<'_>, now_ms: EpochMs) -> rusqlite::Result<Heard> {
         done: pair(6)?,
         pending: pair(8)?,
         dead: pair(10)?,
+        empty: pair(16)?,
     };
     let reported_at: EpochMs = row.get(12)?;
     let name = row.get(13)?;
@@ -145,7 +149,7 @@ impl store::Moves for Moves {
         self.with(move |db| {
             let Recorded { name, buffers, step } = first;
             let Step { number, route: Route { before, share, phase } } = step;
-            let Start { settled, pending, dead, duplicates, offered } = start;
+            let Start { settled, pending, dead, duplicates, offered, empty } = start;
             let transaction = db.unchecked_transaction()?;
             transaction.execute(FORGET_OTHERS, [&name])?;
             let begun = transaction.execute(
@@ -163,7 +167,8 @@ impl store::Moves for Moves {
                     whole(dead),
                     whole(duplicates),
                     whole(offered),
-                    now_ms
+                    now_ms,
+                    whole(empty)
                 ],
             )?;
             transaction.commit()?;
@@ -200,6 +205,7 @@ impl store::Moves for Moves {
                     dead: count(row, 2)?,
                     duplicates: count(row, 3)?,
                     offered: count(row, 4)?,
+                    empty: count(row, 5)?,
                 })
             };
             db.query_row(START, [name], start).optional()
@@ -211,7 +217,7 @@ impl store::Moves for Moves {
         let (name, report, now_ms) = (name.to_owned(), report.clone(), self.clock.now_ms());
         self.with(move |db| {
             let Report { process, buffers, step, drained, ended, .. } = report;
-            let Report { offered, done, pending, dead, .. } = report;
+            let Report { offered, done, pending, dead, empty, .. } = report;
             db.prepare_cached(REPORT)?.execute(params![
                 name,
                 process,
@@ -228,7 +234,9 @@ impl store::Moves for Moves {
                 whole(dead[1]),
                 now_ms,
                 buffers.source,
-                buffers.target
+                buffers.target,
+                whole(empty[0]),
+                whole(empty[1])
             ])?;
             Ok(())
         })

@@ -74,6 +74,8 @@ pub struct Start {
     pub duplicates: u64,
     /// Events that the processes had offered since each of them began.
     pub offered: u64,
+    /// Places without an event that they had read past since then.
+    pub empty: u64,
 }
 
 /// What one process says of itself. The source comes first in each pair.
@@ -93,8 +95,10 @@ pub struct Report {
     pub offered: [u64; 2],
     /// Events it acked or buried.
     pub done: [u64; 2],
-    /// Events that the buffers hold, as it sees them.
+    /// Events that the buffers hold, as it sees them. An upper bound where a place may hold no event.
     pub pending: [u64; 2],
+    /// Places that counted as pending until it read past them: they held no event.
+    pub empty: [u64; 2],
     /// Their dead letters.
     pub dead: [u64; 2],
 }

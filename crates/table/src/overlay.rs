@@ -59,6 +59,10 @@ impl Buffer for Overlay {
         self.shared.buffer.depth().await
     }
 
+    fn empty_places(&self) -> u64 {
+        self.shared.buffer.empty_places()
+    }
+
     fn kind(&self) -> Kind {
         self.shared.buffer.kind()
     }

@@ -78,6 +78,15 @@ impl Partition {
         true
     }
 
+    /// How many offsets from the next one up to `offset` are no record, where nothing of them was read.
+    pub(super) fn empty_below(&self, offset: i64) -> u64 {
+        if offset <= self.next {
+            return 0;
+        }
+        let done = self.done.range(self.next..offset).count() as u64;
+        (offset - self.next).unsigned_abs().saturating_sub(done)
+    }
+
     /// All below `next` was read or is no record: control records, aborted ones, gaps of compaction.
     pub(super) fn pass_to(&mut self, next: i64) {
         if next > self.next {

@@ -136,3 +136,19 @@ fn offsets_without_a_record_are_passed_over_and_what_is_held_before_them_stays()
     window.pass_to(7, 9);
     assert_eq!(window.positions(), [(0, 6)], "another process has that partition");
 }
+
+#[test]
+fn offsets_without_a_record_are_counted_once_and_done_ones_are_none() {
+    let mut window = Window::default();
+    window.assign(0, 10, BTreeSet::from([12, 15]));
+    window.pass_to(0, 14);
+    assert_eq!(window.empty(), 3, "10, 11 and 13");
+    window.pass_to(0, 14);
+    window.pass_to(0, 16);
+    assert_eq!(window.empty(), 4, "and 14");
+    // What is gone from the topic may have been events.
+    window.skip_to(0, 30);
+    window.pass_to(0, 31);
+    window.lose_all();
+    assert_eq!(window.empty(), 5);
+}

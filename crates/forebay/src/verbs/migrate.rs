@@ -3,15 +3,16 @@
 //! It moves nothing itself. It takes the steps of the move in the store, waits after each until every
 //! process goes by it, and counts at the end. Ended at any time, it is taken up by the next one.
 
+mod audit;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use buffer::Identity;
 use model::route::{Phase, Route, SHARE_MAX, Side};
-use serde_json::json;
 use store::Moves;
-use store::moves::{Buffers, Heard, Recorded, Report, Start, Step};
+use store::moves::{Buffers, Heard, Recorded, Report, Step};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Error, Flags, Next};
@@ -19,7 +20,7 @@ use crate::exit::Exit;
 use crate::moving::{HOLD_MAX, PIPELINE, REPORT_EVERY, Way, ended_at, read, shown};
 use crate::progress::{Progress, Unit};
 use crate::units::grouped;
-use crate::{distinct, open, out, outside, signals, url};
+use crate::{distinct, open, out, signals, url};
 
 /// How often the processes' reports are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -29,8 +30,6 @@ const SILENT: Duration = Duration::from_secs(10);
 /// milliseconds: it reports twice a second.
 const STRANGER_MS: u64 = 60_000;
 const NONE_JOINED: &str = "No running process has joined; waiting for one to start.";
-/// How long the audit waits for what is counted a little later (duplicates, each ten seconds).
-const AUDIT_MAX: Duration = Duration::from_secs(30);
 /// How much later than another look a report has to be made to be after it.
 const AFTER: Duration = Duration::from_millis(100);
 
@@ -186,6 +185,8 @@ struct Together {
     /// As the latest of the living sees them.
     pending: [u64; 2],
     dead: [u64; 2],
+    /// Places without an event that they read past.
+    empty: u64,
 }
 
 impl Leader {
@@ -209,6 +210,7 @@ impl Leader {
             for (sum, offered) in seen.offered.iter_mut().zip(offered) {
                 *sum += offered;
             }
+            seen.empty += heard.report.empty.iter().sum::<u64>();
             seen.live.extend((!ended).then_some(heard));
         }
         if let Some(latest) = seen.live.iter().min_by_key(|heard| heard.ago_ms) {
@@ -289,18 +291,12 @@ impl Leader {
         ))
     }
 
-    /// Records the first step, with what there is before anything moves. What is on its way meanwhile is
-    /// counted once or not at all, so that the audit never misses what was not lost.
+    /// Records the first step, with what there is before anything moves.
     async fn begin(&self, route: Route) -> Result<()> {
         self.ready().await?;
         // Counts of processes that have ended are in no sum from here on.
         self.moves.sweep().await?;
-        let settled = self.settled().await?;
-        let duplicates = outside::duplicates(&self.store).await?;
-        let held = self.heard_after(Instant::now()).await?;
-        let offered = self.heard_after(Instant::now()).await?.offered.iter().sum();
-        let (pending, dead) = (held.pending.iter().sum(), held.dead.iter().sum());
-        let start = Start { settled, pending, dead, duplicates, offered };
+        let start = self.start().await?;
         let before = self.moves.recorded().await?.map_or(0, |recorded| recorded.step.number);
         let step = Step { number: before + 1, route };
         let first = Recorded { name: PIPELINE.to_owned(), buffers: self.way.buffers(), step };
@@ -346,10 +342,6 @@ impl Leader {
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-    }
-
-    async fn settled(&self) -> Result<u64> {
-        Ok(outside::counts(&self.store).await?.unwrap_or_default().total)
     }
 
     /// Waits until every process goes by `step`, and in its drain until that is through.
@@ -485,128 +477,6 @@ impl Leader {
             progress.at(most - left, most, || "draining the buffer that was left".to_owned());
             tokio::time::sleep(LOOK_EVERY).await;
         }
-    }
-
-    /// Counts, and says what came out of it.
-    async fn close(&self, through: bool) -> Result<Exit> {
-        let Some(Recorded { name, step, .. }) = self.recorded().await? else {
-            self.line("Nothing has moved yet.")?;
-            if self.json {
-                out::json(&json!({ "share": 0, "phase": "open" }))?;
-            }
-            return Ok(Exit::Done);
-        };
-        let start = self.moves.start(&name).await?.unwrap_or_default();
-        let audit = self.audit(start).await?;
-        let Step { route, .. } = step;
-        let [old, new] = audit.pending;
-        if self.json {
-            let processes: Vec<_> = audit
-                .live
-                .iter()
-                .map(|heard| {
-                    let report = &heard.report;
-                    json!({
-                        "process": report.process,
-                        "heard_ms_ago": heard.ago_ms,
-                        "offered": { "source": report.offered[0], "target": report.offered[1] },
-                        "done": { "source": report.done[0], "target": report.done[1] },
-                    })
-                })
-                .collect();
-            out::json(&json!({
-                "share": route.share,
-                "phase": route.phase.name(),
-                "processes": processes,
-                "pending": { "source": old, "target": new },
-                "accepted": audit.accepted,
-                "accounted": audit.accounted,
-                "missing": audit.missing(),
-                "double": audit.double,
-            }))?;
-            return Ok(Exit::done_if(audit.missing() == 0 && audit.double == 0));
-        }
-        let (share, phase) = (route.share, route.phase.name());
-        out::line(format_args!("{share} % of the keys go to the new buffer ({phase})."))?;
-        for heard in &audit.live {
-            let (report, ago) = (&heard.report, heard.ago_ms / 1_000);
-            let [source, target] = report.offered.map(grouped);
-            out::line(format_args!(
-                "  {}  offered {source} to the old one and {target} to the new, heard {ago} s ago",
-                report.process
-            ))?;
-        }
-        let (old, new) = (grouped(old), grouped(new));
-        out::line(format_args!("Held: {old} in the old buffer, {new} in the new."))?;
-        let (accepted, on_the_way) =
-            (grouped(audit.accepted), grouped(audit.accounted.saturating_sub(audit.accepted)));
-        out::line(format_args!(
-            "Audit: {accepted} accepted since it began; {} missing, {} settled twice (counted to \
-             within {on_the_way}: what was on its way at the beginning and now, or came from elsewhere).",
-            grouped(audit.missing()),
-            grouped(audit.double)
-        ))?;
-        if through && route.share == SHARE_MAX {
-            let to = &self.to;
-            let password = if to.contains("***") { " with its password" } else { "" };
-            out::line(format_args!(
-                "All is moved. Set buffer = \"{to}\"{password}, take next_buffer out, and restart each \
-                 process. Dead letters stay where they were buried."
-            ))?;
-        } else if through {
-            out::line("All is back in the old buffer. next_buffer may be taken out.")?;
-        }
-        Ok(Exit::done_if(audit.missing() == 0 && audit.double == 0))
-    }
-
-    async fn audit(&self, start: Start) -> Result<Audit> {
-        let end = Instant::now() + AUDIT_MAX;
-        loop {
-            let audit = self.count(start).await?;
-            if audit.missing() == 0 || audit.live.is_empty() || Instant::now() >= end {
-                return Ok(audit);
-            }
-            tokio::time::sleep(LOOK_EVERY * 10).await;
-        }
-    }
-
-    /// What was accepted first, then what the buffers hold, then what the store has: an event that
-    /// passes from one to the next meanwhile is counted twice rather than not at all.
-    async fn count(&self, start: Start) -> Result<Audit> {
-        let offered: u64 = self.heard().await?.offered.iter().sum();
-        let seen = self.heard_after(Instant::now()).await?;
-        let counts = outside::counts(&self.store).await?.unwrap_or_default();
-        let duplicates = outside::duplicates(&self.store).await?;
-        let since = |now: u64, then: u64| now.saturating_sub(then);
-        let dead: u64 = seen.dead.iter().sum();
-        Ok(Audit {
-            accepted: start.pending + since(offered, start.offered),
-            accounted: since(counts.total, start.settled)
-                + since(duplicates, start.duplicates)
-                + since(dead, start.dead)
-                + seen.pending.iter().sum::<u64>(),
-            double: counts.total - counts.distinct,
-            pending: seen.pending,
-            live: seen.live,
-        })
-    }
-}
-
-/// What a count came to.
-struct Audit {
-    /// Held at the start, and accepted since by the processes that went along.
-    accepted: u64,
-    /// Settled, found settled already, buried, or held.
-    accounted: u64,
-    /// Payments that are in the store more than once.
-    double: u64,
-    pending: [u64; 2],
-    live: Vec<Heard>,
-}
-
-impl Audit {
-    fn missing(&self) -> u64 {
-        self.accepted.saturating_sub(self.accounted)
     }
 }
 

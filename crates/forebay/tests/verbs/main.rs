@@ -11,6 +11,7 @@ mod fraud;
 mod generate;
 mod journal;
 mod migrate;
+mod migrate_kafka;
 mod replay;
 mod running;
 mod serve;

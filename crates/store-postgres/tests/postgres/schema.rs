@@ -10,7 +10,7 @@ use store_postgres::{Migrated, Options, inspect, migrate};
 use testbed::Postgres;
 
 /// What the last migration leads to.
-const VERSION: u32 = 6;
+const VERSION: u32 = 7;
 /// What the producer names with ids of its own, as text.
 const NAMED_BY_THE_PRODUCER: [&str; 2] = ["tx_id", "user_id"];
 /// Whole numbers of fewer than 64 bits, none of which names or counts rows: two percentages, which

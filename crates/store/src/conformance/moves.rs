@@ -22,8 +22,14 @@ fn recorded(buffers: Buffers, step: Step) -> Recorded {
 /// # Panics
 /// If the guarantee does not hold.
 pub async fn a_step_is_taken_once_and_after_the_one_before(moves: &dyn Moves) {
-    let start =
-        Start { settled: 7, pending: 5, dead: 2, duplicates: u64::from(u32::MAX) + 1, offered: 9 };
+    let start = Start {
+        settled: 7,
+        pending: 5,
+        dead: 2,
+        duplicates: u64::from(u32::MAX) + 1,
+        offered: 9,
+        empty: 4,
+    };
     let (name, none, there) = ("payments", Start::default(), buffers("list:a", "list:b"));
     assert_eq!(moves.recorded().await, Ok(None));
     assert_eq!(moves.start(name).await, Ok(None));
@@ -90,6 +96,7 @@ pub async fn what_a_process_said_last_counts(moves: &dyn Moves) {
         offered: [1, 2],
         done: [3, 4],
         pending: [5, 6],
+        empty: [9, u64::from(u32::MAX) + 10],
         dead: [7, u64::from(u32::MAX) + 8],
     };
     let other = Report { process: "host:2:b".into(), step: 2, ..Report::default() };
