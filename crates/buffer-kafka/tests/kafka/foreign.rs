@@ -70,6 +70,21 @@ async fn what_cannot_be_read_is_delivered_too_and_stops_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_given_twice_is_delivered_as_it_was_sent_and_is_no_payment() {
+    let options = options(&kafka().address(), 1);
+    let buffer = KafkaBuffer::open(options.clone()).await.unwrap();
+    let json = r#"{"tx_id":"a","card_number":"4000123412341234","user_id":"u","tier":"vip",
+        "amount":1,"merchant":"m","category":"c","created_at":1777595400000,"order":1}"#;
+    model::Payment::parse(json.as_bytes(), 1_777_595_400_000).unwrap();
+    let twice = json.replace("\"order\":1", "\"order\":1,\"order\":2");
+    Foreign::new(&kafka().address()).send(&options.topic, None, None, &twice);
+    let leased = take(&buffer, 1).await;
+    assert_eq!(leased[0].event.payload(), twice.as_bytes());
+    let reject = model::Payment::parse(leased[0].event.payload(), 1_777_595_400_000).unwrap_err();
+    assert!(reject.to_string().starts_with("event: gives a field twice"), "{reject}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_card_spread_over_partitions_by_its_producer_comes_in_one_order_from_one_partition() {
     let options = options(&kafka().address(), 4);
     let buffer = KafkaBuffer::open(options.clone()).await.unwrap();

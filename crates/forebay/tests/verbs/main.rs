@@ -12,6 +12,7 @@ mod generate;
 mod journal;
 mod migrate;
 mod migrate_kafka;
+mod names_twice;
 mod replay;
 mod running;
 mod serve;

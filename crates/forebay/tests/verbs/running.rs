@@ -21,6 +21,8 @@ pub(crate) struct Ran {
 pub(crate) fn binary(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
     testbed::forget_settings(&mut command);
+    // What the tests' server of the SQS API is asked with: it takes any.
+    command.env("AWS_ACCESS_KEY_ID", "AKIATEST").env("AWS_SECRET_ACCESS_KEY", "s3cret");
     command.args(args).current_dir(dir).stdin(Stdio::null());
     command
 }

@@ -313,15 +313,16 @@ fn another_fingerprint_key_than_the_sqlite_stores_is_refused_by_each_way_in() {
 #[test]
 fn a_sqlite_store_from_before_it_kept_its_key_keeps_the_one_it_is_opened_with() {
     let dir = tempfile::tempdir().unwrap();
-    done(dir.path(), &["store", "migrate"]);
+    std::fs::create_dir(dir.path().join("data")).unwrap();
     let store = rusqlite::Connection::open(dir.path().join("data/forebay.db")).unwrap();
-    let earlier = "DROP TABLE card_key; DROP TABLE rulesets;
-        ALTER TABLE buffer_moves DROP COLUMN source;
-        ALTER TABLE buffer_moves DROP COLUMN target;
-        ALTER TABLE buffer_move_processes DROP COLUMN source;
-        ALTER TABLE buffer_move_processes DROP COLUMN target;
-        PRAGMA user_version = 3";
-    store.execute_batch(earlier).unwrap();
+    for earlier in [
+        include_str!("../../../store-sqlite/migrations/V1__initial.sql"),
+        include_str!("../../../store-sqlite/migrations/V2__load_history.sql"),
+        include_str!("../../../store-sqlite/migrations/V3__moves.sql"),
+        "PRAGMA user_version = 3",
+    ] {
+        store.execute_batch(earlier).unwrap();
+    }
     drop(store);
     done(dir.path(), &["store", "migrate"]);
     std::fs::write(dir.path().join("other"), "ab".repeat(32)).unwrap();

@@ -1,8 +1,12 @@
 //! The slow path: reads the JSON again, loosely, to say which field is wrong and what would be
 //! right. Nothing here is reached by a good payment.
 
+use std::collections::HashSet;
+use std::fmt;
+
 use jiff::Timestamp;
 use jiff::civil::DateTime;
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -16,9 +20,11 @@ const FIELDS: [&str; 8] =
 /// Why `text`, which could not be read as a payment, is none.
 pub(super) fn reject(text: &str, now_ms: EpochMs) -> Reject {
     match serde_json::from_str::<Loose>(text) {
-        Ok(loose) => loose.check(now_ms).err().unwrap_or_else(|| {
-            Reject::new("event", "can't be read; send one JSON object with plain values")
-        }),
+        Ok(loose) => {
+            loose.check(now_ms).err().or_else(|| repeated_other(text)).unwrap_or_else(|| {
+                Reject::new("event", "can't be read; send one JSON object with plain values")
+            })
+        }
         Err(error) if error.is_data() => repeated(&error),
         Err(error) => not_json(&error),
     }
@@ -43,7 +49,44 @@ fn repeated(error: &serde_json::Error) -> Reject {
     let said = error.to_string();
     let named =
         FIELDS.iter().chain(&["currency"]).find(|field| said.contains(&format!("`{field}`")));
-    Reject::new(named.copied().unwrap_or("event"), "is given twice; give it once")
+    Reject::new(named.copied().unwrap_or("event"), parse::TWICE)
+}
+
+/// A name of no payment's field that is given twice. Tells where: the name is the producer's own, and
+/// may be anything.
+fn repeated_other(text: &str) -> Option<Reject> {
+    let error = serde_json::from_str::<Names>(text).err()?;
+    let (line, column) = (error.line(), error.column());
+    let problem = format!("gives a field twice, at line {line}, column {column}; give it once");
+    Some(Reject::new("event", problem))
+}
+
+/// An object whose names are all different.
+struct Names;
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Names {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self, A::Error> {
+        let mut names = HashSet::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if !names.insert(name) {
+                return Err(A::Error::custom(parse::TWICE));
+            }
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(self)
+    }
 }
 
 #[derive(Deserialize)]

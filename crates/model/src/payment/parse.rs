@@ -2,10 +2,11 @@
 //! explained by [`super::diagnose`], which may take its time.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 
 use jiff::Timestamp;
-use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::de::{self, Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
 use super::{
     AGE_MS_MAX, AHEAD_MS_MAX, CARD_DIGITS_MAX, CARD_DIGITS_MIN, CURRENCY, Payment, Reject,
@@ -13,6 +14,9 @@ use super::{
 };
 use crate::clock::EpochMs;
 use crate::event::{ID_BYTES_MAX, PAYLOAD_BYTES_MAX};
+
+/// What the readers say of a name that is given twice.
+pub(super) const TWICE: &str = "is given twice; give it once";
 
 pub(super) fn payment(json: &[u8], now_ms: EpochMs) -> Result<Payment<'_>, Reject> {
     if json.len() > PAYLOAD_BYTES_MAX {
@@ -33,24 +37,109 @@ pub(super) fn payment(json: &[u8], now_ms: EpochMs) -> Result<Payment<'_>, Rejec
     raw.check(now_ms)
 }
 
-#[derive(serde::Deserialize)]
+/// The fields of a payment as they were sent. A name that is given twice is refused, also one that
+/// is no payment's: it may be the id or the key by which a buffer knows the event.
 struct Raw<'a> {
-    #[serde(borrow)]
     tx_id: Cow<'a, str>,
-    #[serde(borrow)]
     card_number: Cow<'a, str>,
-    #[serde(borrow)]
     user_id: Cow<'a, str>,
-    #[serde(borrow)]
     tier: Cow<'a, str>,
     amount: i64,
-    #[serde(borrow)]
     merchant: Cow<'a, str>,
-    #[serde(borrow)]
     category: Cow<'a, str>,
     created_at: CreatedAt,
-    #[serde(borrow, default)]
     currency: Option<Cow<'a, str>>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum Field {
+    TxId,
+    CardNumber,
+    UserId,
+    Tier,
+    Amount,
+    Merchant,
+    Category,
+    CreatedAt,
+    Currency,
+    Other(String),
+}
+
+/// Text, borrowed where nothing in it is escaped.
+#[derive(serde::Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Raw<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(RawVisitor)
+    }
+}
+
+struct RawVisitor;
+
+impl<'de> Visitor<'de> for RawVisitor {
+    type Value = Raw<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw<'de>, A::Error> {
+        let (mut tx_id, mut card_number, mut user_id, mut tier) = (None, None, None, None);
+        let (mut amount, mut merchant, mut category, mut created_at) = (None, None, None, None);
+        let (mut currency, mut others) = (None, HashSet::new());
+        while let Some(field) = map.next_key()? {
+            match field {
+                Field::TxId => text_once(&mut map, &mut tx_id)?,
+                Field::CardNumber => text_once(&mut map, &mut card_number)?,
+                Field::UserId => text_once(&mut map, &mut user_id)?,
+                Field::Tier => text_once(&mut map, &mut tier)?,
+                Field::Amount => once(&mut amount, map.next_value()?)?,
+                Field::Merchant => text_once(&mut map, &mut merchant)?,
+                Field::Category => text_once(&mut map, &mut category)?,
+                Field::CreatedAt => once(&mut created_at, map.next_value()?)?,
+                Field::Currency => once(&mut currency, map.next_value::<Option<Text<'_>>>()?)?,
+                Field::Other(name) => {
+                    map.next_value::<IgnoredAny>()?;
+                    if !others.insert(name) {
+                        return Err(A::Error::custom(TWICE));
+                    }
+                }
+            }
+        }
+        Ok(Raw {
+            tx_id: given(tx_id)?,
+            card_number: given(card_number)?,
+            user_id: given(user_id)?,
+            tier: given(tier)?,
+            amount: given(amount)?,
+            merchant: given(merchant)?,
+            category: given(category)?,
+            created_at: given(created_at)?,
+            currency: currency.flatten().map(|Text(text)| text),
+        })
+    }
+}
+
+/// Reads text that may be given once. What is wrong is explained by [`super::diagnose`].
+fn text_once<'de, A: MapAccess<'de>>(
+    map: &mut A,
+    slot: &mut Option<Cow<'de, str>>,
+) -> Result<(), A::Error> {
+    let Text(text) = map.next_value()?;
+    once(slot, text)
+}
+
+fn once<T, E: de::Error>(slot: &mut Option<T>, value: T) -> Result<(), E> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(E::custom(TWICE)),
+    }
+}
+
+fn given<T, E: de::Error>(slot: Option<T>) -> Result<T, E> {
+    slot.ok_or_else(|| E::custom("a field is missing"))
 }
 
 impl<'a> Raw<'a> {

@@ -135,6 +135,19 @@ fn a_missing_null_mistyped_or_repeated_field_is_named() {
 }
 
 #[test]
+fn a_name_that_is_no_payments_is_given_once_too() {
+    let expect = "event: gives a field twice, at line 1, column ";
+    for others in [
+        r#""order": 1, "order": 2"#,
+        r#""order": 1, "a": {}, "ord\u0065r": {}"#,
+        r#""4000123412341234": 1, "4000123412341234": 1"#,
+    ] {
+        check(with("tier", &format!("\"vip\", {others}")), expect);
+    }
+    check(with("tier", r#""vip", "order": 1, "Order": 2, "x": {"order": 1, "order": 2}"#), "");
+}
+
+#[test]
 fn one_byte_order_mark_in_front_is_passed_over() {
     let json = with("", "");
     let event = Payment::to_event(format!("\u{feff}{json}").as_bytes(), NOW_MS).unwrap();
