@@ -19,9 +19,11 @@
 mod apply;
 mod decimal;
 mod file;
+mod gunzip;
 mod lines;
 mod map;
 mod reader;
+mod records;
 mod rejects;
 mod run;
 mod state;

@@ -5,9 +5,10 @@ use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::Context as _;
-use flate2::bufread::MultiGzDecoder;
+use anyhow::{Context as _, bail};
 use sha2::{Digest, Sha256};
+
+use super::gunzip::Gunzip;
 
 /// What is read from the disk at once, in bytes.
 const READ_BYTES: usize = 128 * 1024;
@@ -99,13 +100,34 @@ pub(super) fn open(path: &Path) -> anyhow::Result<Opened> {
     let bytes = file.metadata().with_context(cant)?.len();
     let position = Position::default();
     let counted = Counted { file, position: position.clone() };
-    let (head, plain) = peek(BufReader::with_capacity(READ_BYTES, counted)).with_context(cant)?;
-    let reader: Box<dyn BufRead + Send> = if head.starts_with(&GZIP) {
-        Box::new(BufReader::with_capacity(READ_BYTES, MultiGzDecoder::new(plain)))
-    } else {
-        Box::new(plain)
-    };
+    let reader = unpacked(counted, &path.display().to_string()).with_context(cant)?;
     Ok(Opened { bytes, reader, position })
+}
+
+/// The text in `input`, unpacked where it is gzipped. `name` is what messages call it.
+fn unpacked(
+    input: impl Read + Send + 'static,
+    name: &str,
+) -> anyhow::Result<Box<dyn BufRead + Send>> {
+    let (head, plain) = peek(BufReader::with_capacity(READ_BYTES, input))?;
+    let (head, reader): (_, Box<dyn BufRead + Send>) = if head.starts_with(&GZIP) {
+        let (head, text) = peek(BufReader::with_capacity(READ_BYTES, Gunzip::new(plain)))?;
+        (head, Box::new(text))
+    } else {
+        (head, Box::new(plain))
+    };
+    if is_utf16(&head) {
+        bail!("{name} is UTF-16; convert it to UTF-8: iconv -f UTF-16 -t UTF-8");
+    }
+    Ok(reader)
+}
+
+/// Whether text that begins with `head` is UTF-16: by its byte order mark, or by the zeros beside its
+/// first two characters, which are ASCII in CSV and JSON.
+fn is_utf16(head: &[u8]) -> bool {
+    let zeros: Vec<bool> = head.iter().map(|byte| *byte == 0).collect();
+    let is_marked = head.starts_with(&[0xff, 0xfe]) || head.starts_with(&[0xfe, 0xff]);
+    is_marked || matches!(zeros[..], [false, true, false, true] | [true, false, true, false])
 }
 
 /// The first few bytes of `reader`, and all of it.

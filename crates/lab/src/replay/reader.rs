@@ -3,12 +3,9 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
-use std::io::{self, BufRead, Read};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::io::BufRead;
 
 use anyhow::{Context as _, bail};
-use csv::ByteRecord;
 use model::clock::EpochMs;
 use model::{Event, Payment};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
@@ -18,6 +15,7 @@ use super::apply::Apply;
 use super::file::{Position, Seen};
 use super::lines::{Line, Lines};
 use super::map::Map;
+use super::records::{Record, Records};
 
 /// How many batches are read ahead of the one being offered.
 pub const BATCHES_AHEAD_MAX: usize = 2;
@@ -29,7 +27,7 @@ pub const RECORD_BYTES_MAX: usize = 1024 * 1024;
 /// What a column may hold besides text.
 const NOT_TEXT: &str = "must be text or a number";
 /// What lines must end with.
-const ENDS: &str = "lines must end with LF, or CR and LF; convert the file";
+pub(super) const ENDS: &str = "lines must end with LF, or CR and LF; convert the file";
 const NOT_UTF8: &str = "must be UTF-8";
 
 /// Some records of a file.
@@ -95,55 +93,53 @@ pub(super) fn csv(reading: Reading<'_>, emit: &mut dyn FnMut(Batch) -> bool) -> 
     let by_name = Map::default();
     let map = map.unwrap_or(&by_name);
     let mut apply = Apply::new(map);
-    let since_record = Arc::new(AtomicU64::new(0));
-    let input = Bounded { input, since_record: Arc::clone(&since_record) };
-    let mut builder = csv::ReaderBuilder::new();
-    // A line ends with its line feed: when left to find out, the reader numbers lines that end with
-    // carriage return and line feed one too low. The carriage return is taken off below.
-    builder.terminator(csv::Terminator::Any(b'\n')).delimiter(map.delimiter).flexible(true);
-    let mut reader = builder.from_reader(input);
-    let headers = reader.headers().context("the header can't be read")?.clone();
-    let names: Vec<&str> = headers.iter().map(str::trim).collect();
-    if names.iter().any(|name| name.contains('\r')) {
-        bail!("line 1 holds a carriage return: {ENDS}");
-    }
+    let mut records = Records::new(input, map.delimiter);
+    let names: Vec<String> = match records.next().context("the header can't be read")? {
+        None => Vec::new(),
+        Some((_, Ok(header))) => header_names(header)?,
+        Some((line, Err(problem))) => bail!("line {line}, the header: {problem}"),
+    };
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
     map.check_columns(&names).map_err(anyhow::Error::msg)?;
     // A name that is there twice is none of the map's.
     let at: HashMap<&str, usize> = names.iter().enumerate().map(|(at, &name)| (name, at)).collect();
     let mut batching = Batching::new(batch_max, skip, position);
-    let mut record = ByteRecord::new();
     loop {
-        match reader.read_byte_record(&mut record) {
-            Ok(true) => {}
-            Ok(false) => break,
+        let (line, record) = match records.next() {
+            Ok(Some(found)) => found,
+            Ok(None) => break,
             Err(error) => return batching.cut_short(error.into(), emit),
-        }
-        since_record.store(0, Ordering::Relaxed);
-        let blank = record.len() == 1 && record[0].trim_ascii().is_empty();
-        if blank || batching.skips() {
+        };
+        if batching.skips() {
             continue;
         }
-        let made = if record.len() == names.len() {
+        let made = record.and_then(|record| {
             let value = |name: &str| {
                 // Checked above: every column of the map is in the header.
-                let at = at[name];
-                let last = at + 1 == record.len();
-                let value = &record[at];
-                let value = value.strip_suffix(b"\r").filter(|_| last).unwrap_or(value);
-                let text = std::str::from_utf8(value).map_err(|_| NOT_UTF8.to_owned())?;
-                Ok(Cow::Borrowed(text))
+                let text = std::str::from_utf8(record.get(at[name]));
+                Ok(Cow::Borrowed(text.map_err(|_| NOT_UTF8.to_owned())?))
             };
             apply.event(value, now_ms).map_err(|reject| reject.to_string())
-        } else {
-            Err(format!("the record must have {} columns, as the header has", names.len()))
-        };
-        let line = record.position().map_or(0, csv::Position::line);
+        });
         if !batching.add(line, made, emit) {
             return Ok(());
         }
     }
     batching.finish(emit);
     Ok(())
+}
+
+fn header_names(header: &Record) -> anyhow::Result<Vec<String>> {
+    let mut names = Vec::with_capacity(header.len());
+    for at in 0..header.len() {
+        let name = std::str::from_utf8(header.get(at));
+        let name = name.map_err(|_| anyhow::anyhow!("the header: {NOT_UTF8}"))?.trim();
+        if name.contains('\r') {
+            bail!("line 1 holds a carriage return: {ENDS}");
+        }
+        names.push(name.to_owned());
+    }
+    Ok(names)
 }
 
 fn mapped_line(apply: &mut Apply<'_>, line: &[u8], now_ms: EpochMs) -> Result<Event, String> {
@@ -278,25 +274,5 @@ impl Batching {
         }
         let batch = std::mem::take(&mut self.batch);
         emit(Batch { records: self.records, seen: self.position.seen(), ..batch })
-    }
-}
-
-/// Ends the reading of a record that never ends, as an unclosed quote makes one.
-struct Bounded<R> {
-    input: R,
-    since_record: Arc<AtomicU64>,
-}
-
-impl<R: Read> Read for Bounded<R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.since_record.load(Ordering::Relaxed) > RECORD_BYTES_MAX as u64 {
-            let problem = format!(
-                "a record is longer than {RECORD_BYTES_MAX} bytes; a quote may not be closed, or {ENDS}"
-            );
-            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
-        }
-        let read = self.input.read(buf)?;
-        self.since_record.fetch_add(read as u64, Ordering::Relaxed);
-        Ok(read)
     }
 }

@@ -318,15 +318,74 @@ async fn what_the_sink_rejects_is_listed_with_its_line() {
 }
 
 #[tokio::test]
-async fn a_record_that_never_ends_is_an_error_and_not_a_full_memory() {
+async fn a_line_that_is_too_long_is_rejected_alone_and_never_held() {
     let scene = Scene::new();
-    let mut text = b"id,at,customer,amount\n0,2018-04-01T00:00:31,1,1\n1,\"".to_vec();
+    let at = "2018-04-01T00:00:31";
+    let mut text = format!("id,at,customer,amount\n0,{at},1,1\n1,\"").into_bytes();
     text.resize(text.len() + 3 * RECORD_BYTES_MAX, b'x');
+    text.extend_from_slice(format!("\n2,{at},1,1\n").as_bytes());
     let mut sink = Keeps::all();
-    let file = scene.file("in.csv", &text);
-    let error = scene.try_replay(&file, Some(MAP), scene.options(), &mut sink).await.unwrap_err();
-    assert!(format!("{error:#}").contains("a quote may not be closed"), "{error:#}");
-    assert_eq!(sink.ids, ["t-0"]);
+    let summary = scene.replay(&scene.file("in.csv", &text), Some(MAP), &mut sink).await;
+    assert_eq!(sink.ids, ["t-0", "t-2"]);
+    let (problem, reason) = summary.rejects.by_count()[0];
+    assert!(problem.starts_with("the line is longer than 1048576 bytes"), "{problem}");
+    assert_eq!((reason.count, &reason.first_lines), (1, &vec![3]));
+}
+
+#[tokio::test]
+async fn a_quote_that_is_not_closed_is_told_by_its_line_and_takes_no_other_record() {
+    let scene = Scene::new();
+    let mut text = "id,at,customer,amount\n".to_owned();
+    for id in 0..30 {
+        let quote = if id == 12 { "\"" } else { "" };
+        text.push_str(&format!("{id},{quote}2018-04-01T00:00:31,1,1\n"));
+    }
+    let mut sink = Keeps::all();
+    let summary = scene.replay(&scene.file("in.csv", text.as_bytes()), Some(MAP), &mut sink).await;
+    assert_eq!(sink.ids, [ids(0..12), ids(13..30)].concat());
+    let (problem, reason) = summary.rejects.by_count()[0];
+    assert!(problem.starts_with("a quote opens in this line and is not closed"), "{problem}");
+    assert_eq!((reason.count, &reason.first_lines), (1, &vec![14]));
+}
+
+#[tokio::test]
+async fn zeros_behind_a_gzip_member_are_padding() {
+    let scene = Scene::new();
+    let text = fs::read(scene.csv(95)).unwrap();
+    let (first, second) = text.split_at(text.len() / 2);
+    let padded = [gzip(&text), vec![0; 300_000]].concat();
+    let between = [gzip(first), vec![0; 7], gzip(second), vec![0]].concat();
+    for (name, bytes) in [("a.csv.gz", padded), ("b.csv.gz", between)] {
+        let mut sink = Keeps::all();
+        let summary = scene.replay(&scene.file(name, &bytes), Some(MAP), &mut sink).await;
+        assert_eq!((summary.finished, summary.rejects.total()), (true, 0), "{name}");
+        assert_eq!(sink.ids, ids(0..95), "{name}");
+    }
+    let garbage = [gzip(&text), b"garbage".to_vec()].concat();
+    let file = scene.file("c.csv.gz", &garbage);
+    scene.try_replay(&file, Some(MAP), scene.options(), &mut Keeps::all()).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_file_in_utf_16_is_named() {
+    let scene = Scene::new();
+    let text = fs::read_to_string(scene.csv(3)).unwrap();
+    let units = |mark: &[u16]| mark.iter().copied().chain(text.encode_utf16()).collect::<Vec<_>>();
+    let little = |units: Vec<u16>| units.into_iter().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+    let big = |units: Vec<u16>| units.into_iter().flat_map(u16::to_be_bytes).collect::<Vec<_>>();
+    for (name, bytes) in [
+        ("a.csv", little(units(&[0xfeff]))),
+        ("b.csv", big(units(&[0xfeff]))),
+        ("c.csv", little(units(&[]))),
+        ("d.ndjson", big(units(&[]))),
+        ("e.csv.gz", gzip(&little(units(&[0xfeff])))),
+    ] {
+        let file = scene.file(name, &bytes);
+        let failed = scene.try_replay(&file, Some(MAP), scene.options(), &mut Keeps::all()).await;
+        let error = format!("{:#}", failed.unwrap_err());
+        assert!(error.contains("is UTF-16; convert it to UTF-8: iconv"), "{name}: {error}");
+        assert!(error.contains(name), "{error}");
+    }
 }
 
 #[tokio::test]
