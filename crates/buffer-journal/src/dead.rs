@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use buffer::{DeadLetter, Error};
 use journal::checkpoint::Checkpoint;
 use journal::fs::Fs;
-use journal::record::HEADER_BYTES;
 use journal::{Entry, Log, Record, Recovery};
 use model::Event;
 
@@ -240,8 +239,7 @@ impl Dead {
 pub(crate) fn note(letters: &mut BTreeMap<u64, (u32, u32)>, record: &Record) {
     match record.kind {
         BURIED => {
-            let bytes = u32::try_from(HEADER_BYTES + record.body.len()).unwrap_or(u32::MAX);
-            letters.insert(record.seq, (record.offset, bytes));
+            letters.insert(record.seq, (record.offset, record.bytes));
         }
         DROPPED => {
             for seq in record.body.as_chunks::<8>().0 {

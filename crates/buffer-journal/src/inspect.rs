@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use buffer::{DeadLetter, Error};
 use journal::checkpoint::Checkpoint;
@@ -11,8 +12,10 @@ use journal::fs::Fs;
 use journal::fs::disk::Disk;
 use journal::record::{Header, Record};
 use journal::segment::{self, Damage};
+use journal::{KeyId, Keys, encryption};
 use model::Event;
 
+use crate::Options;
 use crate::dead;
 use crate::journal_buffer::event_of;
 use crate::options::DEAD;
@@ -32,6 +35,8 @@ pub struct Segment {
     pub damage: Vec<Damage>,
     /// Bytes behind the last record that are none.
     pub torn_bytes: u64,
+    /// The key that its records are encrypted with, if they are.
+    pub key: Option<KeyId>,
 }
 
 /// A journal at a glance.
@@ -77,8 +82,9 @@ fn damaged(segments: &[Segment]) -> bool {
 /// in all.
 ///
 /// # Errors
-/// If the directory can't be read.
-pub fn verify(dir: &Path, mut progress: impl FnMut(u64, u64)) -> Result<Stat, Error> {
+/// If the directory can't be read, or a key is missing.
+pub fn verify(options: &Options, mut progress: impl FnMut(u64, u64)) -> Result<Stat, Error> {
+    let (dir, keys) = (&*options.dir, keys(options)?);
     let before = checkpoint(dir)?;
     let total = total(dir)? + total(&dir.join(DEAD))?;
     let mut read = 0;
@@ -86,7 +92,7 @@ pub fn verify(dir: &Path, mut progress: impl FnMut(u64, u64)) -> Result<Stat, Er
         read += bytes;
         progress(read, total);
     };
-    let letters = letters(dir, &mut advance)?;
+    let letters = letters(dir, keys.as_deref(), &mut advance)?;
     let mut known = before.clone();
     known.mark(letters.sources.iter().map(|seq| (*seq, seq + 1)));
     let mut stat = Stat {
@@ -129,7 +135,12 @@ fn look(
     let promised = known.next_seq.max(past_done);
     let (mut expected, bases) = (1, bases(dir)?);
     for &base in &bases {
-        let Some((scan, bytes)) = scan(dir, base, expected, on_record)? else { continue };
+        let mut key = None;
+        let scanned = scan(dir, base, expected, &mut |header, offset, body| {
+            key = key.or_else(|| encryption::key_id(header, body));
+            on_record(header, offset, body);
+        })?;
+        let Some((scan, bytes)) = scanned else { continue };
         looked.gaps.push((expected, base));
         let last = bases.last() == Some(&base);
         looked.gaps.extend(scan.damage.iter().map(|damage| {
@@ -144,6 +155,7 @@ fn look(
             used_bytes: scan.end,
             records: scan.records,
             torn_bytes: scan.torn(),
+            key,
             damage: scan.damage,
         });
         expected = scan.next_seq.max(expected);
@@ -158,21 +170,28 @@ fn look(
 /// in order, until that returns false.
 ///
 /// # Errors
-/// If the directory can't be read.
+/// If the directory can't be read, or a key is missing.
 pub fn events(
-    dir: &Path,
+    options: &Options,
     mut on_event: impl FnMut(u64, i64, bool, &Event) -> bool,
 ) -> Result<(), Error> {
+    let (dir, keys) = (&*options.dir, keys(options)?);
     let mut known = checkpoint(dir)?;
-    known.mark(letters(dir, &mut |_| {})?.sources.iter().map(|seq| (*seq, seq + 1)));
+    known.mark(
+        letters(dir, keys.as_deref(), &mut |_| {})?.sources.iter().map(|seq| (*seq, seq + 1)),
+    );
     let mut more = true;
     for base in bases(dir)? {
         if !more {
             break;
         }
         scan(dir, base, 0, &mut |header, offset, body| {
+            if !more {
+                return;
+            }
             let done = known.undone(header.seq, header.seq + 1) == 0;
-            if let Some(event) = event_of(record(header, offset, body)).filter(|_| more) {
+            let record = record(keys.as_deref(), header, offset, body);
+            if let Some(event) = record.and_then(event_of) {
                 more = on_event(header.seq, header.at_ms, done, &event);
             }
         })?;
@@ -183,10 +202,11 @@ pub fn events(
 /// The dead letters, in order.
 ///
 /// # Errors
-/// If the directory can't be read.
-pub fn dead(dir: &Path) -> Result<Vec<DeadLetter>, Error> {
+/// If the directory can't be read, or a key is missing.
+pub fn dead(options: &Options) -> Result<Vec<DeadLetter>, Error> {
+    let keys = keys(options)?;
     let mut there = BTreeMap::new();
-    let letters = letters_of(dir, &mut |_| {}, &mut |record| {
+    let letters = letters_of(&options.dir, keys.as_deref(), &mut |_| {}, &mut |record| {
         if let Some(letter) = dead::decode(record) {
             there.insert(letter.seq, letter);
         }
@@ -205,12 +225,26 @@ struct Letters {
     missing: u64,
 }
 
-fn letters(dir: &Path, advance: &mut dyn FnMut(u64)) -> Result<Letters, Error> {
-    letters_of(dir, advance, &mut |_| {})
+/// The keys, which are those of all that is there and not done.
+fn keys(options: &Options) -> Result<Option<Arc<Keys>>, Error> {
+    let keys = options.key.read()?;
+    let check = |log| encryption::check(&Disk, &log).map_err(|e| Error::Open(e.to_string()));
+    check(options.events_log(keys.clone()))?;
+    check(options.dead_log(keys.clone()))?;
+    Ok(keys)
+}
+
+fn letters(
+    dir: &Path,
+    keys: Option<&Keys>,
+    advance: &mut dyn FnMut(u64),
+) -> Result<Letters, Error> {
+    letters_of(dir, keys, advance, &mut |_| {})
 }
 
 fn letters_of(
     dir: &Path,
+    keys: Option<&Keys>,
     advance: &mut dyn FnMut(u64),
     on_record: &mut dyn FnMut(&Record),
 ) -> Result<Letters, Error> {
@@ -224,7 +258,7 @@ fn letters_of(
         if header.seq < known.floor {
             return;
         }
-        let record = record(header, offset, body);
+        let Some(record) = record(keys, header, offset, body) else { return };
         dead::note(&mut letters.index, &record);
         letters.sources.extend(dead::source(&record));
         dropped.extend(dead::dropped_by(&record));
@@ -235,16 +269,12 @@ fn letters_of(
     Ok(letters)
 }
 
-fn record(header: &Header, offset: u64, body: &[u8]) -> Record {
-    Record {
-        seq: header.seq,
-        kind: header.kind,
-        at_ms: header.at_ms,
-        id_len: header.id_len,
-        key_len: header.key_len,
-        offset: u32::try_from(offset).unwrap_or(u32::MAX),
-        body: bytes::Bytes::copy_from_slice(body),
-    }
+/// A record with its content. `None` where it is not what its key encrypted; whether the key is there
+/// was looked at before.
+fn record(keys: Option<&Keys>, header: &Header, offset: u64, body: &[u8]) -> Option<Record> {
+    let body = encryption::decrypt(keys, header, bytes::Bytes::copy_from_slice(body));
+    let offset = u32::try_from(offset).unwrap_or(u32::MAX);
+    Some(Record::new(header, offset, body.ok()??))
 }
 
 fn checkpoint(dir: &Path) -> Result<Checkpoint, Error> {

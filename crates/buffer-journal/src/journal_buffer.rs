@@ -10,8 +10,7 @@ use buffer::{Buffer, DeadLetter, DeadLetters, Depth, Envelope, Error, Kind, Rece
 use journal::checkpoint::RANGES_MAX;
 use journal::fs::Fs;
 use journal::fs::disk::Disk;
-use journal::record::HEADER_BYTES;
-use journal::{Entry, Log, Reader, Record, Sync};
+use journal::{Entry, Log, Reader, Record, Sync, encryption};
 use model::Event;
 use model::clock::Clock;
 use tokio::sync::Notify;
@@ -86,9 +85,12 @@ impl JournalBuffer {
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, Recovery), Error> {
         // The letters first: they say which events are done, and which numbers were given.
-        let held = Log::hold(fs.clone(), options.events_log()).map_err(|e| open(&e))?;
-        let (dead, found) =
-            Dead::open(fs, options.dead_log(), options.dead_max).map_err(|e| open(&e))?;
+        let keys = options.key.read()?;
+        let letters = options.dead_log(keys.clone());
+        // Before the journal is taken: a wrong key changes nothing.
+        encryption::check(&*fs, &letters).map_err(|e| open(&e))?;
+        let held = Log::hold(fs.clone(), options.events_log(keys)).map_err(|e| open(&e))?;
+        let (dead, found) = Dead::open(fs, letters, options.dead_max).map_err(|e| open(&e))?;
         let (log, recovery) = held.open(&found.buried).map_err(|e| open(&e))?;
         replay::finish(&log, &dead, &found.begun, clock.now_ms())?;
         let floor = recovery.checkpoint.floor.max(1);
@@ -362,8 +364,8 @@ impl State {
         if seq < self.opened_at {
             self.recovered = self.recovered.saturating_sub(1);
         }
-        let bytes = u32::try_from(HEADER_BYTES + record.body.len()).unwrap_or(u32::MAX);
-        let place = Place { seq, offset: record.offset, bytes, accepted_at_ms: record.at_ms };
+        let Record { offset, bytes, at_ms: accepted_at_ms, .. } = record;
+        let place = Place { seq, offset, bytes, accepted_at_ms };
         match event_of(record) {
             Some(event) => {
                 let receipt = self.window.lease_fresh(&place, due_ms);
@@ -578,6 +580,7 @@ pub(crate) fn error_of(error: &journal::Error) -> Error {
         Journal::Poisoned(cause) => Error::Poisoned(cause.clone()),
         Journal::Closed => Error::Closed,
         Journal::Held { .. } => Error::Held(error.to_string()),
+        Journal::Key(_) => Error::Open(error.to_string()),
         Journal::Io { .. } => Error::Unavailable(error.to_string()),
     }
 }

@@ -14,6 +14,8 @@
 //! - A segment is removed only when a durable checkpoint says that all of it is done. The segment that
 //!   is written to is closed after [`Options::segment_ms_max`], and on closing the journal, so that
 //!   what is done does not stay on the disk.
+//! - With a key, events and dead letters are encrypted: id, key and payload. A key that is missing is an
+//!   error before anything is changed.
 //! - Memory is bounded by the window, not by the backlog.
 //!
 //! What it deliberately does not do: serve two processes. The directory is locked; a second process
@@ -30,5 +32,5 @@ mod window;
 
 pub use journal::Sync;
 pub use journal_buffer::JournalBuffer;
-pub use options::Options;
+pub use options::{Key, Options};
 pub use recovery::{Recovery, Repaired, repair};

@@ -1,9 +1,10 @@
 //! How a journal buffer is kept.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use buffer::Identity;
-use journal::Sync;
+use buffer::{Error, Identity};
+use journal::{Keys, Sync};
 
 /// The directory of the dead letters, beside the segments of events.
 pub(crate) const DEAD: &str = "dead";
@@ -49,6 +50,38 @@ pub struct Options {
     /// How long a segment is written to, in milliseconds, while few segments are there. What is done,
     /// with all before it, is removed from the disk after this long, two checkpoints, and a sync.
     pub segment_ms_max: u64,
+    /// Where the keys are that events and dead letters are encrypted with.
+    pub key: Key,
+}
+
+/// Where the keys of a journal are. They are read when it is opened or looked at, and not kept here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Key {
+    /// Nowhere: new events are written in plain text, and encrypted ones can't be read.
+    #[default]
+    None,
+    /// In this file, one to a line, which only its owner may read.
+    File(PathBuf),
+    /// In the environment variable of this name, as in a file.
+    Variable(String),
+}
+
+impl Key {
+    /// Reads the keys.
+    ///
+    /// # Errors
+    /// [`Error::Open`] if there are none where they should be. Holds no part of a key.
+    pub fn read(&self) -> Result<Option<Arc<Keys>>, Error> {
+        let keys = match self {
+            Self::None => return Ok(None),
+            Self::File(path) => Keys::read(path),
+            Self::Variable(name) => {
+                let text = std::env::var(name).unwrap_or_default();
+                Keys::parse(&format!("the environment variable {name}"), &text)
+            }
+        };
+        keys.map(|keys| Some(Arc::new(keys))).map_err(|e| Error::Open(e.to_string()))
+    }
 }
 
 impl Options {
@@ -68,6 +101,7 @@ impl Options {
             dead_max: 100_000,
             checkpoint_ms: 1000,
             segment_ms_max: 10_000,
+            key: Key::None,
         }
     }
 
@@ -96,8 +130,9 @@ impl Options {
         Identity::in_folder("journal", &self.dir, &["dead", "quarantine"])
     }
 
-    pub(crate) fn events_log(&self) -> journal::Options {
+    pub(crate) fn events_log(&self, keys: Option<Arc<Keys>>) -> journal::Options {
         journal::Options {
+            keys,
             sync: self.sync,
             segment_bytes: self.segment_bytes,
             bytes_max: self.bytes_max,
@@ -108,8 +143,9 @@ impl Options {
     }
 
     /// Dead letters are few and dear: always synced, in small segments.
-    pub(crate) fn dead_log(&self) -> journal::Options {
+    pub(crate) fn dead_log(&self, keys: Option<Arc<Keys>>) -> journal::Options {
         journal::Options {
+            keys,
             segment_bytes: self.segment_bytes.min(8 << 20),
             ..journal::Options::new(self.dir.join(DEAD))
         }

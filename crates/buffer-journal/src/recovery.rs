@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use buffer::Error;
-use journal::Log;
 use journal::fs::Fs;
 use journal::repair::{Report, repair as repair_log};
+use journal::{Log, encryption};
 
 use crate::Options;
 use crate::dead::Dead;
@@ -42,14 +42,19 @@ impl Repaired {
 /// `quarantine/` beside it. What is missing is not reported again.
 ///
 /// # Errors
-/// [`Error::Held`] when another process has it, [`Error::Unavailable`] when a segment can't be
+/// [`Error::Held`] when another process has it, [`Error::Open`] when a key is missing,
+/// [`Error::Unavailable`] when a segment can't be
 /// rewritten: the old one then stands.
 pub fn repair(fs: &Arc<dyn Fs>, options: &Options) -> Result<Repaired, Error> {
+    let keys = options.key.read()?;
     let mend = || {
-        let held = Log::hold(fs.clone(), options.events_log())?;
-        let (dead, found) = Dead::open(fs.clone(), options.dead_log(), options.dead_max)?;
+        let letters = options.dead_log(keys.clone());
+        // Before the journal is taken: a wrong key changes nothing.
+        encryption::check(&**fs, &letters)?;
+        let held = Log::hold(fs.clone(), options.events_log(keys))?;
+        let (dead, found) = Dead::open(fs.clone(), letters.clone(), options.dead_max)?;
         drop(dead);
-        let mut letters = repair_log(Log::hold(fs.clone(), options.dead_log())?, &[])?;
+        let mut letters = repair_log(Log::hold(fs.clone(), letters)?, &[])?;
         letters.recovery = found.recovery;
         let events = repair_log(held, &found.buried)?;
         Ok(Repaired { events, letters })

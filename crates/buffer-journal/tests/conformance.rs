@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use buffer::Buffer;
 use buffer::conformance::{Limits, Subject};
-use buffer_journal::{JournalBuffer, Options};
+use buffer_journal::{JournalBuffer, Key, Options};
 use model::clock::Manual;
 use tempfile::TempDir;
 
@@ -16,11 +19,22 @@ const LIMITS: Limits = Limits { events_max: 500, lease_ms: 1000, dead_max: 10 };
 struct OnDisk {
     dir: TempDir,
     clock: Manual,
+    key: Key,
 }
 
 impl OnDisk {
     fn new() -> Self {
-        Self { dir: TempDir::new().unwrap(), clock: Manual::at(1_700_000_000_000) }
+        let (dir, clock) = (TempDir::new().unwrap(), Manual::at(1_700_000_000_000));
+        Self { dir, clock, key: Key::None }
+    }
+
+    fn encrypted() -> Self {
+        let plain = Self::new();
+        let path = plain.dir.path().join("key");
+        let mut file = OpenOptions::new();
+        let mut file = file.write(true).create_new(true).mode(0o600).open(&path).unwrap();
+        file.write_all(&[b'5'; 64]).unwrap();
+        Self { key: Key::File(path), ..plain }
     }
 }
 
@@ -31,6 +45,7 @@ impl Subject for OnDisk {
             events_max: LIMITS.events_max as u64,
             lease_ms: i64::try_from(LIMITS.lease_ms).unwrap(),
             dead_max: LIMITS.dead_max,
+            key: self.key.clone(),
             ..Options::new(self.dir.path())
         };
         Arc::new(JournalBuffer::open(options, Arc::new(self.clock.clone())).unwrap().0)
@@ -46,3 +61,9 @@ impl Subject for OnDisk {
 }
 
 buffer::conformance!(durable OnDisk::new());
+
+mod encrypted {
+    use super::*;
+
+    buffer::conformance!(durable OnDisk::encrypted());
+}

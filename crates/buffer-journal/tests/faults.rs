@@ -8,19 +8,23 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-use std::sync::Arc;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use buffer::memory::Memory;
 use buffer::{Buffer, Envelope, Error, Receipt};
-use buffer_journal::{JournalBuffer, Options, Recovery, Sync};
+use buffer_journal::{JournalBuffer, Key, Options, Recovery, Sync};
 use journal::fs::Fs;
 use journal::fs::sim::{Faults, Sim};
 use journal::segment;
 use model::Event;
 use model::clock::Manual;
 use proptest::prelude::*;
+use tempfile::TempDir;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -58,6 +62,8 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// What must be so, as the memory backend and the answers of the journal tell it.
 struct World {
+    /// Half of the worlds are encrypted.
+    key: Key,
     sim: Sim,
     clock: Manual,
     journal: JournalBuffer,
@@ -111,7 +117,12 @@ impl Model {
 }
 
 fn open(sim: &Sim, clock: &Manual) -> Result<(JournalBuffer, Recovery), Error> {
+    open_with(sim, clock, &Key::None)
+}
+
+fn open_with(sim: &Sim, clock: &Manual, key: &Key) -> Result<(JournalBuffer, Recovery), Error> {
     let options = Options {
+        key: key.clone(),
         sync: Sync::Always,
         segment_bytes: 4096,
         checkpoint_ms: 0,
@@ -132,11 +143,23 @@ fn number(event: &Event) -> usize {
     n
 }
 
+/// A folder with a key file, and the file.
+static KEY: LazyLock<(TempDir, PathBuf)> = LazyLock::new(|| {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("key");
+    let mut file = OpenOptions::new();
+    let mut file = file.write(true).create_new(true).mode(0o600).open(&path).unwrap();
+    file.write_all(&[b'5'; 64]).unwrap();
+    (dir, path)
+});
+
 impl World {
     fn new(seed: u64) -> Self {
         let (sim, clock) = (Sim::new(seed), Manual::at(0));
-        let journal = open(&sim, &clock).unwrap().0;
+        let key = if seed.is_multiple_of(2) { Key::None } else { Key::File(KEY.1.clone()) };
+        let journal = open_with(&sim, &clock, &key).unwrap().0;
         Self {
+            key,
             sim,
             clock,
             journal,
@@ -263,7 +286,8 @@ impl World {
         self.sim.restart();
         self.faulty = false;
         self.held.clear();
-        let (journal, recovery) = open(&self.sim, &self.clock).expect("it opens whatever happened");
+        let (journal, recovery) =
+            open_with(&self.sim, &self.clock, &self.key).expect("it opens whatever happened");
         self.journal = journal;
         assert_eq!(
             (recovery.events.missing, recovery.letters.missing),

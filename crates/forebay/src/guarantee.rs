@@ -1,6 +1,6 @@
 //! What is promised with this configuration, in plain words.
 
-use buffer_journal::Sync;
+use buffer_journal::{Key, Sync};
 use buffer_redis::inspect::{self, Durability};
 
 use store::tables::Mode;
@@ -188,9 +188,18 @@ fn held(buffer: &Buffer) -> String {
 
 fn journal_holds(options: &buffer_journal::Options) -> String {
     let (dir, seconds) = (options.dir.display(), options.settled_ms_max() / 1000);
+    let until = format!(
+        "until {seconds} s after it, and all before it, are settled, and dead letters until they are \
+         dropped"
+    );
+    let keys = match &options.key {
+        Key::None => return format!("the journal {dir} holds each payment in plain text {until}"),
+        Key::File(path) => format!("the keys in {}", path.display()),
+        Key::Variable(name) => format!("the keys in {name}"),
+    };
     format!(
-        "the journal {dir} holds each payment in plain text until {seconds} s after it, and all before \
-         it, are settled, and dead letters until they are dropped"
+        "the journal {dir} holds each payment encrypted, with {keys}, {until} (what was accepted \
+         without a key is in plain text until then)"
     )
 }
 

@@ -1,7 +1,6 @@
 //! Opens what a configuration names. The only place where backends are picked.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -287,11 +286,11 @@ pub(crate) fn tables(config: &Config, store: Option<&Store>) -> Result<Arc<dyn s
     }
 }
 
-/// The directory of the journal, for looking at it from outside.
+/// The journal, for looking at it from outside.
 ///
 /// # Errors
 /// If the buffer is none that can be looked at, or is not there.
-pub(crate) fn journal_dir(buffer: &url::Buffer) -> Result<&Path> {
+pub(crate) fn journal(buffer: &url::Buffer) -> Result<&buffer_journal::Options> {
     if let url::Buffer::Sqs(_) = buffer {
         let problem = "SQS shows nothing without handing it out, and keeps no checksums of ours; \
                        `forebay buffer stat` counts, and `forebay config check` looks at how it is \
@@ -307,7 +306,7 @@ pub(crate) fn journal_dir(buffer: &url::Buffer) -> Result<&Path> {
         let dir = options.dir.display();
         bail!("there is no journal in {dir} yet; `forebay serve` or `forebay demo` makes one");
     }
-    Ok(&options.dir)
+    Ok(options)
 }
 
 /// What recovery found, one finding a line.

@@ -61,8 +61,8 @@ pub(crate) async fn pending(
             }
         }
         journal => block_in_place(|| {
-            let dir = open::journal_dir(journal)?;
-            buffer_journal::inspect::events(dir, |seq, accepted_at_ms, done, event| {
+            let options = open::journal(journal)?;
+            buffer_journal::inspect::events(options, |seq, accepted_at_ms, done, event| {
                 done || each(Held { seq, accepted_at_ms, event: event.clone() })
             })?;
             Ok(())
@@ -85,9 +85,7 @@ pub(crate) async fn dead(
         url::Buffer::Sqs(options) => {
             Ok(buffer_sqs::inspect::dead(options, stop.cancelled()).await?)
         }
-        journal => {
-            block_in_place(|| Ok(buffer_journal::inspect::dead(open::journal_dir(journal)?)?))
-        }
+        journal => block_in_place(|| Ok(buffer_journal::inspect::dead(open::journal(journal)?)?)),
     }
 }
 

@@ -13,11 +13,14 @@ mod sqs;
 use std::path::PathBuf;
 
 use buffer::{Identity, memory};
+use buffer_journal::Key;
 
 use crate::config::Error;
 
 /// One mebibyte, in bytes.
 const MIB: u64 = 1 << 20;
+/// The variable that holds the keys of each journal whose URL names no key file.
+pub(crate) const JOURNAL_KEY: &str = "FOREBAY_JOURNAL_KEY";
 /// Backends that are planned and not built in.
 const LATER: [&str; 1] = ["mysql"];
 /// What is built in, as a clause.
@@ -158,8 +161,9 @@ impl Parts<'_> {
     }
 
     fn journal(&self) -> Result<buffer_journal::Options, Error> {
-        const KEYS: [&str; 7] = [
+        const KEYS: [&str; 8] = [
             "sync",
+            "key_file",
             "segment_mib",
             "size_max_mib",
             "free_min_mib",
@@ -171,6 +175,11 @@ impl Parts<'_> {
         for (key, text) in &self.query {
             match *key {
                 "sync" => options.sync = sync(text)?,
+                "key_file" if text.is_empty() => {
+                    let problem = "buffer: key_file is empty; name a file of keys";
+                    return Err(Error(problem.to_owned()));
+                }
+                "key_file" => options.key = Key::File(PathBuf::from(text)),
                 "segment_mib" => options.segment_bytes = number("buffer", key, text, 1_u64)? * MIB,
                 "size_max_mib" => options.bytes_max = number("buffer", key, text, 1_u64)? * MIB,
                 "free_min_mib" => {
@@ -181,6 +190,9 @@ impl Parts<'_> {
                 "dead_max" => options.dead_max = number("buffer", key, text, 1)?,
                 _ => return Err(no_option("buffer", key, &KEYS)),
             }
+        }
+        if options.key == Key::None && std::env::var_os(JOURNAL_KEY).is_some() {
+            options.key = Key::Variable(JOURNAL_KEY.to_owned());
         }
         if options.segment_bytes > MIB * 2048 {
             return Err(Error("buffer: segment_mib is at most 2048".to_owned()));
@@ -319,13 +331,15 @@ mod tests {
 
     #[test]
     fn a_journal_url_holds_its_path_and_options() {
-        let url = "journal:./data/b?sync=os&segment_mib=8&free_min_mib=2&lease_ms=5_000";
+        let url =
+            "journal:./data/b?sync=os&segment_mib=8&free_min_mib=2&lease_ms=5_000&key_file=./k";
         let Buffer::Journal(options) = Buffer::parse(url).unwrap() else { panic!("no journal") };
         let expect = buffer_journal::Options {
             sync: buffer_journal::Sync::Os,
             free_min_bytes: 2 << 20,
             segment_bytes: 8 << 20,
             lease_ms: 5_000,
+            key: Key::File("./k".into()),
             ..buffer_journal::Options::new("./data/b")
         };
         assert_eq!(options, expect);

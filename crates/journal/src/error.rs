@@ -32,6 +32,9 @@ pub enum Error {
         /// What the lock file says of the holder.
         holder: String,
     },
+    /// A key is missing, or is none. Holds no part of a key.
+    #[error("{0}")]
+    Key(String),
     /// The medium can't be read.
     #[error("{what}: {cause}")]
     Io {
@@ -54,7 +57,7 @@ impl Classify for Error {
         match self {
             Self::Full(_) | Self::Io { .. } => Class::Retryable,
             Self::TooLarge { .. } => Class::Rejected,
-            Self::Poisoned(_) | Self::Closed | Self::Held { .. } => Class::Fatal,
+            Self::Poisoned(_) | Self::Closed | Self::Held { .. } | Self::Key(_) => Class::Fatal,
         }
     }
 }

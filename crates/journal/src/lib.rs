@@ -7,7 +7,7 @@
 //! ```text
 //! segment:  header (24 bytes) | record | record | … | zeros up to the preallocated size
 //! record:   crc u32 | len u32 | magic u16 | kind u8 | flags u8 | seq u64 | at_ms i64 |
-//!           id_len u8 | key_len u8 | 0 u16 | body (len bytes: id, key, payload)
+//!           id_len u8 | key_len u8 | 0 u16 | body (len bytes: id, key, payload; or encrypted)
 //! ```
 //!
 //! All integers are little-endian; the CRC (CRC-32/ISO-HDLC) covers everything behind it. Records
@@ -35,9 +35,11 @@
 
 pub mod checkpoint;
 mod commit;
+pub mod encryption;
 mod error;
 pub mod fs;
 mod gone;
+mod keys;
 mod log;
 mod options;
 mod quarantine;
@@ -48,6 +50,7 @@ pub mod repair;
 pub mod segment;
 
 pub use error::Error;
+pub use keys::{KeyId, Keys};
 pub use log::{Held, Log, Usage};
 pub use options::{Options, Sync};
 pub use reader::Reader;

@@ -9,10 +9,11 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::checkpoint::{Checkpoint, Slots};
 use crate::commit::{Committer, Queue};
+use crate::encryption::Encrypted;
 use crate::fs::{File, Fs, read_full_at};
-use crate::record::{self, BODY_BYTES_MAX, Decoded, Entry, FIRST, HEADER_BYTES, Record};
+use crate::record::{self, BODY_BYTES_MAX, Decoded, ENCRYPTED, Entry, FIRST, HEADER_BYTES, Record};
 use crate::segment::{self, SEGMENT_HEADER_BYTES};
-use crate::{Error, Options, Reader, Recovery};
+use crate::{Error, Options, Reader, Recovery, encryption};
 
 /// A log, open for appending. Dropping it closes it.
 pub struct Log {
@@ -86,8 +87,11 @@ impl Log {
     /// Takes the lock of the log in `options.dir`, and makes the directory if it is not there.
     ///
     /// # Errors
-    /// [`Error::Held`] when another process has it, [`Error::Io`] when the medium can't be used.
+    /// [`Error::Held`] when another process has it, [`Error::Io`] when the medium can't be used,
+    /// [`Error::Key`] when a key is missing: then nothing is changed.
     pub fn hold(fs: Arc<dyn Fs>, options: Options) -> Result<Held, Error> {
+        // First: a wrong key changes nothing.
+        encryption::check(&*fs, &options)?;
         let dir = &options.dir;
         let failed = |what: &str, e| Error::io(format!("{what} {}", dir.display()), &e);
         fs.create_dir(dir).map_err(|e| failed("create", e))?;
@@ -114,12 +118,26 @@ impl Log {
     /// [`Error::Full`]: nothing is held. [`Error::Poisoned`]: unknown, and nothing more will be.
     pub async fn append(&self, entries: &[Entry<'_>]) -> Result<u64, Error> {
         let shared = &*self.shared;
+        let encrypted = match &shared.options.keys {
+            Some(keys) => Some(Encrypted::new(keys, entries)?),
+            None => None,
+        };
+        let (written, flags) = match &encrypted {
+            Some(encrypted) => (&encrypted.entries()[..], ENCRYPTED),
+            None => (entries, 0),
+        };
+        self.append_as(written, flags).await
+    }
+
+    /// Appends the entries as they are, with these flags.
+    async fn append_as(&self, entries: &[Entry<'_>], flags: u8) -> Result<u64, Error> {
+        let shared = &*self.shared;
         let total = entries.iter().map(|e| HEADER_BYTES + e.body.len()).sum::<usize>();
         shared.check(total, entries)?;
         let (first_seq, written) = loop {
             // Made before looking, so that what happens between looking and waiting wakes us.
             let space = shared.space.notified();
-            match shared.enqueue(total, entries)? {
+            match shared.enqueue(total, entries, flags)? {
                 Some(enqueued) => break enqueued,
                 None => space.await,
             }
@@ -151,7 +169,9 @@ impl Log {
             Decoded::Record(header) if header.seq == seq => {
                 let raw = bytes::Bytes::from(raw);
                 let body = raw.slice(HEADER_BYTES..header.total());
-                Ok(Some(Record::new(&header, offset, body)))
+                let keys = self.shared.options.keys.as_deref();
+                let body = encryption::decrypt(keys, &header, body)?;
+                Ok(body.map(|body| Record::new(&header, offset, body)))
             }
             _ => Ok(None),
         }
@@ -364,6 +384,7 @@ impl Shared {
         &self,
         total: usize,
         entries: &[Entry<'_>],
+        flags: u8,
     ) -> Result<Option<(u64, Written)>, Error> {
         let (sender, receiver) = oneshot::channel();
         let mut queue = self.queue();
@@ -383,9 +404,9 @@ impl Shared {
             return Ok(None);
         }
         for entry in entries {
-            let flags = if queue.bytes.is_empty() { FIRST } else { 0 };
+            let first = if queue.bytes.is_empty() { FIRST } else { 0 };
             let seq = queue.next_seq;
-            record::encode(&mut queue.bytes, seq, flags, entry);
+            record::encode(&mut queue.bytes, seq, flags | first, entry);
             queue.next_seq += 1;
         }
         queue.waiters.push(sender);

@@ -1,6 +1,9 @@
 //! How a log is kept.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::Keys;
 
 /// When an append counts as durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,6 +33,8 @@ pub struct Options {
     pub free_per_byte: u64,
     /// Bytes encoded and not yet written; appends wait while more are pending.
     pub pending_bytes_max: usize,
+    /// What records are encrypted with and decrypted with; without it new ones are in plain text.
+    pub keys: Option<Arc<Keys>>,
 }
 
 impl Options {
@@ -44,6 +49,7 @@ impl Options {
             free_min_bytes: 0,
             free_per_byte: 0,
             pending_bytes_max: 16 << 20,
+            keys: None,
         }
     }
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::Error;
 use crate::fs::{File, read_full_at};
 use crate::log::Shared;
 use crate::record::{self, Decoded, HEADER_BYTES, Header, Record};
 use crate::segment::{self, CHUNK_BYTES, SEGMENT_HEADER_BYTES};
+use crate::{Error, encryption};
 
 /// Chunks whose memory is kept to be used again.
 const SPENT_MAX: usize = 8;
@@ -67,19 +67,33 @@ impl Reader {
     /// If the medium can't be read.
     #[inline]
     pub fn take(&mut self) -> Result<Option<Record>, Error> {
-        let header = match record::decode(&self.chunk) {
-            Decoded::Record(header) if header.seq >= self.seq => header,
-            _ => match self.front()? {
-                Some(header) => header,
-                None => return Ok(None),
-            },
-        };
-        let total = header.total();
-        let offset = u32::try_from(self.offset).expect("segments are shorter than 4 GiB");
-        let record = Record::new(&header, offset, self.chunk.slice(HEADER_BYTES..total));
-        self.seq = header.seq + 1;
-        self.advance(total);
-        Ok(Some(record))
+        loop {
+            let header = match record::decode(&self.chunk) {
+                Decoded::Record(header) if header.seq >= self.seq => header,
+                _ => match self.front()? {
+                    Some(header) => header,
+                    None => return Ok(None),
+                },
+            };
+            let total = header.total();
+            let offset = u32::try_from(self.offset).expect("segments are shorter than 4 GiB");
+            let body = self.chunk.slice(HEADER_BYTES..total);
+            // Where the key is missing, the reader stays here.
+            let body = encryption::decrypt(self.log.options.keys.as_deref(), &header, body)?;
+            self.seq = header.seq + 1;
+            self.advance(total);
+            match body {
+                Some(body) => return Ok(Some(Record::new(&header, offset, body))),
+                None => self.altered(header.seq, total),
+            }
+        }
+    }
+
+    /// Passes over a record that its key does not vouch for, though its checksum holds.
+    fn altered(&mut self, seq: u64, bytes: usize) {
+        tracing::error!(seq, "an encrypted record was altered; it is passed over");
+        metrics::counter!("journal_damaged_bytes_total").increment(bytes as u64);
+        self.damaged_bytes += bytes as u64;
     }
 
     /// The next record's header, without taking it.
@@ -193,7 +207,9 @@ impl Reader {
 
 impl Record {
     #[inline]
-    pub(crate) fn new(header: &Header, offset: u32, body: Bytes) -> Self {
+    /// A record that was found with this header at `offset` of its segment, and holds `body`.
+    #[must_use]
+    pub fn new(header: &Header, offset: u32, body: Bytes) -> Self {
         Self {
             seq: header.seq,
             kind: header.kind,
@@ -201,6 +217,7 @@ impl Record {
             id_len: header.id_len,
             key_len: header.key_len,
             offset,
+            bytes: u32::try_from(header.total()).unwrap_or(u32::MAX),
             body,
         }
     }

@@ -8,6 +8,8 @@ pub const HEADER_BYTES: usize = 32;
 pub const BODY_BYTES_MAX: usize = 80 * 1024;
 /// The first record of a group.
 pub const FIRST: u8 = 1;
+/// A record whose body is encrypted.
+pub const ENCRYPTED: u8 = 2;
 
 const MAGIC: u16 = 0xFB17;
 
@@ -41,6 +43,8 @@ pub struct Record {
     pub key_len: u8,
     /// Where it lies in its segment.
     pub offset: u32,
+    /// How many bytes it takes there.
+    pub bytes: u32,
     /// As appended.
     pub body: Bytes,
 }
@@ -52,7 +56,7 @@ pub struct Header {
     pub seq: u64,
     /// As appended.
     pub kind: u8,
-    /// [`FIRST`] or nothing.
+    /// [`FIRST`] and [`ENCRYPTED`], where they hold.
     pub flags: u8,
     /// As appended.
     pub at_ms: i64,

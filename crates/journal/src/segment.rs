@@ -15,7 +15,7 @@ const SUFFIX: &str = ".seg";
 /// Bytes read at once: more than the largest record, and little enough to stay in a core's cache
 /// between the copy and the CRC.
 pub(crate) const CHUNK_BYTES: usize = 128 * 1024;
-const RECORD_BYTES_MAX: usize = HEADER_BYTES + BODY_BYTES_MAX;
+pub(crate) const RECORD_BYTES_MAX: usize = HEADER_BYTES + BODY_BYTES_MAX;
 
 /// The path of the segment that begins with `base`.
 #[must_use]

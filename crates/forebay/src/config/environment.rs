@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 
 use super::value::Origin;
 use super::{Error, Settings, service_links};
+use crate::url::JOURNAL_KEY;
 
 const PREFIX: &str = "FOREBAY_";
 
-/// Read elsewhere: the log filter, before anything else.
-const NOT_SETTINGS: [&str; 1] = ["FOREBAY_LOG"];
+/// Read elsewhere: the log filter, before anything else; the keys of journals, when one is opened.
+const NOT_SETTINGS: [&str; 2] = ["FOREBAY_LOG", JOURNAL_KEY];
 
 /// Applies every variable that begins with `FOREBAY_`.
 ///

@@ -1,13 +1,15 @@
 //! `forebay buffer`: looking at a buffer from outside, and repairing a journal.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use buffer::Depth;
-use buffer_journal::Repaired;
 use buffer_journal::inspect::{self, Segment, Stat};
+use buffer_journal::{Options, Repaired};
 use jiff::Timestamp;
+use journal::KeyId;
 use journal::fs::{Fs, disk::Disk};
 use serde_json::json;
 
@@ -79,7 +81,7 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
             let depth = buffer_sqs::inspect::depth(options).await?;
             remote(&options.queue_url(), depth, json)
         }
-        (Verb::Stat { json }, _) => stat(open::journal_dir(buffer)?, json),
+        (Verb::Stat { json }, _) => stat(open::journal(buffer)?, json),
         (Verb::Peek { count, reveal, json }, _) => peek(buffer, count, reveal, json).await,
         (Verb::Verify { .. } | Verb::Repair { .. }, url::Buffer::Redis(_)) => {
             let problem = "a Redis keeps no checksums of ours to verify or repair; \
@@ -92,9 +94,9 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
             bail!(Error(problem.to_owned()))
         }
         (Verb::Migrate(_), _) => unreachable!("it was run above"),
-        (Verb::Verify { json }, _) => verify(open::journal_dir(buffer)?, json),
+        (Verb::Verify { json }, _) => verify(open::journal(buffer)?, json),
         (Verb::Repair { json }, _) => {
-            open::journal_dir(buffer)?;
+            open::journal(buffer)?;
             repair(buffer, json)
         }
     }
@@ -122,10 +124,10 @@ fn remote(name: &str, depth: Depth, json: bool) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn stat(dir: &Path, json: bool) -> Result<Exit> {
-    let stat = inspect::verify(dir, |_, _| {})?;
+fn stat(options: &Options, json: bool) -> Result<Exit> {
+    let (dir, stat) = (&*options.dir, inspect::verify(options, |_, _| {})?);
     if json {
-        out::json(&stat_json(dir, &stat))?;
+        out::json(&stat_json(&options.dir, &stat))?;
         return Ok(Exit::Done);
     }
     out::line(format_args!("{}", dir.display()))?;
@@ -135,11 +137,30 @@ fn stat(dir: &Path, json: bool) -> Result<Exit> {
     out::line(format_args!("  oldest    {oldest:>15}"))?;
     out::line(format_args!("  segments  {:>15}", stat.segments.len()))?;
     out::line(format_args!("  used      {:>15}", bytes(used(&stat.segments))))?;
+    for line in keys(&stat) {
+        out::line(line)?;
+    }
     out::line("  as of the last checkpoint; a running server writes one each second")?;
     if stat.damaged() {
         out::line("  DAMAGED: see `forebay buffer verify`")?;
     }
     Ok(Exit::Done)
+}
+
+/// How many segments, of events and of dead letters, each key encrypts, and how many are in plain text.
+fn keys(stat: &Stat) -> Vec<String> {
+    let mut used: BTreeMap<Option<KeyId>, u64> = BTreeMap::new();
+    for segment in stat.segments.iter().chain(&stat.dead_segments) {
+        *used.entry(segment.key).or_default() += 1;
+    }
+    if used.keys().all(Option::is_none) {
+        return vec!["  encrypted              no".to_owned()];
+    }
+    let line = |(key, segments): (Option<KeyId>, u64)| match key {
+        Some(key) => format!("  encrypted with key {key}: {segments} segments"),
+        None => format!("  in plain text: {segments} segments"),
+    };
+    used.into_iter().map(line).collect()
 }
 
 async fn peek(buffer: &url::Buffer, count: usize, reveal: bool, json: bool) -> Result<Exit> {
@@ -173,12 +194,12 @@ fn print(held: &Held, reveal: bool, json: bool) -> std::io::Result<()> {
     out::line(format_args!("{seq}  {accepted_at}  {id}  {payload}"))
 }
 
-fn verify(dir: &Path, json: bool) -> Result<Exit> {
+fn verify(options: &Options, json: bool) -> Result<Exit> {
     let mut progress = Progress::new(Unit::Bytes);
-    let stat = inspect::verify(dir, |read, of| progress.at(read, of, String::new))?;
+    let stat = inspect::verify(options, |read, of| progress.at(read, of, String::new))?;
     progress.end();
     if json {
-        out::json(&stat_json(dir, &stat))?;
+        out::json(&stat_json(&options.dir, &stat))?;
         return Ok(Exit::done_if(!stat.damaged()));
     }
     checked("records", &stat.segments)?;
@@ -311,6 +332,7 @@ fn segments_json(segments: &[Segment]) -> Vec<serde_json::Value> {
             "used_bytes": segment.used_bytes,
             "records": segment.records,
             "torn_bytes": segment.torn_bytes,
+            "key": segment.key.map(|key| key.to_string()),
             "damage": damage,
         })
     };

@@ -49,6 +49,8 @@ async fn check(config: &Config) -> Result<Exit> {
         }
         troubles.extend(check_buffer(buffer).await.err());
     }
+    let of_spill = config.spill.as_ref().and_then(|spill| spill.key.read().err());
+    troubles.extend(of_spill.map(|error| anyhow::Error::from(error).context("spill")));
     let of_store = check_store(config).await;
     for line in guarantee::beyond(config, of_store.as_ref().err()) {
         out::line(line)?;

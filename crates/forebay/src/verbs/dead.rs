@@ -228,12 +228,13 @@ async fn change(
     change: Change,
     stop: &CancellationToken,
 ) -> Result<usize> {
-    let opened = open::buffer(buffer).await.map_err(|error| match buffer {
-        url::Buffer::Journal(_) => {
-            error.context("a running server holds the dead letters; stop it first, or wait")
-        }
-        _ => error,
-    })?;
+    let opened =
+        open::buffer(buffer).await.map_err(|error| match (buffer, error.downcast_ref()) {
+            (url::Buffer::Journal(_), Some(buffer::Error::Held(_))) => {
+                error.context("a running server holds the dead letters; stop it first, or wait")
+            }
+            _ => error,
+        })?;
     let closing = async {
         stop.cancelled().await;
         // Ends the step under way. What fails here is told when that step ends.

@@ -123,7 +123,7 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
         out::line(format_args!("{kept} events stay in the buffer, for whoever settles next."))?;
     }
     if let Some(spill) = &config.spill {
-        let left = buffer_journal::inspect::verify(&spill.dir, |_, _| {})?.pending;
+        let left = buffer_journal::inspect::verify(spill, |_, _| {})?.pending;
         if left > 0 {
             let (left, dir) = (grouped(left), spill.dir.display());
             out::line(format_args!(

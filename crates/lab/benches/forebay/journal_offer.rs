@@ -2,13 +2,14 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
 use buffer::Buffer;
-use buffer_journal::{JournalBuffer, Options};
+use buffer_journal::{JournalBuffer, Key, Options};
 use journal::fs::Fs;
 use journal::fs::disk::Disk;
 use journal::record::FIRST;
@@ -27,11 +28,14 @@ const SEGMENT_BYTES: u64 = 64 << 20;
 
 pub(crate) fn run(scale: Scale) -> Result<Vec<Row>> {
     let rounds = scale.events(1_600_000) / PRODUCERS / BATCH;
-    let mut pairs = Vec::new();
+    let (mut pairs, mut encrypted) = (Vec::new(), Vec::new());
     let mut groups_seen = 0;
+    let keys = TempDir::new_in(".")?;
+    let key = key_file(keys.path())?;
     for _ in 0..PAIRS {
         let dir = TempDir::new_in(".")?;
-        let ours = offer(dir.path(), rounds)?;
+        let ours = offer(dir.path(), rounds, Key::None)?;
+        encrypted.push((offer(TempDir::new_in(".")?.path(), rounds, key.clone())?, ours));
         let groups = group_bytes(dir.path())?;
         groups_seen = groups.len();
         let events = rounds * PRODUCERS * BATCH;
@@ -40,13 +44,25 @@ pub(crate) fn run(scale: Scale) -> Result<Vec<Row>> {
     let note = format!(
         "sync=always, {EVENT_BYTES}-byte events, batches of {BATCH}, {PRODUCERS} producers, {groups_seen} groups"
     );
-    Ok(vec![paired("journal offer", "events/s", 0.6, &pairs, note)])
+    let of_plain = format!("encrypted, against in plain text; {note}");
+    Ok(vec![
+        paired("journal offer", "events/s", 0.6, &pairs, note),
+        paired("journal offer, encrypted", "events/s", 0.25, &encrypted, of_plain),
+    ])
+}
+
+/// A file with a key, in `dir`.
+fn key_file(dir: &Path) -> Result<Key> {
+    let path = dir.join("key");
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&path)?;
+    file.write_all("0f".repeat(32).as_bytes())?;
+    Ok(Key::File(path))
 }
 
 /// Events a second.
-fn offer(dir: &Path, rounds: usize) -> Result<f64> {
+fn offer(dir: &Path, rounds: usize, key: Key) -> Result<f64> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build()?;
-    let options = Options { segment_bytes: SEGMENT_BYTES, ..Options::new(dir) };
+    let options = Options { segment_bytes: SEGMENT_BYTES, key, ..Options::new(dir) };
     let journal = Arc::new(JournalBuffer::open(options, Arc::new(System))?.0);
     // The same batch again and again: making events is not what is measured.
     let batches: Vec<_> = (0..PRODUCERS).map(|n| Arc::new(plain(n * BATCH, BATCH))).collect();
