@@ -77,6 +77,7 @@ impl Config {
     /// # Errors
     /// If a value is not what it is used for: the sentence says who set it.
     pub(crate) fn resolve(settings: &Settings) -> Result<Self, Error> {
+        blamed(settings.entry("data"), data(&settings.data()))?;
         let buffer =
             blamed(settings.entry("buffer"), url::Buffer::parse(&settings.path("buffer")))?;
         let store = blamed(settings.entry("store"), url::Store::parse(&settings.path("store")))?;
@@ -245,6 +246,16 @@ fn spill(url: &str, buffer: &url::Buffer) -> Result<Option<buffer_journal::Optio
 }
 
 /// The same error, with who set the value in front, unless nobody did.
+/// The data folder stands in URLs, whose options begin behind a `?`.
+fn data(folder: &str) -> Result<(), Error> {
+    if folder.contains('?') {
+        let problem = "data: the name of the folder holds a \"?\", behind which the options of a \
+                       URL begin; name another folder";
+        return Err(Error(problem.to_owned()));
+    }
+    Ok(())
+}
+
 fn blamed<T>(entry: &Entry, result: Result<T, Error>) -> Result<T, Error> {
     result.map_err(|error| match &entry.origin {
         Origin::Default => error,

@@ -11,6 +11,26 @@ fn refused(dir: &Path, args: &[&str], expect: &str) {
 }
 
 #[test]
+fn a_data_folder_with_a_question_mark_is_refused_by_every_verb() {
+    let dir = tempfile::tempdir().unwrap();
+    let expect = "forebay: flag --data: data: the name of the folder holds a \"?\", behind which \
+                  the options of a URL begin; name another folder";
+    for verb in [
+        &["serve"][..],
+        &["config", "check"],
+        &["buffer", "stat"],
+        &["dead", "list"],
+        &["store", "migrate"],
+        &["replay", "a.csv"],
+        &["monitor", "--once"],
+        &["serve", "--buffer", "memory:"],
+    ] {
+        refused(dir.path(), &[verb, &["--data", "a?b"]].concat(), expect);
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn every_value_is_shown_with_where_it_comes_from() {
     let dir = tempfile::tempdir().unwrap();
     let file = "data = \"here\"\n\n[engine]\nlanes = 3\nbatch_max = 50\n";
