@@ -40,7 +40,9 @@ impl Progress {
     /// `done` of `total`, and what else there is to say.
     pub(crate) fn at(&mut self, done: u64, total: u64, message: impl FnOnce() -> String) {
         if !self.bar.is_hidden() {
-            self.bar.set_length(total);
+            if total > 0 {
+                self.bar.set_length(total);
+            }
             self.bar.set_position(done);
             self.bar.set_message(message());
         } else if self.said.elapsed() >= LINE_EVERY {
@@ -49,8 +51,13 @@ impl Progress {
                 Unit::Bytes => bytes(n),
                 Unit::Events => grouped(n),
             };
+            let is_known = total > 0;
             let (done, total, message) = (amount(done), amount(total), message());
-            out::note(format_args!("{done} of {total}  {message}"));
+            if is_known {
+                out::note(format_args!("{done} of {total}  {message}"));
+            } else {
+                out::note(format_args!("{done}  {message}"));
+            }
         }
     }
 

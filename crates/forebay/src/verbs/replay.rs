@@ -32,11 +32,12 @@ Examples:
   forebay replay examples/payments.ndjson --drain
   forebay replay card-payments-2018-04.csv.gz --map examples/card-payments-2018.toml --drain
   forebay replay payments.csv --to http://127.0.0.1:8080
+  zstd -dc payments.ndjson.zst | forebay replay - --format ndjson
 
 An interrupted replay goes on where it was when the same command is run again. The exit code is 1 when
 records were rejected.")]
 pub(crate) struct Args {
-    /// CSV or NDJSON, plain or gzipped
+    /// CSV or NDJSON, plain or gzipped; - for standard input, with --format
     file: PathBuf,
     /// What each field of a payment is made of, as TOML [default: the column of its name]
     #[arg(long, value_name = "FILE")]
@@ -56,6 +57,12 @@ pub(crate) struct Args {
     /// With --drain: write what it came to as JSON
     #[arg(long, value_name = "FILE", requires = "drain")]
     report: Option<PathBuf>,
+}
+
+impl Args {
+    fn is_piped(&self) -> bool {
+        self.file.as_os_str() == "-"
+    }
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -97,7 +104,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     let mut opened = target.open().await?;
     let summary = offer(&replay, &mut *opened.sink, &stop).await;
     opened.close().await?;
-    tell(&summary?)
+    tell(&summary?, args.is_piped())
 }
 
 fn prepare(args: &Args, config: &Config, target: String, restart: bool) -> Result<Replay> {
@@ -110,9 +117,13 @@ fn prepare(args: &Args, config: &Config, target: String, restart: bool) -> Resul
         Written::Ndjson => Format::Ndjson,
     });
     let options = Options { restart, format, ..Options::new(&config.data, target) };
+    let map = map.transpose()?;
     // Whatever is wrong with the file's name, its map or its format is wrong with the arguments.
-    Replay::new(&args.file, map.transpose()?.as_deref(), options)
-        .map_err(|error| Error(format!("{error:#}")).into())
+    let replay = match args.is_piped() {
+        true => Replay::piped(std::io::stdin(), map.as_deref(), options),
+        false => Replay::new(&args.file, map.as_deref(), options),
+    };
+    replay.map_err(|error| Error(format!("{error:#}")).into())
 }
 
 async fn offer(replay: &Replay, sink: &mut dyn Sink, stop: &CancellationToken) -> Result<Summary> {
@@ -163,7 +174,7 @@ async fn drain(
         achieved_tps: per_second(summary.accepted, offering),
         ..audited?
     };
-    let told = tell(&summary)?;
+    let told = tell(&summary, args.is_piped())?;
     let finished = finish(&report, args.report.as_deref(), &config.data)?;
     Ok(if finished == Exit::Done { told } else { finished })
 }
@@ -189,7 +200,7 @@ async fn settle(pipeline: &mut Pipeline, stop: &CancellationToken) {
 }
 
 /// What was offered, and what was rejected, by reason.
-fn tell(summary: &Summary) -> Result<Exit> {
+fn tell(summary: &Summary, is_piped: bool) -> Result<Exit> {
     match summary.start {
         Start::Fresh => {}
         Start::Resumed(records) => {
@@ -209,8 +220,12 @@ fn tell(summary: &Summary) -> Result<Exit> {
     if rejected > 0 {
         out::line(summary.rejects.to_string().trim_end())?;
     }
-    if !summary.finished {
-        out::line("Interrupted: run it again to go on from there.")?;
+    match summary.finished {
+        true => {}
+        false if is_piped => {
+            out::line("Interrupted: replay standard input again from its beginning.")?;
+        }
+        false => out::line("Interrupted: run it again to go on from there.")?,
     }
     Ok(Exit::done_if(rejected == 0 && summary.finished))
 }

@@ -1,6 +1,10 @@
 //! `replay` with `--drain`.
 
-use super::running::{count, done, json, run};
+use std::fs::File;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use super::running::{binary, count, done, json, ran, run};
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/payments.ndjson");
 const MAP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/card-payments-2018.toml");
@@ -22,6 +26,47 @@ fn the_example_is_settled_audited_and_not_offered_twice() {
     assert!(anew.contains(&format!("{lines} suppressed")), "{anew}");
     let rows = count(&dir.path().join("data/forebay.db"), "SELECT count(*) FROM transactions");
     assert_eq!(u64::try_from(rows), Ok(lines));
+}
+
+#[test]
+fn standard_input_is_read_to_its_end_whenever_it_is_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines = std::fs::read_to_string(EXAMPLE).unwrap().lines().count();
+    let piped = |args: &[&str]| {
+        let mut command = binary(dir.path(), args);
+        ran(&command.stdin(File::open(EXAMPLE).unwrap()).output().unwrap())
+    };
+    for _ in 0..2 {
+        let ran = piped(&["replay", "-", "--format", "ndjson", "--drain"]);
+        assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+        let said = format!("{lines} records, {lines} accepted, 0 rejected.");
+        assert!(ran.stdout.contains(&said), "{}", ran.stdout);
+    }
+    let rows = count(&dir.path().join("data/forebay.db"), "SELECT count(*) FROM transactions");
+    assert_eq!(usize::try_from(rows), Ok(lines));
+    let unnamed = piped(&["replay", "-"]);
+    assert_eq!(unnamed.code, 2);
+    assert!(unnamed.stderr.contains("no name that tells its format"), "{}", unnamed.stderr);
+}
+
+#[test]
+fn a_replay_of_standard_input_that_waits_is_ended_by_a_signal() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = binary(dir.path(), &["replay", "-", "--format", "ndjson"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    // It has made the journal, and so listens to signals.
+    let end = Instant::now() + Duration::from_secs(30);
+    while !dir.path().join("data/buffer/LOCK").exists() {
+        assert!(Instant::now() < end, "it never began");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let held_open = child.stdin.take();
+    let process = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(process, rustix::process::Signal::TERM).unwrap();
+    let ran = ran(&child.wait_with_output().unwrap());
+    drop(held_open);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stdout.contains("Interrupted: replay standard input again"), "{}", ran.stdout);
 }
 
 #[test]

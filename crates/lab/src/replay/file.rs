@@ -93,6 +93,47 @@ pub(super) struct Opened {
     pub(super) position: Position,
 }
 
+/// What is read once, as standard input. It has no size, and is not the same when it is read again.
+pub(super) fn piped(input: Box<dyn Read + Send>) -> Opened {
+    let position = Position::default();
+    let counted = Counted { file: input, position: position.clone() };
+    Opened { bytes: 0, reader: Box::new(Piped::Waiting(Some(counted))), position }
+}
+
+/// An input of which nothing is read before its reader asks: until then it may keep one waiting.
+enum Piped {
+    Waiting(Option<Counted<Box<dyn Read + Send>>>),
+    Reading(Box<dyn BufRead + Send>),
+}
+
+impl BufRead for Piped {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if let Self::Waiting(input) = self {
+            let input = input.take().ok_or_else(|| io::Error::other("it could not be read"))?;
+            let reader = unpacked(input, "standard input");
+            *self = Self::Reading(reader.map_err(|e| io::Error::other(format!("{e:#}")))?);
+        }
+        match self {
+            Self::Reading(reader) => reader.fill_buf(),
+            Self::Waiting(_) => Ok(&[]),
+        }
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        if let Self::Reading(reader) = self {
+            reader.consume(bytes);
+        }
+    }
+}
+
+impl Read for Piped {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(buf)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
 /// Opens a file at its beginning.
 pub(super) fn open(path: &Path) -> anyhow::Result<Opened> {
     let cant = || format!("{} can't be read; give a file that can", path.display());
@@ -142,12 +183,12 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-struct Counted {
-    file: File,
+struct Counted<R> {
+    file: R,
     position: Position,
 }
 
-impl Read for Counted {
+impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read(buf)?;
         self.position.advance(&buf[..read]);

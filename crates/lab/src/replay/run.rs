@@ -1,14 +1,15 @@
 //! The replay itself.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use model::clock::EpochMs;
 use model::{Class, Classify};
 use sha2::{Digest, Sha256};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -74,7 +75,7 @@ pub struct Progress {
     pub records: u64,
     /// Bytes of the file read, as they lie on the disk.
     pub bytes: u64,
-    /// Bytes of the file.
+    /// Bytes of the file; 0 where they are not known.
     pub bytes_total: u64,
     /// Events accepted in this run.
     pub accepted: u64,
@@ -105,10 +106,26 @@ pub struct Summary {
     pub rejects: Rejects,
 }
 
-/// A file to be replayed.
+/// Where the records come from.
+enum Source {
+    File(PathBuf),
+    /// Read once, by the first run. How far it came is not kept: nothing tells the next input from it.
+    Piped(Mutex<Option<Box<dyn Read + Send>>>),
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Piped(_) => f.write_str("Piped"),
+        }
+    }
+}
+
+/// Records to be replayed.
 #[derive(Debug)]
 pub struct Replay {
-    file: PathBuf,
+    source: Source,
     format: Format,
     map: Option<Map>,
     map_sha256: String,
@@ -129,9 +146,33 @@ impl Replay {
                 file.display()
             );
         };
+        Self::of(Source::File(absolute), format, map, options)
+    }
+
+    /// The same of what `input` holds, which a run reads once and always from its beginning.
+    ///
+    /// # Errors
+    /// If the options name no format, or the map can't be used.
+    pub fn piped(
+        input: impl Read + Send + 'static,
+        map: Option<&str>,
+        options: Options,
+    ) -> anyhow::Result<Self> {
+        let Some(format) = options.format else {
+            bail!("standard input has no name that tells its format; say which it is");
+        };
+        Self::of(Source::Piped(Mutex::new(Some(Box::new(input)))), format, map, options)
+    }
+
+    fn of(
+        source: Source,
+        format: Format,
+        map: Option<&str>,
+        options: Options,
+    ) -> anyhow::Result<Self> {
         let map_sha256 = hex(&Sha256::digest(map.unwrap_or_default()));
         let map = map.map(Map::parse).transpose()?;
-        Ok(Self { file: absolute, format, map, map_sha256, options })
+        Ok(Self { source, format, map, map_sha256, options })
     }
 
     /// Offers the file's payments to `sink`, in the order of the file, until its end or until
@@ -148,9 +189,9 @@ impl Replay {
         stop: &CancellationToken,
         progress: &mut (dyn FnMut(&Progress) + Send),
     ) -> anyhow::Result<Summary> {
-        let Opened { bytes, reader: input, position } = file::open(&self.file)?;
-        let place = Place::new(&self.options.data, &self.file);
-        let (start, state) = self.start(&place, bytes).await?;
+        let Opened { bytes, reader: input, position } = self.open()?;
+        let place = self.place();
+        let (start, state) = self.start(place.as_ref(), bytes).await?;
         if start == Start::AlreadyFinished {
             return Ok(summary(start, &state));
         }
@@ -162,7 +203,7 @@ impl Replay {
             batch_max: self.options.batch_max,
             now_ms,
         };
-        let (mut batches, reader) = self.read(reading);
+        let (mut batches, reader) = self.read(reading)?;
         let mut feed = Feed {
             sink,
             stop,
@@ -176,16 +217,19 @@ impl Replay {
             if !feed.offer(batch).await? {
                 break;
             }
-            place.save(&feed.state)?;
+            place.as_ref().map_or(Ok(()), |place| place.save(&feed.state))?;
         }
         drop(batches);
-        reader.await.context("the reader of the file panicked")??;
+        // A reader that waits for more input would keep a stopped replay waiting, too.
+        if !stop.is_cancelled() {
+            reader.await.context("the reader of the file panicked")??;
+        }
         if !stop.is_cancelled() {
             feed.sink.finish().await?;
             feed.state.finished = true;
             // With what came behind the last record.
             feed.state.seen = position.seen();
-            place.save(&feed.state)?;
+            place.map_or(Ok(()), |place| place.save(&feed.state))?;
         }
         let Feed { state, summary: Summary { records, accepted, refused, .. }, .. } = feed;
         Ok(Summary { records, accepted, refused, ..summary(start, &state) })
@@ -193,9 +237,17 @@ impl Replay {
 
     /// Where to begin. What was read of the file before is read and digested again: a file that was
     /// corrected there is another file, and starts over.
-    async fn start(&self, place: &Place, file_bytes: u64) -> anyhow::Result<(Start, State)> {
+    async fn start(
+        &self,
+        place: Option<&Place>,
+        file_bytes: u64,
+    ) -> anyhow::Result<(Start, State)> {
+        let file = match &self.source {
+            Source::File(path) => path.clone(),
+            Source::Piped(_) => PathBuf::new(),
+        };
         let fresh = State {
-            file: self.file.clone(),
+            file: file.clone(),
             file_bytes,
             seen: Seen::default(),
             map_sha256: self.map_sha256.clone(),
@@ -205,17 +257,17 @@ impl Replay {
             rejects: Rejects::default(),
             finished: false,
         };
-        let known = place.load().filter(|state| {
+        let known = place.and_then(Place::load).filter(|state| {
             !self.options.restart
                 && state.file_bytes == fresh.file_bytes
                 && state.map_sha256 == fresh.map_sha256
                 && state.target == fresh.target
         });
         let Some(state) = known else { return Ok((Start::Fresh, fresh)) };
-        let (file, seen) = (self.file.clone(), state.seen.clone());
-        let same = tokio::task::spawn_blocking(move || seen.begins(&file));
+        let (read, seen) = (file.clone(), state.seen.clone());
+        let same = tokio::task::spawn_blocking(move || seen.begins(&read));
         let same = same.await.context("the reader of the file panicked")?;
-        let same = same.with_context(|| format!("{} can't be read", self.file.display()))?;
+        let same = same.with_context(|| format!("{} can't be read", file.display()))?;
         Ok(match state.records {
             _ if !same => (Start::Fresh, fresh),
             _ if state.finished => (Start::AlreadyFinished, state),
@@ -224,22 +276,43 @@ impl Replay {
         })
     }
 
+    fn open(&self) -> anyhow::Result<Opened> {
+        match &self.source {
+            Source::File(path) => file::open(path),
+            Source::Piped(input) => {
+                let input = input.lock().unwrap_or_else(PoisonError::into_inner).take();
+                Ok(file::piped(input.context("standard input was read already")?))
+            }
+        }
+    }
+
+    /// Where it is kept how far it came; nowhere for what is read once.
+    fn place(&self) -> Option<Place> {
+        match &self.source {
+            Source::File(path) => Some(Place::new(&self.options.data, path)),
+            Source::Piped(_) => None,
+        }
+    }
+
     /// Reads in a thread of its own, so that unpacking goes on while a batch is made durable.
     fn read(
         &self,
         reading: Reading<'static>,
-    ) -> (mpsc::Receiver<Batch>, JoinHandle<anyhow::Result<()>>) {
+    ) -> anyhow::Result<(mpsc::Receiver<Batch>, oneshot::Receiver<anyhow::Result<()>>)> {
         let (sender, batches) = mpsc::channel(BATCHES_AHEAD_MAX);
+        let (ended, reader) = oneshot::channel();
         let (map, format) = (self.map.clone(), self.format);
-        let reader = tokio::task::spawn_blocking(move || {
+        // None of the runtime's threads: that would not end before an input that waits does.
+        let thread = std::thread::Builder::new().name("replay-reader".into()).spawn(move || {
             let reading = Reading { map: map.as_ref(), ..reading };
             let mut emit = |batch| sender.blocking_send(batch).is_ok();
-            match format {
+            let _ = ended.send(match format {
                 Format::Csv => reader::csv(reading, &mut emit),
                 Format::Ndjson => reader::ndjson(reading, &mut emit),
-            }
+            });
         });
-        (batches, reader)
+        thread.context("cannot start the thread that reads")?;
+        Ok((batches, reader))
     }
 }
 

@@ -349,6 +349,40 @@ async fn a_quote_that_is_not_closed_is_told_by_its_line_and_takes_no_other_recor
 }
 
 #[tokio::test]
+async fn what_is_piped_is_offered_whole_each_time_and_leaves_no_state() {
+    let scene = Scene::new();
+    let text = fs::read(scene.csv(95)).unwrap();
+    let options = || Options { format: Some(Format::Csv), ..scene.options() };
+    let stop = CancellationToken::new();
+    for input in [text.clone(), text.clone(), gzip(&text)] {
+        let mut sink = Keeps::all();
+        let replay = Replay::piped(std::io::Cursor::new(input), Some(MAP), options()).unwrap();
+        let mut last = Progress::default();
+        let summary =
+            replay.run(&mut sink, NOW_MS, &stop, &mut |progress| last = *progress).await.unwrap();
+        assert_eq!((summary.start, summary.finished, summary.accepted), (Start::Fresh, true, 95));
+        assert_eq!(sink.ids, ids(0..95));
+        assert_eq!((last.records, last.bytes_total), (95, 0));
+        assert!(last.bytes > 0);
+    }
+    assert!(!scene.path("data").exists(), "it cannot go on with another input");
+    let unnamed = Replay::piped(std::io::empty(), None, scene.options()).unwrap_err();
+    assert!(unnamed.to_string().contains("no name that tells its format"), "{unnamed}");
+}
+
+#[tokio::test]
+async fn a_replay_of_an_input_that_waits_can_be_stopped() {
+    let scene = Scene::new();
+    let (input, _held_open) = std::io::pipe().unwrap();
+    let options = Options { format: Some(Format::Ndjson), ..scene.options() };
+    let replay = Replay::piped(input, None, options).unwrap();
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let summary = replay.run(&mut Keeps::all(), NOW_MS, &stop, &mut |_| {}).await.unwrap();
+    assert!(!summary.finished);
+}
+
+#[tokio::test]
 async fn zeros_behind_a_gzip_member_are_padding() {
     let scene = Scene::new();
     let text = fs::read(scene.csv(95)).unwrap();
