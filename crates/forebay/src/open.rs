@@ -1,6 +1,8 @@
 //! Opens what a configuration names. The only place where backends are picked.
 
+use std::collections::BTreeSet;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -48,15 +50,16 @@ pub(crate) fn clock() -> Arc<dyn Clock> {
     Arc::new(System)
 }
 
-/// Opens the buffer.
+/// Opens the buffer, as `config` needs it.
 ///
 /// # Errors
 /// If it can't be opened, or another process has it.
-pub(crate) async fn buffer(buffer: &url::Buffer) -> Result<Opened> {
+pub(crate) async fn buffer(buffer: &url::Buffer, config: &Config) -> Result<Opened> {
     let opened = match buffer {
         url::Buffer::Journal(options) => {
+            let options = beside_store(options, config);
             // Recovering a large backlog takes a while, in which signals must be heard.
-            let opened = block_in_place(|| JournalBuffer::open(options.clone(), clock()));
+            let opened = block_in_place(|| JournalBuffer::open(options, clock()));
             let (journal, recovery) = opened.context("the buffer can't be opened")?;
             Opened { recovery: Some(recovery), ..Opened::new(journal) }
         }
@@ -89,7 +92,7 @@ pub(crate) async fn configured_buffer(config: &Config) -> Result<Opened> {
         return Both::open(config, next).await?.join(config, next).await;
     }
     let Some(spill) = &config.spill else {
-        return buffer(&beside_store(&config.buffer, config)).await;
+        return buffer(&config.buffer, config).await;
     };
     let primary = match &config.buffer {
         url::Buffer::Redis(options) => {
@@ -106,31 +109,33 @@ pub(crate) async fn configured_buffer(config: &Config) -> Result<Opened> {
         }
         other => other.clone(),
     };
-    let primary = buffer(&primary).await?.buffer;
-    let local = block_in_place(|| JournalBuffer::open(spill.clone(), clock()));
+    let primary = buffer(&primary, config).await?.buffer;
+    let spill = beside_store(spill, config);
+    let local = block_in_place(|| JournalBuffer::open(spill, clock()));
     let (local, recovery) = local.context("the spill can't be opened")?;
     let spill = Spill::new(primary, Arc::new(local), clock());
     Ok(Opened { recovery: Some(recovery), ..Opened::new(spill) })
 }
 
-/// The buffer as `config` needs it: a journal on the file system of a SQLite store leaves room for the
-/// store to settle what the journal holds.
-pub(crate) fn beside_store(buffer: &url::Buffer, config: &Config) -> url::Buffer {
-    let (url::Buffer::Journal(options), url::Store::Sqlite(store)) = (buffer, &config.store) else {
-        return buffer.clone();
-    };
-    let Some(here) = file_system(&options.dir) else { return buffer.clone() };
+/// The journal as `config` needs it: on the file system of a SQLite store it leaves room for the store to
+/// settle what the journals there hold, whichever process or verb writes to it.
+fn beside_store(options: &buffer_journal::Options, config: &Config) -> buffer_journal::Options {
+    let url::Store::Sqlite(store) = &config.store else { return options.clone() };
+    let Some(here) = file_system(&options.dir) else { return options.clone() };
     if Some(here) != file_system(&store.path) {
-        return buffer.clone();
+        return options.clone();
     }
-    let others = config.tables.iter().map(|table| &table.buffer);
-    let others = others.chain(config.next.iter().map(|next| &next.buffer));
-    let here_too = |buffer: &&url::Buffer| match buffer {
-        url::Buffer::Journal(options) => file_system(&options.dir) == Some(here),
-        _ => false,
-    };
-    let journals = 1 + others.filter(here_too).count() as u64;
-    url::Buffer::Journal(options.clone().beside_store(here.bytes, journals))
+    let tables = config.tables.iter().map(|table| &table.buffer);
+    let next = config.next.iter().map(|next| &next.buffer);
+    let journals = [&config.buffer].into_iter().chain(next).chain(tables).filter_map(|buffer| {
+        let url::Buffer::Journal(options) = buffer else { return None };
+        Some(options)
+    });
+    let mut dirs: BTreeSet<&Path> =
+        journals.chain(&config.spill).map(|options| &*options.dir).collect();
+    dirs.insert(&options.dir);
+    let journals = dirs.into_iter().filter(|dir| file_system(dir) == Some(here)).count() as u64;
+    options.clone().beside_store(here.bytes, journals)
 }
 
 /// The two buffers of a pipeline that moves, before it is known how far it has.
@@ -145,8 +150,8 @@ impl Both {
     /// # Errors
     /// If one can't be opened.
     pub(crate) async fn open(config: &Config, next: &Next) -> Result<Self> {
-        let source = buffer(&beside_store(&config.buffer, config)).await?;
-        let target = buffer(&beside_store(&next.buffer, config)).await.context("next_buffer")?;
+        let source = buffer(&config.buffer, config).await?;
+        let target = buffer(&next.buffer, config).await.context("next_buffer")?;
         Ok(Self { source, target })
     }
 

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use buffer::Buffer;
 use lab::sink::{Buffered, Http, Lines, Sink};
 
+use crate::config::Config;
 use crate::{config, open, url};
 
 /// A target, as the user names it.
@@ -43,11 +44,14 @@ impl Target {
         Ok(Self::Buffer(buffer))
     }
 
-    /// Opens it.
+    /// Opens it. Only a buffer needs the configuration: it may share a disk with the store.
     ///
     /// # Errors
     /// If it can't be opened.
-    pub(crate) async fn open(&self) -> Result<Opened> {
+    pub(crate) async fn open(
+        &self,
+        configured: impl FnOnce() -> Result<Config, config::Error>,
+    ) -> Result<Opened> {
         match self {
             Self::Output => Ok(Opened::new(Lines::new(std::io::stdout()), None)),
             Self::Server(base) => {
@@ -56,7 +60,7 @@ impl Target {
                 Ok(Opened::new(http, None))
             }
             Self::Buffer(buffer) => {
-                let buffer = open::buffer(buffer).await?.buffer;
+                let buffer = open::buffer(buffer, &configured()?).await?.buffer;
                 Ok(Opened::new(Buffered::new(buffer.clone()), Some(buffer)))
             }
         }

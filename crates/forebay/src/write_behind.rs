@@ -96,9 +96,7 @@ impl Tables {
             if ready {
                 self.said.push(format!("Made the table {}.", entry.definition.target));
             }
-            let opened = open::buffer(&open::beside_store(&entry.buffer, config))
-                .await
-                .with_context(|| at(entry))?;
+            let opened = open::buffer(&entry.buffer, config).await.with_context(|| at(entry))?;
             let recovered = opened.recovery.iter().flat_map(open::recovered);
             self.said.extend(recovered.map(|line| format!("Table {name}: {line}")));
             let one = self.one(entry, opened.buffer, made, part).await?;

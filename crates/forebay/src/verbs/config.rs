@@ -47,7 +47,7 @@ async fn check(config: &Config) -> Result<Exit> {
             // It is looked at below, and the trouble is told again among the others.
             Err(why) => out::line(guarantee::unasked(buffer, &why))?,
         }
-        troubles.extend(check_buffer(buffer).await.err());
+        troubles.extend(check_buffer(buffer, config).await.err());
     }
     let of_spill = config.spill.as_ref().and_then(|spill| spill.key.read().err());
     troubles.extend(of_spill.map(|error| anyhow::Error::from(error).context("spill")));
@@ -58,7 +58,7 @@ async fn check(config: &Config) -> Result<Exit> {
     for table in &config.tables {
         let problems = guarantee::asked(&table.buffer).await.map_or(Vec::new(), |(_, them)| them);
         let problems = problems.into_iter().map(anyhow::Error::msg);
-        let trouble = check_buffer(&table.buffer).await.err();
+        let trouble = check_buffer(&table.buffer, config).await.err();
         let all = problems.chain(trouble);
         troubles.extend(all.map(|trouble| trouble.context(format!("table {}", table.name()))));
     }
@@ -78,7 +78,7 @@ async fn check(config: &Config) -> Result<Exit> {
 
 /// Opens the buffer; a Redis or a Kafka, where opening would be joining those at work, is looked at. How it
 /// keeps what it holds has been asked already.
-async fn check_buffer(buffer: &url::Buffer) -> Result<()> {
+async fn check_buffer(buffer: &url::Buffer, config: &Config) -> Result<()> {
     if let url::Buffer::Redis(options) = buffer {
         let obstacles = buffer_redis::inspect::obstacles(options).await?;
         if !obstacles.is_empty() {
@@ -101,7 +101,7 @@ async fn check_buffer(buffer: &url::Buffer) -> Result<()> {
         ))?;
         return Ok(());
     }
-    let opened = open::buffer(buffer).await?;
+    let opened = open::buffer(buffer, config).await?;
     for line in opened.recovery.iter().flat_map(open::recovered) {
         out::line(line)?;
     }

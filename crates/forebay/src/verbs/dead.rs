@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::buffer::{shown, time};
 use super::{configured_buffer, configured_table};
-use crate::config::{self, Flags};
+use crate::config::{self, Config, Flags};
 use crate::exit::Exit;
 use crate::{open, out, outside, signals, url};
 
@@ -91,7 +91,7 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
         Verb::List { all, json } => list(&letters, &names, all, json),
         Verb::Show { seq, reveal, json } => show(&letters, &names, seq, reveal, json),
         Verb::Replay { which, json } => {
-            let done = change(&config.buffer, &which, Change::Replay, &stop).await?;
+            let done = change(&config, &which, Change::Replay, &stop).await?;
             say("replayed", done, json)
         }
         Verb::Drop { which, yes, json } => {
@@ -100,7 +100,7 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
                 let problem = format!("this forgets {chosen} letters for good; add --yes to do it");
                 bail!(config::Error(problem));
             }
-            let done = change(&config.buffer, &which, Change::Drop, &stop).await?;
+            let done = change(&config, &which, Change::Drop, &stop).await?;
             say("dropped", done, json)
         }
     }
@@ -223,18 +223,19 @@ async fn until_stopped<T>(
 
 /// Changes letters. Of a journal that takes the journal: no server may hold it.
 async fn change(
-    buffer: &url::Buffer,
+    config: &Config,
     which: &Which,
     change: Change,
     stop: &CancellationToken,
 ) -> Result<usize> {
-    let opened =
-        open::buffer(buffer).await.map_err(|error| match (buffer, error.downcast_ref()) {
+    let opened = open::buffer(&config.buffer, config).await.map_err(|error| {
+        match (&config.buffer, error.downcast_ref()) {
             (url::Buffer::Journal(_), Some(buffer::Error::Held(_))) => {
                 error.context("a running server holds the dead letters; stop it first, or wait")
             }
             _ => error,
-        })?;
+        }
+    })?;
     let closing = async {
         stop.cancelled().await;
         // Ends the step under way. What fails here is told when that step ends.

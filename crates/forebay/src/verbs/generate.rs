@@ -8,6 +8,7 @@ use lab::generator::{EventTime, Generator, Kind, Options};
 use lab::pace::{self, OnRefusal, Outcome, Plan, Profile};
 use model::Event;
 
+use super::configured;
 use crate::config::{Error, Flags};
 use crate::exit::Exit;
 use crate::progress::{Progress, Unit};
@@ -72,7 +73,7 @@ pub(super) struct Traffic {
     pub(super) users: usize,
 }
 
-pub(crate) async fn run(args: Args, _: &Flags) -> Result<Exit> {
+pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     let target = Target::parse(&args.to)?;
     let tps = rate(args.tps.unwrap_or(TPS))?;
     let duration = match args.count {
@@ -87,7 +88,7 @@ pub(crate) async fn run(args: Args, _: &Flags) -> Result<Exit> {
         source.time.start_ms = start.as_millisecond();
     }
     let stop = signals::stop()?;
-    let mut opened = target.open().await?;
+    let mut opened = target.open(|| Ok(configured(flags)?.1)).await?;
     if matches!(target, Target::Output) && args.tps.is_none() {
         unpaced(&mut source, &plan, &mut opened).await?;
         opened.close().await?;

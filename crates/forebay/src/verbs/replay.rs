@@ -101,7 +101,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     if args.drain {
         return drain(&args, &config, &replay, &stop).await;
     }
-    let mut opened = target.open().await?;
+    let mut opened = target.open(|| Ok(config.clone())).await?;
     let summary = offer(&replay, &mut *opened.sink, &stop).await;
     opened.close().await?;
     tell(&summary?, args.is_piped())

@@ -16,6 +16,7 @@ mod names_twice;
 mod replay;
 mod running;
 mod serve;
+mod shared_disk;
 mod spelled;
 mod tables;
 mod tables_apart;
