@@ -12,6 +12,7 @@
 //! Invariants
 //! - One key's events are settled in the order they were leased, whatever the number of lanes: a
 //!   key always goes to the same lane, and a lane retries in place; it never lets an event overtake.
+//!   What it gives back to make room is settled before later events of its key.
 //! - An event is acked only after the handler said that its effect is in the store, or after it is
 //!   durably among the dead letters.
 //! - A service that can't be reached is nobody's fault: no event is buried for it, however long.

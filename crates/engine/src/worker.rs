@@ -4,6 +4,7 @@ mod apart;
 mod attempt;
 mod finish;
 mod gather;
+mod given_back;
 
 use std::collections::VecDeque;
 use std::slice;
@@ -131,7 +132,10 @@ impl Worker {
                 }
             }
         }
-        behind.into_iter().rev().for_each(|envelope| self.pending.push_front(envelope));
+        for envelope in behind.into_iter().rev() {
+            self.apart.given_back.put_first(&envelope);
+            self.pending.push_front(envelope);
+        }
         Ok(())
     }
 
@@ -211,6 +215,7 @@ impl Worker {
             }
         };
         self.pending.retain(|pending| pending.receipt != envelope.receipt);
+        self.apart.lets_pass(&envelope);
         self.finish(slice::from_ref(&envelope), outcomes, started_at_ms).await
     }
 }

@@ -10,6 +10,7 @@ use std::collections::{HashSet, VecDeque};
 use buffer::Envelope;
 use tokio::time::Instant;
 
+use super::given_back::GivenBack;
 use crate::Options;
 use crate::dispatcher::order_key;
 
@@ -43,6 +44,8 @@ pub(super) struct Apart {
     /// The one that was tried last is at the back.
     waiting: VecDeque<Suspect>,
     keys: HashSet<Vec<u8>>,
+    /// What is behind them in the buffer.
+    pub(super) given_back: GivenBack,
     /// When the next event is tried while nothing shows that the table takes any row.
     pub(super) probe_at: Instant,
 }
@@ -54,6 +57,7 @@ impl Apart {
             attempts_max: options.attempts_max,
             waiting: VecDeque::new(),
             keys: HashSet::new(),
+            given_back: GivenBack::default(),
             probe_at: Instant::now(),
         }
     }
@@ -66,8 +70,22 @@ impl Apart {
         self.waiting.len() >= self.max
     }
 
-    /// Whether an earlier event of the same key waits.
+    /// Whether it blocks no event, of whatever key.
+    pub(super) fn blocks_nothing(&self) -> bool {
+        self.waiting.is_empty() && self.given_back.is_empty()
+    }
+
+    /// Whether an earlier event of the same key waits, here or in the buffer.
     pub(super) fn blocks(&self, envelope: &Envelope) -> bool {
+        self.waits(envelope) || self.given_back.precedes(envelope)
+    }
+
+    /// Whether nothing blocks `envelope`, which then is about to be tried.
+    pub(super) fn lets_pass(&mut self, envelope: &Envelope) -> bool {
+        !self.waits(envelope) && self.given_back.take(envelope)
+    }
+
+    fn waits(&self, envelope: &Envelope) -> bool {
         !self.keys.is_empty() && self.keys.contains(order_key(envelope))
     }
 
@@ -90,17 +108,26 @@ impl Apart {
         self.keys.remove(order_key(envelope));
     }
 
+    /// Whether each event that waits has had all its tries: only another that is written helps then.
+    pub(super) fn needs_others(&self, last_written: u64) -> bool {
+        let stuck = |suspect: &Suspect| {
+            suspect.tries >= self.attempts_max && !suspect.others_were_written(last_written)
+        };
+        self.waiting.iter().all(stuck)
+    }
+
     /// When the next event is due; `None` where none waits.
     pub(super) fn next_due(&self, now: Instant, last_written: u64) -> Option<Instant> {
         self.waiting.iter().map(|suspect| self.due(suspect, now, last_written)).min()
     }
 
-    /// Moves the events of `part` that an earlier one blocks to the end of `behind`.
+    /// Moves the events of `part` that an earlier one blocks to the end of `behind`. What is in a
+    /// part was let pass before: only what waits here since then can block it.
     pub(super) fn hold_back(&self, part: &mut Vec<Envelope>, behind: &mut Vec<Envelope>) {
         if self.is_full() {
             behind.append(part);
-        } else if part.iter().any(|envelope| self.blocks(envelope)) {
-            let (blocked, free) = part.drain(..).partition(|envelope| self.blocks(envelope));
+        } else if part.iter().any(|envelope| self.waits(envelope)) {
+            let (blocked, free) = part.drain(..).partition(|envelope| self.waits(envelope));
             *part = free;
             behind.extend::<Vec<_>>(blocked);
         }

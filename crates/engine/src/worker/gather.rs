@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use buffer::Envelope;
+use buffer::{Envelope, Receipt};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Worker;
@@ -38,9 +38,11 @@ impl Worker {
                 return Some(Next::Alone(suspect));
             }
             self.alone_next = alone_first;
-            if self.queue_ended && self.pending.is_empty() && self.apart.is_empty() {
+            // What is pending then waits for events that are in the buffer, and goes back there.
+            if self.queue_ended && self.apart.is_empty() {
                 return None;
             }
+            self.give_back_blocked().await;
             if !self.wait(now, written).await {
                 return None;
             }
@@ -70,7 +72,7 @@ impl Worker {
             return self.probe().map(Next::Probe);
         }
         let batch_max = self.shared.options.batch_max;
-        let batch: Vec<Envelope> = if self.apart.is_empty() {
+        let batch: Vec<Envelope> = if self.apart.blocks_nothing() {
             // A quarter of a batch is worth a transaction of its own; a few events are worth a wait.
             let few = self.pending.len() < batch_max.div_ceil(4);
             if few && !self.pending.is_empty() && self.shared.options.linger_ms > 0 {
@@ -86,9 +88,9 @@ impl Worker {
     /// The first `max` pending events that no event waiting alone blocks.
     fn take_free(&mut self, max: usize) -> Vec<Envelope> {
         let mut free = Vec::new();
-        let apart = &self.apart;
+        let apart = &mut self.apart;
         self.pending.retain(|envelope| {
-            let stays = free.len() >= max || apart.blocks(envelope);
+            let stays = free.len() >= max || !apart.lets_pass(envelope);
             if !stays {
                 free.push(envelope.clone());
             }
@@ -109,9 +111,36 @@ impl Worker {
         Some(self.pending[at].clone())
     }
 
+    /// Gives back what is blocked, if it leaves no room to lease anything else, and nothing but
+    /// another event can show what becomes of those that block it.
+    async fn give_back_blocked(&mut self) {
+        let full = self.shared.room.available_permits() == 0;
+        if self.queue_ended || !full || !self.apart.needs_others(self.shared.calls.last_written()) {
+            return;
+        }
+        let blocked = self.pending.iter().filter(|envelope| self.apart.blocks(envelope));
+        let blocked: Vec<Envelope> = blocked.take(self.apart.given_back.room()).cloned().collect();
+        if blocked.is_empty() {
+            return;
+        }
+        let receipts: Vec<Receipt> = blocked.iter().map(|envelope| envelope.receipt).collect();
+        let (lane, events) = (self.index, blocked.len());
+        let pause = self.apart.given_back.pause();
+        if let Err(error) = self.shared.buffer.release(&receipts, pause).await {
+            tracing::warn!(lane, events, %error, "cannot give blocked events back; trying again");
+            return;
+        }
+        tracing::debug!(lane, events, "gave blocked events back to make room for other keys");
+        blocked.iter().for_each(|envelope| self.apart.given_back.append(envelope));
+        let receipts: HashSet<Receipt> = receipts.into_iter().collect();
+        self.pending.retain(|envelope| !receipts.contains(&envelope.receipt));
+        self.shared.held[self.index].done(&blocked);
+        self.shared.room.add_permits(events);
+    }
+
     /// While events wait alone, those behind them stay pending, so all that came is taken then.
     fn take_queued(&mut self) {
-        while (self.pending.len() < self.shared.options.batch_max || !self.apart.is_empty())
+        while (self.pending.len() < self.shared.options.batch_max || !self.apart.blocks_nothing())
             && let Ok(chunk) = self.queue.try_recv()
         {
             self.pending.extend(chunk);

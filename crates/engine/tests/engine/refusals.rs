@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use buffer::Envelope;
 use engine::{Failure, Options};
+use model::Event;
 use tokio::time::sleep;
 
 use crate::rig::{Rig, Step, events, holds, id_of, one_lane};
@@ -129,4 +130,114 @@ async fn what_waits_alone_is_given_back_when_the_engine_stops() {
     let summary = handle.join().await.unwrap();
     assert_eq!((summary.released, rig.depth().await), (9, (9, 0)));
     assert!(rig.dead().await.is_empty());
+}
+
+/// Sixty events of one key, of which the first is refused; then five of each of two other keys.
+fn hot_and_others() -> Vec<Event> {
+    let of = |key: usize, nth: usize| {
+        let id = format!("k{key:03}-{nth:04}");
+        Event::new(id.as_bytes(), &id.as_bytes()[..4], b"{}").unwrap()
+    };
+    let hot = (0..60).map(|nth| of(0, nth));
+    hot.chain((0..10).map(|nth| of(1 + nth % 2, nth / 2))).collect()
+}
+
+fn held(held_max: usize) -> Options {
+    Options { held_max, batch_max: held_max / 2, ..one_lane() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_fills_all_room_behind_a_refused_event_keeps_no_other_key_waiting() {
+    for lanes in [1, 2] {
+        let rig = Rig::new();
+        rig.offer(&hot_and_others()).await;
+        let bad = |envelope: &Envelope| id_of(envelope) == "k000-0000";
+        let handle = rig.start(Options { lanes, ..held(10) }, refuse_if(bad));
+        let summary = rig.finish(handle).await;
+        assert_eq!((summary.counts.settled, summary.counts.dead), (69, 1));
+        let settled = rig.ledger.settled();
+        let of = |key: &str| -> Vec<_> {
+            settled.iter().filter(|id| id.starts_with(key)).cloned().collect()
+        };
+        let expected = |key: usize, nths: std::ops::Range<usize>| -> Vec<_> {
+            nths.map(|nth| format!("k{key:03}-{nth:04}")).collect()
+        };
+        assert_eq!(of("k000"), expected(0, 1..60));
+        assert_eq!(of("k001"), expected(1, 0..5));
+        assert_eq!(of("k002"), expected(2, 0..5));
+        assert!(settled[0].as_str() > "k001", "the others come first: {settled:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_while_earlier_events_of_its_key_are_given_back_waits_for_them() {
+    let rig = Rig::new();
+    rig.offer(&hot_and_others()[..60]).await;
+    let granted = Arc::new(AtomicBool::new(false));
+    let takes = Arc::clone(&granted);
+    let handle = rig.start(held(10), move |batch| {
+        let bad = holds(batch, "k000-0000") && !takes.load(Ordering::SeqCst);
+        if bad { refuse() } else { Step::Settle }
+    });
+    // Until it had all its tries, and what was given back has come again.
+    sleep(Duration::from_secs(6)).await;
+    assert!(handle.stats().counts().redelivered > 0);
+    granted.store(true, Ordering::SeqCst);
+    for nth in 60..200 {
+        let id = format!("k000-{nth:04}");
+        rig.offer(&[Event::new(id.as_bytes(), b"k000", b"{}").unwrap()]).await;
+        sleep(Duration::from_millis(17)).await;
+    }
+    let summary = rig.finish(handle).await;
+    assert_eq!((summary.counts.settled, summary.counts.dead), (200, 0));
+    rig.ledger.assert_order(1, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_hot_keys_with_refused_events_keep_their_order_and_leave_nothing_behind() {
+    let mut came_again = 0;
+    for seed in 0..8_usize {
+        let rig = Rig::new();
+        let mut all = events(12, 60);
+        all.sort_by(|one, other| one.key().cmp(other.key()));
+        rig.offer(&all[..400]).await;
+        let calls = AtomicUsize::new(0);
+        // Some events are refused for good, and some until they were tried often enough.
+        let bad = move |envelope: &Envelope| {
+            let id = id_of(envelope);
+            let sum = id.bytes().map(usize::from).sum::<usize>() + seed;
+            let nth: usize = id[5..].parse().unwrap();
+            (nth == 0 && id.as_str() < "k006") || (nth + sum).is_multiple_of(23)
+        };
+        let slow = move |envelope: &Envelope| {
+            let id = id_of(envelope);
+            id[5..].parse::<usize>().unwrap() % 17 == seed
+        };
+        let options = Options { lanes: 1 + seed % 3, ..held(8 + 4 * seed) };
+        let handle = rig.start(options, move |batch| {
+            let nth = calls.fetch_add(1, Ordering::SeqCst);
+            let late = batch.iter().any(slow) && !nth.is_multiple_of(7);
+            let good = batch.iter().all(|envelope| envelope.event.key() == b"k900");
+            if !good && (batch.iter().any(bad) || late) { refuse() } else { Step::Settle }
+        });
+        for part in all[400..].chunks(20) {
+            sleep(Duration::from_millis(300)).await;
+            rig.offer(part).await;
+        }
+        // What is refused last is buried only once others were written.
+        for nth in 0..40 {
+            sleep(Duration::from_secs(20)).await;
+            let id = format!("k900-{nth:04}");
+            rig.offer(&[Event::new(id.as_bytes(), b"k900", b"{}").unwrap()]).await;
+        }
+        let summary = rig.finish(handle).await;
+        assert_eq!(summary.counts.settled + summary.counts.dead, 760, "seed {seed}");
+        came_again += summary.counts.redelivered;
+        let mut last = std::collections::BTreeMap::new();
+        for id in rig.ledger.settled() {
+            let before = last.insert(id[..4].to_owned(), id.clone());
+            assert!(before.is_none_or(|before| before < id), "seed {seed}: {id} is out of order");
+        }
+    }
+    assert!(came_again > 0, "nothing was given back");
 }
