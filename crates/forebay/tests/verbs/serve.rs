@@ -82,6 +82,32 @@ fn a_server_whose_journal_was_removed_refuses_events_and_says_why() {
 }
 
 #[test]
+fn a_card_whose_payments_fill_all_room_behind_a_refused_one_keeps_no_other_card_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    done(dir.path(), &["store", "migrate"]);
+    let store = dir.path().join("data/forebay.db");
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON transactions WHEN new.tx_id = 'hot-000'
+        BEGIN SELECT RAISE(ABORT, 'no'); END";
+    rusqlite::Connection::open(&store).unwrap().execute_batch(refuse).unwrap();
+    let hot = (0..60).map(|n| event(&format!("hot-{n:03}")) + "\n");
+    let other =
+        |n: usize| event(&format!("other-{n}")).replace("4000123412341234", "4000123412340000");
+    let lines: String = hot.chain((0..5).map(|n| other(n) + "\n")).collect();
+    let api = Serving::start(dir.path(), &["--roles", "api"]);
+    assert_eq!(api.post("application/x-ndjson", &lines).0, 202);
+    assert!(api.terminate().0.success());
+
+    let small = ["--set", "engine.held_max=10", "--set", "engine.batch_max=5"];
+    let serving = Serving::start(dir.path(), &small);
+    serving.until("processed_tasks_total{pipeline=\"consumer_batch\"}", 64.0);
+    serving.until("dead_letters{buffer=\"journal\"}", 1.0);
+    assert!(serving.terminate().0.success());
+    let out_of_order = "SELECT count(*) FROM transactions AS a JOIN transactions AS b \
+        ON a.id < b.id AND a.tx_id > b.tx_id WHERE a.tx_id LIKE 'hot%' AND b.tx_id LIKE 'hot%'";
+    assert_eq!(count(&store, out_of_order), 0);
+}
+
+#[test]
 fn what_was_accepted_right_before_the_end_is_settled_by_the_next_process() {
     let dir = tempfile::tempdir().unwrap();
     let serving = Serving::start(dir.path(), &["--roles", "api"]);
