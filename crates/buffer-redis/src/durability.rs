@@ -5,6 +5,7 @@ use buffer::Error;
 use crate::failure::Failure;
 use crate::inspect::Durability;
 use crate::options::{Layout, Options};
+use crate::rights;
 use crate::shared::{Shared, is_unknown_script};
 
 const ALWAYS: &str = "a restart, a crash and a power cut of Redis (appendfsync always)";
@@ -20,7 +21,7 @@ const UNTOLD: &str = "a restart of Redis as far as its append-only file goes (it
 const NOTHING: &str = "no restart of Redis that can be relied on: see `config check`";
 /// What lies under the name, as what the buffer was made, whose replica this is, and how many it
 /// has. It writes nothing, so that a replica answers too; what an ACL forbids is empty.
-const STANDING: &str = r"
+pub(crate) const STANDING: &str = r"
 local kind = redis.pcall('TYPE', KEYS[1])
 local layout = redis.pcall('HGET', '{' .. KEYS[1] .. '}:meta', 'layout')
 local text = redis.pcall('INFO', 'replication')
@@ -100,6 +101,7 @@ struct Standing {
 
 /// What keeps offers from being accepted or settled though Redis answers, and how to mend it.
 pub(crate) async fn obstacles(shared: &Shared) -> Result<Vec<String>, Error> {
+    rights::check(shared).await.map_err(Failure::at_open)?;
     let mut ask = redis::cmd("EVAL");
     ask.arg(STANDING).arg(1).arg(&shared.options.name);
     let (kind, layout, master, replicas): (String, String, String, String) =

@@ -1,7 +1,9 @@
 //! What Redis refuses or fails at, in the words of the contract.
 
 use buffer::Error;
-use redis::{ErrorKind, RedisError, ServerErrorKind};
+use redis::{ErrorKind, RedisError};
+
+use crate::rights;
 
 const DENIED: &str =
     "redis: it asks for another user or password: give them in REDIS_PASSWORD or the URL";
@@ -97,6 +99,11 @@ impl From<RedisError> for Failure {
     }
 }
 
+/// What a person has to mend.
+pub(crate) fn open_error(why: &str) -> Error {
+    Error::Open(format!("redis: {why}"))
+}
+
 fn other(error: &RedisError, text: &str) -> Error {
     let has = |codes: &[&str]| {
         codes.iter().any(|code| error.code() == Some(*code) || text.contains(code))
@@ -112,8 +119,10 @@ fn other(error: &RedisError, text: &str) -> Error {
                 .to_owned(),
         );
     }
-    if has(&["NOPERM"]) || error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) {
-        return Error::Open(format!("redis: the ACL of this user forbids a step: {text}"));
+    if let Some(what) = rights::forbidden(error) {
+        return open_error(&format!(
+            "the user may not use {what}; `forebay config check` prints the line that allows it"
+        ));
     }
     if has(&["unknown command", "Unknown Redis command"]) {
         return Error::Open(format!("redis: this server is too old (6.2 is needed): {text}"));

@@ -33,6 +33,7 @@ mod member;
 mod offering;
 mod options;
 mod redis_buffer;
+pub mod rights;
 mod script;
 mod settle;
 mod shared;

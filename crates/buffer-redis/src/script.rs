@@ -55,6 +55,29 @@ pub(crate) struct Scripts {
 }
 
 impl Scripts {
+    /// The code of each that this layout runs.
+    pub(crate) fn codes(&self, layout: &Layout) -> impl Iterator<Item = &str> {
+        let sweep = matches!(layout, Layout::Stream { .. }).then_some(&self.sweep);
+        let all = [
+            &self.open,
+            &self.offer,
+            &self.claim,
+            &self.ack,
+            &self.release,
+            &self.extend,
+            &self.bury,
+            &self.replay,
+            &self.beat,
+            &self.depth,
+            &self.memory,
+            &self.process,
+            &self.erase,
+            &self.peek,
+            &self.distribution,
+        ];
+        all.into_iter().chain(sweep).map(|script| script.code.as_str())
+    }
+
     pub(crate) fn new(layout: &Layout) -> Self {
         let (store, offer) = match layout {
             Layout::List => (LIST, include_str!("scripts/offer_list.lua")),

@@ -13,6 +13,7 @@ use crate::connection::Connection;
 use crate::durability;
 use crate::failure::Failure;
 use crate::options::{Connections, Layout, Options};
+use crate::rights;
 use crate::script::{Script, Scripts};
 use crate::state::State;
 
@@ -153,6 +154,7 @@ impl Shared {
         if self.opened.load(Ordering::Acquire) {
             return Ok(());
         }
+        rights::check(self).await?;
         let layout = if self.is_stream() { "stream" } else { "list" };
         let _: i64 = self
             .call(&self.rest, &self.scripts.open, |cmd| {

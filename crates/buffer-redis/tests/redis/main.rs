@@ -11,3 +11,4 @@ mod foreign;
 mod members;
 mod memory;
 mod place;
+mod rights;

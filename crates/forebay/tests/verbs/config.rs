@@ -147,3 +147,27 @@ fn unusable_arguments_are_exit_code_2() {
         assert!(!ran.stderr.contains("panicked"), "{args:?}: {}", ran.stderr);
     }
 }
+
+#[test]
+fn a_right_that_redis_withholds_is_named_at_once_with_the_line_that_gives_it() {
+    let redis = testbed::Redis::start().unwrap();
+    redis.call(&["ACL", "SETUSER", "worker", "on", ">s3cret", "~tx_queue", "+@all"]).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let address = redis.address();
+    let text = format!("buffer = \"redis://worker:s3cret@{address}?list=tx_queue\"\n");
+    std::fs::write(dir.path().join("forebay.toml"), text).unwrap();
+    let began = std::time::Instant::now();
+    for args in [&["config", "check"][..], &["serve", "--bind", "127.0.0.1:0"]] {
+        let ran = run(dir.path(), args);
+        assert_eq!(ran.code, 1, "{args:?}: {}{}", ran.stdout, ran.stderr);
+        assert!(
+            ran.stderr.contains("the user worker may not use the keys {tx_queue}:*;"),
+            "{}",
+            ran.stderr
+        );
+        let line = "ACL SETUSER worker on ~tx_queue ~{tx_queue}:* +eval ";
+        assert!(ran.stderr.contains(line) && !ran.stderr.contains("s3cret"), "{}", ran.stderr);
+    }
+    // A right that is missing does not come by waiting.
+    assert!(began.elapsed() < std::time::Duration::from_secs(15), "{:?}", began.elapsed());
+}
