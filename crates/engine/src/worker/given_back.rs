@@ -121,7 +121,7 @@ mod tests {
     fn envelope(key: &str, seq: u64, term: u64) -> Envelope {
         let event = Event::new(b"id", key.as_bytes(), b"").unwrap();
         let receipt = Receipt { seq, epoch: 1 };
-        Envelope { receipt, accepted_at_ms: 0, attempt: 1, term, event }
+        Envelope { receipt, accepted_at_ms: 0, attempt: 1, term, shard: None, event }
     }
 
     #[test]
