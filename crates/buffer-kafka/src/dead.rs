@@ -112,7 +112,7 @@ impl Shared {
     pub(crate) async fn write_letters(
         self: &Arc<Self>,
         burials: &[Burial],
-        reasons: &[&str],
+        reasons: &[String],
     ) -> Result<(), Error> {
         let dead_max = self.options.dead_max;
         let there = usize::try_from(self.dead_count().await?).unwrap_or(usize::MAX);

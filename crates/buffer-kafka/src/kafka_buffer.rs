@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use crate::consumer::Running;
 use crate::producer::Record;
 use crate::shared::{Shared, lock};
+use crate::window::Burial;
 use crate::{Options, client, place, record, topic};
 
 /// Most bytes of one offer (256 MiB).
@@ -251,7 +252,11 @@ impl Shared {
             let named = burials.iter().find(|(one, _)| *one == receipt);
             named.map_or("", |(_, reason)| reason.as_str())
         };
-        let reasons: Vec<&str> = held.iter().map(|burial| reason(burial.receipt)).collect();
+        let known = |burial: &Burial| burial.told.unfit.clone();
+        let reasons: Vec<String> = held
+            .iter()
+            .map(|burial| known(burial).unwrap_or_else(|| reason(burial.receipt).to_owned()))
+            .collect();
         let mut kept = Kept { shared: self, burials: &held, durable: false };
         let written = self.write_letters(&held, &reasons).await;
         kept.durable = written.is_ok();
@@ -301,7 +306,7 @@ impl Drop for Offered<'_> {
 /// Burials under way. Should whoever waits for them go away, they are leased again.
 struct Kept<'a> {
     shared: &'a Arc<Shared>,
-    burials: &'a [crate::window::Burial],
+    burials: &'a [Burial],
     durable: bool,
 }
 

@@ -5,7 +5,7 @@ use buffer::Error;
 use bytes::{BufMut, BytesMut};
 use model::Event;
 use model::clock::EpochMs;
-use model::event::{ID_BYTES_MAX, KEY_BYTES_MAX, PAYLOAD_BYTES_MAX};
+use model::event::{self, ID_BYTES_MAX, KEY_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -20,6 +20,10 @@ const ATTEMPTS: &str = "forebay-attempts";
 /// Of dead letters: the event's key, for their records' keys say where it lay.
 const KEY: &str = "forebay-key";
 
+/// Why a record without a value becomes a dead letter.
+const TOMBSTONE: &str = "payload: the record is a tombstone: it has no value, and tells Kafka to delete its key. \
+                         Send each event as a record's value";
+
 /// The JSON fields of foreign events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fields {
@@ -33,6 +37,8 @@ pub(crate) struct Told {
     pub(crate) place: Place,
     pub(crate) accepted_at_ms: EpochMs,
     pub(crate) event: Event,
+    /// Why it can't be settled, where that is known here: its handler would see only what is left of it.
+    pub(crate) unfit: Option<String>,
 }
 
 /// The headers of an event of ours; `accepted_at_ms` only where the record's own time is not it.
@@ -71,7 +77,7 @@ pub(crate) fn read<M: Message>(record: &M, fields: &Fields) -> Result<Told, Erro
     let ours = header(record, ID)
         .and_then(|id| Event::new(id, record.key().unwrap_or_default(), payload).ok());
     if let Some(event) = ours {
-        return Ok(Told { place, accepted_at_ms, event });
+        return Ok(Told { place, accepted_at_ms, event, unfit: None });
     }
     let (id, key) = identify(payload, fields, place);
     // What is cut off an object leaves no object: its handler rejects it, under its own id.
@@ -82,7 +88,16 @@ pub(crate) fn read<M: Message>(record: &M, fields: &Fields) -> Result<Told, Erro
     bytes.put_slice(kept);
     let event = Event::from_parts(bytes.freeze(), id.len(), key.len())
         .expect("id, key and payload are within bounds");
-    Ok(Told { place, accepted_at_ms, event })
+    Ok(Told { place, accepted_at_ms, event, unfit: unfit(record.payload()) })
+}
+
+/// What is wrong with a foreign record's value.
+fn unfit(value: Option<&[u8]>) -> Option<String> {
+    match value {
+        None => Some(TOMBSTONE.to_owned()),
+        Some(value) if value.len() > PAYLOAD_BYTES_MAX => Some(event::too_long(value.len())),
+        Some(_) => None,
+    }
 }
 
 /// A dead letter as its record has it: the letter's event, why, when accepted, how often leased.

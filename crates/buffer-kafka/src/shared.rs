@@ -155,9 +155,10 @@ impl Shared {
     }
 
     /// Whether the record lies in another partition than its key belongs to. One without a key lies
-    /// well anywhere.
+    /// well anywhere, and so does one that is buried as it is.
     pub(crate) fn is_misplaced(&self, told: &Told) -> bool {
-        !told.event.key().is_empty()
+        told.unfit.is_none()
+            && !told.event.key().is_empty()
             && place::home(&told.event, self.partitions()) != told.place.partition
     }
 

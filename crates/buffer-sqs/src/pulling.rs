@@ -170,10 +170,7 @@ impl Shared {
             event: read.event,
         };
         let Some(bytes) = read.cut else { return Some(came) };
-        let reason = format!(
-            "payload: {bytes} bytes are more than the {} an event may have; cut off",
-            model::event::PAYLOAD_BYTES_MAX
-        );
+        let reason = model::event::too_long(bytes);
         let letter = self.letter(&came.message_id, &came.event, came.accepted_at_ms, 0, &reason);
         match self.send_letters(vec![letter]).await {
             Ok(()) => {

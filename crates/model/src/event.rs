@@ -11,6 +11,15 @@ pub const KEY_BYTES_MAX: usize = 64;
 /// The longest payload, in bytes (64 KiB).
 pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
 
+/// Why a payload of so many bytes becomes a dead letter, whatever buffer it came through.
+#[must_use]
+pub fn too_long(bytes: usize) -> String {
+    format!(
+        "payload: {bytes} bytes are longer than 64 KiB ({PAYLOAD_BYTES_MAX} bytes), the most an event may have; \
+         cut off"
+    )
+}
+
 /// JSON without the UTF-8 byte order mark that some producers write in front of it. Every reader of
 /// an event's JSON passes over one such mark, whatever way the event came in.
 #[must_use]

@@ -7,7 +7,7 @@ use super::*;
 fn told(offset: i64) -> Told {
     let id = offset.to_string();
     let event = Event::new(id.as_bytes(), b"key", b"{}").unwrap();
-    Told { place: Place { partition: 0, offset }, accepted_at_ms: offset, event }
+    Told { place: Place { partition: 0, offset }, accepted_at_ms: offset, event, unfit: None }
 }
 
 fn with(offsets: std::ops::Range<i64>) -> (Window, Instant) {

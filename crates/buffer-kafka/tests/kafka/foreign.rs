@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::topic::{Foreign, event, events, ids, options, receipts, take, until};
+use crate::topic::{Foreign, PATIENCE, event, events, ids, options, receipts, take, until};
 use buffer::Buffer;
 use buffer_kafka::{KafkaBuffer, Options, Start, inspect};
 use testbed::Kafka;
@@ -164,4 +164,43 @@ async fn a_new_group_begins_where_it_was_told_whenever_its_first_worker_comes() 
     let early = Options { group: "early".to_owned(), ..options };
     let early = KafkaBuffer::open(early).await.unwrap();
     assert_eq!(take(&early, 15).await.len(), 15);
+}
+
+/// What is left of such a record says nothing of what was wrong with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_too_long_or_a_tombstone_is_buried_with_that_as_its_reason() {
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+    let options = options(&kafka().address(), 3);
+    let buffer = KafkaBuffer::open(options.clone()).await.unwrap();
+    let producer: BaseProducer =
+        rdkafka::ClientConfig::new().set("bootstrap.servers", kafka().address()).create().unwrap();
+    let long = format!(r#"{{"tx_id":"long","card_number":"c","x":"{}"}}"#, "y".repeat(70_000));
+    let records = [Some(long.as_str()), None, Some("")];
+    for (n, value) in records.iter().enumerate() {
+        let mut record = BaseRecord::<str, str>::to(&options.topic).key("card");
+        record.payload = *value;
+        record.partition = Some(i32::try_from(n).unwrap());
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(PATIENCE).unwrap();
+    let leased = take(&buffer, 3).await;
+    // As the handler of payments says it.
+    let why = |e: &buffer::Envelope| {
+        model::Payment::parse(e.event.payload(), e.accepted_at_ms).unwrap_err().to_string()
+    };
+    let burials: Vec<_> = leased.iter().map(|e| (e.receipt, why(e))).collect();
+    assert_eq!(buffer.bury(&burials).await.unwrap(), 3);
+    let letters = inspect::dead(&options).await.unwrap();
+    let reasons: BTreeSet<&str> = letters.iter().map(|letter| letter.reason.as_str()).collect();
+    let bytes = long.len();
+    let expected = [
+        format!(
+            "payload: {bytes} bytes are longer than 64 KiB (65536 bytes), the most an event may have; cut off"
+        ),
+        "payload: the record is a tombstone: it has no value, and tells Kafka to delete its key. Send each \
+         event as a record's value"
+            .to_owned(),
+        "event: is empty; send one JSON object".to_owned(),
+    ];
+    assert_eq!(reasons, expected.iter().map(String::as_str).collect());
 }

@@ -77,7 +77,7 @@ local function bury_long(id, key, raw, accepted, dead_max)
   if call('XLEN', DEAD) >= dead_max then return false end
   call('XADD', DEAD, format('%d-0', call('HINCRBY', META, 'dead', 1)), 'i', id, 'k', key,
     'p', sub(raw, 1, PAYLOAD_MAX), 'a', accepted, 't', 0, 'b', now,
-    'r', 'payload: ' .. #raw .. ' bytes are more than the 65536 an event may have; cut off')
+    'r', 'payload: ' .. #raw .. ' bytes are longer than 64 KiB (65536 bytes), the most an event may have; cut off')
   return true
 end
 

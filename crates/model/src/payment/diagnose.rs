@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{Reject, TEXT_BYTES_MAX, parse};
 use crate::clock::EpochMs;
-use crate::event::ID_BYTES_MAX;
+use crate::event::{ID_BYTES_MAX, PAYLOAD_BYTES_MAX};
 
 const FIELDS: [&str; 8] =
     ["tx_id", "card_number", "user_id", "tier", "amount", "merchant", "category", "created_at"];
@@ -26,7 +26,7 @@ pub(super) fn reject(text: &str, now_ms: EpochMs) -> Reject {
             })
         }
         Err(error) if error.is_data() => repeated(&error),
-        Err(error) => not_json(&error),
+        Err(error) => not_json(text, &error),
     }
 }
 
@@ -34,12 +34,21 @@ pub(super) fn reject(text: &str, now_ms: EpochMs) -> Reject {
 pub(super) fn not_an_object(text: &str) -> Reject {
     match serde_json::from_str::<serde::de::IgnoredAny>(text) {
         Ok(_) => Reject::new("event", "is not a JSON object; send one object for each payment"),
-        Err(error) => not_json(&error),
+        Err(error) => not_json(text, &error),
     }
 }
 
 /// Syntax errors of the reader name what it looked for and where, never what it found.
-fn not_json(error: &serde_json::Error) -> Reject {
+fn not_json(text: &str, error: &serde_json::Error) -> Reject {
+    if text.trim().is_empty() {
+        return Reject::new("event", "is empty; send one JSON object");
+    }
+    // A buffer cuts a longer one off there.
+    if text.len() == PAYLOAD_BYTES_MAX && error.is_eof() {
+        let problem =
+            format!("ends after {PAYLOAD_BYTES_MAX} bytes, the most an event may have; send less");
+        return Reject::new("event", problem);
+    }
     Reject::new("event", format!("is not JSON ({error}); send one JSON object"))
 }
 

@@ -88,7 +88,12 @@ fn a_currency_other_than_won_is_refused_by_its_field() {
 
 #[test]
 fn what_is_not_a_json_object_is_refused_as_an_event() {
-    check("", "event: is not JSON");
+    check("", "event: is empty; send one JSON object");
+    check(" \n", "event: is empty");
+    // What is longer was cut off by a buffer: the end that is missing is not the producer's fault.
+    let cut = format!("{{\"x\":\"{}", "y".repeat(crate::event::PAYLOAD_BYTES_MAX - 6));
+    check(&cut[..], "event: ends after 65536 bytes, the most an event may have");
+    check(&cut[..cut.len() - 1], "event: is not JSON");
     check("{", "event: is not JSON");
     check("nonsense", "event: is not JSON");
     check(format!("{} {{}}", with("", "")), "event: is not JSON");
