@@ -126,7 +126,8 @@ impl JournalBuffer {
     }
 
     /// As [`JournalBuffer::checkpoint`], for the segment that is written to as well: of what is done,
-    /// as far as nothing before it is left, no byte stays in a segment.
+    /// as far as nothing before it is left, no byte stays in a segment. The buffer does this by itself in
+    /// time and at the end; it is for tests that cannot wait.
     ///
     /// # Errors
     /// As [`JournalBuffer::checkpoint`].

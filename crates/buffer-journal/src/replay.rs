@@ -5,12 +5,9 @@
 //! there, and drops the letters whose events it finds.
 
 use std::collections::HashMap;
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
 
 use buffer::{Buffer as _, Error};
+use futures_executor::block_on;
 use journal::Log;
 use model::Event;
 
@@ -39,10 +36,12 @@ impl JournalBuffer {
             dead.begin(&known, self.inner.log.usage().next_seq, now_ms).await?;
             let offered = self.offer(&events).await;
             if let Err(Error::Full { .. } | Error::TooMany { .. } | Error::Closed) = &offered {
-                // Nothing is held. Without this note, a later start would look for nothing.
-                dead.begin(&known, NOWHERE, now_ms).await?;
+                // Nothing is held. Without this note, a later start looks for events that are nowhere.
+                let noted = dead.begin(&known, NOWHERE, now_ms).await;
+                offered.and(noted)?;
+            } else {
+                offered?;
             }
-            offered?;
             replayed += dead.forget(&known, now_ms).await?;
         }
         self.inner.trim_dead().await?;
@@ -77,29 +76,12 @@ pub(crate) fn finish(log: &Log, dead: &Dead, begun: &[Begun], now_ms: i64) -> Re
         }
     }
     if !found.is_empty() {
-        let dropped = wait(dead.forget(&found, now_ms))?;
+        // The log's own thread completes it.
+        let dropped = block_on(dead.forget(&found, now_ms))?;
         tracing::warn!(
             dropped,
             "a replay of dead letters was cut short; those offered by it are dropped"
         );
     }
     Ok(())
-}
-
-/// Waits on this thread. Only for what the log's own thread completes.
-fn wait<T>(future: impl Future<Output = T>) -> T {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let (mut future, mut context) = (pin!(future), Context::from_waker(&waker));
-    loop {
-        if let Poll::Ready(done) = future.as_mut().poll(&mut context) {
-            return done;
-        }
-        thread::park();
-    }
 }

@@ -169,7 +169,8 @@ impl Shared {
         let id = format!("forebay-replay-{}", self.dead_topic);
         let transaction = Transaction::prepare(&self.options, id).await?;
         let mut replayed = 0;
-        for some in seqs.chunks(REPLAYED_AT_ONCE) {
+        let events_max = self.options.events_max;
+        for some in seqs.chunks(REPLAYED_AT_ONCE.min(events_max).max(1)) {
             let known = self.known(some).await?;
             let Some((first, _)) = known.first() else { continue };
             let wanted: BTreeSet<u64> =

@@ -4,6 +4,7 @@
 //! reaches.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use buffer::Error;
@@ -16,6 +17,8 @@ use crate::producer::{self, Client, Record};
 
 /// How long one call waits before the deadline is looked at.
 const CALL_MAX: Duration = Duration::from_secs(2);
+/// Between two tries of a step.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// A transaction that has not begun.
 pub(crate) struct Transaction {
@@ -82,6 +85,7 @@ impl Transaction {
                 if !told.is_retriable() || Instant::now() >= until {
                     return Ok(Err(error));
                 }
+                thread::sleep(RETRY_PAUSE);
             }
         });
         done.await?.map_err(|error| self.failure(what, &error))
@@ -91,7 +95,7 @@ impl Transaction {
         let id = &self.id;
         match error.rdkafka_error_code() {
             Some(code @ Code::TransactionalIdAuthorizationFailed) => Error::Open(format!(
-                "kafka refuses the transaction {id}: {code}; allow Describe and Write on this transactional id"
+                "cannot use the transactional id {id}: {code}; allow Describe and Write on it"
             )),
             Some(Code::ProducerFenced | Code::Fenced | Code::InvalidProducerEpoch) => {
                 Error::Unavailable(format!(

@@ -98,7 +98,10 @@ pub(crate) async fn check(shared: &Shared) -> Result<(), Failure> {
 
 fn missing(options: &Options, what: &str) -> String {
     let user = options.server.user.as_deref().unwrap_or("default");
-    format!("the user {user} may not use {what}; run in redis-cli, on each node: {}", line(options))
+    format!(
+        "cannot use the buffer: the user {user} has no right to {what}; run in redis-cli, on each node: {}",
+        line(options)
+    )
 }
 
 /// What Redis refuses in an error of a script or of a command.

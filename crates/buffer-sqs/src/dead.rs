@@ -142,7 +142,10 @@ impl Shared {
         };
         self.room().answered(count);
         self.changed.notify_waiters();
-        self.remove_note(&origins).await;
+        // After a failure a letter may be an event, too. The note says so until the letters are gone.
+        if matches!(replayed, Ok(_) | Err(Error::Closed)) {
+            self.remove_note(&origins).await;
+        }
         replayed
     }
 
@@ -208,7 +211,8 @@ impl DeadLetters for SqsBuffer {
             return Err(Error::Closed);
         }
         let mut replayed = 0;
-        for some in seqs.chunks(REPLAYED_AT_ONCE) {
+        let events_max = self.shared.options.events_max;
+        for some in seqs.chunks(REPLAYED_AT_ONCE.min(events_max).max(1)) {
             replayed += self.shared.remove(some, true).await?;
         }
         Ok(replayed)

@@ -29,8 +29,9 @@ pub struct Envelope {
     /// still holds. Where no other process can lease, it is always 0.
     pub term: u64,
     /// Which part of the buffer the event's key belongs to, where the buffer gives each part to one
-    /// process at a time. All processes number the parts alike. `None` where no other process can
-    /// lease, and where keys have no owner (SQS).
+    /// process at a time. All processes number the parts alike, but for those of a move's target
+    /// while some processes are restarted after the move. `None` where no other process can lease, and
+    /// where keys have no owner (SQS).
     pub shard: Option<u32>,
     /// The event.
     pub event: Event,

@@ -203,8 +203,9 @@ impl Moving {
             // another process may have cared for it.
             let side = u32::from(side == Side::Target);
             envelope.term = (taken.step << 40) | (envelope.term << 1) | u64::from(side);
-            // The two buffers number their parts each for itself.
-            envelope.shard = envelope.shard.map(|shard| (shard << 1) | side);
+            // The two buffers number their parts each for itself. The source's keep their numbers: a
+            // process that takes no part in the move yet gives them the same.
+            envelope.shard = envelope.shard.map(|shard| shard | (side << 31));
         }
         Ok(leased)
     }

@@ -215,7 +215,7 @@ impl Worker {
             }
         };
         self.pending.retain(|pending| pending.receipt != envelope.receipt);
-        self.apart.lets_pass(&envelope);
+        self.apart.admit(&envelope);
         self.finish(slice::from_ref(&envelope), outcomes, started_at_ms).await
     }
 }

@@ -120,7 +120,8 @@ impl Tables {
         });
         if let Some(front) = &front {
             if let Err(error) = front.learn_bounds().await {
-                tracing::warn!(%error, table = entry.name(), "what the columns take is not known yet");
+                let table = entry.name();
+                tracing::warn!(%error, table, "cannot read the bounds; HTTP checks none until it can");
             }
             self.said.extend(remember(entry, front).await);
             tokio::spawn(front.clone().sweep(self.sweeping.clone()));

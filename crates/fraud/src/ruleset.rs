@@ -50,9 +50,9 @@ pub struct Velocity {
 pub struct Reach {
     /// Late by no more than this, in milliseconds: one window.
     pub late_ms_max: i64,
-    /// And with no more payments than this behind the start of the window.
+    /// And with no more payments than this newer than the start of the window.
     pub payments_max: usize,
-    /// However late, with no more payments than this behind the start of the window.
+    /// However late, with no more payments than this newer than the start of the window.
     pub always: usize,
 }
 

@@ -14,8 +14,8 @@
 //! - A segment is encrypted with one key, or not at all: each opening begins a segment.
 //! - A record whose key is missing is never passed over: reading fails until the key is there.
 //!
-//! What it deliberately does not do: notice that whole records were removed or moved by a person who
-//! may write to the files.
+//! What it deliberately does not do: notice that a person who may write to the files removed or moved
+//! whole records, or added records in plain text.
 
 use bytes::Bytes;
 use chacha20poly1305::AeadInOut;

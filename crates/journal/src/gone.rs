@@ -27,8 +27,8 @@ pub(crate) fn check(fs: &dyn Fs, path: &Path, file: &dyn File) -> Result<(), Err
             Err(Error::Poisoned(format!("cannot look at the segment {shown}: {e}; restart")))
         }
         _ => Err(Error::Poisoned(format!(
-            "the segment {shown} was removed or moved while the journal was open; let this process \
-             settle what it holds, then restart it"
+            "cannot write to the segment {shown}: it was removed or moved while the journal was open; \
+             let this process settle what it holds, then restart it"
         ))),
     }
 }

@@ -71,7 +71,12 @@ impl Keys {
             )));
         }
         let mut text = String::new();
-        file.take(TEXT_BYTES_MAX).read_to_string(&mut text).map_err(unreadable)?;
+        let read = file.take(TEXT_BYTES_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;
+        if u64::try_from(read).is_ok_and(|bytes| bytes > TEXT_BYTES_MAX) {
+            return Err(Error::Key(format!(
+                "cannot use {place}: it is longer than {TEXT_BYTES_MAX} bytes; {ADVICE}"
+            )));
+        }
         Self::parse(&place, &text)
     }
 

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::checkpoint::{Checkpoint, Slots};
 use crate::commit::{Committer, Queue};
-use crate::encryption::Encrypted;
+use crate::encryption::{ADDED_BYTES, Encrypted};
 use crate::fs::{File, Fs, read_full_at};
 use crate::record::{self, BODY_BYTES_MAX, Decoded, ENCRYPTED, Entry, FIRST, HEADER_BYTES, Record};
 use crate::segment::{self, SEGMENT_HEADER_BYTES};
@@ -115,11 +115,17 @@ impl Log {
     /// first once they are durable. Waits while too much is pending.
     ///
     /// # Errors
-    /// [`Error::Full`]: nothing is held. [`Error::Poisoned`]: unknown, and nothing more will be.
+    /// [`Error::Full`]: nothing is held, nor if the operating system gives no random bytes to encrypt with
+    /// ([`Error::Io`]). [`Error::Poisoned`]: unknown, and nothing more will be.
     pub async fn append(&self, entries: &[Entry<'_>]) -> Result<u64, Error> {
         let shared = &*self.shared;
         let encrypted = match &shared.options.keys {
-            Some(keys) => Some(Encrypted::new(keys, entries)?),
+            Some(keys) => {
+                // What is refused is not encrypted first.
+                let bytes = |entry: &Entry<'_>| HEADER_BYTES + entry.body.len() + ADDED_BYTES;
+                shared.check(entries.iter().map(bytes).sum(), entries)?;
+                Some(Encrypted::new(keys, entries)?)
+            }
             None => None,
         };
         let (written, flags) = match &encrypted {

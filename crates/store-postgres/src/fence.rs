@@ -17,7 +17,7 @@ use tokio_postgres::SimpleQueryMessage;
 
 use crate::error::Stage;
 use crate::schema::Schema;
-use crate::session::Pool;
+use crate::session::{COMMIT, Pool};
 use crate::settings::BEGIN;
 
 /// The statements, for one schema.
@@ -52,7 +52,7 @@ impl Statements {
              SELECT shard, {owner}, 1 FROM pg_catalog.unnest({}) AS shard \
              ON CONFLICT (shard) DO UPDATE SET owner = excluded.owner, \
                  token = known.token + (known.owner <> excluded.owner)::int \
-             RETURNING shard, token; COMMIT",
+             RETURNING shard, token; {COMMIT}",
             self.lock("", &shards),
             self.table,
             array(shards.iter().copied().map(i64::from))

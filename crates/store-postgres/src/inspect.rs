@@ -22,7 +22,7 @@ use crate::time::Timestamp;
 use crate::{Options, link, load, migrations, rulesets, tls};
 
 mod check;
-mod rights;
+pub(crate) mod rights;
 
 /// Rows fetched at once.
 const PAGE_ROWS: i64 = 10_000;

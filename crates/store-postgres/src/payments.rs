@@ -110,7 +110,11 @@ pub(crate) async fn settle(
         };
     match failure {
         Failure::Superseded => Err(crate::claim::superseded()),
-        Failure::Fenced(fenced) => Ok(fenced),
+        Failure::Fenced(fenced) => {
+            session.rollback().await?;
+            session.keep();
+            Ok(fenced)
+        }
         Failure::Skipped => {
             session.keep();
             Err(Error::Rejected(skipped().into()))

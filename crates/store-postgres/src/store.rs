@@ -14,6 +14,8 @@ use store::{
 use tokio::sync::{RwLock, RwLockReadGuard};
 
 use crate::claim::Claim;
+use crate::error::Stage;
+use crate::inspect::rights;
 use crate::options::Role;
 use crate::session::Pool;
 use crate::{Options, completions, fence, history, key, load, migrations, payments, rulesets, tls};
@@ -60,8 +62,16 @@ impl Store {
             migrations::check(options, &schema, tls.clone()).await?;
         }
         let claim = Claim::take(options, &schema, tls.clone()).await?;
+        let pool = Pool::new(options, Role::Work, tls)?;
+        let session = pool.session(Stage::Open).await?;
+        let lacking = rights::lacking(session.client(), &schema);
+        let lacking = lacking.await.map_err(|error| session.failed(&error))?;
+        if !lacking.is_empty() {
+            return Err(Error::Fatal(lacking.join("; ")));
+        }
+        session.keep();
         Ok(Self {
-            pool: Pool::new(options, Role::Work, tls)?,
+            pool,
             clock,
             claim,
             closed: RwLock::new(false),

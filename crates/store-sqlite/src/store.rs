@@ -113,7 +113,8 @@ impl Payments for Store {
         }
         match self.write(Effect::Payments(rows)).await? {
             Applied::Duplicates(named) => Ok(Settlement::Duplicates(named)),
-            _ => Ok(Settlement::Settled),
+            Applied::Settled => Ok(Settlement::Settled),
+            other => Err(Error::Fatal(format!("cannot settle: the writer answered {other:?}"))),
         }
     }
 
@@ -158,7 +159,9 @@ impl Rulesets for Store {
         store::rulesets::bounded(rules)?;
         match self.write(Effect::Ruleset(rules.to_owned())).await? {
             Applied::Ruleset(version) => Ok(version),
-            other => Err(Error::Fatal(format!("the rules have no version, but {other:?}"))),
+            other => {
+                Err(Error::Fatal(format!("cannot number the rules: the writer answered {other:?}")))
+            }
         }
     }
 }

@@ -41,5 +41,7 @@ pub fn bounded(rules: &str) -> Result<(), Error> {
         return Ok(());
     }
     let bytes = rules.len();
-    Err(Error::Rejected(format!("rules: are {bytes} bytes; must be at most {RULES_BYTES_MAX}")))
+    Err(Error::Rejected(format!(
+        "cannot record the rules: they have {bytes} bytes; at most {RULES_BYTES_MAX} fit"
+    )))
 }

@@ -157,15 +157,15 @@ async fn a_missing_right_is_named_at_once_with_the_line_that_gives_it() {
             }
         };
         let (own, beside) = (format!("~{name}"), format!("~{{{name}}}:*"));
-        check(&[&own, "+@all"], &format!("may not use the keys {{{name}}}:*;")).await;
-        check(&[&beside, "+@all"], &format!("may not use the keys {name};")).await;
+        check(&[&own, "+@all"], &format!("has no right to the keys {{{name}}}:*;")).await;
+        check(&[&beside, "+@all"], &format!("has no right to the keys {name};")).await;
         check(&["+@all"], &format!("the keys {name}, the keys {{{name}}}:*;")).await;
         let (late, shown) = match stream {
-            true => ("-xclaim", "may not use the command xclaim;"),
-            false => ("-lmove", "may not use the command lmove;"),
+            true => ("-xclaim", "has no right to the command xclaim;"),
+            false => ("-lmove", "has no right to the command lmove;"),
         };
         check(&["~*", "+@all", late], shown).await;
-        check(&["~*", "+@all", "-eval"], "may not use the command eval;").await;
+        check(&["~*", "+@all", "-eval"], "has no right to the command eval;").await;
         // Without it, some figures are unknown.
         redis.call(&["ACL", "SETUSER", "worker", "+@all", "-info"]).unwrap();
         RedisBuffer::open(options.clone()).await.unwrap();

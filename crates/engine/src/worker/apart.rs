@@ -80,8 +80,8 @@ impl Apart {
         self.waits(envelope) || self.given_back.precedes(envelope)
     }
 
-    /// Whether nothing blocks `envelope`, which then is about to be tried.
-    pub(super) fn lets_pass(&mut self, envelope: &Envelope) -> bool {
+    /// Whether nothing blocks `envelope`, which then is about to be tried: it leaves its key's line.
+    pub(super) fn admit(&mut self, envelope: &Envelope) -> bool {
         !self.waits(envelope) && self.given_back.take(envelope)
     }
 

@@ -90,7 +90,7 @@ impl Worker {
         let mut free = Vec::new();
         let apart = &mut self.apart;
         self.pending.retain(|envelope| {
-            let stays = free.len() >= max || !apart.lets_pass(envelope);
+            let stays = free.len() >= max || !apart.admit(envelope);
             if !stays {
                 free.push(envelope.clone());
             }

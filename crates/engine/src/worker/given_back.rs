@@ -12,6 +12,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use buffer::Envelope;
+use tokio::time::Instant;
 
 use crate::dispatcher::order_key;
 
@@ -22,6 +23,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// For each so many that are away, others stay away for one more [`PAUSE`]: a longer line of one key
 /// takes longer to be read to its end.
 const MORE_EACH: usize = 10_000;
+
+/// How long the next event of a line may stay away. A buffer that lost it (its server went back in time, or
+/// deletes what is old) would block the key until a restart.
+const AWAY_MAX: Duration = Duration::from_secs(600);
 
 /// What was given back of each key, and what came behind it.
 #[derive(Default)]
@@ -36,6 +41,19 @@ struct Line {
     term: u64,
     order: VecDeque<u64>,
     known: HashSet<u64>,
+    /// Since when the first one has been the next.
+    since: Instant,
+}
+
+impl Line {
+    fn new(term: u64) -> Self {
+        Self { term, order: VecDeque::new(), known: HashSet::new(), since: Instant::now() }
+    }
+
+    /// Whether the line still says something of an event of this term.
+    fn holds(&self, term: u64) -> bool {
+        self.term == term && self.since.elapsed() < AWAY_MAX
+    }
 }
 
 impl GivenBack {
@@ -55,20 +73,18 @@ impl GivenBack {
 
     /// Whether an earlier event of the key has not come again yet.
     pub(super) fn precedes(&self, envelope: &Envelope) -> bool {
-        let line = self.lines.get(order_key(envelope)).filter(|line| line.term == envelope.term);
+        let line = self.lines.get(order_key(envelope)).filter(|line| line.holds(envelope.term));
         line.is_some_and(|line| line.order.front() != Some(&envelope.receipt.seq))
     }
 
     /// Puts `envelope` at the end of its key's line, if it is not in it.
     pub(super) fn append(&mut self, envelope: &Envelope) {
-        let line = self.lines.entry(order_key(envelope).to_vec()).or_insert_with(|| Line {
-            term: envelope.term,
-            order: VecDeque::new(),
-            known: HashSet::new(),
-        });
-        if line.term != envelope.term {
+        let term = envelope.term;
+        let line =
+            self.lines.entry(order_key(envelope).to_vec()).or_insert_with(|| Line::new(term));
+        if !line.holds(term) {
             self.count -= line.order.len();
-            *line = Line { term: envelope.term, order: VecDeque::new(), known: HashSet::new() };
+            *line = Line::new(term);
         }
         if line.known.insert(envelope.receipt.seq) {
             line.order.push_back(envelope.receipt.seq);
@@ -81,7 +97,14 @@ impl GivenBack {
     pub(super) fn take(&mut self, envelope: &Envelope) -> bool {
         let key = order_key(envelope);
         let Some(line) = self.lines.get_mut(key) else { return true };
-        if line.term != envelope.term {
+        if !line.holds(envelope.term) {
+            if line.term == envelope.term {
+                tracing::warn!(
+                    seconds = AWAY_MAX.as_secs(),
+                    "an event that was given back to the buffer did not come again; later events of its key \
+                     settle without it"
+                );
+            }
             self.count -= line.order.len();
             self.lines.remove(key);
             return true;
@@ -91,6 +114,7 @@ impl GivenBack {
             return false;
         }
         line.order.pop_front();
+        line.since = Instant::now();
         line.known.remove(&envelope.receipt.seq);
         self.count -= 1;
         if line.order.is_empty() {
@@ -106,6 +130,7 @@ impl GivenBack {
             && line.known.insert(envelope.receipt.seq)
         {
             line.order.push_front(envelope.receipt.seq);
+            line.since = Instant::now();
             self.count += 1;
         }
     }
@@ -122,6 +147,18 @@ mod tests {
         let event = Event::new(b"id", key.as_bytes(), b"").unwrap();
         let receipt = Receipt { seq, epoch: 1 };
         Envelope { receipt, accepted_at_ms: 0, attempt: 1, term, shard: None, event }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_event_that_never_comes_again_blocks_its_key_for_a_bounded_time() {
+        let mut given_back = GivenBack::default();
+        given_back.append(&envelope("a", 1, 1));
+        given_back.append(&envelope("a", 2, 1));
+        assert!(!given_back.take(&envelope("a", 2, 1)));
+        tokio::time::advance(AWAY_MAX).await;
+        assert!(!given_back.precedes(&envelope("a", 2, 1)));
+        assert!(given_back.take(&envelope("a", 2, 1)));
+        assert!(given_back.is_empty() && given_back.room() == GIVEN_BACK_MAX);
     }
 
     #[test]

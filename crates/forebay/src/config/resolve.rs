@@ -245,7 +245,6 @@ fn spill(url: &str, buffer: &url::Buffer) -> Result<Option<buffer_journal::Optio
     }
 }
 
-/// The same error, with who set the value in front, unless nobody did.
 /// The data folder stands in URLs, whose options begin behind a `?`.
 fn data(folder: &str) -> Result<(), Error> {
     if folder.contains('?') {
@@ -256,6 +255,7 @@ fn data(folder: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// The same error, with who set the value in front, unless nobody did.
 fn blamed<T>(entry: &Entry, result: Result<T, Error>) -> Result<T, Error> {
     result.map_err(|error| match &entry.origin {
         Origin::Default => error,

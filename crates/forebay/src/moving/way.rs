@@ -118,7 +118,10 @@ fn ends(recorded: &Recorded) -> (String, Vec<Identity>) {
 /// If the move is unfinished, or ended at a buffer of another kind.
 pub(crate) fn ended_at(recorded: &Recorded, end: &Identity) -> Result<Buffers> {
     if !recorded.step.is_finished() {
-        bail!("the move from {} is unfinished; end it, or say --same-buffers", shown(recorded));
+        bail!(
+            "cannot record the end of the move from {}: it is unfinished; end it, or use --same-buffers",
+            shown(recorded)
+        );
     }
     let (shown_end, ends) = ends(recorded);
     if !ends.is_empty() && !ends.iter().any(|one| one.kind() == end.kind()) {

@@ -212,7 +212,10 @@ async fn until_stopped<T>(
     };
     let done = tokio::select! {
         done = &mut work => done,
-        () = stopped => Err(anyhow!("the buffer did not answer within {} s", ENDING_MAX.as_secs())),
+        () = stopped => {
+            let seconds = ENDING_MAX.as_secs();
+            Err(anyhow!("cannot end in order: the buffer did not answer within {seconds} s"))
+        }
     };
     match done {
         Err(error) if stop.is_cancelled() => Err(error
@@ -272,7 +275,7 @@ async fn change_letters(
     let mut done = 0;
     for seqs in which.choose(&letters)?.chunks(BATCH_MAX) {
         if stop.is_cancelled() {
-            bail!("{done} letters were done");
+            bail!("{done} letters were changed before the signal");
         }
         done += match change {
             Change::Replay => dead.replay(seqs).await?,

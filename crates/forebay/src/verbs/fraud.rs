@@ -76,10 +76,10 @@ fn late(reach: Reach) -> String {
     let Reach { late_ms_max, payments_max, always } = reach;
     let late = millis_whole(late_ms_max.unsigned_abs());
     format!(
-        "Late payments: velocity counts every payment of the window if the payment is at most {late} \
-         behind\nthe latest of its card and at most {payments_max} payments are newer than the start \
-         of its window, or, however late,\nif at most {always} are. Past that it may count fewer, \
-         and not fire. A payment dated ahead makes the next ones late."
+        "Late payments: velocity counts every payment of the window in two cases. The payment is at \
+         most {late} behind\nthe latest of its card, and at most {payments_max} payments are newer than \
+         the start of its window. Or at most {always} are\nnewer, however late it is. Past that it may \
+         count fewer, and not fire. A payment dated ahead makes the next ones late."
     )
 }
 

@@ -161,7 +161,7 @@ fn a_right_that_redis_withholds_is_named_at_once_with_the_line_that_gives_it() {
         let ran = run(dir.path(), args);
         assert_eq!(ran.code, 1, "{args:?}: {}{}", ran.stdout, ran.stderr);
         assert!(
-            ran.stderr.contains("the user worker may not use the keys {tx_queue}:*;"),
+            ran.stderr.contains("the user worker has no right to the keys {tx_queue}:*;"),
             "{}",
             ran.stderr
         );

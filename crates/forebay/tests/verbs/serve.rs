@@ -339,8 +339,16 @@ fn another_fingerprint_key_than_the_sqlite_stores_is_refused_by_each_way_in() {
 #[test]
 fn a_sqlite_store_from_before_it_kept_its_key_keeps_the_one_it_is_opened_with() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::create_dir(dir.path().join("data")).unwrap();
-    let store = rusqlite::Connection::open(dir.path().join("data/forebay.db")).unwrap();
+    done(dir.path(), &["store", "migrate"]);
+    let path = dir.path().join("data/forebay.db");
+    let ours = rusqlite::Connection::open(&path).unwrap();
+    let ours: i64 = ours.query_row("PRAGMA application_id", [], |row| row.get(0)).unwrap();
+    // The fingerprint key stays.
+    for file in ["forebay.db", "forebay.db-wal", "forebay.db-shm"] {
+        let _ = std::fs::remove_file(dir.path().join("data").join(file));
+    }
+    let store = rusqlite::Connection::open(path).unwrap();
+    store.execute_batch(&format!("PRAGMA application_id = {ours}")).unwrap();
     for earlier in [
         include_str!("../../../store-sqlite/migrations/V1__initial.sql"),
         include_str!("../../../store-sqlite/migrations/V2__load_history.sql"),

@@ -8,7 +8,7 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use buffer::Buffer;
 use buffer_journal::{JournalBuffer, Options};
@@ -49,6 +49,8 @@ impl Drop for Disk {
 }
 
 const JOURNAL: &str = "journal:./data/buffer?segment_mib=1";
+/// How long a verb may take until it has opened the journal.
+const OPENS_WITHIN: Duration = Duration::from_secs(30);
 const NEEDS: &str = "needs 6291456 bytes free";
 
 fn payment(id: &str) -> String {
@@ -59,10 +61,18 @@ fn payment(id: &str) -> String {
     )
 }
 
-/// Runs a verb that waits for room. Returns what is pending after two seconds of it.
+/// Runs a verb that waits for room. Returns what is pending a second after it has opened the journal.
 fn pending_after(disk: &Disk, args: &[&str]) -> serde_json::Value {
     let mut child = super::running::binary(disk.path(), args).spawn().unwrap();
-    std::thread::sleep(Duration::from_secs(2));
+    let holder = format!("process {}", child.id());
+    let lock = disk.path().join("data/buffer/LOCK");
+    let end = Instant::now() + OPENS_WITHIN;
+    while !std::fs::read_to_string(&lock).unwrap().contains(&holder) {
+        assert!(Instant::now() < end, "{args:?} does not open the journal");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(child.try_wait().unwrap().is_none(), "{args:?} does not wait");
     let _ = child.kill();
     child.wait().unwrap();
     super::running::json(disk.path(), &["buffer", "stat", "--json"])["pending"].clone()

@@ -105,7 +105,7 @@ impl engine::Lane for Lane {
                     fenced += 1;
                     if fenced > FENCED_MAX {
                         let said =
-                            "other processes settle payments of the same shards at the same time";
+                            "cannot settle: other processes keep taking these shards; trying again";
                         return Err(Failure::Unavailable(said.to_owned()));
                     }
                     for shard in shards {

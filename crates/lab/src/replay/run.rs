@@ -159,7 +159,9 @@ impl Replay {
         options: Options,
     ) -> anyhow::Result<Self> {
         let Some(format) = options.format else {
-            bail!("standard input has no name that tells its format; say which it is");
+            bail!(
+                "cannot replay standard input: its format is unknown; give --format csv or ndjson"
+            );
         };
         Self::of(Source::Piped(Mutex::new(Some(Box::new(input)))), format, map, options)
     }

@@ -15,14 +15,14 @@ const WRITTEN: &[(&str, &[&str])] = &[
 ];
 
 /// The rights that the role of this connection lacks, one sentence for each table.
-pub(super) async fn lacking(
+pub(crate) async fn lacking(
     client: &Client,
     schema: &Schema,
 ) -> Result<Vec<String>, tokio_postgres::Error> {
     let mut found = Vec::new();
     for (table, needed) in WRITTEN {
         let table = format!("{schema}.{table}");
-        let asked = "SELECT wanted.name FROM unnest($2::text[]) AS wanted (name) \
+        let asked = "SELECT wanted.name FROM pg_catalog.unnest($2::text[]) AS wanted (name) \
             WHERE NOT pg_catalog.has_table_privilege($1, wanted.name)";
         let needed: Vec<&str> = ["SELECT"].iter().chain(needed.iter()).copied().collect();
         let lacking = client.query(asked, &[&table, &needed]).await?;
