@@ -192,7 +192,8 @@ pub(crate) async fn store(config: &Config) -> Result<(Store, Arc<Guard>)> {
         url::Store::Sqlite(options) => {
             // The key comes first: a store without its key is of no use, a key without a store does
             // no harm.
-            let there = options.path.exists().then(|| options.path.display().to_string());
+            let there = block_in_place(|| store_sqlite::inspect::is_store(&options.path))?;
+            let there = there.then(|| options.path.display().to_string());
             let guard = guard(fingerprint::key(&config.key_file, there.as_deref())?);
             let store = block_in_place(|| store_sqlite::Store::open(options.clone(), clock()))?;
             (Store::Sqlite(Arc::new(store)), guard)

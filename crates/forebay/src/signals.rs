@@ -1,6 +1,7 @@
 //! SIGINT, SIGTERM and SIGHUP: the first asks the process to stop, the second makes it.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -9,6 +10,10 @@ use crate::out;
 
 /// What a shell reports of a process that SIGINT ended.
 const INTERRUPTED: i32 = 130;
+
+/// Signals that come so soon after the first belong to it: `timeout` and some supervisors send one to the
+/// process and another to its group.
+const SAME_WITHIN: Duration = Duration::from_millis(300);
 
 /// A token that the first signal cancels. After the second the process ends there and then, as
 /// after kill -9: what was accepted is safe as far as the buffer's promise goes.
@@ -23,13 +28,15 @@ pub(crate) fn stop() -> io::Result<CancellationToken> {
     let token = CancellationToken::new();
     let stop = token.clone();
     tokio::spawn(async move {
-        for second in [false, true] {
+        let mut first: Option<Instant> = None;
+        loop {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
                 Some(_) = async { hangup.as_mut()?.recv().await } => {}
             }
-            if second {
+            let first = *first.get_or_insert_with(Instant::now);
+            if stop.is_cancelled() && first.elapsed() > SAME_WITHIN {
                 out::note("forebay: stopped at once by a second signal");
                 std::process::exit(INTERRUPTED);
             }

@@ -33,6 +33,17 @@ pub struct View {
     db: Connection,
 }
 
+/// Whether there is a store at `path`, of whatever version. Another program's database is none.
+///
+/// # Errors
+/// If the file can't be read as a database.
+pub fn is_store(path: &Path) -> Result<bool, Error> {
+    if !path.exists() {
+        return Ok(false);
+    }
+    migrations::is_store(&connection::reader(path, BUSY_TIMEOUT_MS)?)
+}
+
 /// Opens the database at `path`.
 ///
 /// # Errors

@@ -41,6 +41,12 @@ pub(crate) fn run(db: &mut Connection) -> Result<(), Error> {
     tx.commit().map_err(|error| classify(&error))
 }
 
+/// Whether a database is a store, of whatever version.
+pub(crate) fn is_store(db: &Connection) -> Result<bool, Error> {
+    let id = db.pragma_query_value(None, "application_id", |row| row.get::<_, i64>(0));
+    id.map(|id| id == i64::from(APPLICATION_ID)).map_err(|error| classify(&error))
+}
+
 /// Refuses a database whose schema is not the one this program knows, without changing it.
 pub(crate) fn check(db: &Connection) -> Result<(), Error> {
     match version(db)? {

@@ -71,6 +71,7 @@ impl Http {
         let base = base.strip_suffix(PATH).unwrap_or(base).trim_end_matches('/');
         let is_http = reqwest::Url::parse(base).is_ok_and(|url| url.scheme() == "http");
         if !is_http {
+            let base = without_user(base);
             return Err(Error::Fatal(format!(
                 "{base} is not an address to send events to; give one like http://127.0.0.1:8080"
             )));
@@ -83,19 +84,19 @@ impl Http {
 
     async fn post(&self, events: usize, body: Vec<u8>) -> Result<Offered, Error> {
         let request = self.client.post(&self.url).header(CONTENT_TYPE, "application/x-ndjson");
-        let answer = request.body(body).send().await.map_err(|error| self.unreachable(&error))?;
+        let answer = request.body(body).send().await.map_err(|error| self.unreachable(error))?;
         let status = answer.status();
         let seconds = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = seconds.and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
-        let body = answer.bytes().await.map_err(|error| self.unreachable(&error))?;
+        let body = answer.bytes().await.map_err(|error| self.unreachable(error))?;
         understand(events, status, retry_after, &body)
     }
 
-    fn unreachable(&self, error: &reqwest::Error) -> Error {
+    fn unreachable(&self, error: reqwest::Error) -> Error {
         Error::Unavailable(format!(
             "the server at {} can't be reached: {}",
-            self.base,
-            chain(error)
+            without_user(&self.base),
+            chain(&error.without_url())
         ))
     }
 }
@@ -193,6 +194,15 @@ fn said(status: StatusCode, body: &[u8]) -> String {
 }
 
 /// An error and its causes in one line.
+/// An address without the user and the password that it may hold, whether or not they are well formed.
+fn without_user(address: &str) -> String {
+    let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://***@{host}"),
+        None => address.to_owned(),
+    }
+}
+
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
@@ -201,6 +211,20 @@ fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn no_error_shows_a_password_of_the_address() {
+        for address in ["http://u:S3cr/et@127.0.0.1:1/x", "https://u:S3cret@h", "ftp://u:S3cret@h"]
+        {
+            let error = Http::new(address).map(drop).unwrap_err().to_string();
+            assert!(!error.contains("S3cr") && !error.contains("et@"), "{error}");
+        }
+        // Nothing listens on that port.
+        let mut sink = Http::new("http://u:S3cret@127.0.0.1:1").unwrap();
+        let event = Event::new(b"a", b"", b"{}").unwrap();
+        let error = sink.offer(&[event]).await.unwrap_err().to_string();
+        assert!(error.contains("http://***@127.0.0.1:1") && !error.contains("S3cret"), "{error}");
+    }
 
     fn check(status: u16, retry_after: Option<u64>, body: &str) -> Result<Offered, Error> {
         let status = StatusCode::from_u16(status).unwrap();
