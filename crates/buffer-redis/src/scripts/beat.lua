@@ -50,14 +50,23 @@ local mine = {}
 for shard, owner in pairs(owners) do
   if owner == member then mine[#mine + 1] = shard end
 end
-local refused = {}
+local refused, taken = {}, false
 for i = 1, #given do refused[byte(given, i)] = true end
 for shard = 0, total - 1 do
   if #mine >= fair then break end
   if not owners[shard] and not refused[shard] then
     call('HSET', SHARDS, shard, member)
     mine[#mine + 1] = shard
+    taken = true
   end
+end
+-- A delay was meant for the former owner, which knows what waits for what. For a new one, what comes again
+-- comes before fresh events of its key: so nothing of these shards is delayed any longer. LATER does not
+-- tell shards apart; that others wait for less long harms nothing.
+if taken then
+  local waiting, due = call('ZRANGE', LATER, 0, -1), {}
+  for i = 1, #waiting do due[2 * i - 1], due[2 * i] = now, waiting[i] end
+  each_chunk('ZADD', LATER, due, #due)
 end
 table.sort(mine)
 local lasts = {}

@@ -40,6 +40,8 @@ if #due > 0 then
   end
   call('ZREM', LATER, unpack(due))
 end
+-- Those that come again go first: fresh ones only once no more of them are due.
+local more = #due == DUE_MAX and #call('ZRANGEBYSCORE', LATER, '-inf', now, 'LIMIT', 0, 1) > 0
 -- What came before it comes before it.
 local foreign = source_length() > 0
 if foreign then route_blocks(math.max(max, ROUTE_MAX), 0, {}, {}, {}, 0) end
@@ -107,8 +109,6 @@ if backs > 0 then
     return take_again(shard, kept, #kept, member, out, fields, so_far)
   end)
 end
--- Those that come again go first: fresh ones only once no more of them are ready.
-local more = false
 if at > 0 and at < max then
   for _, shard in ipairs(shards) do
     if call('EXISTS', P .. 'again:' .. shard) == 1 then more = true end

@@ -273,6 +273,32 @@ async fn one_who_was_struck_off_leases_nothing_before_joining_under_another_term
     }
 }
 
+/// The first owner knows that its fresh events wait for those it has given back. The next one does not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_given_back_comes_before_fresh_events_once_another_process_has_the_shard() {
+    for stream in [false, true] {
+        let options = Options { lease_ms: 60_000, ..options(&redis().address(), stream, 4) };
+        let first = RedisBuffer::open(options.clone()).await.unwrap();
+        let events: Vec<_> = (0..2_500).map(|n| place::event(&n.to_string(), "key")).collect();
+        first.offer(&events[..2_300]).await.unwrap();
+        let leased = take(&first, 2_300).await;
+        let hour = Duration::from_secs(3_600);
+        assert_eq!(first.release(&receipts(&leased), hour).await.unwrap(), 2_300);
+        first.offer(&events[2_300..]).await.unwrap();
+        first.close().await.unwrap();
+
+        let next = RedisBuffer::open(options).await.unwrap();
+        let mut came = Vec::new();
+        while came.len() < 2_500 {
+            let leased = take(&next, 100).await;
+            assert_eq!(next.ack(&receipts(&leased)).await.unwrap(), 100);
+            came.extend(ids(&leased));
+        }
+        let expected: Vec<String> = (0..2_500).map(|n: usize| n.to_string()).collect();
+        assert!(came == expected, "out of order: {came:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_receipt_acts_only_while_nobody_has_leased_its_event_since() {
     for stream in [false, true] {
