@@ -10,12 +10,12 @@ use crate::shared::Shared;
 
 /// What was finished since the last record.
 pub(crate) struct Progress {
-    pipeline: &'static str,
+    pipeline: Arc<str>,
     open: Mutex<Option<Completion>>,
 }
 
 impl Progress {
-    pub(crate) fn new(pipeline: &'static str) -> Self {
+    pub(crate) fn new(pipeline: Arc<str>) -> Self {
         Self { pipeline, open: Mutex::new(None) }
     }
 
@@ -31,7 +31,7 @@ impl Progress {
         if settled + duplicates + dead == 0 {
             return;
         }
-        let pipeline = self.pipeline;
+        let pipeline = self.pipeline.clone();
         self.merge(Completion {
             pipeline,
             started_at_ms,
@@ -47,7 +47,7 @@ impl Progress {
         *open = Some(match open.take() {
             None => more,
             Some(sum) => Completion {
-                pipeline: self.pipeline,
+                pipeline: self.pipeline.clone(),
                 started_at_ms: sum.started_at_ms.min(more.started_at_ms),
                 completed_at_ms: sum.completed_at_ms.max(more.completed_at_ms),
                 settled: sum.settled + more.settled,
@@ -81,7 +81,7 @@ pub(crate) async fn run(shared: Arc<Shared>, completions: Arc<dyn Completions>) 
 async fn record(progress: &Progress, completions: &dyn Completions) {
     let Some(completion) = progress.open().take() else { return };
     if let Err(error) = completions.complete(completion.clone()).await {
-        let pipeline = progress.pipeline;
+        let pipeline = &*progress.pipeline;
         tracing::warn!(pipeline, %error, "a completion could not be recorded; the next one includes it");
         progress.merge(completion);
     }

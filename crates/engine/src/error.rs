@@ -1,5 +1,7 @@
 //! Why an engine did not start, or stopped.
 
+use std::sync::Arc;
+
 use model::{Class, Classify};
 
 /// An engine's failure.
@@ -17,7 +19,7 @@ pub enum Error {
     #[error("the {pipeline} pipeline stopped: {cause}")]
     Handler {
         /// The handler's own name.
-        pipeline: &'static str,
+        pipeline: Arc<str>,
         /// What it said.
         cause: String,
     },

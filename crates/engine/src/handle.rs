@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::shared::Shared;
 use crate::{Counts, Error, Stats, Work};
@@ -39,6 +40,12 @@ impl Handle {
         }
     }
 
+    /// Cancel it to end the engine at once: what is held goes back to the buffer.
+    #[must_use]
+    pub fn abandon(&self) -> CancellationToken {
+        self.shared.abandon.clone()
+    }
+
     /// The engine's counts, which go on living after it has ended.
     #[must_use]
     pub fn stats(&self) -> Arc<Stats> {
@@ -51,32 +58,49 @@ impl Handle {
         Work(Arc::clone(&self.shared.load))
     }
 
-    /// Resolves when the buffer has nothing ready or leased and no lane holds anything, or when the
-    /// engine has ended. It looks every 20 ms.
+    /// What is left to settle.
+    #[must_use]
+    pub fn probe(&self) -> Probe {
+        Probe(Arc::clone(&self.shared))
+    }
+
+    /// Resolves as [`Probe::drained`] does.
     pub fn drained(&self) -> impl Future<Output = ()> + Send + 'static {
-        let shared = Arc::clone(&self.shared);
-        async move {
-            while !is_drained(&shared).await {
-                tokio::select! {
-                    () = shared.ended.cancelled() => return,
-                    () = tokio::time::sleep(DRAINED_POLL) => {}
-                }
-            }
-        }
+        let probe = self.probe();
+        async move { probe.drained().await }
     }
 }
 
-async fn is_drained(shared: &Shared) -> bool {
-    if !shared.is_idle() {
-        return false;
+/// Looks at what an engine has left to settle. Clones look at the same.
+#[derive(Clone)]
+pub struct Probe(Arc<Shared>);
+
+impl Probe {
+    /// Resolves when the buffer has nothing ready or leased and no lane holds anything, or when the
+    /// engine has ended. It looks every 20 ms.
+    pub async fn drained(&self) {
+        while !self.is_drained().await {
+            tokio::select! {
+                () = self.0.ended.cancelled() => return,
+                () = tokio::time::sleep(DRAINED_POLL) => {}
+            }
+        }
     }
-    match shared.buffer.depth().await {
-        // Looked at again afterwards: what was leased in between is no longer in the depth once it
-        // is acked, and may not have been counted yet.
-        Ok(depth) => depth.ready + depth.leased == 0 && shared.is_idle(),
-        Err(error) => {
-            tracing::warn!(%error, "the buffer's depth can't be read; trying again");
-            false
+
+    /// Whether the buffer has nothing ready or leased, and no lane holds anything.
+    pub async fn is_drained(&self) -> bool {
+        let shared = &self.0;
+        if !shared.is_idle() {
+            return false;
+        }
+        match shared.buffer.depth().await {
+            // Looked at again afterwards: what was leased in between is no longer in the depth once it
+            // is acked, and may not have been counted yet.
+            Ok(depth) => depth.ready + depth.leased == 0 && shared.is_idle(),
+            Err(error) => {
+                tracing::warn!(%error, "the buffer's depth can't be read; trying again");
+                false
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use model::{Class, Classify};
 /// A domain: makes the lanes that settle its events.
 pub trait Handler: Send + Sync + 'static {
     /// The pipeline's name, in metrics and in `pipeline_completion_log`.
-    fn pipeline(&self) -> &'static str;
+    fn pipeline(&self) -> &str;
 
     /// A lane with fresh state. Called once for each lane at the start, and again after a lane
     /// panicked: whatever the lane knew must then be read back from the store.

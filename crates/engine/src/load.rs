@@ -19,7 +19,7 @@ const LOOKS: usize = 10;
 /// When each lane was at work. Waiting for events, or for a next try, is not work: a store that
 /// can't be reached is no reason for more workers.
 pub(crate) struct Load {
-    pipeline: &'static str,
+    pipeline: Arc<str>,
     lanes: Vec<Mutex<Lane>>,
     /// That were done with, by all lanes.
     batches: AtomicU64,
@@ -34,8 +34,8 @@ pub struct Work(pub(crate) Arc<Load>);
 impl Work {
     /// The pipeline's name.
     #[must_use]
-    pub fn pipeline(&self) -> &'static str {
-        self.0.pipeline
+    pub fn pipeline(&self) -> &str {
+        &self.0.pipeline
     }
 
     /// How long each lane has been settling by now.
@@ -62,18 +62,15 @@ struct Lane {
 impl Load {
     /// Registers the metrics under this pipeline's name. They go to the recorder that is installed
     /// by now.
-    pub(crate) fn new(pipeline: &'static str, lanes: usize) -> Self {
+    pub(crate) fn new(pipeline: Arc<str>, lanes: usize) -> Self {
         describe_gauge!(
             "engine_busy_share",
             Unit::Count,
             "Share (0 to 1) of the last ten seconds that the lanes were settling, on average."
         );
-        Self {
-            pipeline,
-            lanes: (0..lanes).map(|_| Mutex::default()).collect(),
-            batches: AtomicU64::new(0),
-            busy_share: gauge!("engine_busy_share", "pipeline" => pipeline),
-        }
+        let busy_share = gauge!("engine_busy_share", "pipeline" => pipeline.clone());
+        let lanes = (0..lanes).map(|_| Mutex::default()).collect();
+        Self { pipeline, lanes, batches: AtomicU64::new(0), busy_share }
     }
 
     /// The lane begins to work.
@@ -87,6 +84,15 @@ impl Load {
         if let Some(since) = lane.since.take() {
             lane.worked += since.elapsed();
         }
+    }
+
+    /// No lane works any more.
+    pub(crate) fn all_end(&self) {
+        (0..self.lanes.len()).for_each(|lane| self.end(lane));
+    }
+
+    pub(crate) fn lanes(&self) -> usize {
+        self.lanes.len()
     }
 
     /// A batch is done with.

@@ -16,10 +16,11 @@ use crate::completion::{self, Progress};
 use crate::dispatcher::Dispatcher;
 use crate::handle::{Handle, Summary};
 use crate::held::Held;
-use crate::load::{self, Load};
+use crate::load;
+use crate::meters::Meters;
 use crate::shared::{Calls, Shared};
 use crate::worker::Worker;
-use crate::{Error, Handler, Options, Stats, heartbeat};
+use crate::{Error, Handler, Options, heartbeat};
 
 /// How long each of the last steps may take (stop the tasks, release, record) when whatever it
 /// waits for does not answer.
@@ -50,15 +51,30 @@ impl Service {
     /// [`Error::Option`] when an option is out of bounds.
     pub fn start(self, options: Options) -> Result<Handle, Error> {
         options.validate()?;
+        let meters = Meters::new(self.handler.pipeline(), options.lanes);
+        self.start_again(options, &meters)
+    }
+
+    /// Starts the engine as [`Service::start`] does, and continues the counts of `meters`: those of an
+    /// engine of the same pipeline, which has ended.
+    ///
+    /// # Errors
+    /// [`Error::Option`] when an option is out of bounds.
+    ///
+    /// # Panics
+    /// If `meters` are of another number of lanes.
+    pub fn start_again(self, options: Options, meters: &Meters) -> Result<Handle, Error> {
+        options.validate()?;
+        assert_eq!(meters.load.lanes(), options.lanes, "meters are of one number of lanes");
         let Self { buffer, handler, completions, clock, seed, shutdown } = self;
-        let pipeline = handler.pipeline();
+        let progress = Progress::new(handler.pipeline().into());
         let shared = Arc::new(Shared {
             buffer,
             handler,
             clock,
-            stats: Arc::new(Stats::new(pipeline)),
-            progress: Progress::new(pipeline),
-            load: Arc::new(Load::new(pipeline, options.lanes)),
+            stats: Arc::clone(&meters.stats),
+            progress,
+            load: Arc::clone(&meters.load),
             calls: Calls::default(),
             held: (0..options.lanes).map(|_| Held::default()).collect(),
             room: Semaphore::new(options.held_max),
@@ -97,9 +113,15 @@ async fn supervise(
     let recorder = completions.map(|port| tokio::spawn(completion::run(Arc::clone(&shared), port)));
 
     let drain_timeout = Duration::from_millis(shared.options.drain_timeout_ms);
-    let drain_is_over = async {
+    let in_time = async {
         shutdown.cancelled().await;
         sleep(drain_timeout).await;
+    };
+    let drain_is_over = async {
+        tokio::select! {
+            () = in_time => {}
+            () = shared.abandon.cancelled() => {}
+        }
     };
     let ended = tokio::select! {
         ended = all_end(&mut tasks) => ended,
@@ -115,6 +137,8 @@ async fn supervise(
     }
 
     heartbeat.abort();
+    shared.stats.none_waits_alone();
+    shared.load.all_end();
     let released = release(&shared).await;
     shared.ended.cancel();
     if timeout(LAST_STEP_MAX, load).await.is_err() {

@@ -1,5 +1,6 @@
 //! What an engine has done so far: in this process, and as metrics.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use metrics::{
@@ -59,11 +60,11 @@ impl Tally {
 impl Stats {
     /// Registers the metrics under this pipeline's name. They go to the recorder that is installed
     /// by now.
-    pub(crate) fn new(pipeline: &'static str) -> Self {
+    pub(crate) fn new(pipeline: &Arc<str>) -> Self {
         describe();
         let tally = |name: &'static str| Tally {
             count: AtomicU64::new(0),
-            metric: counter!(name, "pipeline" => pipeline),
+            metric: counter!(name, "pipeline" => pipeline.clone()),
         };
         Self {
             settled: tally("processed_tasks_total"),
@@ -72,9 +73,9 @@ impl Stats {
             failed: tally("processed_tasks_failed_total"),
             redelivered: tally("redelivered_total"),
             waiting: AtomicU64::new(0),
-            waiting_metric: gauge!("engine_refused_waiting", "pipeline" => pipeline),
+            waiting_metric: gauge!("engine_refused_waiting", "pipeline" => pipeline.clone()),
             latency: Histogram::default(),
-            latency_seconds: histogram!("end_to_end_seconds", "pipeline" => pipeline),
+            latency_seconds: histogram!("end_to_end_seconds", "pipeline" => pipeline.clone()),
         }
     }
 
@@ -118,6 +119,12 @@ impl Stats {
         let waiting = before.wrapping_add_signed(change);
         self.waiting_metric.set(waiting as f64);
         waiting
+    }
+
+    /// The engine has ended: what waited is back in the buffer.
+    pub(crate) fn none_waits_alone(&self) {
+        self.waiting.store(0, Ordering::Relaxed);
+        self.waiting_metric.set(0.0);
     }
 
     pub(crate) fn redelivered(&self, events: u64) {

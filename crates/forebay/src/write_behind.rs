@@ -129,8 +129,7 @@ impl Tables {
         if !part.worker {
             return Ok(One { buffer, front, engine: None });
         }
-        // Leaked once for each table of the configuration: it is a label for the process's life.
-        let pipeline: &'static str = format!("table:{}", entry.name()).leak();
+        let pipeline = format!("table:{}", entry.name());
         let handler = table::Handler::new(pipeline, definition(), made, front.clone());
         let shutdown = CancellationToken::new();
         let service = engine::Service {

@@ -80,7 +80,7 @@ impl Handler {
 }
 
 impl engine::Handler for Handler {
-    fn pipeline(&self) -> &'static str {
+    fn pipeline(&self) -> &str {
         PIPELINE
     }
 

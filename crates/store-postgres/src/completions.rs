@@ -27,7 +27,8 @@ pub(crate) async fn complete(
     completion: &Completion,
 ) -> Result<(), Error> {
     let rejected = |problem: String| Error::Rejected(format!("completion: {problem}"));
-    sound("pipeline_name", completion.pipeline, PIPELINE_BYTES_MAX).map_err(rejected)?;
+    let pipeline = &*completion.pipeline;
+    sound("pipeline_name", pipeline, PIPELINE_BYTES_MAX).map_err(rejected)?;
     let started_at = time("started_at", completion.started_at_ms).map_err(rejected)?;
     let completed_at = time("completed_at", completion.completed_at_ms).map_err(rejected)?;
     let settled = count("settled", completion.settled).map_err(rejected)?;
@@ -37,7 +38,7 @@ pub(crate) async fn complete(
     let written = session.bounded(async {
         let insert = session.client().prepare_cached(statement).await?;
         let values: [&(dyn tokio_postgres::types::ToSql + Sync); 6] =
-            [&completion.pipeline, &started_at, &completed_at, &settled, &duplicates, &dead];
+            [&pipeline, &started_at, &completed_at, &settled, &duplicates, &dead];
         session.client().execute(&insert, &values).await
     });
     written.await?;

@@ -197,7 +197,7 @@ fn duplicate(db: &Connection, index: usize, row: &Row) -> rusqlite::Result<Dupli
 
 fn insert_completion(db: &Connection, completion: &Completion) -> rusqlite::Result<Applied> {
     db.prepare_cached(INSERT_COMPLETION)?.execute(params![
-        completion.pipeline,
+        &*completion.pipeline,
         completion.started_at_ms,
         completion.completed_at_ms,
         signed(completion.settled)?,

@@ -1,5 +1,7 @@
 //! The `pipeline_completion_log` table: what a pipeline finished, and when.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use model::clock::EpochMs;
 
@@ -9,7 +11,7 @@ use crate::Error;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Completion {
     /// Which pipeline, e.g. `consumer_batch`.
-    pub pipeline: &'static str,
+    pub pipeline: Arc<str>,
     /// When the first of it was begun.
     pub started_at_ms: EpochMs,
     /// When the last of it was settled.

@@ -15,7 +15,7 @@ use crate::{Definition, Front, json};
 
 /// Makes lanes that write rows behind.
 pub struct Handler {
-    pipeline: &'static str,
+    pipeline: Arc<str>,
     shared: Arc<Shared>,
 }
 
@@ -32,20 +32,23 @@ impl Handler {
     /// in metrics. Reads through `front` see at once what is settled.
     #[must_use]
     pub fn new(
-        pipeline: &'static str,
+        pipeline: impl Into<Arc<str>>,
         definition: Definition,
         store: Arc<dyn Table>,
         front: Option<Front>,
     ) -> Self {
         let collapsed = counter!("table_collapsed_total", "table" => definition.name.clone());
         collapsed.increment(0);
-        Self { pipeline, shared: Arc::new(Shared { definition, store, front, collapsed }) }
+        Self {
+            pipeline: pipeline.into(),
+            shared: Arc::new(Shared { definition, store, front, collapsed }),
+        }
     }
 }
 
 impl engine::Handler for Handler {
-    fn pipeline(&self) -> &'static str {
-        self.pipeline
+    fn pipeline(&self) -> &str {
+        &self.pipeline
     }
 
     fn lane(&self) -> Box<dyn engine::Lane> {

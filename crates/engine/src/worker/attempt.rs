@@ -100,7 +100,7 @@ impl Worker {
     }
 
     fn fatal(&self, cause: String) -> Stop {
-        Stop::Failed(Error::Handler { pipeline: self.shared.handler.pipeline(), cause })
+        Stop::Failed(Error::Handler { pipeline: self.shared.handler.pipeline().into(), cause })
     }
 }
 

@@ -78,7 +78,7 @@ async fn options_out_of_bounds_start_nothing() {
 struct Never;
 
 impl engine::Handler for Never {
-    fn pipeline(&self) -> &'static str {
+    fn pipeline(&self) -> &str {
         "never"
     }
 

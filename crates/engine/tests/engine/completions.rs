@@ -53,8 +53,8 @@ async fn one_record_is_written_for_each_interval_in_which_something_was_finished
     let records = log.records.lock().unwrap().clone();
     let counts: Vec<_> = records.iter().map(|r| (r.settled, r.duplicates, r.dead)).collect();
     assert_eq!(counts, [(9, 9, 2), (10, 9, 1)], "the second of three intervals has none");
-    let Completion { pipeline, started_at_ms, completed_at_ms, .. } = records[0];
-    assert_eq!(pipeline, "test");
+    let Completion { ref pipeline, started_at_ms, completed_at_ms, .. } = records[0];
+    assert_eq!(&**pipeline, "test");
     assert!((1000..1100).contains(&(started_at_ms - EPOCH_MS)), "{started_at_ms}");
     assert!((4000..4100).contains(&(completed_at_ms - EPOCH_MS)), "{completed_at_ms}");
 }

@@ -103,3 +103,16 @@ async fn drained_waits_for_what_is_held_and_not_only_for_what_is_ready() {
     assert_eq!(handle.stats().counts().settled, 10);
     rig.finish(handle).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_is_abandoned_gives_back_at_once() {
+    let rig = Rig::new();
+    rig.offer(&events(10, 1)).await;
+    let handle = rig.start(small(), |_| Step::SettleAfter(Duration::from_secs(1_000_000)));
+    sleep(Duration::from_secs(1)).await;
+    rig.shutdown.cancel();
+    handle.abandon().cancel();
+    let summary = handle.join().await.unwrap();
+    assert_eq!((summary.counts.settled, summary.released), (0, 10));
+    assert!(rig.elapsed() < Duration::from_millis(1200), "{:?}", rig.elapsed());
+}

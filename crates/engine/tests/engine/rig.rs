@@ -106,7 +106,7 @@ struct Scripted {
 }
 
 impl Handler for Scripted {
-    fn pipeline(&self) -> &'static str {
+    fn pipeline(&self) -> &str {
         "test"
     }
 

@@ -100,7 +100,7 @@ impl Subject for Postgres {
             let number = |n: usize| row[n].as_ref().unwrap().parse::<i64>().unwrap();
             let count = |n: usize| u64::try_from(number(n)).unwrap();
             Completion {
-                pipeline: leak(vec![row[0].clone().unwrap()])[0],
+                pipeline: row[0].clone().unwrap().into(),
                 started_at_ms: number(1),
                 completed_at_ms: number(2),
                 settled: count(3),

@@ -107,7 +107,7 @@ async fn a_refusal_of_the_server_repeats_no_row() {
 async fn a_count_or_a_time_past_the_columns_is_rejected() {
     let store = open(&options(shared())).await;
     let good = Completion {
-        pipeline: "consumer_batch",
+        pipeline: "consumer_batch".into(),
         started_at_ms: 1,
         completed_at_ms: 2,
         settled: 1,
@@ -118,7 +118,7 @@ async fn a_count_or_a_time_past_the_columns_is_rejected() {
         Completion { settled: u64::MAX, ..good.clone() },
         Completion { dead: u64::MAX, ..good.clone() },
         Completion { started_at_ms: i64::MAX, ..good.clone() },
-        Completion { pipeline: "a\0", ..good.clone() },
+        Completion { pipeline: "a\0".into(), ..good.clone() },
     ];
     for completion in bad {
         assert_eq!(class_of(store.complete(completion).await), Class::Rejected);

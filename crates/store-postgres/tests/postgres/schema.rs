@@ -300,7 +300,7 @@ async fn what_others_keep_in_the_same_database_is_not_touched() {
     let again = store.settle(rows(0..10)).await;
     assert_eq!(again, Ok(duplicates(0..10)));
     let completion = Completion {
-        pipeline: "consumer_batch",
+        pipeline: "consumer_batch".into(),
         started_at_ms: 1,
         completed_at_ms: 2,
         settled: 200,

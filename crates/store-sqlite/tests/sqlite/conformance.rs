@@ -89,7 +89,7 @@ impl Subject for Sqlite {
         };
         let rows = rows.query_map([], |row| {
             Ok(Completion {
-                pipeline: leak(vec![row.get("pipeline_name")?])[0],
+                pipeline: row.get::<_, String>("pipeline_name")?.into(),
                 started_at_ms: row.get("started_at")?,
                 completed_at_ms: row.get("completed_at")?,
                 settled: count(row, "settled"),

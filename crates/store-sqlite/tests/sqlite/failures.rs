@@ -218,7 +218,7 @@ async fn text_with_a_nul_is_kept_whole() {
 async fn a_count_past_the_stores_integers_is_rejected() {
     let (_directory, path) = temporary();
     let completion = Completion {
-        pipeline: "consumer_batch",
+        pipeline: "consumer_batch".into(),
         started_at_ms: 1,
         completed_at_ms: 2,
         settled: u64::MAX,

@@ -9,7 +9,7 @@ use crate::Completion;
 /// If the guarantee does not hold.
 pub async fn completions_come_back_as_written(subject: &mut dyn Subject) {
     let first = Completion {
-        pipeline: "consumer_batch",
+        pipeline: "consumer_batch".into(),
         started_at_ms: 1_700_000_000_123,
         completed_at_ms: 1_700_000_000_456,
         settled: 500,

@@ -14,7 +14,7 @@ pub async fn a_store_is_empty_until_something_is_settled(subject: &mut dyn Subje
     let named = subject.store().settle(repeat).await;
     assert_eq!(named, Ok(duplicates([1])));
     let completion = Completion {
-        pipeline: "consumer_batch",
+        pipeline: "consumer_batch".into(),
         started_at_ms: 1,
         completed_at_ms: 2,
         settled: 0,

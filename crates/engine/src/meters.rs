@@ -1,0 +1,36 @@
+//! What one pipeline's engines count, one after the other.
+
+use std::sync::Arc;
+
+use crate::load::Load;
+use crate::{Stats, Work};
+
+/// Counts of a pipeline, which outlive the engine that adds to them. Clones share them.
+#[derive(Clone)]
+pub struct Meters {
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) load: Arc<Load>,
+}
+
+impl Meters {
+    /// Registers the metrics of `pipeline` with the recorder that is installed by now. Its engines have
+    /// this number of lanes.
+    #[must_use]
+    pub fn new(pipeline: &str, lanes: usize) -> Self {
+        let pipeline = Arc::from(pipeline);
+        let stats = Arc::new(Stats::new(&pipeline));
+        Self { stats, load: Arc::new(Load::new(pipeline, lanes)) }
+    }
+
+    /// What the engines did.
+    #[must_use]
+    pub fn stats(&self) -> Arc<Stats> {
+        Arc::clone(&self.stats)
+    }
+
+    /// How much their lanes have worked.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        Work(Arc::clone(&self.load))
+    }
+}
