@@ -1,0 +1,31 @@
+//! Components with one life each, pipelines among them, and the fleet of a process.
+//!
+//! ```text
+//!            pause            drain              stop
+//!   start ─► ready ◄─► paused ─────► draining ─────────► stopped
+//!              │ ▲                      ▲
+//!     failure  ▼ │ after a pause        │
+//!            waiting ───────────────────┘
+//! ```
+//!
+//! Invariants
+//! - A component has one life. It may be stopped twice; both callers get the same end.
+//! - A component that ends early says why: [`component::State`] holds the [`component::Reason`].
+//! - A paused pipeline leases nothing, finishes what it holds, and accepts events as before.
+//! - A pipeline closes its buffer when it is stopped, never while it drains.
+//! - All components of a fleet stop inside one deadline, side by side.
+//! - A failure of a component that is restarted never ends the process.
+//!
+//! What it deliberately does not do: it opens no buffer and no store, knows no domain, and serves no HTTP.
+
+pub mod component;
+pub mod fleet;
+mod life;
+mod meters;
+pub mod pipeline;
+pub mod restart;
+
+pub use component::{Component, Reason, Remains, State};
+pub use fleet::{Entry, Fleet};
+pub use life::Life;
+pub use pipeline::{Pipeline, Source};
