@@ -8,10 +8,11 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::component::{Component, Reason, Remains, State};
+use crate::component::Component;
 use crate::life::Life;
 use crate::pipeline::{Pipeline, Source};
 use crate::restart;
+use crate::state::{Reason, Remains, State};
 
 /// How a fleet ends, and starts again what failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

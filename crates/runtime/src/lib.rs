@@ -10,7 +10,7 @@
 //!
 //! Invariants
 //! - A component has one life. It may be stopped twice; both callers get the same end.
-//! - A component that ends early says why: [`component::State`] holds the [`component::Reason`].
+//! - A component that ends early says why: [`State`] holds the [`Reason`].
 //! - A paused pipeline leases nothing, finishes what it holds, and accepts events as before.
 //! - A pipeline closes its buffer when it is stopped, never while it drains.
 //! - All components of a fleet stop inside one deadline, side by side.
@@ -24,8 +24,12 @@ mod life;
 mod meters;
 pub mod pipeline;
 pub mod restart;
+mod state;
+mod turn;
 
-pub use component::{Component, Reason, Remains, State};
+pub use component::Component;
 pub use fleet::{Entry, Fleet};
 pub use life::Life;
 pub use pipeline::{Pipeline, Source};
+pub use state::{Reason, Remains, State};
+pub use turn::{Over, Turn};

@@ -10,9 +10,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::component::{Component, Order, Reason, Remains, State, Turn};
+use crate::component::Component;
 use crate::meters::Meters;
 use crate::restart::{self, Pauses};
+use crate::state::{Reason, Remains, State};
+use crate::turn::{Order, Shown, Turn};
 
 /// A component that lives. Clones share it; dropping it stops nothing.
 #[derive(Debug, Clone)]
@@ -21,24 +23,6 @@ pub struct Life {
     keeps: bool,
     orders: Arc<watch::Sender<Order>>,
     shown: Arc<Shown>,
-}
-
-/// What is known of a life from outside.
-#[derive(Debug)]
-pub(crate) struct Shown {
-    states: watch::Sender<State>,
-    meters: Meters,
-    /// What was left, or why the component did not end in order.
-    end: watch::Sender<Option<Result<Arc<Remains>, Reason>>>,
-    /// It works no more, and will not again.
-    ended: CancellationToken,
-}
-
-impl Shown {
-    pub(crate) fn is_in(&self, state: State) {
-        self.meters.is_in(&state);
-        self.states.send_replace(state);
-    }
 }
 
 impl Life {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
 
-use crate::State;
+use crate::state::State;
 
 /// The metrics of one component.
 #[derive(Debug)]

@@ -12,7 +12,9 @@ use store::Completions;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::component::{Component, Over, Reason, Remains, Turn};
+use crate::component::Component;
+use crate::state::{Reason, Remains};
+use crate::turn::{Over, Turn};
 
 /// Events read at once from what is left.
 const PAGE: usize = 1_000;

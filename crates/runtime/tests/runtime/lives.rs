@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use runtime::component::{Component, Turn};
 use runtime::fleet::OnFailure;
-use runtime::{Entry, Life, Reason, Remains, State, restart};
+use runtime::{Component, Entry, Life, Reason, Remains, State, Turn, restart};
 use tokio::time::Instant;
 
 use crate::rig::{DRAIN_TIMEOUT, fleet, state};
