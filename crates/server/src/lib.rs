@@ -50,6 +50,7 @@ mod options;
 mod outbound;
 mod probes;
 mod readiness;
+mod series;
 mod service;
 mod stream;
 mod tables;

@@ -5,18 +5,20 @@
 //! - A scrape of a fresh process shows every counter and histogram, at zero: a rate can be computed
 //!   from the first increment on.
 //! - Samples of histograms are kept for at most [`UPKEEP`], then only their buckets are.
+//! - The series of a pipeline end when it is removed.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use buffer::Depth;
 use metrics::{
     SharedString, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use tokio_util::sync::CancellationToken;
 
 use crate::Error;
+use crate::series::Series;
 
 /// How often samples are folded into buckets.
 pub const UPKEEP: Duration = Duration::from_secs(5);
@@ -60,7 +62,7 @@ const GAUGES: [(&str, &str); 5] = [
 
 /// The recorder's reading side. Clones share it.
 #[derive(Clone)]
-pub struct Telemetry(PrometheusHandle);
+pub struct Telemetry(Arc<Series>);
 
 impl std::fmt::Debug for Telemetry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -68,23 +70,34 @@ impl std::fmt::Debug for Telemetry {
     }
 }
 
+static INSTALLED: Mutex<Option<Telemetry>> = Mutex::new(None);
+
 /// Installs the recorder for this process. A second call returns the same one.
 ///
 /// # Errors
 /// [`Error::Recorder`] if another recorder is installed already.
 pub fn install() -> Result<Telemetry, Error> {
-    static INSTALLED: Mutex<Option<Telemetry>> = Mutex::new(None);
-
     let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(telemetry) = &*installed {
         return Ok(telemetry.clone());
     }
-    let handle = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &BUCKETS_S)
-        .and_then(PrometheusBuilder::install_recorder)
+    let series = Arc::new(Series::new(|| {
+        let seconds = Matcher::Suffix("_seconds".to_owned());
+        let builder = PrometheusBuilder::new().set_buckets_for_metric(seconds, &BUCKETS_S);
+        builder.expect("there are buckets").build_recorder()
+    }));
+    metrics::set_global_recorder(Arc::clone(&series))
         .map_err(|error| Error::Recorder(error.to_string()))?;
     register();
-    Ok(installed.insert(Telemetry(handle)).clone())
+    Ok(installed.insert(Telemetry(series)).clone())
+}
+
+/// Ends all series of a pipeline that was removed. Does nothing where no recorder is installed.
+pub fn end_series(pipeline: &str) {
+    let installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(Telemetry(series)) = &*installed {
+        series.end(pipeline);
+    }
 }
 
 impl Telemetry {
