@@ -12,9 +12,8 @@ mod window;
 use std::sync::Arc;
 use std::time::Duration;
 
-use buffer::Buffer;
-use engine::{Stats, Work};
 use model::clock::Clock;
+use runtime::Source;
 use store::{Load, Loads};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
@@ -41,15 +40,6 @@ pub(crate) struct Options {
     pub(crate) interval: Duration,
     /// How long rows are kept; none are written when it is zero.
     pub(crate) keep: Duration,
-}
-
-/// One pipeline of this process.
-#[derive(Clone)]
-pub(crate) struct Source {
-    pub(crate) buffer: Arc<dyn Buffer>,
-    pub(crate) stats: Arc<Stats>,
-    pub(crate) work: Work,
-    pub(crate) batch_max: usize,
 }
 
 /// Keeps the history of a process until it is stopped.

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use async_trait::async_trait;
 use buffer::moving::Moving;
 use buffer::{Buffer, Depth, Identity};
 use model::route::{Phase, SHARE_MAX};
+use runtime::pipeline::Companion;
 use store::Moves;
 use store::moves::{Recorded, Report};
 use tokio::task::JoinHandle;
@@ -96,9 +98,10 @@ pub(crate) async fn follow(
     Ok((moving, Follower { stop, task }))
 }
 
-impl Follower {
-    /// Says that this process has ended. Its buffers are closed by now.
-    pub(crate) async fn stop(mut self) {
+#[async_trait]
+impl Companion for Follower {
+    /// Says that this process has ended.
+    async fn stop(mut self: Box<Self>) {
         self.stop.cancel();
         if (&mut self.task).await.is_err() {
             tracing::warn!("the move could not be told that this process ends");

@@ -13,7 +13,7 @@ use lab::score::{Labels, Scorer, Scores};
 use store::inspect::Counts;
 use tokio_util::sync::CancellationToken;
 
-use crate::pipeline::Stopped;
+use crate::payments::Stopped;
 use crate::{open, outside, url};
 
 /// Most events an audit holds, at 25 bytes each and 5 more while it compares. Further ones are
@@ -111,7 +111,7 @@ impl Places {
         let latency = stopped.stats.latency();
         Ok(Report {
             settled,
-            duplicates_suppressed: stopped.summary.counts.duplicates,
+            duplicates_suppressed: stopped.counts.duplicates,
             dead,
             pending,
             flagged_total: counts.flagged.saturating_sub(before.flagged),
@@ -149,11 +149,11 @@ impl Places {
                 }
             }
         }
-        for event in &stopped.left {
+        for event in &stopped.remains.left {
             pending += 1;
             audit.pending(event.id());
         }
-        for event in &stopped.dead {
+        for event in &stopped.remains.dead {
             dead += 1;
             audit.dead(event, now_ms);
         }

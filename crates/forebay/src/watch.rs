@@ -12,7 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::open;
-use crate::pipeline::Pipeline;
+use crate::payments::Payments;
 use crate::view::{Phase, Picture, Sample, View};
 
 /// How far the traffic is; whoever offers it keeps it up to date.
@@ -32,7 +32,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Watches `pipeline`, into which `offered` is being offered.
+    /// Watches `payments`, into which `offered` is being offered.
     ///
     /// # Errors
     /// If the terminal can't be set up.
@@ -40,7 +40,7 @@ impl Watch {
         picture: Picture,
         plain: bool,
         telemetry: Telemetry,
-        pipeline: &Pipeline,
+        payments: &Payments,
         offered: &Offered,
     ) -> io::Result<Self> {
         Ok(Self {
@@ -48,8 +48,8 @@ impl Watch {
             view: Some(View::open(plain)?),
             began: Instant::now(),
             telemetry,
-            stats: pipeline.stats().clone(),
-            buffer: pipeline.buffer().clone(),
+            stats: payments.stats().clone(),
+            buffer: payments.buffer().clone(),
             offered: offered.clone(),
             depth: Depth::default(),
         })

@@ -1,18 +1,19 @@
-//! The tables that are written behind: for each its buffer, its engine, and what answers reads.
+//! The tables that are written behind: for each its pipeline, and what answers reads.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use async_trait::async_trait;
 use buffer::{Buffer, Class, Classify as _};
-use engine::Summary;
+use runtime::fleet::OnFailure;
+use runtime::pipeline::{Companion, Settling};
+use runtime::{Entry, Fleet, Pipeline};
 use table::{Front, Mark};
-use tokio::task::{JoinHandle, block_in_place};
-use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
+use tokio::task::block_in_place;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::config::{Config, Table};
-use crate::history::Source;
 use crate::units::grouped;
 use crate::{open, outside, url};
 
@@ -25,42 +26,27 @@ pub(crate) struct Part {
     pub(crate) worker: bool,
 }
 
-/// All tables of this process. [`Tables::stop`] ends them in order.
+/// All tables of this process. Their pipelines are in the fleet that they were started with.
+#[derive(Default)]
 pub(crate) struct Tables {
-    all: Vec<One>,
-    ended: CancellationToken,
-    sweeping: CancellationToken,
-    drain_timeout: Duration,
+    /// What takes rows and answers reads, for the server.
+    pub(crate) fronts: Vec<Front>,
     /// What was found and done at the start, one sentence a line.
     pub(crate) said: Vec<String>,
+    /// Their pipelines.
+    names: Vec<String>,
 }
 
-struct One {
-    buffer: Arc<dyn Buffer>,
-    front: Option<Front>,
-    engine: Option<Engine>,
-}
+/// What keeps the rows known of a table fresh. It ends when this is dropped.
+struct Sweep(#[expect(dead_code, reason = "it acts when it is dropped")] DropGuard);
 
-struct Engine {
-    task: JoinHandle<Result<Summary, engine::Error>>,
-    source: Source,
-    drained: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>,
-    shutdown: CancellationToken,
+#[async_trait]
+impl Companion for Sweep {
+    async fn stop(self: Box<Self>) {}
 }
 
 impl Tables {
-    /// No table at all.
-    pub(crate) fn none() -> Self {
-        Self {
-            all: Vec::new(),
-            ended: CancellationToken::new(),
-            sweeping: CancellationToken::new(),
-            drain_timeout: Duration::ZERO,
-            said: Vec::new(),
-        }
-    }
-
-    /// Opens and starts all that `config` names, over `store`.
+    /// Opens all that `config` names, over `store`, and starts it in `fleet`.
     ///
     /// # Errors
     /// If a buffer can't be opened, or a table is not as its entry says. What was begun is ended again, so
@@ -69,14 +55,16 @@ impl Tables {
         config: &Config,
         store: &dyn store::Tables,
         part: Part,
+        fleet: &Fleet,
     ) -> Result<Self> {
-        let drain_timeout = Duration::from_millis(config.engine.drain_timeout_ms);
-        let mut tables = Self { drain_timeout, ..Self::none() };
-        match tables.begin(config, store, part).await {
+        let mut tables = Self::default();
+        match tables.begin(config, store, part, fleet).await {
             Ok(()) => Ok(tables),
             Err(error) => {
-                if let Err(stopping) = tables.stop().await {
-                    tracing::warn!("a table that was begun could not be ended: {stopping:#}");
+                for name in &tables.names {
+                    if let Err(stopping) = fleet.remove(name).await {
+                        tracing::warn!("a table that was begun could not be ended: {stopping:#}");
+                    }
                 }
                 Err(error)
             }
@@ -88,6 +76,7 @@ impl Tables {
         config: &Config,
         store: &dyn store::Tables,
         part: Part,
+        fleet: &Fleet,
     ) -> Result<()> {
         for entry in &config.tables {
             let name = entry.name();
@@ -99,61 +88,49 @@ impl Tables {
             let opened = open::buffer(&entry.buffer, config).await.with_context(|| at(entry))?;
             let recovered = opened.recovery.iter().flat_map(open::recovered);
             self.said.extend(recovered.map(|line| format!("Table {name}: {line}")));
-            let one = self.one(entry, opened.buffer, made, part).await?;
-            self.all.push(one);
+            let pipeline = self.pipeline(entry, opened.buffer, made, part).await?;
+            fleet.add(Entry::pipeline(pipeline, OnFailure::Restart))?;
+            self.names.push(named(entry));
         }
         Ok(())
     }
 
-    async fn one(
+    async fn pipeline(
         &mut self,
         entry: &Table,
         buffer: Arc<dyn Buffer>,
         made: Arc<dyn store::Table>,
         part: Part,
-    ) -> Result<One> {
+    ) -> Result<Pipeline> {
         let definition = || entry.definition.clone();
         let mark = if part.api { self.mark(entry).await? } else { None };
         let front = part.api.then(|| {
             let (buffer, made, clock) = (buffer.clone(), made.clone(), open::clock());
             Front::new(definition(), buffer, made, clock, entry.front, mark)
         });
-        if let Some(front) = &front {
-            if let Err(error) = front.learn_bounds().await {
-                let table = entry.name();
-                tracing::warn!(%error, table, "cannot read the bounds; HTTP checks none until it can");
-            }
-            self.said.extend(remember(entry, front).await);
-            tokio::spawn(front.clone().sweep(self.sweeping.clone()));
-        }
-        if !part.worker {
-            return Ok(One { buffer, front, engine: None });
-        }
-        let pipeline = format!("table:{}", entry.name());
-        let handler = table::Handler::new(pipeline, definition(), made, front.clone());
-        let shutdown = CancellationToken::new();
-        let service = engine::Service {
-            buffer: buffer.clone(),
-            handler: Arc::new(handler),
-            completions: None,
-            clock: open::clock(),
-            seed: rand::random(),
-            shutdown: shutdown.clone(),
+        let pipeline = if part.worker {
+            let handler = table::Handler::new(named(entry), definition(), made, front.clone());
+            let settling = Settling {
+                handler: Arc::new(handler),
+                options: entry.engine.clone(),
+                completions: None,
+                clock: open::clock(),
+                seed: rand::random(),
+            };
+            Pipeline::new(buffer, settling)?
+        } else {
+            Pipeline::offering(&named(entry), buffer)
         };
-        let engine = service.start(entry.engine.clone())?;
-        let source = Source {
-            buffer: buffer.clone(),
-            stats: engine.stats(),
-            work: engine.work(),
-            batch_max: entry.engine.batch_max,
-        };
-        let drained = Box::pin(engine.drained());
-        let at_the_end = self.ended.clone().drop_guard();
-        let task = tokio::spawn(async move {
-            let _at_the_end = at_the_end;
-            engine.join().await
-        });
-        Ok(One { buffer, front, engine: Some(Engine { task, source, drained, shutdown }) })
+        let Some(front) = front else { return Ok(pipeline) };
+        if let Err(error) = front.learn_bounds().await {
+            let table = entry.name();
+            tracing::warn!(%error, table, "cannot read the bounds; HTTP checks none until it can");
+        }
+        self.said.extend(remember(entry, &front).await);
+        let sweeping = CancellationToken::new();
+        tokio::spawn(front.clone().sweep(sweeping.clone()));
+        self.fronts.push(front);
+        Ok(pipeline.with(Sweep(sweeping.drop_guard())))
     }
 
     /// What keeps the stamps of a table growing. After a crash it waits until the clock has passed
@@ -176,63 +153,6 @@ impl Tables {
             ));
         }
         Ok(Some(mark))
-    }
-
-    /// What takes rows and answers reads, for the server.
-    pub(crate) fn fronts(&self) -> Vec<Front> {
-        self.all.iter().filter_map(|one| one.front.clone()).collect()
-    }
-
-    /// What the load of each that is settled here is told from.
-    pub(crate) fn sources(&self) -> Vec<Source> {
-        let engines = self.all.iter().filter_map(|one| one.engine.as_ref());
-        engines.map(|engine| engine.source.clone()).collect()
-    }
-
-    /// Cancelled when an engine has ended, which one does by itself only when it can't go on.
-    pub(crate) fn ended(&self) -> &CancellationToken {
-        &self.ended
-    }
-
-    /// Leases nothing more from buffers that keep what is left, and begins to finish what is held.
-    pub(crate) fn wind_down(&self) {
-        for One { buffer, engine, .. } in &self.all {
-            let kind = buffer.kind();
-            if let Some(engine) = engine
-                && (kind.durable || kind.shared)
-            {
-                engine.shutdown.cancel();
-            }
-        }
-    }
-
-    /// Ends everything, in order, once no more is offered. Returns how many rows the buffers keep.
-    ///
-    /// # Errors
-    /// The first of them; all are ended all the same.
-    pub(crate) async fn stop(self) -> Result<u64> {
-        self.sweeping.cancel();
-        let (mut kept, mut first) = (0, Ok(()));
-        for One { buffer, engine, .. } in self.all {
-            let kind = buffer.kind();
-            let keeps = kind.durable || kind.shared;
-            if let Some(mut engine) = engine {
-                if !keeps && timeout(self.drain_timeout, engine.drained.as_mut()).await.is_err() {
-                    tracing::error!("accepted rows were not settled in time, and are lost");
-                }
-                engine.shutdown.cancel();
-                let ended = engine.task.await.context("a table's engine ended early");
-                first = first.and(ended.and_then(|ended| Ok(ended.map(drop)?)));
-            }
-            if keeps {
-                // A buffer that is out of reach can't say what it holds.
-                let depth = buffer.depth().await.unwrap_or_default();
-                kept += depth.ready + depth.leased;
-            }
-            let closed = buffer.close().await.context("a table's buffer could not be closed");
-            first = first.and(closed);
-        }
-        first.map(|()| kept)
     }
 }
 
@@ -310,6 +230,11 @@ async fn remember(entry: &Table, front: &Front) -> Option<String> {
             grouped(beyond)
         )
     })
+}
+
+/// The name of a table's pipeline.
+fn named(entry: &Table) -> String {
+    format!("table:{}", entry.name())
 }
 
 /// Which table an error is of.

@@ -126,7 +126,7 @@ async fn a_hold_lasts_while_the_store_is_away_and_is_rolled_back_when_it_is_ther
     assert_eq!(kept.step().route, Route { before: 0, share: 0, phase: Phase::Open });
     moving.offer(&[event()]).await.unwrap();
     assert_eq!(source.depth().await.unwrap().ready, 1);
-    follower.stop().await;
+    Box::new(follower).stop().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -145,6 +145,6 @@ async fn a_move_between_other_buffers_is_not_followed_and_refuses_a_start() {
     // The process that has these buffers joins.
     let (joined, other) = follow_to("redis://H:6379/0?list=c&events_max=5").await.unwrap();
     assert_eq!(joined.step().await, 1);
-    follower.stop().await;
-    other.stop().await;
+    Box::new(follower).stop().await;
+    Box::new(other).stop().await;
 }

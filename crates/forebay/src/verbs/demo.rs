@@ -18,7 +18,7 @@ use super::configured;
 use super::generate::{Source, Traffic, rate};
 use crate::config::{Config, Error, Flags};
 use crate::exit::Exit;
-use crate::pipeline::{Pipeline, Stopped};
+use crate::payments::{Payments, Stopped};
 use crate::units::duration;
 use crate::verdict::{LEDGER_EVENTS_MAX, Places};
 use crate::view::{Phase, Picture};
@@ -73,25 +73,25 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
         async move { telemetry.upkeep(stop).await }
     });
     let places = Places::before(&config.store, &config.buffer).await?;
-    let mut pipeline = Pipeline::start(&config).await?;
+    let payments = Payments::start(&config).await?;
     let offered = Offered::default();
     let mut watch =
-        Watch::new(picture(&args, &config), args.plain, telemetry, &pipeline, &offered)?;
+        Watch::new(picture(&args, &config), args.plain, telemetry, &payments, &offered)?;
     let began = Instant::now();
 
-    let traffic = tokio::spawn(offer(plan, source, sink(&pipeline), stop.clone(), offered));
+    let traffic = tokio::spawn(offer(plan, source, sink(&payments), stop.clone(), offered));
     // An engine that can't go on ends the traffic, too: nothing would be settled any more.
-    let (ended, until) = (pipeline.ended().clone(), stop.clone());
+    let (ended, until) = (payments.ended().clone(), stop.clone());
     tokio::spawn(async move {
         ended.cancelled().await;
         until.cancel();
     });
     let traffic = watch.during(Phase::Running, &stop, traffic).await?;
     let enough = CancellationToken::new();
-    let draining = enough.run_until_cancelled(timeout(DRAIN_MAX, pipeline.drained()));
+    let draining = enough.run_until_cancelled(timeout(DRAIN_MAX, payments.drained()));
     watch.during(Phase::Draining, &enough, draining).await;
     let settling = began.elapsed();
-    let stopped = pipeline.stop().await?;
+    let stopped = payments.stop().await?;
     let durability = guarantee::survives(&config.buffer);
     let audit = async move { audit(&places, traffic, &stopped, settling, &durability).await };
     let report = watch.during(Phase::Auditing, &enough, tokio::spawn(audit)).await??;
@@ -198,10 +198,10 @@ struct Offering {
 }
 
 /// Where the traffic goes: into the buffer, with a ledger of what became of it.
-fn sink(pipeline: &Pipeline) -> Recorder<Buffered> {
-    let guard = pipeline.guard.clone();
+fn sink(payments: &Payments) -> Recorder<Buffered> {
+    let guard = payments.guard.clone();
     let ledger = Ledger::new(LEDGER_EVENTS_MAX).with_cards(move |card| guard.fingerprint(card).0);
-    Recorder::new(Buffered::new(pipeline.buffer().clone()), ledger, open::clock())
+    Recorder::new(Buffered::new(payments.buffer().clone()), ledger, open::clock())
 }
 
 async fn offer(

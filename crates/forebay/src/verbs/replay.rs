@@ -16,7 +16,7 @@ use super::configured;
 use super::demo::{finish, writable};
 use crate::config::{Config, Error, Flags};
 use crate::exit::Exit;
-use crate::pipeline::Pipeline;
+use crate::payments::Payments;
 use crate::progress::{Progress, Unit};
 use crate::target::Target;
 use crate::units::grouped;
@@ -148,19 +148,19 @@ async fn drain(
     stop: &CancellationToken,
 ) -> Result<Exit> {
     let places = Places::before(&config.store, &config.buffer).await?;
-    let mut pipeline = Pipeline::start(config).await?;
+    let payments = Payments::start(config).await?;
     let began = Instant::now();
-    let guard = pipeline.guard.clone();
+    let guard = payments.guard.clone();
     let ledger = Ledger::new(LEDGER_EVENTS_MAX).with_cards(move |card| guard.fingerprint(card).0);
-    let sink = Buffered::new(pipeline.buffer().clone());
+    let sink = Buffered::new(payments.buffer().clone());
     let mut recorder = Recorder::new(sink, ledger, open::clock());
     let summary = offer(replay, &mut recorder, stop).await;
     let offering = began.elapsed();
     if summary.is_ok() {
-        settle(&mut pipeline, stop).await;
+        settle(&payments, stop).await;
     }
     let settling = began.elapsed();
-    let stopped = pipeline.stop().await?;
+    let stopped = payments.stop().await?;
     let summary = summary?;
     let (ledger, _) = recorder.into_parts();
     let durability = guarantee::survives(&config.buffer);
@@ -180,10 +180,10 @@ async fn drain(
 }
 
 /// Waits until nothing is left to settle; a signal ends it, and what is left comes next time.
-async fn settle(pipeline: &mut Pipeline, stop: &CancellationToken) {
-    let (stats, buffer) = (pipeline.stats().clone(), pipeline.buffer().clone());
+async fn settle(payments: &Payments, stop: &CancellationToken) {
+    let (stats, buffer) = (payments.stats().clone(), payments.buffer().clone());
     let mut progress = Progress::new(Unit::Events);
-    let drained = stop.run_until_cancelled(pipeline.drained());
+    let drained = stop.run_until_cancelled(payments.drained());
     let mut drained = std::pin::pin!(drained);
     loop {
         tokio::select! {

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use buffer::Buffer;
+use buffer_journal::Recovery;
+use runtime::Fleet;
 use server::{Readiness, Service};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -14,12 +16,12 @@ use tokio_util::sync::CancellationToken;
 use super::configured;
 use crate::config::{Config, Flags, Origin};
 use crate::exit::Exit;
-use crate::history::{History, Source};
+use crate::history::History;
 use crate::moving::left_behind;
-use crate::pipeline::Pipeline;
+use crate::payments::{self, Payments};
 use crate::units::grouped;
 use crate::write_behind::{Part, Tables};
-use crate::{distinct, guarantee, open, out, signals};
+use crate::{distinct, fleet, guarantee, open, out, signals};
 
 /// Where a process that takes no events listens unless told otherwise: many of them may share a
 /// machine.
@@ -29,7 +31,7 @@ const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)
 /// the pause between two tries.
 const OPEN_WITHIN: Duration = Duration::from_secs(30);
 const OPEN_PAUSE: Duration = Duration::from_millis(500);
-/// How often the events that the store refuses are counted for `/ready`.
+/// How often it is looked what `/ready` should warn of.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
@@ -81,22 +83,22 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
         Ok(Some(tables)) => tables,
         // Ended in order: others may wait for what it would have to say of itself.
         unbegun_or_not => {
-            let stopped = parts.stop(&config).await;
+            let stopped = parts.stop().await;
             unbegun_or_not?;
             stopped?;
             return unbegun();
         }
     };
-    let history = history(&config, &parts, &tables, &args.roles);
+    let history = history(&config, &parts, &args.roles);
     let address = listener.local_addr()?;
     // The engine finishes what it holds at the same time, so that both end in time.
     let grace = Duration::from_millis(config.engine.drain_timeout_ms);
     let options = server::Options { grace, ..config.http.clone() };
-    let (buffer, clock) = (parts.buffer().clone(), open::clock());
+    let (buffer, clock) = (parts.buffer.clone(), open::clock());
     let service = Service::new(buffer, clock, telemetry, readiness.clone(), options);
     let service = if api {
         out::line(format_args!("Listening on http://{address}"))?;
-        service.with_tables(tables.fronts())
+        service.with_tables(tables.fronts.iter().cloned())
     } else {
         out::line(format_args!("Health and metrics on http://{address}"))?;
         service.without_events()
@@ -108,15 +110,13 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
     for line in said.chain(of_tables).chain(unmoved(&config, &parts).await) {
         out::line(line)?;
     }
-    parts.run_until(&stop, &readiness, &tables).await;
+    parts.run_until(&stop, &readiness).await;
     // The store is open still.
     if let Some(history) = history {
         history.stop().await;
     }
     let cut = finish(serving).await;
-    // The tables first: what they settle into is the pipeline's to close.
-    let left = tables.stop().await;
-    let kept = parts.stop(&config).await? + left?;
+    let kept = parts.stop().await?;
     cut?;
     if kept > 0 {
         let kept = grouped(kept);
@@ -137,110 +137,76 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
 }
 
 /// What this process runs besides the server.
-enum Parts {
-    /// The whole pipeline.
-    Worker(Box<Pipeline>),
-    /// The buffer alone: somebody else settles.
-    Api(Box<open::Opened>),
+struct Parts {
+    fleet: Fleet,
+    /// Where payments are offered.
+    buffer: Arc<dyn Buffer>,
+    /// What opening that buffer found.
+    recovery: Option<Recovery>,
+    /// Of a process that settles.
+    payments: Option<Payments>,
 }
 
 impl Parts {
     async fn open(config: &Config, roles: &[Role]) -> Result<Self> {
         if roles.contains(&Role::Worker) {
-            return Ok(Self::Worker(Box::new(Pipeline::start(config).await?)));
+            let mut payments = Payments::start(config).await?;
+            let recovery = payments.recovery.take();
+            let (fleet, buffer) = (payments.fleet().clone(), payments.buffer().clone());
+            return Ok(Self { fleet, buffer, recovery, payments: Some(payments) });
         }
-        Ok(Self::Api(Box::new(open::configured_buffer(config).await?)))
+        let fleet = fleet::of(config);
+        let (buffer, recovery) = payments::offer(config, &fleet).await?;
+        Ok(Self { fleet, buffer, recovery, payments: None })
     }
 
-    fn buffer(&self) -> &Arc<dyn Buffer> {
-        match self {
-            Self::Worker(pipeline) => pipeline.buffer(),
-            Self::Api(opened) => &opened.buffer,
-        }
+    fn store(&self) -> Option<&open::Store> {
+        self.payments.as_ref().map(Payments::store)
     }
 
     fn recovered(&self) -> Vec<String> {
-        let recovery = match self {
-            Self::Worker(pipeline) => &pipeline.recovery,
-            Self::Api(opened) => &opened.recovery,
-        };
-        recovery.as_ref().map(open::recovered).unwrap_or_default()
+        self.recovery.as_ref().map(open::recovered).unwrap_or_default()
     }
 
-    /// Until the process is told to stop, or the engine can't go on.
-    async fn run_until(&self, stop: &CancellationToken, readiness: &Readiness, tables: &Tables) {
-        let Self::Worker(pipeline) = self else { return stop.cancelled().await };
-        let sources = [vec![pipeline.source()], tables.sources()].concat();
+    /// Until the process is told to stop, or a pipeline failed without which it can't go on.
+    async fn run_until(&self, stop: &CancellationToken, readiness: &Readiness) {
         tokio::select! {
             () = stop.cancelled() => {}
-            () = warn_of_refusals(&sources, readiness) => {}
-            () = tables.ended().cancelled() => {
-                readiness.block("engine", "of a table has stopped: its rows are not settled any more");
-                stop.cancel();
-            }
-            () = pipeline.ended().cancelled() => {
+            () = warn(&self.fleet, readiness) => {}
+            () = self.fleet.ended().cancelled() => {
                 readiness.block("engine", "has stopped: nothing is settled any more");
                 stop.cancel();
             }
         }
-        // Where the buffer keeps what is left, the engine winds down while the server does. Where it
+        // Where a buffer keeps what is left, its engine winds down while the server does. Where it
         // does not, everything that is accepted until the server has ended is settled first.
-        if pipeline.keeps() {
-            pipeline.wind_down();
-        }
-        tables.wind_down();
+        self.fleet.wind_down();
     }
 
-    /// Ends everything, in order. Returns how many events the buffer keeps.
-    async fn stop(self, config: &Config) -> Result<u64> {
-        match self {
-            Self::Worker(mut pipeline) => {
-                if !pipeline.keeps() {
-                    // What is left in the buffer would be gone: settle what there is time for.
-                    let within = Duration::from_millis(config.engine.drain_timeout_ms);
-                    if tokio::time::timeout(within, pipeline.drained()).await.is_err() {
-                        tracing::error!("accepted events were not settled in time, and are lost");
-                    }
-                }
-                Ok(pipeline.stop().await?.kept)
-            }
-            Self::Api(opened) => {
-                // A buffer that is out of reach can't say what it holds, and is closed all the same.
-                let depth = opened.buffer.depth().await.unwrap_or_default();
-                let closed = opened.buffer.close().await;
-                if let Some(follower) = opened.follower {
-                    follower.stop().await;
-                }
-                closed?;
-                Ok(depth.ready + depth.leased)
-            }
+    /// Ends everything, in order. Returns how many events the buffers keep.
+    async fn stop(self) -> Result<u64> {
+        let stopped = fleet::stop(&self.fleet).await;
+        if let Some(payments) = self.payments {
+            // The fleet has ended, and what is left is the store.
+            payments.stop().await?;
         }
+        Ok(stopped?.iter().map(|remains| remains.kept).sum())
     }
 }
 
-/// Says on `/ready` which pipelines hold events that the store refuses. Never ends.
-async fn warn_of_refusals(sources: &[Source], readiness: &Readiness) {
+/// Says on `/ready` what an operator should know of the pipelines. Never ends.
+async fn warn(fleet: &Fleet, readiness: &Readiness) {
     let mut looks = tokio::time::interval(LOOK_EVERY);
     loop {
         looks.tick().await;
-        let refused = |source: &Source| {
-            let waiting = source.stats.refused_waiting();
-            let pipeline = source.work.pipeline();
-            (waiting > 0).then(|| {
-                format!(
-                    "the store refuses {waiting} events of {pipeline}; each waits and blocks its own \
-                     key; the log says why"
-                )
-            })
-        };
-        readiness.warn(sources.iter().filter_map(refused).collect());
+        readiness.warn(fleet.warnings());
     }
 }
 
 /// What is to be said of a move that this process settles without. A role that may not look at moves has
 /// made none, and settles all the same.
 async fn unmoved(config: &Config, parts: &Parts) -> Option<String> {
-    if matches!(parts, Parts::Api(_)) || config.next.is_some() {
+    if parts.payments.is_none() || config.next.is_some() {
         return None;
     }
     let look = async {
@@ -255,24 +221,19 @@ async fn unmoved(config: &Config, parts: &Parts) -> Option<String> {
 
 /// The history of the load, which a process that settles keeps: one that only takes events has no store
 /// open, and what it takes shows in the backlog of those that settle.
-fn history(config: &Config, parts: &Parts, tables: &Tables, roles: &[Role]) -> Option<History> {
-    let Parts::Worker(pipeline) = parts else { return None };
-    let sources = [vec![pipeline.source()], tables.sources()].concat();
+fn history(config: &Config, parts: &Parts, roles: &[Role]) -> Option<History> {
+    let loads = parts.store()?.loads();
     let roles = if roles.contains(&Role::Api) { "api,worker" } else { "worker" };
-    Some(History::start(sources, &pipeline.store().loads(), roles, config.history))
+    Some(History::start(parts.fleet.sources(), &loads, roles, config.history))
 }
 
 /// The tables that are written behind, in this process's roles.
 async fn tables(config: &Config, parts: &Parts, roles: &[Role]) -> Result<Tables> {
-    let store = match parts {
-        Parts::Worker(pipeline) => Some(pipeline.store()),
-        Parts::Api(_) => None,
-    };
     let part = Part { api: roles.contains(&Role::Api), worker: roles.contains(&Role::Worker) };
     if config.tables.is_empty() {
-        return Ok(Tables::none());
+        return Ok(Tables::default());
     }
-    Tables::start(config, &*open::tables(config, store)?, part).await
+    Tables::start(config, &*open::tables(config, parts.store())?, part, &parts.fleet).await
 }
 
 /// Tries again while what is needed may come: servers that start together come up in any order, and who

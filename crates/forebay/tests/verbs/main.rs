@@ -21,4 +21,5 @@ mod spelled;
 mod tables;
 mod tables_apart;
 mod tables_bounds;
+mod tables_failing;
 mod tables_skipped;

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 
 use super::running::{PATIENCE, Serving, binary, count, done, ran, run};
 
-fn event(id: &str) -> String {
+pub(crate) fn event(id: &str) -> String {
     format!(
         "{{\"tx_id\":\"{id}\",\"card_number\":\"4000123412341234\",\"user_id\":\"u\",\
          \"tier\":\"normal\",\"amount\":1500,\"merchant\":\"m\",\"category\":\"coffee\",\

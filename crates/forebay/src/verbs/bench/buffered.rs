@@ -1,4 +1,4 @@
-//! Phase 3: the pipeline.
+//! Phase 3: the payments.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use model::{Class, Classify, Event};
 
 use super::phases::Plan;
 use crate::config::Config;
-use crate::pipeline::Pipeline;
+use crate::payments::Payments;
 use crate::{open, url};
 
 /// Payments offered together.
@@ -54,22 +54,22 @@ pub(super) async fn run(plan: &Plan, store: store_postgres::Options) -> Result<F
 
 async fn measure(plan: &Plan, config: &Config) -> Result<Figures> {
     let batches = batches(plan.events)?;
-    let mut pipeline = Pipeline::start(config).await?;
+    let payments = Payments::start(config).await?;
     let sampler = Sampler::start(plan.servers.clone());
     let began = Instant::now();
-    let (stats, buffer) = (pipeline.stats().clone(), pipeline.buffer().clone());
-    let totals = tokio::spawn(watch(stats.clone(), began, pipeline.ended().clone()));
+    let (stats, buffer) = (payments.stats().clone(), payments.buffer().clone());
+    let totals = tokio::spawn(watch(stats.clone(), began, payments.ended().clone()));
     let under_way_max = (config.engine.batch_max * config.engine.lanes) as u64 * UNDER_WAY_BATCHES;
-    let ended = pipeline.ended().clone();
+    let ended = payments.ended().clone();
     let offering = offer(&*buffer, &stats, batches, under_way_max);
     let offers = plan.until_stopped(ended.run_until_cancelled(offering)).await;
-    let drained = plan.until_stopped(pipeline.drained()).await;
+    let drained = plan.until_stopped(payments.drained()).await;
     let took = began.elapsed();
     let load = sampler.stop();
-    let stopped = pipeline.stop().await?;
+    let stopped = payments.stop().await?;
     drained?;
     let offers = offers?.context("the engine ended before all was offered")??;
-    let counts = stopped.summary.counts;
+    let counts = stopped.counts;
     let latency = stats.latency();
     let ms = |quantile| millis(latency.quantile_ms(quantile));
     Ok(Figures {

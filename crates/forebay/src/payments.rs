@@ -1,0 +1,143 @@
+//! The payments pipeline: buffer, screening and store, opened and put into a fleet.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use buffer::Buffer;
+use buffer_journal::Recovery;
+use engine::{Counts, Stats};
+use runtime::fleet::OnFailure;
+use runtime::pipeline::Settling;
+use runtime::{Entry, Fleet, Pipeline, Remains, Source};
+use store::card::Guard;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::{fleet, open};
+
+/// A fleet that the payments pipeline runs in, and the store that it settles into. [`Payments::stop`] ends
+/// both in order; dropping it does not.
+pub(crate) struct Payments {
+    fleet: Fleet,
+    buffer: Arc<dyn Buffer>,
+    store: open::Store,
+    source: Source,
+    /// What makes the fingerprints of cards.
+    pub(crate) guard: Arc<Guard>,
+    /// What opening the buffer found.
+    pub(crate) recovery: Option<Recovery>,
+}
+
+/// What is left of a pipeline that has ended.
+pub(crate) struct Stopped {
+    pub(crate) counts: Counts,
+    pub(crate) stats: Arc<Stats>,
+    /// Of a buffer that keeps nothing: what it held still, and its dead letters.
+    pub(crate) remains: Arc<Remains>,
+}
+
+impl Payments {
+    /// Opens what `config` names and starts to settle.
+    ///
+    /// # Errors
+    /// If something can't be opened.
+    pub(crate) async fn start(config: &Config) -> Result<Self> {
+        // The buffer first: who has a journal is waited for, who settles into the store is not.
+        let (opened, (store, guard)) = match &config.next {
+            // What keeps track of a move lies in the store, which is made with its key.
+            Some(next) => {
+                let both = open::Both::open(config, next).await?;
+                let stored = open::store(config).await?;
+                (both.join(config, next).await?, stored)
+            }
+            None => (open::configured_buffer(config).await?, open::store(config).await?),
+        };
+        let settling = settling(config, &store, &guard).await?;
+        let pipeline = Pipeline::new(opened.buffer.clone(), settling)?;
+        let source = pipeline.source().context("the pipeline settles")?;
+        let fleet = fleet::of(config);
+        add(&fleet, pipeline, opened.follower)?;
+        let open::Opened { buffer, recovery, .. } = opened;
+        Ok(Self { fleet, buffer, store, source, guard, recovery })
+    }
+
+    /// The fleet, which further pipelines may join.
+    pub(crate) fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    /// Where to offer.
+    pub(crate) fn buffer(&self) -> &Arc<dyn Buffer> {
+        &self.buffer
+    }
+
+    /// Where payments are settled.
+    pub(crate) fn store(&self) -> &open::Store {
+        &self.store
+    }
+
+    /// What the engine has done so far.
+    pub(crate) fn stats(&self) -> &Arc<Stats> {
+        &self.source.stats
+    }
+
+    /// Cancelled when nothing is settled any more: by itself only when the engine can't go on.
+    pub(crate) fn ended(&self) -> &CancellationToken {
+        self.fleet.ended()
+    }
+
+    /// Resolves when nothing is left to settle, or nothing is settled any more.
+    pub(crate) async fn drained(&self) {
+        self.ended().run_until_cancelled(self.source.drained()).await;
+    }
+
+    /// Drains, and closes buffer and store, in this order.
+    ///
+    /// # Errors
+    /// The first of the engine's, the buffer's and the store's; all are closed all the same.
+    pub(crate) async fn stop(self) -> Result<Stopped> {
+        let stopped = fleet::stop(&self.fleet).await;
+        let closed = self.store.close().await.context("the store could not be closed");
+        let remains = stopped?.into_iter().next().unwrap_or_default();
+        closed?;
+        let stats = self.source.stats;
+        Ok(Stopped { counts: stats.counts(), stats, remains })
+    }
+}
+
+/// Opens the buffer alone, for a process that only takes payments, and puts it into `fleet`.
+///
+/// # Errors
+/// If it can't be opened.
+pub(crate) async fn offer(
+    config: &Config,
+    fleet: &Fleet,
+) -> Result<(Arc<dyn Buffer>, Option<Recovery>)> {
+    let opened = open::configured_buffer(config).await?;
+    let pipeline = Pipeline::offering(fraud::handler::PIPELINE, opened.buffer.clone());
+    add(fleet, pipeline, opened.follower)?;
+    Ok((opened.buffer, opened.recovery))
+}
+
+fn add(fleet: &Fleet, pipeline: Pipeline, follower: Option<crate::moving::Follower>) -> Result<()> {
+    let pipeline = match follower {
+        Some(follower) => pipeline.with(follower),
+        None => pipeline,
+    };
+    Ok(fleet.add(Entry::pipeline(pipeline, OnFailure::EndProcess))?)
+}
+
+async fn settling(config: &Config, store: &open::Store, guard: &Arc<Guard>) -> Result<Settling> {
+    let cards_max = (config.cards_max / config.engine.lanes).max(1);
+    let ruleset = config.ruleset.clone();
+    let (payments, rulesets) = (store.payments(), store.rulesets());
+    let handler =
+        fraud::Handler::open(payments, &*rulesets, guard.clone(), ruleset, cards_max).await?;
+    Ok(Settling {
+        handler: Arc::new(handler),
+        options: config.engine.clone(),
+        completions: Some(store.completions()),
+        clock: open::clock(),
+        seed: rand::random(),
+    })
+}
