@@ -82,3 +82,23 @@ async fn a_process_that_only_offers_leases_nothing_and_closes_its_buffer() {
     assert_eq!(fleet.remove("table:a").await.unwrap().kept, 4);
     assert!(matches!(buffer.offer(&events(1, 9, 1)).await, Err(Error::Closed)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_pipelines_one_after_the_other_leave_no_task_behind() {
+    let (fleet, removed) = fleet();
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let mut after_the_first = None;
+    for number in 0..1_000 {
+        let rig = Rig::new(&format!("table:{number}"));
+        fleet.add(rig.entry(OnFailure::EndProcess)).unwrap();
+        rig.memory.offer(&events(2, 0, 2)).await.unwrap();
+        assert!(fleet.remove(&rig.name).await.unwrap().left.is_empty());
+        assert_eq!(rig.store.assert_order(), 4);
+        // A task that has ended is gone once it was looked at.
+        tokio::task::yield_now().await;
+        let alive = *after_the_first.get_or_insert_with(tasks);
+        assert!(tasks() <= alive, "{} tasks after {number} pipelines, {alive} after one", tasks());
+    }
+    assert!(fleet.states().is_empty() && !fleet.ended().is_cancelled());
+    assert_eq!(removed.lock().unwrap().len(), 1_000);
+}

@@ -9,9 +9,9 @@ use buffer::Buffer;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use runtime::fleet::OnFailure;
 use runtime::{Reason, State};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-use crate::rig::{Rig, events, fleet, reaches, state};
+use crate::rig::{PATIENCE, Rig, events, fleet, reaches, state};
 
 const WHY: &str = "the table:a pipeline stopped: as scripted";
 
@@ -23,7 +23,7 @@ async fn an_early_end_of_what_ends_the_process_says_why_and_accepts_until_it_is_
     reaches(&fleet, "table:a", "ready").await;
     assert!(!fleet.ended().is_cancelled());
     rig.memory.offer(&events(1, 0, 2)).await.unwrap();
-    fleet.ended().cancelled().await;
+    timeout(PATIENCE, fleet.ended().cancelled()).await.unwrap();
     let State::Failed(reason) = fleet.states().remove(0).1 else { panic!("{:?}", fleet.states()) };
     assert!(matches!(reason, Reason::Engine(_)), "{reason:?}");
     assert_eq!(reason.to_string(), WHY);

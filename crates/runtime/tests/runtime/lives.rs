@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use runtime::fleet::OnFailure;
 use runtime::{Component, Entry, Life, Reason, Remains, State, Turn, restart};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use crate::rig::{DRAIN_TIMEOUT, fleet, state};
+use crate::rig::{DRAIN_TIMEOUT, PATIENCE, fleet, state};
 
 /// Counts its turns and its ends.
 #[derive(Default)]
@@ -84,8 +84,9 @@ async fn a_fleet_that_is_stopped_twice_ends_once() {
 async fn a_component_that_panics_says_so_and_is_closed_when_it_is_stopped() {
     let (component, counts) = counting(1);
     let life = Life::start(Box::new(component), None, 7);
-    life.ended().cancelled().await;
-    life.until(|state| matches!(state, State::Failed(_))).await;
+    let failed = life.until(|state| matches!(state, State::Failed(_)));
+    timeout(PATIENCE, failed).await.unwrap();
+    assert!(life.ended().is_cancelled());
     assert_eq!(counts.closed.load(Ordering::SeqCst), 0, "others may still use it");
     let reason = life.stop(Instant::now() + DRAIN_TIMEOUT).await.unwrap_err();
     assert!(matches!(&reason, Reason::Panicked(said) if said == "turn 0"), "{reason}");
@@ -96,7 +97,7 @@ async fn a_component_that_panics_says_so_and_is_closed_when_it_is_stopped() {
 async fn a_component_that_panics_is_started_again_where_it_may() {
     let (component, counts) = counting(3);
     let life = Life::start(Box::new(component), Some(restart::Options::default()), 7);
-    life.until(|state| matches!(state, State::Ready)).await;
+    timeout(PATIENCE, life.until(|state| matches!(state, State::Ready))).await.unwrap();
     assert_eq!(counts.turns.load(Ordering::SeqCst), 4);
     assert!(life.stop(Instant::now() + DRAIN_TIMEOUT).await.is_ok());
 }
