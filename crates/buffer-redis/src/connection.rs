@@ -15,7 +15,7 @@ use redis::{
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use crate::failure::breaks;
+use crate::failure::{breaks, is_denied, login_refused};
 use crate::options::Server;
 
 /// How long making a connection may take.
@@ -114,10 +114,20 @@ impl Connection {
                 Ok((live, slot.number))
             }
             Err(error) => {
+                let error = self.named(error);
                 slot.failed = Some((Instant::now(), error.clone()));
                 Err(error)
             }
         }
+    }
+
+    /// A refused login, told with its user.
+    fn named(&self, error: RedisError) -> RedisError {
+        if !is_denied(&error) {
+            return error;
+        }
+        let why = login_refused(&self.server);
+        RedisError::from((ErrorKind::AuthenticationFailed, "the login is refused", why))
     }
 
     async fn connect(&self) -> RedisResult<Live> {
@@ -162,7 +172,8 @@ impl Connection {
         };
         let mut redis = RedisConnectionInfo::default().set_db(self.server.db);
         if let Some(user) = &self.server.user {
-            redis = redis.set_username(user);
+            // The client sends AUTH only with a password. Without AUTH, Redis runs each command as `default`.
+            redis = redis.set_username(user).set_password("");
         }
         if let Some(password) = &self.server.password {
             redis = redis.set_password(password);

@@ -3,10 +3,15 @@
 use buffer::Error;
 use redis::{ErrorKind, RedisError};
 
-use crate::rights;
+use crate::{Server, rights};
 
-const DENIED: &str =
-    "redis: it asks for another user or password: give them in REDIS_PASSWORD or the URL";
+/// Of a connection that was let in, or that sent no AUTH.
+const DENIED: &str = "cannot log in: Redis asks for another user or password; give them in REDIS_PASSWORD or \
+                      the URL";
+/// What the client makes of a refused AUTH. A cluster's client hands on the text alone.
+const AUTH_REFUSED: &str = "Password authentication failed";
+/// What Redis answers without AUTH. Of a refused SELECT, the client hands on the text alone.
+const AUTH_REQUIRED: &str = "Authentication required";
 
 /// Why a step was not done.
 #[derive(Debug)]
@@ -21,8 +26,8 @@ pub(crate) enum Failure {
     TooMany(usize),
     /// Redis has no memory left for it.
     Memory,
-    /// Redis asks for another user or password.
-    Denied,
+    /// Redis asks for another user or password; why, and what to do.
+    Denied(String),
     /// Anything else.
     Other(Error),
 }
@@ -35,7 +40,7 @@ impl Failure {
             Self::Memory => full("the maxmemory of Redis".to_owned()),
             // Of a Redis that let us in before: somebody changes passwords, or it was replaced, and whoever
             // gave up now would stay away once that is mended.
-            Self::Denied => Error::Unavailable(DENIED.to_owned()),
+            Self::Denied(why) => Error::Unavailable(format!("redis: {why}")),
             Self::Full => full("a bound of the buffer".to_owned()),
             Self::TooMany(got) => Error::TooMany { got, max: 0 },
             Self::Fenced => Error::Unavailable(
@@ -51,7 +56,7 @@ impl Failure {
     /// The same for whoever opens, to whom another password is an error of the settings.
     pub(crate) fn at_open(self) -> Error {
         match self {
-            Self::Denied => Error::Open(DENIED.to_owned()),
+            Self::Denied(why) => open_error(&why),
             failure => failure.error(),
         }
     }
@@ -89,13 +94,40 @@ impl From<RedisError> for Failure {
         if text.contains("OOM command not allowed") {
             return Self::Memory;
         }
-        let denied = |code: &&str| error.code() == Some(*code) || text.contains(*code);
-        if ["NOAUTH", "WRONGPASS"].iter().any(denied)
-            || error.kind() == ErrorKind::AuthenticationFailed
-        {
-            return Self::Denied;
+        if is_denied(&error) {
+            let named = error.kind() == ErrorKind::AuthenticationFailed;
+            let why = error.detail().filter(|_| named).unwrap_or(DENIED);
+            return Self::Denied(why.to_owned());
         }
         Self::Other(other(&error, &text))
+    }
+}
+
+/// Whether Redis asks for another user or password.
+pub(crate) fn is_denied(error: &RedisError) -> bool {
+    let text = error.to_string();
+    let says = |part: &&str| error.code() == Some(*part) || text.contains(*part);
+    error.kind() == ErrorKind::AuthenticationFailed
+        || ["NOAUTH", "WRONGPASS", AUTH_REFUSED, AUTH_REQUIRED].iter().any(says)
+}
+
+/// Why Redis refused to let this user in, and what to do.
+pub(crate) fn login_refused(server: &Server) -> String {
+    match (&server.user, &server.password) {
+        (Some(user), None) => format!(
+            "cannot log in as the user {user} without a password: Redis does not know the user, has disabled \
+             it, or wants its password; give the password in REDIS_PASSWORD or the URL"
+        ),
+        (Some(user), Some(_)) => format!(
+            "cannot log in as the user {user}: Redis does not know the user, has disabled it, or refuses the \
+             password; give the right ones in REDIS_PASSWORD or the URL"
+        ),
+        (None, Some(_)) => {
+            "cannot log in: Redis refuses the password; give the right one in REDIS_PASSWORD \
+                            or the URL"
+                .to_owned()
+        }
+        (None, None) => DENIED.to_owned(),
     }
 }
 
@@ -126,6 +158,15 @@ fn other(error: &RedisError, text: &str) -> Error {
     }
     if has(&["unknown command", "Unknown Redis command"]) {
         return Error::Open(format!("redis: this server is too old (6.2 is needed): {text}"));
+    }
+    let detail = error.detail().unwrap_or_default();
+    if ["DB index is out of range", "SELECT is not allowed"]
+        .iter()
+        .any(|part| detail.contains(part))
+    {
+        return open_error(&format!(
+            "cannot select the database: {detail}; name a database of this Redis in the URL"
+        ));
     }
     if error.kind() == ErrorKind::InvalidClientConfig {
         return Error::Open(format!("redis: {text}"));

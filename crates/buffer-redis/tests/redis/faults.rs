@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::place;
 use crate::place::{event, events, ids, options, receipts, take, until};
 use buffer::{Buffer, Class, Classify, Error};
-use buffer_redis::{Connections, Layout, Options, RedisBuffer, inspect};
-use testbed::{Fault, Proxy, Redis};
+use buffer_redis::{Connections, Layout, Options, RedisBuffer, Server, inspect};
+use testbed::{Fault, Proxy, Redis, RedisCluster};
 
 fn redis() -> &'static Redis {
     static REDIS: OnceLock<Redis> = OnceLock::new();
@@ -339,6 +339,59 @@ async fn a_password_that_is_wrong_is_told_and_never_printed() {
     }
     options.server.password = Some("s3cret".to_owned());
     RedisBuffer::open(options).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_without_a_password_is_logged_in_as_that_user_or_refused() {
+    let redis = Redis::start().unwrap();
+    let rights = ["~*", "&*", "+@all"];
+    let set = |user: &[&str]| {
+        redis.call(&[&["ACL", "SETUSER"], user, &rights[..]].concat()).unwrap();
+    };
+    set(&["free", "on", "nopass"]);
+    set(&["off", "off", "nopass"]);
+    set(&["locked", "on", ">s3cret"]);
+    for db in [0, 1] {
+        let mut options = options(&redis.address(), false, 4);
+        options.server.db = db;
+        for user in ["off", "locked", "unknown"] {
+            options.server.user = Some(user.to_owned());
+            let opened = RedisBuffer::open(options.clone()).await.err().unwrap();
+            let looked = inspect::durability(&options).await.unwrap_err();
+            for refused in [opened, looked] {
+                let told = format!("cannot log in as the user {user} without a password");
+                let named = matches!(&refused, Error::Open(why) if why.contains(&told));
+                assert!(named, "{refused}");
+            }
+        }
+        options.server.user = Some("free".to_owned());
+        let buffer = RedisBuffer::open(options).await.unwrap();
+        buffer.offer(&events(0..1)).await.unwrap();
+        let clients = redis.call(&["CLIENT", "LIST"]).unwrap();
+        assert!(format!("{clients:?}").contains("user=free "), "{clients:?}");
+    }
+    // The default user wants a password, and none is given: also with another database.
+    redis.call(&["CONFIG", "SET", "requirepass", "s3cret"]).unwrap();
+    let mut options = options(&redis.address(), false, 4);
+    options.server.db = 1;
+    let refused = RedisBuffer::open(options).await.err().unwrap();
+    assert!(matches!(&refused, Error::Open(why) if why.contains("REDIS_PASSWORD")), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_without_a_password_is_refused_by_a_cluster_too() {
+    let cluster = RedisCluster::start().unwrap();
+    let server = Server { user: Some("worker".to_owned()), ..crate::place::cluster(&cluster) };
+    let options = Options { server, ..options("127.0.0.1:1", false, 4) };
+    let refused = RedisBuffer::open(options.clone()).await.err().unwrap();
+    let named =
+        matches!(&refused, Error::Open(why) if why.contains("the user worker without a password"));
+    assert!(named, "{refused}");
+    for node in 0..cluster.addresses().len() {
+        let user = ["ACL", "SETUSER", "worker", "on", "nopass", "~*", "&*", "+@all"];
+        cluster.node(node).call(&user).unwrap();
+    }
+    RedisBuffer::open(options).await.unwrap().offer(&events(0..1)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
