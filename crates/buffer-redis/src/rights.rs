@@ -98,8 +98,13 @@ pub(crate) async fn check(shared: &Shared) -> Result<(), Failure> {
 
 fn missing(options: &Options, what: &str) -> String {
     let user = options.server.user.as_deref().unwrap_or("default");
+    let wider = match options.name.contains(unwritable) {
+        true => " (each ? also stands for any other character: a pattern cannot hold white space)",
+        false => "",
+    };
     format!(
-        "cannot use the buffer: the user {user} has no right to {what}; run in redis-cli, on each node: {}",
+        "cannot use the buffer: the user {user} has no right to {what}; run in redis-cli, on each \
+         node{wider}: {}",
         line(options)
     )
 }
@@ -107,7 +112,14 @@ fn missing(options: &Options, what: &str) -> String {
 /// What Redis refuses in an error of a script or of a command.
 pub(crate) fn forbidden(error: &RedisError) -> Option<String> {
     let text = format!("{error} {}", error.detail().unwrap_or_default());
-    let denied = ["NOPERM", "ACL failure", "can't run this command", "can't access at least one"];
+    let denied = [
+        "NOPERM",
+        "ACL failure",
+        "can't run this command",
+        "can't access at least one",
+        // Of the commands that the client itself sends, it hands on the text without the code.
+        "no permissions to",
+    ];
     let refused = error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm);
     if !refused && !denied.iter().any(|part| text.contains(part)) {
         return None;
@@ -158,10 +170,23 @@ fn beside(options: &Options) -> String {
     format!("{{{}}}:meta", options.name)
 }
 
-/// A name in a pattern, standing for itself alone.
+/// A name in a pattern, standing for itself alone but for what a pattern cannot hold.
 fn escaped(name: &str) -> String {
     let special = |c: char| matches!(c, '*' | '?' | '[' | ']' | '\\' | '^');
-    name.chars().flat_map(|c| special(c).then_some('\\').into_iter().chain([c])).collect()
+    let mut pattern = String::with_capacity(name.len());
+    for c in name.chars() {
+        match c {
+            _ if unwritable(c) => pattern.push('?'),
+            _ if special(c) => pattern.extend(['\\', c]),
+            _ => pattern.push(c),
+        }
+    }
+    pattern
+}
+
+/// What Redis refuses in a pattern, quoted or not: white space of C, and NUL.
+fn unwritable(c: char) -> bool {
+    matches!(c, ' ' | '\t'..='\r' | '\0')
 }
 
 /// As redis-cli reads an argument.
@@ -170,7 +195,16 @@ fn quoted(argument: &str) -> String {
     if argument.chars().all(plain) {
         return argument.to_owned();
     }
-    format!("\"{}\"", argument.replace('\\', "\\\\").replace('"', "\\\""))
+    let mut text = String::from("\"");
+    for c in argument.chars() {
+        match c {
+            '"' | '\\' => text.extend(['\\', c]),
+            _ if c.is_ascii_control() => text.push_str(&format!("\\x{:02x}", u32::from(c))),
+            _ => text.push(c),
+        }
+    }
+    text.push('"');
+    text
 }
 
 /// All that this buffer runs, in upper case; a subcommand behind `|`.
@@ -238,7 +272,7 @@ mod tests {
         }
         let list = Options::list(Server::plain("127.0.0.1:6379"), "a*b c");
         let list = line(&Options { wait_replicas: 1, ..list });
-        let begins = r#"ACL SETUSER default on "~a\\*b c" "~{a\\*b c}:*" +eval "#;
+        let begins = r#"ACL SETUSER default on "~a\\*b?c" "~{a\\*b?c}:*" +eval "#;
         assert!(list.starts_with(begins), "{list}");
         assert!(list.contains(" +lmove ") && list.contains(" +wait") && !list.contains("xgroup"));
     }

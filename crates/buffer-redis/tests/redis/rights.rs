@@ -1,5 +1,7 @@
 //! A user of Redis that may do what the printed line says and nothing else.
 
+use std::io::Write;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,10 +21,17 @@ fn as_worker(options: Options) -> Options {
     options
 }
 
-/// Runs the printed line as it is, and sets the password.
+/// Gives redis-cli the printed line as it is, and sets the password.
 fn allow(redis: &Redis, options: &Options) {
-    let line = rights::line(options);
-    redis.call(&line.split(' ').collect::<Vec<_>>()).unwrap();
+    let address = redis.address();
+    let (host, port) = address.rsplit_once(':').unwrap();
+    let mut cli = Command::new("redis-cli");
+    cli.args(["-h", host, "-p", port]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut cli = cli.spawn().expect("redis-cli comes with redis-server (Debian: redis-tools)");
+    let line = format!("{}\n", rights::line(options));
+    cli.stdin.take().unwrap().write_all(line.as_bytes()).unwrap();
+    let answer = cli.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&answer.stdout).trim(), "OK", "{line}");
     redis.call(&["ACL", "SETUSER", "worker", ">s3cret"]).unwrap();
 }
 
@@ -170,4 +179,49 @@ async fn a_missing_right_is_named_at_once_with_the_line_that_gives_it() {
         redis.call(&["ACL", "SETUSER", "worker", "+@all", "-info"]).unwrap();
         RedisBuffer::open(options.clone()).await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_line_is_enough_for_any_name_and_another_database() {
+    let redis = Redis::start().unwrap();
+    for (stream, name) in [(false, "my q*x"), (true, "it's \"a\" [\\é?]\t\u{1}^b\r\n")] {
+        let mut options = as_worker(options(&redis.address(), stream, 4));
+        options.server.db = 1;
+        let options =
+            Options { name: name.to_owned(), lease_ms: 1_500, poll: Poll::Blocking, ..options };
+        redis.call(&["ACL", "DELUSER", "worker"]).unwrap();
+        allow(&redis, &options);
+        everything(&options).await;
+        erase(&options).await.unwrap();
+        assert_eq!(refused(&redis), Vec::<String>::new(), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_right_to_select_the_database_is_named_at_once() {
+    let redis = Redis::start().unwrap();
+    let mut options = as_worker(options(&redis.address(), false, 4));
+    options.server.db = 1;
+    let user = ["ACL", "SETUSER", "worker", "on", ">s3cret", "~*", "+@all", "-select"];
+    redis.call(&user).unwrap();
+    let line = rights::line(&options);
+    assert!(line.contains(" +select "), "{line}");
+    let opened = RedisBuffer::open(options.clone()).await.err().unwrap();
+    let looked = inspect::obstacles(&options).await.unwrap_err();
+    for refused in [opened, looked] {
+        assert!(matches!(refused, Error::Open(_)), "{refused}");
+        let told = format!(
+            "the user worker has no right to the command select; run in redis-cli, on each node: {line}"
+        );
+        assert!(refused.to_string().contains(&told), "{refused}");
+    }
+    let looked = inspect::depth(&options).await.unwrap_err().to_string();
+    assert!(looked.contains("may not use the command select;"), "{looked}");
+    redis.call(&["ACL", "SETUSER", "worker", "+select"]).unwrap();
+    RedisBuffer::open(options.clone()).await.unwrap();
+
+    options.server.db = 99;
+    let refused = RedisBuffer::open(options).await.err().unwrap();
+    let told = matches!(&refused, Error::Open(why) if why.contains("DB index is out of range"));
+    assert!(told, "no wait mends it: {refused}");
 }
