@@ -410,7 +410,12 @@ impl Buffer for JournalBuffer {
         let _offering = Offering(&inner.offering, events.len() as u64);
         let at_ms = inner.clock.now_ms();
         let entries: Vec<Entry<'_>> = events.iter().map(|event| entry(event, at_ms)).collect();
-        inner.log.append(&entries).await.map(|_| ()).map_err(|e| error_of(&e))
+        let appended = inner.log.append(&entries).await;
+        if let Err(journal::Error::Full(_)) = appended {
+            // The offer may have closed the last segment: the next checkpoint removes it if it is done.
+            inner.dirty.store(true, Ordering::Release);
+        }
+        appended.map(|_| ()).map_err(|e| error_of(&e))
     }
 
     async fn lease(&self, max: usize, wait: Duration) -> Result<Vec<Envelope>, Error> {

@@ -11,7 +11,7 @@ use buffer::{Buffer, DeadLetters};
 use buffer_journal::{JournalBuffer, Options, Recovery};
 use journal::fs::Fs;
 use journal::fs::disk::Disk;
-use journal::fs::sim::Sim;
+use journal::fs::sim::{Faults, Sim};
 use journal::segment;
 use model::Event;
 use model::clock::Manual;
@@ -195,4 +195,46 @@ async fn dead_letters_keep_their_events_until_they_are_dropped_and_leave_no_card
     assert_eq!(recovery.letters.missing, 0, "{recovery:?}");
     assert!(journal.list(0, 10).await.unwrap().is_empty());
     assert_eq!(settle(&journal, 2..3).await, [3], "numbers go on behind the letters' events");
+}
+
+/// Fills segments until the file system has no room for another one. Returns the events accepted.
+async fn fill(sim: &Sim, journal: &JournalBuffer) -> usize {
+    let mut accepted = 0;
+    while segments(sim) < 2 {
+        journal.offer(&[event(accepted)]).await.unwrap();
+        accepted += 1;
+    }
+    sim.set_faults(Faults { no_space: 1, ..Faults::default() });
+    while journal.offer(&[event(accepted)]).await.is_ok() {
+        accepted += 1;
+        assert!(accepted < 1_000, "the segments of 4 KiB never fill");
+    }
+    accepted
+}
+
+#[tokio::test]
+async fn a_full_disk_frees_every_segment_once_all_events_are_settled() {
+    let sim = Sim::new(1);
+    let (journal, _) = open(&sim);
+    let accepted = fill(&sim, &journal).await;
+    assert_eq!(settle(&journal, 0..0).await.len(), accepted);
+    journal.checkpoint().unwrap();
+    assert_eq!(segments(&sim), 0);
+    sim.set_faults(Faults::default());
+    assert_eq!(settle(&journal, 0..3).await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_refused_offer_frees_the_last_segment_when_all_was_settled_before() {
+    let sim = Sim::new(1);
+    let (journal, _) = open(&sim);
+    settle(&journal, 0..3).await;
+    journal.checkpoint().unwrap();
+    assert_eq!(segments(&sim), 1, "the segment that is written to stays");
+    sim.set_faults(Faults { no_space: 1, ..Faults::default() });
+    let larger_than_the_rest: Vec<_> = (0..60).map(event).collect();
+    let refused = journal.offer(&larger_than_the_rest).await.unwrap_err();
+    assert!(matches!(refused, buffer::Error::Full { .. }), "{refused}");
+    journal.checkpoint().unwrap();
+    assert_eq!(segments(&sim), 0);
 }

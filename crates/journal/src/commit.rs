@@ -55,6 +55,13 @@ struct Active {
     uncut: bool,
 }
 
+impl Active {
+    /// Whether it holds no record.
+    fn is_empty(&self) -> bool {
+        self.end == SEGMENT_HEADER_BYTES
+    }
+}
+
 /// What the thread does next.
 enum Work {
     Group(Group),
@@ -156,8 +163,11 @@ impl Committer {
                 return Err(Error::Full(self.shared.free_bound()));
             }
         }
-        let room = self.active.as_ref().map_or(0, |a| segment_bytes.saturating_sub(a.end));
-        if room < group.bytes.len() as u64 {
+        // Another segment has no more room than one without records, and would be the same file.
+        let fits = |active: &Active| {
+            active.is_empty() || active.end + group.bytes.len() as u64 <= segment_bytes
+        };
+        if !self.active.as_ref().is_some_and(fits) {
             self.rotate(group.first_seq)?;
         }
         let options = &self.shared.options;
@@ -215,18 +225,16 @@ impl Committer {
 
     /// Closes the active segment if it holds records.
     fn roll(&mut self) {
-        if self.active.as_ref().is_none_or(|active| active.end == SEGMENT_HEADER_BYTES) {
+        if self.active.as_ref().is_none_or(Active::is_empty) {
             return;
         }
-        match self.retire() {
-            Ok(()) => self.shared.catalog().writing = None,
-            Err(e) => {
-                tracing::warn!(error = %e, "the segment could not be closed; it is written on")
-            }
+        if let Err(e) = self.retire() {
+            tracing::warn!(error = %e, "the segment could not be closed; it is written on");
         }
     }
 
-    /// Cuts the active segment to its length, and writes to it no more.
+    /// Cuts the active segment to its length, and writes to it no more: it may be removed from now on,
+    /// also where no other segment can be begun.
     fn retire(&mut self) -> Result<(), Error> {
         let Some(active) = &self.active else { return Ok(()) };
         let cut = active.file.set_len(active.end);
@@ -238,6 +246,7 @@ impl Committer {
             tracing::warn!(segment = active.base, error = %e, "a segment could not be cut to its length");
         }
         self.active = None;
+        self.shared.catalog().writing = None;
         Ok(())
     }
 
