@@ -23,6 +23,7 @@ pub mod depth;
 pub mod durability;
 pub mod expiry;
 pub mod extending;
+pub mod foreign;
 pub mod leasing;
 pub mod order;
 pub mod payloads;

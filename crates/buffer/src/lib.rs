@@ -1,7 +1,7 @@
 //! The buffer contract: what every backend promises, whatever it is made of.
 //!
 //! A buffer holds events between the moment they are accepted and the moment their effect is
-//! settled. It sees bytes; it never reads a payload.
+//! settled. It sees bytes. It reads a payload only for the id and key of another producer's event ([`foreign`]).
 //!
 //! Invariants (each has a file in [`conformance`])
 //! - Accepted means durable: when [`Buffer::offer`] returns, the events survive what
@@ -18,6 +18,7 @@ pub mod conformance;
 mod contract;
 mod dead;
 mod error;
+pub mod foreign;
 pub mod identity;
 mod lease;
 pub mod memory;
