@@ -193,8 +193,8 @@ fn take(shared: &Shared, consumer: &BaseConsumer<Member>) -> Result<(), String> 
         match consumer.poll(wait) {
             None => break,
             Some(Ok(told)) => {
-                let told =
-                    record::read(&told, &shared.fields).map_err(|error| error.to_string())?;
+                let told = record::read(&told, &shared.options.fields)
+                    .map_err(|error| error.to_string())?;
                 let misplaced = shared.is_misplaced(&told);
                 any_misplaced |= misplaced;
                 shared.window().ingest(told, misplaced);

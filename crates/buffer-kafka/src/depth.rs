@@ -109,7 +109,7 @@ impl Shared {
         self.reader.scan(&self.options.topic, at, |found| {
             let (partition, accepted) = match found {
                 Ok(record) => {
-                    let told = record::read(record, &self.fields)?;
+                    let told = record::read(record, &self.options.fields)?;
                     (told.place.partition, Some(told.accepted_at_ms))
                 }
                 Err(end) => (end, None),

@@ -90,7 +90,7 @@ pub async fn events(options: &Options, from_seq: u64, max: usize) -> Result<Vec<
             let mut page = Vec::new();
             let range = (unread.from, unread.to);
             shared.reader.read(&shared.options.topic, partition, range, |told| {
-                let told = record::read(told, &shared.fields)?;
+                let told = record::read(told, &shared.options.fields)?;
                 if !unread.done.contains(&told.place.offset) {
                     let seq = told.place.seq();
                     page.push(Held { seq, accepted_at_ms: told.accepted_at_ms, event: told.event });

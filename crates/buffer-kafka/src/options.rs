@@ -1,6 +1,7 @@
 //! Where the buffer lies in Kafka, and its bounds.
 
 use buffer::Error;
+use buffer::foreign::Fields;
 use buffer::identity::{Identity, encoded};
 
 use crate::place::PARTITIONS_MAX;
@@ -48,10 +49,8 @@ pub struct Options {
     pub session_ms: u64,
     /// Most dead letters held at once.
     pub dead_max: usize,
-    /// The JSON field of a foreign event that is its id.
-    pub id_field: String,
-    /// The JSON field of a foreign event that is its key.
-    pub key_field: String,
+    /// The JSON fields of a foreign event that are its id and its key.
+    pub fields: Fields,
     /// How long the cluster may take to answer, in milliseconds.
     pub timeout_ms: u64,
     /// Whether records that are settled are deleted from the topic. Other groups can't read them
@@ -79,7 +78,7 @@ impl std::fmt::Debug for Options {
 impl Options {
     /// A buffer in this topic, with the usual bounds.
     #[must_use]
-    pub fn new(brokers: Vec<String>, topic: &str, group: &str) -> Self {
+    pub fn new(brokers: Vec<String>, topic: &str, group: &str, fields: Fields) -> Self {
         Self {
             brokers,
             topic: topic.to_owned(),
@@ -94,8 +93,7 @@ impl Options {
             drain_ms: 3_000,
             session_ms: 10_000,
             dead_max: 10_000,
-            id_field: "tx_id".to_owned(),
-            key_field: "card_number".to_owned(),
+            fields,
             timeout_ms: 10_000,
             delete_settled: false,
             security: Vec::new(),
@@ -143,7 +141,7 @@ impl Options {
         if self.group.is_empty() {
             return refuse("kafka: the consumer group must have a name".to_owned());
         }
-        if self.id_field.is_empty() || self.key_field.is_empty() {
+        if !self.fields.are_named() {
             return refuse("kafka: the fields of id and key must have names".to_owned());
         }
         let wide = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
@@ -200,7 +198,7 @@ mod tests {
     use super::*;
 
     fn options() -> Options {
-        Options::new(vec!["localhost:9092".to_owned()], "t", "g")
+        Options::new(vec!["localhost:9092".to_owned()], "t", "g", Fields::named("id", "key"))
     }
 
     #[test]

@@ -1,14 +1,12 @@
 //! How an event is written as a record, and how a record is read: ours by its headers, a foreign
-//! one by the fields of its JSON.
+//! one as [`buffer::foreign`] says.
 
 use buffer::Error;
-use bytes::{BufMut, BytesMut};
+use buffer::foreign::{self, Fields};
 use model::Event;
 use model::clock::EpochMs;
-use model::event::{self, ID_BYTES_MAX, KEY_BYTES_MAX, PAYLOAD_BYTES_MAX};
+use model::event::{self, PAYLOAD_BYTES_MAX};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
-use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
 
 use crate::place::Place;
 
@@ -23,13 +21,6 @@ const KEY: &str = "forebay-key";
 /// Why a record without a value becomes a dead letter.
 const TOMBSTONE: &str = "payload: the record is a tombstone: it has no value, and tells Kafka to delete its key. \
                          Send each event as a record's value";
-
-/// The JSON fields of foreign events.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fields {
-    pub(crate) id: String,
-    pub(crate) key: String,
-}
 
 /// An event as it was read.
 #[derive(Debug, Clone)]
@@ -79,15 +70,8 @@ pub(crate) fn read<M: Message>(record: &M, fields: &Fields) -> Result<Told, Erro
     if let Some(event) = ours {
         return Ok(Told { place, accepted_at_ms, event, unfit: None });
     }
-    let (id, key) = identify(payload, fields, place);
     // What is cut off an object leaves no object: its handler rejects it, under its own id.
-    let kept = &payload[..payload.len().min(PAYLOAD_BYTES_MAX)];
-    let mut bytes = BytesMut::with_capacity(id.len() + key.len() + kept.len());
-    bytes.put_slice(id.as_bytes());
-    bytes.put_slice(key.as_bytes());
-    bytes.put_slice(kept);
-    let event = Event::from_parts(bytes.freeze(), id.len(), key.len())
-        .expect("id, key and payload are within bounds");
+    let event = foreign::event(payload, fields);
     Ok(Told { place, accepted_at_ms, event, unfit: unfit(record.payload()) })
 }
 
@@ -121,78 +105,6 @@ fn number<T: std::str::FromStr>(bytes: &[u8]) -> Option<T> {
     std::str::from_utf8(bytes).ok()?.parse().ok()
 }
 
-/// Id and key of a foreign payload. One that has no id gets its place for one: a name that the
-/// same record has whenever it is read.
-fn identify(payload: &[u8], fields: &Fields, place: Place) -> (String, String) {
-    let unread = || (format!("unread-{}-{}", place.partition, place.offset), String::new());
-    let Some(found) = find(payload, fields) else { return unread() };
-    let (id, key) = (found.0.unwrap_or_default(), found.1.unwrap_or_default());
-    if id.is_empty() || id.len() > ID_BYTES_MAX {
-        return unread();
-    }
-    (id, if key.len() > KEY_BYTES_MAX { folded(&key) } else { key })
-}
-
-/// The two fields, as text: a number as it is written, so that no digit of an id is lost. `None` if
-/// it is no JSON object.
-fn find(payload: &[u8], fields: &Fields) -> Option<(Option<String>, Option<String>)> {
-    struct Found<'a>(&'a Fields);
-    impl<'de> serde::de::DeserializeSeed<'de> for Found<'_> {
-        type Value = (Option<String>, Option<String>);
-        fn deserialize<D: serde::Deserializer<'de>>(
-            self,
-            from: D,
-        ) -> Result<Self::Value, D::Error> {
-            from.deserialize_map(self)
-        }
-    }
-    impl<'de> serde::de::Visitor<'de> for Found<'_> {
-        type Value = (Option<String>, Option<String>);
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("a JSON object")
-        }
-        fn visit_map<A: serde::de::MapAccess<'de>>(
-            self,
-            mut map: A,
-        ) -> Result<Self::Value, A::Error> {
-            let mut found = (None, None);
-            while let Some(name) = map.next_key::<String>()? {
-                if name == self.0.id {
-                    found.0 = text(map.next_value()?);
-                } else if name == self.0.key {
-                    found.1 = text(map.next_value()?);
-                } else {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-            Ok(found)
-        }
-    }
-    let payload = model::event::without_mark(payload);
-    let mut json = serde_json::Deserializer::from_slice(payload);
-    let found = serde::de::DeserializeSeed::deserialize(Found(fields), &mut json).ok()?;
-    json.end().ok()?;
-    Some(found)
-}
-
-fn text(value: &RawValue) -> Option<String> {
-    let raw = value.get();
-    match raw.as_bytes().first()? {
-        b'"' => serde_json::from_str(raw).ok(),
-        b'-' | b'0'..=b'9' => Some(raw.to_owned()),
-        _ => None,
-    }
-}
-
-/// A key that is too long, shortened so that those that differ most likely still do.
-fn folded(key: &str) -> String {
-    let halves = [0xcbf2_9ce4_8422_2325_u64, 0x6c62_272e_07bb_0142].map(|seed| {
-        key.bytes()
-            .fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
-    });
-    format!("folded-{:016x}{:016x}", halves[0], halves[1])
-}
-
 #[cfg(test)]
 mod tests {
     use rdkafka::Timestamp;
@@ -200,60 +112,17 @@ mod tests {
 
     use super::*;
 
-    fn fields() -> Fields {
-        Fields { id: "tx_id".to_owned(), key: "card_number".to_owned() }
-    }
-
     fn foreign(payload: &[u8]) -> Told {
         let time = Timestamp::CreateTime(1_700_000_000_000);
         let record = OwnedMessage::new(Some(payload.to_vec()), None, "t".into(), time, 3, 42, None);
-        read(&record, &fields()).unwrap()
+        read(&record, &buffer::conformance::foreign::fields()).unwrap()
     }
 
     #[test]
-    fn a_foreign_event_is_known_by_its_fields_to_the_last_digit() {
-        let check = |payload: &str, id: &str, key: &str| {
-            let told = foreign(payload.as_bytes());
-            assert_eq!((told.event.id(), told.event.key()), (id.as_bytes(), key.as_bytes()));
-            assert_eq!(told.event.payload(), payload.as_bytes());
-        };
-        check(r#"{"tx_id":"a","card_number":"c","x":{"tx_id":"no"}}"#, "a", "c");
-        check(r#"{"card_number":4000, "tx_id" : 9007199254740993}"#, "9007199254740993", "4000");
-        check(r#"{"tx_id":-1.50}"#, "-1.50", "");
-        check("{\"tx_id\":\"\\u0041\\n\"}", "A\n", "");
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_an_event_too_and_never_panics() {
-        let long = format!(r#"{{"tx_id":"{}"}}"#, "x".repeat(65));
-        let deep = "[".repeat(10_000);
-        for text in [
-            "not json",
-            "[1]",
-            r#"{"tx_id":""}"#,
-            r#"{"tx_id":null}"#,
-            "",
-            "{}x",
-            "\u{0}",
-            &long,
-            &deep,
-        ] {
-            let told = foreign(text.as_bytes());
-            assert_eq!((told.event.id(), told.event.key()), (&b"unread-3-42"[..], &b""[..]));
-            assert_eq!(told.event.payload(), text.as_bytes());
+    fn a_record_without_our_headers_is_read_as_the_contract_says() {
+        for vector in buffer::conformance::foreign::vectors() {
+            let event = foreign(&vector.payload).event;
+            assert_eq!((event.id(), event.key()), (&vector.id[..], &vector.key[..]));
         }
-        assert_eq!(foreign(&[0xff, 0xfe]).event.payload(), [0xff, 0xfe]);
-    }
-
-    #[test]
-    fn what_is_too_long_is_cut_off_and_keeps_its_id() {
-        let payload =
-            format!(r#"{{"tx_id":"long","card_number":"{0}","x":"{0}"}}"#, "y".repeat(70_000));
-        let told = foreign(payload.as_bytes());
-        assert_eq!(
-            (told.event.id(), told.event.payload().len()),
-            (&b"long"[..], PAYLOAD_BYTES_MAX)
-        );
-        assert!(told.event.key().starts_with(b"folded-"));
     }
 }

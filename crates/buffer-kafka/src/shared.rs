@@ -14,7 +14,7 @@ use crate::lag::Lag;
 use crate::options::Start;
 use crate::producer::{Producer, Record};
 use crate::reader::Reader;
-use crate::record::{self, Fields, Told};
+use crate::record::{self, Told};
 use crate::window::Window;
 use crate::{Options, place, topic};
 
@@ -26,7 +26,6 @@ const REROUTE_PAUSE: Duration = Duration::from_millis(500);
 pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) dead_topic: String,
-    pub(crate) fields: Fields,
     pub(crate) reader: Arc<Reader>,
     pub(crate) producer: Producer,
     /// Whether what this Kafka promises is durable, and what in words.
@@ -54,10 +53,8 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(options: Options) -> Self {
-        let fields = Fields { id: options.id_field.clone(), key: options.key_field.clone() };
         Self {
             dead_topic: options.dead_topic(),
-            fields,
             reader: Arc::new(Reader::new(options.clone())),
             producer: Producer::new(options.clone()),
             durable: OnceLock::new(),

@@ -176,14 +176,16 @@ fn problems(found: &Durability) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use buffer::foreign::Fields;
+
     use super::*;
     use crate::Server;
 
     fn options(stream: bool, wait_replicas: u32) -> Options {
         let server = Server::plain("127.0.0.1:6379");
         let options = match stream {
-            true => Options::stream(server, "n", "g"),
-            false => Options::list(server, "n"),
+            true => Options::stream(server, "n", "g", Fields::named("id", "key")),
+            false => Options::list(server, "n", Fields::named("id", "key")),
         };
         Options { wait_replicas, ..options }
     }

@@ -148,7 +148,7 @@ pub async fn events(options: &Options, from_seq: u64, max: usize) -> Result<Vec<
     let (flags, values): (Vec<u8>, Vec<Value>) = shared
         .call(&shared.rest, &shared.scripts.peek, |cmd| {
             cmd.arg(from_seq).arg(max.min(PAGE)).arg(options.shards);
-            cmd.arg(&options.id_field).arg(&options.key_field).arg(field);
+            cmd.arg(&options.fields.id).arg(&options.fields.key).arg(field);
         })
         .await
         .map_err(Failure::at_open)?;

@@ -1,6 +1,7 @@
 //! Where the buffer lies in Redis, and its bounds.
 
 use buffer::Error;
+use buffer::foreign::Fields;
 use buffer::identity::{Identity, encoded};
 
 /// Most shards a buffer may have.
@@ -107,10 +108,8 @@ pub struct Options {
     pub member_ms: i64,
     /// Most dead letters held at once.
     pub dead_max: usize,
-    /// The JSON field of a foreign event that is its id.
-    pub id_field: String,
-    /// The JSON field of a foreign event that is its key.
-    pub key_field: String,
+    /// The JSON fields of a foreign event that are its id and its key.
+    pub fields: Fields,
     /// How a waiting lease learns of new events.
     pub poll: Poll,
     /// How many connections to use.
@@ -126,7 +125,7 @@ pub struct Options {
 impl Options {
     /// A buffer of lists, with the usual bounds.
     #[must_use]
-    pub fn list(server: Server, name: &str) -> Self {
+    pub fn list(server: Server, name: &str, fields: Fields) -> Self {
         Self {
             server,
             name: name.to_owned(),
@@ -138,8 +137,7 @@ impl Options {
             lease_ms: 30_000,
             member_ms: 10_000,
             dead_max: 10_000,
-            id_field: "tx_id".to_owned(),
-            key_field: "card_number".to_owned(),
+            fields,
             poll: Poll::NonBlocking,
             connections: Connections::Shared,
             wait_replicas: 0,
@@ -150,11 +148,11 @@ impl Options {
 
     /// A buffer of streams with this consumer group, with the usual bounds.
     #[must_use]
-    pub fn stream(server: Server, name: &str, group: &str) -> Self {
+    pub fn stream(server: Server, name: &str, group: &str, fields: Fields) -> Self {
         Self {
             layout: Layout::Stream { group: group.to_owned(), field: None },
             poll: Poll::Blocking,
-            ..Self::list(server, name)
+            ..Self::list(server, name, fields)
         }
     }
 
@@ -220,7 +218,7 @@ impl Options {
                 return refuse(format!("redis: {option} must be at least {min}, not {value}"));
             }
         }
-        if self.id_field.is_empty() || self.key_field.is_empty() {
+        if !self.fields.are_named() {
             return refuse("redis: the fields of id and key must have names".to_owned());
         }
         Ok(())
@@ -236,7 +234,7 @@ mod tests {
         let server = Server::plain("127.0.0.1:6379");
         let named = |bytes: usize| Options {
             process: "p".repeat(bytes),
-            ..Options::list(server.clone(), "tx_queue")
+            ..Options::list(server.clone(), "tx_queue", Fields::named("id", "key"))
         };
         assert!(named(PROCESS_BYTES_MAX).validate().is_ok());
         let refused = named(PROCESS_BYTES_MAX + 1).validate().unwrap_err().to_string();

@@ -254,12 +254,14 @@ fn in_script(code: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use buffer::foreign::Fields;
+
     use super::*;
     use crate::Server;
 
     fn options() -> Options {
         let server = Server { user: Some("worker".to_owned()), ..Server::plain("127.0.0.1:6379") };
-        Options::stream(server, "tx_stream", "fds")
+        Options::stream(server, "tx_stream", "fds", Fields::named("id", "key"))
     }
 
     #[test]
@@ -270,7 +272,8 @@ mod tests {
         for right in [" +xgroup|create ", " +xgroup|delconsumer ", " +xreadgroup", " +xtrim"] {
             assert!(stream.contains(right), "{right}: {stream}");
         }
-        let list = Options::list(Server::plain("127.0.0.1:6379"), "a*b c");
+        let list =
+            Options::list(Server::plain("127.0.0.1:6379"), "a*b c", Fields::named("id", "key"));
         let list = line(&Options { wait_replicas: 1, ..list });
         let begins = r#"ACL SETUSER default on "~a\\*b?c" "~{a\\*b?c}:*" +eval "#;
         assert!(list.starts_with(begins), "{list}");
@@ -300,8 +303,10 @@ mod tests {
     fn the_lines_in_the_documentation_are_those_that_are_printed() {
         let docs = include_str!("../../../docs/scaling-out.md");
         let server = Server { user: Some("worker".to_owned()), ..Server::plain("127.0.0.1:6379") };
-        let list = Options::list(server.clone(), "tx_queue");
-        for options in [list, Options::stream(server, "tx_stream", "forebay")] {
+        let list = Options::list(server.clone(), "tx_queue", Fields::named("id", "key"));
+        for options in
+            [list, Options::stream(server, "tx_stream", "forebay", Fields::named("id", "key"))]
+        {
             // Broken where the page is full.
             let written = docs.split_whitespace().collect::<Vec<_>>().join(" ");
             let line = line(&options);

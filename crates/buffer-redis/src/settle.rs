@@ -239,6 +239,8 @@ mod tests {
     use model::Event;
     use testbed::Redis;
 
+    use buffer::foreign::Fields;
+
     use super::*;
     use crate::options::{Options, Server};
     use crate::redis_buffer::RedisBuffer;
@@ -249,7 +251,10 @@ mod tests {
     async fn an_event_that_was_moved_while_we_forgot_it_outlives_the_ack_of_its_neighbour() {
         let redis = Redis::start().unwrap();
         let server = Server::plain(&redis.address());
-        for options in [Options::list(server.clone(), "l"), Options::stream(server, "s", "g")] {
+        for options in [
+            Options::list(server.clone(), "l", Fields::named("id", "key")),
+            Options::stream(server, "s", "g", Fields::named("id", "key")),
+        ] {
             let options = Options { shards: 1, lease_ms: 200, ..options };
             let producer = RedisBuffer::open(options.clone()).await.unwrap();
             let event = |n: u8| Event::new(&[b'0' + n], b"key", b"{}").unwrap();

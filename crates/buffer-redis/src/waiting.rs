@@ -161,7 +161,7 @@ impl Shared {
         };
         self.call(&self.leases, &self.scripts.claim, |cmd| {
             cmd.arg(member).arg(token).arg(max).arg(options.lease_ms).arg(shards);
-            cmd.arg(&options.id_field).arg(&options.key_field).arg(field);
+            cmd.arg(&options.fields.id).arg(&options.fields.key).arg(field);
             cmd.arg(options.shards).arg(options.dead_max).arg(options.events_max);
         })
         .await
@@ -202,6 +202,8 @@ mod tests {
     use model::Event;
     use testbed::Redis;
 
+    use buffer::foreign::Fields;
+
     use super::*;
     use crate::options::{Options, Server};
     use crate::redis_buffer::RedisBuffer;
@@ -212,7 +214,10 @@ mod tests {
     async fn a_copy_of_a_claim_that_comes_late_takes_nothing() {
         let redis = Redis::start().unwrap();
         let server = Server::plain(&redis.address());
-        for options in [Options::list(server.clone(), "l"), Options::stream(server, "s", "g")] {
+        for options in [
+            Options::list(server.clone(), "l", Fields::named("id", "key")),
+            Options::stream(server, "s", "g", Fields::named("id", "key")),
+        ] {
             let producer = RedisBuffer::open(options.clone()).await.unwrap();
             let event = |n: u8| Event::new(&[b'0' + n], b"key", b"{}").unwrap();
             producer.offer(&(0..4).map(event).collect::<Vec<_>>()).await.unwrap();

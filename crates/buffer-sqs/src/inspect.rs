@@ -111,11 +111,13 @@ fn days(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use buffer::foreign::Fields;
+
     use super::*;
 
     #[test]
     fn a_queue_that_forgets_or_moves_events_by_itself_is_not_called_durable() {
-        let options = Options::new("http://127.0.0.1:1", "1", "q", "r");
+        let options = Options::new("http://127.0.0.1:1", "1", "q", "r", Fields::named("id", "key"));
         let well = About {
             retention: Some(345_600),
             message_bytes_max: Some(1 << 20),

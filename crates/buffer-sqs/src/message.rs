@@ -5,15 +5,14 @@
 //! has what else there is: `1;t;ID;KEY`, or `b` for base64 and `e` for nothing, id and key in base64.
 //! A message without it is a foreign producer's.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use buffer::foreign::{self, Fields};
 use model::Event;
 use model::clock::EpochMs;
-use model::event::{ID_BYTES_MAX, KEY_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -85,11 +84,11 @@ impl Message {
 
     /// The event in it. Whatever it holds is one: what can't be read is delivered too, so that it is
     /// buried with a reason.
-    pub(crate) fn read(&self, id_field: &str, key_field: &str) -> Read {
+    pub(crate) fn read(&self, fields: &Fields) -> Read {
         let ours = self.attribute(MARK).and_then(|mark| ours(mark, &self.body));
         match ours {
             Some(event) => Read { event, cut: None },
-            None => foreign(&self.body, id_field, key_field),
+            None => foreign(&self.body, fields),
         }
     }
 }
@@ -173,31 +172,10 @@ fn ours(mark: &str, body: &str) -> Option<Event> {
     Event::new(&id, &key, payload).ok()
 }
 
-fn foreign(body: &str, id_field: &str, key_field: &str) -> Read {
-    let (id, key) = identified(body, id_field, key_field)
-        .unwrap_or_else(|| (format!("unread-{}", digest(body.as_bytes())), String::new()));
-    let payload = &body.as_bytes()[..body.len().min(PAYLOAD_BYTES_MAX)];
-    let event = Event::new(id.as_bytes(), key.as_bytes(), payload);
-    let cut = (payload.len() < body.len()).then_some(body.len());
-    Read { event: event.expect("each part was held against its bound"), cut }
-}
-
-/// Id and key of JSON. A number is taken as it is written, so that no digit of an id is lost.
-fn identified(body: &str, id_field: &str, key_field: &str) -> Option<(String, String)> {
-    let body = model::event::without_mark(body.as_bytes());
-    let fields: HashMap<String, &RawValue> = serde_json::from_slice(body).ok()?;
-    let field = |name: &str| {
-        let raw = fields.get(name)?.get();
-        match raw.as_bytes().first()? {
-            b'"' => serde_json::from_str::<String>(raw).ok(),
-            b'-' | b'0'..=b'9' => Some(raw.to_owned()),
-            _ => None,
-        }
-    };
-    let id = field(id_field).filter(|id| (1..=ID_BYTES_MAX).contains(&id.len()))?;
-    let key = field(key_field).unwrap_or_default();
-    let key = if key.len() > KEY_BYTES_MAX { digest(key.as_bytes()) } else { key };
-    Some((id, key))
+fn foreign(body: &str, fields: &Fields) -> Read {
+    let event = foreign::event(body.as_bytes(), fields);
+    let cut = (event.payload().len() < body.len()).then_some(body.len());
+    Read { event, cut }
 }
 
 /// Forty hexadecimal digits that stand for these bytes.
@@ -207,6 +185,8 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use model::event::PAYLOAD_BYTES_MAX;
+
     use super::*;
 
     fn message(body: &str, mark: Option<&str>) -> Message {
@@ -221,7 +201,7 @@ mod tests {
     }
 
     fn read(body: &str, mark: Option<&str>) -> Event {
-        message(body, mark).read("tx_id", "card_number").event
+        message(body, mark).read(&Fields::named("tx_id", "card_number")).event
     }
 
     #[test]
@@ -267,7 +247,7 @@ mod tests {
     #[test]
     fn what_is_too_long_is_cut_off_and_says_how_long_it_was() {
         let body = format!("{{\"tx_id\":\"a\",\"x\":\"{}\"}}", "y".repeat(PAYLOAD_BYTES_MAX));
-        let told = message(&body, None).read("tx_id", "card_number");
+        let told = message(&body, None).read(&Fields::named("tx_id", "card_number"));
         assert_eq!((told.event.id(), told.cut), (&b"a"[..], Some(body.len())));
         assert_eq!(told.event.payload().len(), PAYLOAD_BYTES_MAX);
     }

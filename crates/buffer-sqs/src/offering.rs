@@ -165,11 +165,14 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use buffer::foreign::Fields;
+
     use super::*;
     use crate::Options;
 
     fn sizes(queue: &str, message_bytes_max: usize, events: &[Event]) -> Vec<Vec<usize>> {
-        let options = Options::new("http://127.0.0.1:1", "1", queue, "r");
+        let options =
+            Options::new("http://127.0.0.1:1", "1", queue, "r", Fields::named("id", "key"));
         let shared = Shared::new(Options { message_bytes_max, ..options }).unwrap();
         let waves = shared.waves(events).unwrap();
         waves.iter().map(|wave| wave.iter().map(|batch| batch.entries.len()).collect()).collect()
@@ -197,7 +200,7 @@ mod tests {
 
     #[test]
     fn an_event_that_no_message_takes_is_refused_for_good() {
-        let options = Options::new("http://127.0.0.1:1", "1", "q", "r");
+        let options = Options::new("http://127.0.0.1:1", "1", "q", "r", Fields::named("id", "key"));
         let shared = Shared::new(Options { message_bytes_max: 50_000, ..options }).unwrap();
         let refused = shared.waves(&[event("k", 60_000)]).unwrap_err();
         assert!(matches!(refused, Error::TooMany { max: 50_000, .. }), "{refused}");

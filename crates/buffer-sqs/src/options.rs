@@ -1,5 +1,6 @@
 //! Which queue, and its bounds.
 
+use buffer::foreign::Fields;
 use buffer::{Error, Identity};
 
 /// What an SQS message may weigh at most unless a queue says otherwise, in bytes.
@@ -51,10 +52,8 @@ pub struct Options {
     pub dead_max: usize,
     /// What a message, and a request of ten, may weigh, in bytes.
     pub message_bytes_max: usize,
-    /// The JSON field of a foreign event that is its id.
-    pub id_field: String,
-    /// The JSON field of a foreign event that is its key.
-    pub key_field: String,
+    /// The JSON fields of a foreign event that are its id and its key.
+    pub fields: Fields,
     /// How long an answer may take, besides what it is told to wait, in milliseconds.
     pub response_timeout_ms: u64,
     /// Whether opening succeeds though SQS can't be reached, to go on trying later.
@@ -67,7 +66,7 @@ pub struct Options {
 impl Options {
     /// This queue of this account, with the usual bounds.
     #[must_use]
-    pub fn new(endpoint: &str, account: &str, queue: &str, region: &str) -> Self {
+    pub fn new(endpoint: &str, account: &str, queue: &str, region: &str, fields: Fields) -> Self {
         Self {
             endpoint: endpoint.trim_end_matches('/').to_owned(),
             account: account.to_owned(),
@@ -83,8 +82,7 @@ impl Options {
             events_max: 1_000_000,
             dead_max: 10_000,
             message_bytes_max: MESSAGE_BYTES_MAX,
-            id_field: "tx_id".to_owned(),
-            key_field: "card_number".to_owned(),
+            fields,
             response_timeout_ms: 5_000,
             lazy: false,
             credentials: None,
@@ -183,7 +181,7 @@ impl Options {
                 return refuse(format!("{option} must be {min} to {max}, not {value}"));
             }
         }
-        if self.id_field.is_empty() || self.key_field.is_empty() {
+        if !self.fields.are_named() {
             return refuse("the fields of id and key must have names".to_owned());
         }
         Ok(())

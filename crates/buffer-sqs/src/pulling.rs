@@ -161,7 +161,7 @@ impl Shared {
 
     /// The event in a message; none if it was too long for one, and is buried.
     async fn read(&self, message: Message) -> Option<Came> {
-        let read = message.read(&self.options.id_field, &self.options.key_field);
+        let read = message.read(&self.options.fields);
         let came = Came {
             receives: message.receives(),
             accepted_at_ms: message.sent_at_ms(),

@@ -92,7 +92,7 @@ impl Walk {
             return;
         }
         let note = message.attribute(LETTER).and_then(|note| serde_json::from_str(note).ok());
-        let event = message.read(&options.id_field, &options.key_field).event;
+        let event = message.read(&options.fields).event;
         let note: Note = note.unwrap_or_else(|| dead::unknown(&message));
         // Of one sent twice the first number counts, whichever comes first.
         let number = self.numbers.get(&note.origin).copied();

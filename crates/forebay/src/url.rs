@@ -12,8 +12,10 @@ mod sqs;
 
 use std::path::PathBuf;
 
+use buffer::foreign::Fields;
 use buffer::{Identity, memory};
 use buffer_journal::Key;
+use model::payment;
 
 use crate::config::Error;
 
@@ -52,20 +54,30 @@ struct Parts<'a> {
 }
 
 impl Buffer {
-    /// Reads a buffer URL.
+    /// Reads the URL of a buffer of payments, as [`Buffer::parse_with`] does.
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) fn parse(url: &str) -> Result<Self, Error> {
+        Self::parse_with(url, Fields::named(payment::ID_FIELD, payment::KEY_FIELD))
+    }
+
+    /// Reads a buffer URL. `fields` hold the id and key of events of other producers, unless the URL names others.
     ///
     /// # Errors
     /// If the backend is not built in, or an option is unknown or out of bounds.
-    pub(crate) fn parse(url: &str) -> Result<Self, Error> {
+    pub(crate) fn parse_with(url: &str, fields: Fields) -> Result<Self, Error> {
         let parts = split("buffer", url, BUFFERS)?;
         match parts.scheme {
             "journal" => parts.journal().map(Self::Journal),
             "memory" => parts.memory().map(Self::Memory),
             "redis" | "rediss" | "redis-cluster" | "rediss-cluster" => {
-                redis::options(&parts).map(|options| Self::Redis(Box::new(options)))
+                redis::options(&parts, fields).map(|options| Self::Redis(Box::new(options)))
             }
-            "kafka" => kafka::options(&parts).map(|options| Self::Kafka(Box::new(options))),
-            "sqs" | "sqs+http" => sqs::options(&parts).map(|options| Self::Sqs(Box::new(options))),
+            "kafka" => kafka::options(&parts, fields).map(|options| Self::Kafka(Box::new(options))),
+            "sqs" | "sqs+http" => {
+                sqs::options(&parts, fields).map(|options| Self::Sqs(Box::new(options)))
+            }
             other => Err(unknown("buffer", other, BUFFERS)),
         }
     }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use buffer::Buffer;
+use buffer::foreign::Fields;
 use buffer_kafka::KafkaBuffer;
 use buffer_sqs::{Credentials, SqsBuffer};
 use model::Event;
@@ -187,7 +188,12 @@ async fn a_letter_on_kafka_is_never_an_event_as_well_wherever_its_replay_is_kill
     let address = vec![killer.tap.address()];
     let options = buffer_kafka::Options {
         partitions: 3,
-        ..buffer_kafka::Options::new(address, "payments", "fds")
+        ..buffer_kafka::Options::new(
+            address,
+            "payments",
+            "fds",
+            Fields::named("tx_id", "card_number"),
+        )
     };
     let buffer = KafkaBuffer::open(options).await.unwrap();
     offer(&buffer).await;
@@ -285,7 +291,13 @@ fn sqs_options(sqs: &Sqs, queue: &str) -> buffer_sqs::Options {
             secret_key: "s3cret".to_owned(),
             session_token: None,
         }),
-        ..buffer_sqs::Options::new(&endpoint, "123456789012", queue, "us-east-1")
+        ..buffer_sqs::Options::new(
+            &endpoint,
+            "123456789012",
+            queue,
+            "us-east-1",
+            Fields::named("tx_id", "card_number"),
+        )
     }
 }
 

@@ -20,6 +20,10 @@ use crate::class::{Class, Classify};
 use crate::clock::EpochMs;
 use crate::event::{self, Event};
 
+/// The JSON field that is a payment's identity, and so its event's id.
+pub const ID_FIELD: &str = "tx_id";
+/// The JSON field that a payment's order is kept by, and so its event's key.
+pub const KEY_FIELD: &str = "card_number";
 /// How far back `created_at` may lie.
 pub const AGE_MS_MAX: i64 = 20 * 365 * 24 * 3_600_000;
 /// How far ahead of the reader's clock `created_at` may lie.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use buffer::Buffer;
 use buffer::conformance::{Lacks, Limits, Order, Subject};
+use buffer::foreign::Fields;
 use buffer_kafka::{KafkaBuffer, Options};
 use model::Event;
 use testbed::Kafka;
@@ -27,7 +28,8 @@ fn broker() -> String {
 async fn warm_up() {
     static WARM: OnceCell<()> = OnceCell::const_new();
     let first = || async {
-        let options = Options::new(vec![broker()], "first", "forebay");
+        let options =
+            Options::new(vec![broker()], "first", "forebay", Fields::named("tx_id", "card_number"));
         let buffer = KafkaBuffer::open(options).await.unwrap();
         buffer.offer(&[Event::new(b"first", b"", b"").unwrap()]).await.unwrap();
         while buffer.lease(1, Duration::from_secs(1)).await.unwrap().is_empty() {}
@@ -42,7 +44,8 @@ impl InKafka {
     fn new(partitions: u16) -> Self {
         static NAMES: AtomicU32 = AtomicU32::new(0);
         let name = format!("tx-{}", NAMES.fetch_add(1, Ordering::Relaxed));
-        let options = Options::new(vec![broker()], &name, "forebay");
+        let options =
+            Options::new(vec![broker()], &name, "forebay", Fields::named("tx_id", "card_number"));
         Self(Options {
             partitions,
             events_max: LIMITS.events_max,

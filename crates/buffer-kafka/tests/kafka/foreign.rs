@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::topic::{Foreign, PATIENCE, event, events, ids, options, receipts, take, until};
 use buffer::Buffer;
+use buffer::conformance::foreign as contract;
 use buffer_kafka::{KafkaBuffer, Options, Start, inspect};
 use testbed::Kafka;
 
@@ -36,6 +37,20 @@ async fn what_foreign_producers_send_comes_in_order_beside_our_own_offers() {
     assert_eq!(ids(&take(&buffer, 2).await), ["own", "after"]);
     assert_eq!(buffer.ack(&receipts(&leased)).await.unwrap(), 20);
     assert_eq!(buffer.depth().await.unwrap().leased, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_vector_of_foreign_events_has_the_id_and_key_of_the_contract() {
+    let options = Options { fields: contract::fields(), ..options(&kafka().address(), 2) };
+    let buffer = KafkaBuffer::open(options.clone()).await.unwrap();
+    let foreign = Foreign::new(&kafka().address());
+    let vectors = contract::vectors();
+    for vector in &vectors {
+        foreign.send_bytes(&options.topic, None, None, &vector.payload);
+    }
+    let leased = take(&buffer, vectors.len()).await;
+    let came: Vec<_> = leased.into_iter().map(|envelope| envelope.event).collect();
+    contract::check(&vectors, &came);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use buffer::foreign::Fields;
 use buffer::{Buffer, Envelope, Receipt};
 use buffer_kafka::Options;
 use model::Event;
@@ -24,7 +25,12 @@ pub(crate) fn options(address: &str, partitions: u16) -> Options {
         session_ms: 2_000,
         drain_ms: 1_000,
         events_max: 100_000,
-        ..Options::new(vec![address.to_owned()], &name, "forebay")
+        ..Options::new(
+            vec![address.to_owned()],
+            &name,
+            "forebay",
+            Fields::named("tx_id", "card_number"),
+        )
     }
 }
 
@@ -85,7 +91,18 @@ impl Foreign {
 
     /// Sends JSON: with a key or without, to a partition or wherever the client likes.
     pub(crate) fn send(&self, topic: &str, key: Option<&str>, partition: Option<i32>, json: &str) {
-        let mut record = BaseRecord::<str, str>::to(topic).payload(json);
+        self.send_bytes(topic, key, partition, json.as_bytes());
+    }
+
+    /// Sends any bytes.
+    pub(crate) fn send_bytes(
+        &self,
+        topic: &str,
+        key: Option<&str>,
+        partition: Option<i32>,
+        payload: &[u8],
+    ) {
+        let mut record = BaseRecord::<str, [u8]>::to(topic).payload(payload);
         record.partition = partition;
         record.key = key;
         self.0.send(record).map_err(|(error, _)| error).unwrap();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use buffer::Buffer;
 use buffer::conformance::{Lacks, Limits, Order, Subject};
+use buffer::foreign::Fields;
 use buffer_redis::{Layout, Options, RedisBuffer, Server};
 use testbed::Redis;
 
@@ -35,9 +36,9 @@ impl InRedis {
         static NAMES: AtomicU32 = AtomicU32::new(0);
         let name = format!("tx-{}", NAMES.fetch_add(1, Ordering::Relaxed));
         let options = if stream {
-            Options::stream(server(), &name, "forebay")
+            Options::stream(server(), &name, "forebay", Fields::named("tx_id", "card_number"))
         } else {
-            Options::list(server(), &name)
+            Options::list(server(), &name, Fields::named("tx_id", "card_number"))
         };
         Self(Options {
             shards,

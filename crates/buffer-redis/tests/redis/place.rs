@@ -5,6 +5,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use buffer::foreign::Fields;
 use buffer::{Buffer, Envelope, Receipt};
 use buffer_redis::{Options, Server, inspect};
 use model::Event;
@@ -40,9 +41,9 @@ pub(crate) fn options(address: &str, stream: bool, shards: u16) -> Options {
     static NAMES: AtomicU32 = AtomicU32::new(0);
     let name = format!("place-{}", NAMES.fetch_add(1, Ordering::Relaxed));
     let options = if stream {
-        Options::stream(server(address), &name, "forebay")
+        Options::stream(server(address), &name, "forebay", Fields::named("tx_id", "card_number"))
     } else {
-        Options::list(server(address), &name)
+        Options::list(server(address), &name, Fields::named("tx_id", "card_number"))
     };
     Options { shards, lease_ms: 5_000, member_ms: 1_000, events_max: 100_000, ..options }
 }

@@ -1,15 +1,12 @@
 //! Foreign producers send plain JSON; it comes beside our own offers.
 
 use crate::place;
-use crate::place::{both, ids, options, receipts, server, take};
+use crate::place::{both, ids, options, receipts, server, take, until};
 use buffer::Buffer;
+use buffer::conformance::foreign as contract;
 use buffer_sqs::{Options, SqsBuffer};
-
-/// A JSON text.
-fn quoted(text: &str) -> String {
-    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
-    format!("\"{escaped}\"")
-}
+use model::Event;
+use model::event::PAYLOAD_BYTES_MAX;
 
 /// What a foreign producer does.
 fn send(options: &Options, body: &str) {
@@ -17,7 +14,7 @@ fn send(options: &Options, body: &str) {
     let once = ONCE.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let fifo = format!(r#","MessageGroupId":"g-{once}","MessageDeduplicationId":"{once}""#);
     let fifo = if options.fifo() { fifo.as_str() } else { "" };
-    let (url, body) = (options.queue_url(), quoted(body));
+    let (url, body) = (options.queue_url(), serde_json::json!(body));
     let parameters = format!(r#"{{"QueueUrl":"{url}","MessageBody":{body}{fifo}}}"#);
     server().call("SendMessage", &parameters).unwrap();
 }
@@ -38,6 +35,43 @@ async fn what_foreign_producers_send_comes_beside_our_own_offers() {
         assert_eq!(foreign.event.payload(), br#"{"tx_id":"id-7","card_number":"card-7"}"#);
         assert_eq!(buffer.ack(&receipts(&leased)).await.unwrap(), 30);
         assert_eq!(buffer.depth().await.unwrap(), buffer::Depth::default());
+    }
+}
+
+/// SQS takes text alone: no empty body, and the characters of XML 1.0.
+fn sqs_takes(vector: &contract::Vector) -> bool {
+    let is_taken =
+        |c: char| matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{fffd}' | '\u{10000}'..);
+    let text = std::str::from_utf8(&vector.payload);
+    text.is_ok_and(|text| !text.is_empty() && text.chars().all(is_taken))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_vector_of_foreign_events_has_the_id_and_key_of_the_contract() {
+    for options in both() {
+        let options = Options { fields: contract::fields(), ..options };
+        let buffer = SqsBuffer::open(options.clone()).await.unwrap();
+        let mut vectors = contract::vectors();
+        let all = vectors.len();
+        vectors.retain(sqs_takes);
+        assert!(vectors.len() + 20 > all, "SQS takes only {} of {all}", vectors.len());
+        for vector in &vectors {
+            send(&options, std::str::from_utf8(&vector.payload).unwrap());
+        }
+        let is_long = |vector: &&contract::Vector| vector.payload.len() > PAYLOAD_BYTES_MAX;
+        let long = vectors.iter().filter(is_long).count();
+        let leased = take(&buffer, vectors.len() - long).await;
+        let mut came: Vec<Event> = leased.into_iter().map(|envelope| envelope.event).collect();
+        until(
+            "each long one is buried",
+            || buffer.depth(),
+            |depth| depth.as_ref().is_ok_and(|depth| depth.dead == u64::try_from(long).unwrap()),
+        )
+        .await
+        .unwrap();
+        let letters = buffer.dead_letters().list(0, long + 1).await.unwrap();
+        came.extend(letters.into_iter().map(|letter| letter.event));
+        contract::check(&vectors, &came);
     }
 }
 

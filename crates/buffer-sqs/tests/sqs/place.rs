@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use buffer::foreign::Fields;
 use buffer::{Buffer, Envelope, Receipt};
 use buffer_sqs::{Credentials, Options};
 use model::Event;
@@ -42,7 +43,13 @@ pub(crate) fn at(address: &str, fifo: bool) -> Options {
             secret_key: "s3cret".to_owned(),
             session_token: None,
         }),
-        ..Options::new(&endpoint, "123456789012", &name, "us-east-1")
+        ..Options::new(
+            &endpoint,
+            "123456789012",
+            &name,
+            "us-east-1",
+            Fields::named("tx_id", "card_number"),
+        )
     }
 }
 

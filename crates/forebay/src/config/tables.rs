@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use buffer::foreign;
+use model::payment;
 use store::Target;
 use store::tables::{Column, Mode, Name, Type};
 use toml::Spanned;
@@ -109,7 +111,8 @@ pub(super) fn resolve(
         let Entry { place, definition, .. } = entry;
         let url = entry.url().replace(super::resolve::DATA, &settings.data());
         let at = |error: Error| Error(format!("{place}: {error}"));
-        let buffer = settings.with_password(url::Buffer::parse(&url).map_err(at)?);
+        let buffer =
+            settings.with_password(url::Buffer::parse_with(&url, foreign_fields()).map_err(at)?);
         let engine = engine::Options {
             lanes: entry.lanes,
             batch_max: entry.batch_max,
@@ -132,6 +135,12 @@ pub(super) fn resolve(
         });
     }
     Ok(tables)
+}
+
+/// The fields of rows of other producers where the URL of a table's buffer names none. They are those of payments,
+/// as they have always been.
+fn foreign_fields() -> foreign::Fields {
+    foreign::Fields::named(payment::ID_FIELD, payment::KEY_FIELD)
 }
 
 impl Entry {

@@ -1,5 +1,6 @@
 //! Kafka URLs.
 
+use buffer::foreign::Fields;
 use buffer_kafka::{Options, Start};
 
 use super::redis::{decoded, one_of, small};
@@ -36,7 +37,7 @@ const KEYS: [&str; 16] = [
 ///
 /// # Errors
 /// If it names no broker or no topic, or an option is unknown or out of bounds.
-pub(super) fn options(parts: &Parts<'_>) -> Result<Options, Error> {
+pub(super) fn options(parts: &Parts<'_>, fields: Fields) -> Result<Options, Error> {
     let invalid = |what: &str| {
         Error(format!("buffer: {what}; write e.g. kafka://127.0.0.1:{PORT}/transactions?group=fds"))
     };
@@ -51,7 +52,7 @@ pub(super) fn options(parts: &Parts<'_>) -> Result<Options, Error> {
     };
     let brokers = hosts.split(',').map(broker).collect::<Option<Vec<_>>>();
     let brokers = brokers.ok_or_else(|| invalid("no broker, or no port, that could be read"))?;
-    let mut options = Options::new(brokers, &decoded(topic, "topic")?, "forebay");
+    let mut options = Options::new(brokers, &decoded(topic, "topic")?, "forebay", fields);
     if let Some((user, password)) = login.map(|login| login.split_once(':').unwrap_or((login, "")))
     {
         for (name, text) in [("sasl.username", user), ("sasl.password", password)] {
@@ -83,8 +84,8 @@ fn set(options: &mut Options, key: &str, text: &str) -> Result<(), Error> {
         "drain_ms" => options.drain_ms = number("buffer", key, text, 0_u64)?,
         "session_ms" => options.session_ms = number("buffer", key, text, 1_000_u64)?,
         "dead_max" => options.dead_max = number("buffer", key, text, 1)?,
-        "id" => options.id_field = decoded(text, key)?,
-        "key" => options.key_field = decoded(text, key)?,
+        "id" => options.fields.id = decoded(text, key)?,
+        "key" => options.fields.key = decoded(text, key)?,
         "timeout_ms" => options.timeout_ms = number("buffer", key, text, 100_u64)?,
         "delete_settled" => {
             options.delete_settled = one_of(key, text, [("yes", true), ("no", false)])?;

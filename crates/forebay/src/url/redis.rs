@@ -1,5 +1,6 @@
 //! Redis URLs.
 
+use buffer::foreign::Fields;
 use buffer_redis::{Connections, Layout, Options, Poll, Server};
 
 use super::{MIB, Parts, no_option, number};
@@ -31,16 +32,16 @@ const KEYS: [&str; 16] = [
 ///
 /// # Errors
 /// If it names no server, not exactly one of a list and a stream, or an option out of bounds.
-pub(super) fn options(parts: &Parts<'_>) -> Result<Options, Error> {
+pub(super) fn options(parts: &Parts<'_>, fields: Fields) -> Result<Options, Error> {
     let server = server(parts)?;
     let value =
         |key: &str| parts.query.iter().find(|(name, _)| *name == key).map(|(_, text)| *text);
     let named = |key: &str| value(key).map(|text| decoded(text, key)).transpose();
     let mut options = match (named("list")?, named("stream")?) {
-        (Some(list), None) => Options::list(server, &list),
+        (Some(list), None) => Options::list(server, &list, fields),
         (None, Some(stream)) => {
             let group = named("group")?.unwrap_or_else(|| "forebay".to_owned());
-            Options::stream(server, &stream, &group)
+            Options::stream(server, &stream, &group, fields)
         }
         _ => {
             let problem = "buffer: a Redis URL names one list or one stream; \
@@ -75,8 +76,8 @@ fn set(options: &mut Options, key: &str, text: &str) -> Result<(), Error> {
         "lease_ms" => options.lease_ms = number("buffer", key, text, 100)?,
         "member_ms" => options.member_ms = number("buffer", key, text, 100)?,
         "dead_max" => options.dead_max = number("buffer", key, text, 1)?,
-        "id" => options.id_field = decoded(text, key)?,
-        "key" => options.key_field = decoded(text, key)?,
+        "id" => options.fields.id = decoded(text, key)?,
+        "key" => options.fields.key = decoded(text, key)?,
         "poll" => {
             let choices = [("blocking", Poll::Blocking), ("non-blocking", Poll::NonBlocking)];
             options.poll = one_of(key, text, choices)?;

@@ -1,5 +1,6 @@
 //! SQS URLs: a queue's own URL with `sqs:` in place of `https:`, and `sqs+http:` in place of `http:`.
 
+use buffer::foreign::Fields;
 use buffer_sqs::Options;
 
 use super::{Parts, no_option, number};
@@ -26,12 +27,13 @@ const REGION_VARIABLES: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
 ///
 /// # Errors
 /// If it names no host, account and queue, no region is known, or an option is out of bounds.
-pub(super) fn options(parts: &Parts<'_>) -> Result<Options, Error> {
-    options_with(parts, |name| std::env::var(name).ok())
+pub(super) fn options(parts: &Parts<'_>, fields: Fields) -> Result<Options, Error> {
+    options_with(parts, fields, |name| std::env::var(name).ok())
 }
 
 fn options_with(
     parts: &Parts<'_>,
+    fields: Fields,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<Options, Error> {
     let invalid = |what: &str| {
@@ -64,7 +66,7 @@ fn options_with(
         .filter(|region| !region.is_empty())
         .ok_or_else(|| invalid("no region is known: add ?region=…, or set AWS_REGION"))?;
     let scheme = if parts.scheme == "sqs" { "https" } else { "http" };
-    let mut options = Options::new(&format!("{scheme}://{host}"), account, queue, &region);
+    let mut options = Options::new(&format!("{scheme}://{host}"), account, queue, &region, fields);
     for (key, text) in &parts.query {
         set(&mut options, key, text)?;
     }
@@ -86,8 +88,8 @@ fn set(options: &mut Options, key: &str, text: &str) -> Result<(), Error> {
         "events_max" => options.events_max = number("buffer", key, text, 1)?,
         "dead_max" => options.dead_max = number("buffer", key, text, 1)?,
         "message_bytes_max" => options.message_bytes_max = number("buffer", key, text, 1_024)?,
-        "id" => text.clone_into(&mut options.id_field),
-        "key" => text.clone_into(&mut options.key_field),
+        "id" => text.clone_into(&mut options.fields.id),
+        "key" => text.clone_into(&mut options.fields.key),
         "timeout_ms" => options.response_timeout_ms = number("buffer", key, text, 10)?,
         _ => return Err(no_option("buffer", key, &KEYS)),
     }
@@ -106,9 +108,13 @@ mod tests {
     use super::super::{Buffer, split};
     use super::*;
 
+    fn fields() -> Fields {
+        Fields::named("i", "k")
+    }
+
     fn read(url: &str) -> Result<Options, String> {
         let parts = split("buffer", url, "").unwrap();
-        options_with(&parts, |_| None).map_err(|error| error.to_string())
+        options_with(&parts, fields(), |_| None).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -133,9 +139,13 @@ mod tests {
             events_max: 7,
             in_flight_max: 8,
             dead_max: 9,
-            id_field: "a".to_owned(),
-            key_field: "b".to_owned(),
-            ..Options::new("http://127.0.0.1:4566", "0", "events", "us-east-1")
+            ..Options::new(
+                "http://127.0.0.1:4566",
+                "0",
+                "events",
+                "us-east-1",
+                Fields::named("a", "b"),
+            )
         };
         assert_eq!(options.unwrap(), expect);
     }
@@ -145,7 +155,7 @@ mod tests {
         let url = "sqs+http://127.0.0.1:1/0/q";
         let parts = split("buffer", url, "").unwrap();
         let found = |name: &str| (name == "AWS_DEFAULT_REGION").then(|| "eu-west-1".to_owned());
-        assert_eq!(options_with(&parts, found).unwrap().region, "eu-west-1");
+        assert_eq!(options_with(&parts, fields(), found).unwrap().region, "eu-west-1");
         assert!(read(url).unwrap_err().contains("AWS_REGION"));
     }
 

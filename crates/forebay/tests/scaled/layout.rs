@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use buffer::Buffer;
+use buffer::foreign::Fields;
 use buffer_kafka::KafkaBuffer;
 use buffer_redis::{Options, RedisBuffer, Server};
 use buffer_sqs::{Credentials, SqsBuffer};
@@ -85,7 +86,12 @@ impl Layout {
                 let options = buffer_kafka::Options {
                     timeout_ms: KAFKA_SILENT_MS,
                     lease_ms: LEASE_MS,
-                    ..buffer_kafka::Options::new(addresses.to_vec(), NAME, "fds")
+                    ..buffer_kafka::Options::new(
+                        addresses.to_vec(),
+                        NAME,
+                        "fds",
+                        Fields::named("tx_id", "card_number"),
+                    )
                 };
                 Arc::new(KafkaBuffer::open(options).await.unwrap())
             }
@@ -98,7 +104,13 @@ impl Layout {
                     create: true,
                     visibility_ms: LEASE_MS,
                     credentials: Some(credentials),
-                    ..buffer_sqs::Options::new(&endpoint, ACCOUNT, &queue, REGION)
+                    ..buffer_sqs::Options::new(
+                        &endpoint,
+                        ACCOUNT,
+                        &queue,
+                        REGION,
+                        Fields::named("tx_id", "card_number"),
+                    )
                 };
                 Arc::new(SqsBuffer::open(options).await.unwrap())
             }
@@ -123,8 +135,12 @@ impl Layout {
             password: None,
         };
         let options = match self {
-            Self::List | Self::ClusterList => Options::list(server, NAME),
-            Self::Stream | Self::Sharded | Self::Cluster => Options::stream(server, NAME, "fds"),
+            Self::List | Self::ClusterList => {
+                Options::list(server, NAME, Fields::named("tx_id", "card_number"))
+            }
+            Self::Stream | Self::Sharded | Self::Cluster => {
+                Options::stream(server, NAME, "fds", Fields::named("tx_id", "card_number"))
+            }
             Self::Kafka | Self::Fifo => panic!("it is not in Redis"),
         };
         Options {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use buffer::Buffer;
+use buffer::foreign::Fields;
 use buffer::memory::{self, Memory};
 use buffer_journal::JournalBuffer;
 use buffer_kafka::KafkaBuffer;
@@ -43,7 +44,12 @@ impl Queue {
     }
 
     pub(crate) fn kafka(kafka: &Kafka) -> Self {
-        let options = buffer_kafka::Options::new(vec![kafka.address()], "tx_topic", "fds");
+        let options = buffer_kafka::Options::new(
+            vec![kafka.address()],
+            "tx_topic",
+            "fds",
+            Fields::named("tx_id", "card_number"),
+        );
         Self::Kafka(Box::new(buffer_kafka::Options { events_max: EVENTS_MAX, ..options }))
     }
 
@@ -56,7 +62,13 @@ impl Queue {
             secret_key: any("any"),
             session_token: None,
         };
-        let options = buffer_sqs::Options::new(&endpoint, "123456789012", "tx_queue", "us-east-1");
+        let options = buffer_sqs::Options::new(
+            &endpoint,
+            "123456789012",
+            "tx_queue",
+            "us-east-1",
+            Fields::named("tx_id", "card_number"),
+        );
         let credentials = Some(credentials);
         Self::Sqs(Box::new(buffer_sqs::Options { create: true, credentials, ..options }))
     }
@@ -86,8 +98,15 @@ pub(crate) fn redis(redis: &Redis, layout: Layout) -> buffer_redis::Options {
         password: None,
     };
     let options = match layout {
-        Layout::List => buffer_redis::Options::list(server, "tx_queue"),
-        Layout::Stream => buffer_redis::Options::stream(server, "tx_stream", "fds"),
+        Layout::List => {
+            buffer_redis::Options::list(server, "tx_queue", Fields::named("tx_id", "card_number"))
+        }
+        Layout::Stream => buffer_redis::Options::stream(
+            server,
+            "tx_stream",
+            "fds",
+            Fields::named("tx_id", "card_number"),
+        ),
     };
     buffer_redis::Options { events_max: EVENTS_MAX, ..options }
 }
