@@ -1,25 +1,86 @@
 -- How foreign events become ours: read from the source, told apart by key. Follows push.lua.
 local PAYLOAD_MAX = 65536
+local find, match = string.find, string.match
 
--- A JSON field as text. A number is given as it is written, so that no digit of an id is lost.
-local function text_of(doc, name, raw)
-  local value = doc[name]
-  if type(value) == 'string' then return value end
-  if type(value) ~= 'number' then return nil end
-  local quoted = string.gsub(name, '%W', '%%%0')
-  for written in string.gmatch(raw, '"' .. quoted .. '"%s*:%s*(%-?[%d%.eE+-]+)') do
-    if tonumber(written) == value then return written end
+-- Where the value of a member begins in an object that decodes: the last one of this name at the outermost
+-- level.
+local function member(raw, name, decode)
+  local at, depth, found = 1, 0, nil
+  while true do
+    local start = find(raw, '["{}%[%]]', at)
+    local what = byte(raw, start)
+    at = start + 1
+    if what == 34 then
+      local stop = start
+      repeat
+        stop = find(raw, '["\\]', stop + 1)
+        local escape = byte(raw, stop) == 92
+        if escape then stop = stop + 1 end
+      until not escape
+      at = stop + 1
+      local value = depth == 1 and match(raw, '^%s*:%s*()', at)
+      if value then
+        local its = sub(raw, start + 1, stop - 1)
+        if find(its, '\\', 1, true) then its = decode('["' .. its .. '"]')[1] end
+        if its == name then found = value end
+      end
+    elseif what == 123 or what == 91 then
+      depth = depth + 1
+    else
+      depth = depth - 1
+      if depth == 0 then return found end
+    end
   end
-  return format('%.17g', value)
 end
 
--- id and key of a payload. A UTF-8 byte order mark in front is passed over.
+-- A number as it is written, so that no digit of an id is lost. Where nothing can spell the name with an escape
+-- (a plain name needs \u00 for that), the member is among the places that look like it; where there is only one,
+-- it is that. member() finds the others.
+local NUMBER, LOOKS = '%-?[%d%.eE+-]+', {}
+local function written(raw, name, decode)
+  local looks = LOOKS[name]
+  if not looks then
+    looks = { match(name, '^[%w_.-]+$') and '\\u00' or '\\',
+      '"' .. string.gsub(name, '%W', '%%%0') .. '"%s*:%s*(' .. NUMBER .. ')' }
+    LOOKS[name] = looks
+  end
+  if not find(raw, looks[1], 1, true) then
+    local start, _, text = find(raw, looks[2])
+    if not find(raw, looks[2], start + 1) then return text end
+  end
+  return match(raw, '^' .. NUMBER, member(raw, name, decode))
+end
+
+-- A JSON field as text.
+local function text_of(doc, name, raw, decode)
+  local value = doc[name]
+  if type(value) == 'string' then return value end
+  if type(value) == 'number' then return written(raw, name, decode) end
+  return nil
+end
+
+-- A decoder of our own: scripts of others may change how the shared one reads. Made when it is first needed: that
+-- takes as long as it takes to read a few events.
+local decode_own
+local function decoder()
+  if not decode_own then
+    local own = cjson.new()
+    own.decode_invalid_numbers(false)
+    own.decode_max_depth(1000)
+    decode_own = own.decode
+  end
+  return decode_own
+end
+
+-- id and key of a payload, as the contract of foreign events (buffer::foreign) says.
 local function identify(raw, id_field, key_field)
-  local ok, doc = pcall(cjson.decode, (string.gsub(raw, '^\239\187\191', '')))
+  local decode, json = decoder(), raw
+  if sub(raw, 1, 3) == '\239\187\191' then json = sub(raw, 4) end
+  local ok, doc = pcall(decode, json)
   if ok and type(doc) == 'table' then
-    local id = text_of(doc, id_field, raw)
+    local id = text_of(doc, id_field, json, decode)
     if id and #id > 0 and #id <= 64 then
-      local key = text_of(doc, key_field, raw) or ''
+      local key = text_of(doc, key_field, json, decode) or ''
       if #key > 64 then key = redis.sha1hex(key) end
       return id, key
     end
@@ -34,7 +95,7 @@ local function payload_of(fields, field)
   for i = 1, #fields, 2 do
     local name, value = fields[i], fields[i + 1]
     if name == field or #fields == 2 then return value end
-    if field == '' and string.find(value, '^\239?\187?\191?%s*{') then return value end
+    if field == '' and find(value, '^\239?\187?\191?%s*{') then return value end
     whole[name] = value
   end
   return cjson.encode(whole)
@@ -49,7 +110,7 @@ local function source_head(n, offset, field)
   else
     for i, entry in ipairs(call('XRANGE', N, '-', '+', 'COUNT', n + offset)) do
       if i > offset then
-        local ms = tonumber(string.match(entry[1], '^(%d+)'))
+        local ms = tonumber(match(entry[1], '^(%d+)'))
         found[#found + 1] = { payload_of(entry[2], field), ms, entry[1] }
       end
     end

@@ -6,8 +6,13 @@ use std::time::Duration;
 
 use crate::place;
 use crate::place::{ids, options, owned, receipts, take, until};
-use buffer::{Buffer, Envelope};
+use buffer::conformance::foreign as contract;
+use buffer::{Buffer, Envelope, foreign};
 use buffer_redis::{Layout, Options, RedisBuffer, inspect};
+use model::Event;
+use model::event::PAYLOAD_BYTES_MAX;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 use testbed::Redis;
 
 fn redis() -> &'static Redis {
@@ -49,6 +54,137 @@ async fn what_foreign_producers_push_comes_in_order_beside_our_own_offers() {
         assert_eq!(buffer.ack(&receipts(&leased)).await.unwrap(), 40);
         assert_eq!(buffer.depth().await.unwrap().leased, 2);
     }
+}
+
+/// What foreign producers push, in this order, as bytes.
+fn push_bytes(options: &Options, payloads: &[Vec<u8>]) {
+    let mut connection = redis::Client::open(redis().url()).unwrap().get_connection().unwrap();
+    let mut pipe = redis::pipe();
+    for payload in payloads {
+        match options.layout {
+            Layout::List => pipe.cmd("LPUSH").arg(&options.name).arg(payload),
+            Layout::Stream { .. } => {
+                pipe.cmd("XADD").arg(&options.name).arg("*").arg("json").arg(payload)
+            }
+        };
+    }
+    pipe.exec(&mut connection).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_vector_of_foreign_events_has_the_id_and_key_of_the_contract() {
+    for options in both() {
+        let options = Options { fields: contract::fields(), ..options };
+        let buffer = RedisBuffer::open(options.clone()).await.unwrap();
+        let vectors = contract::vectors();
+        push_bytes(&options, &vectors.iter().map(|v| v.payload.clone()).collect::<Vec<_>>());
+        let peeked = inspect::events(&options, 0, vectors.len()).await.unwrap();
+        let peeked: Vec<Event> = peeked.into_iter().map(|held| held.event).collect();
+        contract::check(&vectors, &peeked);
+
+        let is_long = |vector: &&contract::Vector| vector.payload.len() > PAYLOAD_BYTES_MAX;
+        let long = vectors.iter().filter(is_long).count();
+        let leased = take(&buffer, vectors.len() - long).await;
+        let letters = buffer.dead_letters().list(0, long + 1).await.unwrap();
+        let mut came: Vec<Event> = leased.into_iter().map(|envelope| envelope.event).collect();
+        came.extend(letters.into_iter().map(|letter| letter.event));
+        contract::check(&vectors, &came);
+    }
+}
+
+const NAMES: [&str; 8] = [
+    "\"order.id\":",
+    "\"card-no\":",
+    "\"order.id\":",
+    "\"x\":",
+    "\"order\\u002eid\":",
+    "\"card-no\" :",
+    "\"y\\\"order.id\":",
+    "\"\\u0078\":",
+];
+const VALUES: [&str; 21] = [
+    "\"a\"",
+    "\"b\\\"\"",
+    "\"\\u0041\"",
+    "\"\\ud83d\\udcb3\"",
+    "\"결\"",
+    "\"\\uacb0\\n\"",
+    "\"order.id\"",
+    "1",
+    "0",
+    "-1.50",
+    "1.",
+    "-.5",
+    "1e3",
+    "12345678901234567890",
+    "true",
+    "null",
+    "{}",
+    "[\"order.id\",{\"order.id\":1.0}]",
+    "{\"order.id\":1.0,\"card-no\":1}",
+    "\"\\\"order.id\\\":1.0\"",
+    "{\"x\":{\"card-no\":-1.5}}",
+];
+const DAMAGE: [&str; 22] = [
+    "{", "}", "[", "]", ",", ":", "\"", "\\", "1", "0", "-", ".", "0x1", "\\ud83d", "nan", " ",
+    "\n", "\0", "\u{1}", "\u{feff}", "u", "\\n",
+];
+
+/// A vector, or an object of the fields with many kinds of values; half of them are damaged.
+fn random_payload(rng: &mut StdRng, vectors: &[contract::Vector]) -> Vec<u8> {
+    let mut payload = if rng.random_range(0..3) == 0 {
+        vectors[rng.random_range(0..vectors.len())].payload.clone()
+    } else {
+        let count = rng.random_range(0..6);
+        let members: Vec<String> = (0..count)
+            .map(|_| {
+                let name = NAMES[rng.random_range(0..NAMES.len())];
+                format!("{name}{}", VALUES[rng.random_range(0..VALUES.len())])
+            })
+            .collect();
+        format!("{{{}}}", members.join(",")).into_bytes()
+    };
+    payload.truncate(4_000);
+    if rng.random_range(0..2) == 0 {
+        for _ in 0..rng.random_range(1..4) {
+            let at = rng.random_range(0..=payload.len());
+            let end = (at + rng.random_range(0..3)).min(payload.len());
+            payload.splice(at..end, DAMAGE[rng.random_range(0..DAMAGE.len())].bytes());
+        }
+    }
+    payload
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_the_bytes_the_script_reads_them_as_the_contract_does() {
+    const PAGE: usize = 500;
+    let seed = std::env::var("TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = seed.unwrap_or_else(rand::random::<u64>);
+    println!("TEST_SEED={seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let [options, _] = both();
+    let options = Options { fields: contract::fields(), ..options };
+    let vectors = contract::vectors();
+    let payloads: Vec<Vec<u8>> =
+        (0..8 * PAGE).map(|_| random_payload(&mut rng, &vectors)).collect();
+    push_bytes(&options, &payloads);
+    let mut seen: Vec<inspect::Held> = Vec::new();
+    let mut read = 0;
+    while seen.len() < payloads.len() {
+        let from = seen.last().map_or(0, |last| last.seq + 1);
+        let page = inspect::events(&options, from, PAGE).await.unwrap();
+        assert!(!page.is_empty(), "only {} of {} events came", seen.len(), payloads.len());
+        for (held, payload) in page.iter().zip(&payloads[seen.len()..]) {
+            let expect = foreign::read(payload, &options.fields);
+            let shown = payload.escape_ascii();
+            assert_eq!(held.event.payload(), payload, "the payload of {shown}");
+            assert_eq!(held.event.id(), expect.id, "the id of {shown}");
+            assert_eq!(held.event.key(), expect.key, "the key of {shown}");
+            read += usize::from(expect.outcome == foreign::Outcome::Read);
+        }
+        seen.extend(page);
+    }
+    assert!((PAGE..7 * PAGE).contains(&read), "{read} have an id: the payloads are no good");
 }
 
 #[tokio::test(flavor = "multi_thread")]
