@@ -39,17 +39,14 @@ impl Dispatcher {
         while !self.shared.stop.is_cancelled() {
             let Some(room) = self.room().await else { break };
             let started = Instant::now();
-            match self.shared.buffer.lease(room, LEASE_WAIT).await {
-                Ok(leased) if leased.is_empty() => {
+            match self.fill(room).await? {
+                Ok(0) => {
                     over(&mut failures);
                     if started.elapsed() < LEASE_WAIT {
                         self.pause(EMPTY_PAUSE).await;
                     }
                 }
-                Ok(leased) => {
-                    over(&mut failures);
-                    self.dispatch(leased)?;
-                }
+                Ok(_) => over(&mut failures),
                 Err(error) if error.class() == Class::Retryable => {
                     failures += 1;
                     if is_said(failures) {
@@ -62,6 +59,20 @@ impl Dispatcher {
             }
         }
         Ok(())
+    }
+
+    /// Leases up to `room` events and queues them. Returns how many, or why the lease failed.
+    async fn fill(&self, room: usize) -> Result<Result<usize, buffer::Error>, Error> {
+        let _leasing = self.shared.leasing.lock().await;
+        let leased = match self.shared.buffer.lease(room, LEASE_WAIT).await {
+            Ok(leased) => leased,
+            Err(error) => return Ok(Err(error)),
+        };
+        let events = leased.len();
+        if events > 0 {
+            self.dispatch(leased)?;
+        }
+        Ok(Ok(events))
     }
 
     /// How many events may be leased now, once at least one may; `None` when told to stop.

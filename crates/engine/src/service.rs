@@ -6,7 +6,7 @@ use std::time::Duration;
 use buffer::Buffer;
 use model::clock::Clock;
 use store::Completions;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -79,6 +79,7 @@ impl Service {
             held: (0..options.lanes).map(|_| Held::default()).collect(),
             room: Semaphore::new(options.held_max),
             options,
+            leasing: Mutex::new(()),
             stop: shutdown.child_token(),
             abandon: CancellationToken::new(),
             ended: CancellationToken::new(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use buffer::Buffer;
 use model::clock::Clock;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::completion::Progress;
@@ -28,6 +28,9 @@ pub(crate) struct Shared {
     /// One permit for each event that may still be leased. Only the dispatcher takes them, and only
     /// for what it has leased, so that all of them being there means that nothing is held.
     pub(crate) room: Semaphore,
+    /// Locked from the start of a lease until its events are in the queues of their lanes. The holder
+    /// of the lock knows that no event is on its way to a lane.
+    pub(crate) leasing: Mutex<()>,
     /// Nothing more may be leased.
     pub(crate) stop: CancellationToken,
     /// No lane may start anything more, nor wait for what it has started.

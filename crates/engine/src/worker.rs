@@ -5,6 +5,7 @@ mod attempt;
 mod finish;
 mod gather;
 mod given_back;
+mod let_go;
 
 use std::collections::VecDeque;
 use std::slice;
@@ -82,6 +83,7 @@ impl Worker {
                 Next::Batch(batch) => self.settle(batch).await,
                 Next::Alone(suspect) => self.retry(suspect).await,
                 Next::Probe(envelope) => self.try_pending(envelope).await,
+                Next::LetGo => self.let_go().await,
             };
             self.shared.load.end(self.index);
             match done {
@@ -159,6 +161,10 @@ impl Worker {
 
     /// Tries an event again that waits alone.
     async fn retry(&mut self, mut suspect: Suspect) -> Result<(), Stop> {
+        if !self.is_leased(&suspect.envelope).await {
+            self.lose(suspect);
+            return Ok(());
+        }
         let started_at_ms = self.shared.clock.now_ms();
         let alone = slice::from_ref(&suspect.envelope);
         let outcomes = match self.attempt(alone, self.shared.options.attempts_max).await? {
@@ -180,6 +186,14 @@ impl Worker {
         self.apart.free(&suspect.envelope);
         self.shared.stats.waits_alone(-1);
         self.finish(slice::from_ref(&suspect.envelope), outcomes, started_at_ms).await
+    }
+
+    /// Another worker decides about this event.
+    fn lose(&mut self, suspect: Suspect) {
+        self.apart.free(&suspect.envelope);
+        self.shared.stats.waits_alone(-1);
+        self.apart.lose(&suspect.envelope);
+        self.pending.push_front(suspect.envelope);
     }
 
     fn wait_on(&mut self, suspect: Suspect, had_all: bool, reason: &str) {

@@ -44,6 +44,8 @@ pub(super) struct Apart {
     /// The one that was tried last is at the back.
     waiting: VecDeque<Suspect>,
     keys: HashSet<Vec<u8>>,
+    /// Keys of which the lane has to let go: a lease of an event of theirs was lost.
+    lost: HashSet<Vec<u8>>,
     /// What is behind them in the buffer.
     pub(super) given_back: GivenBack,
     /// When the next event is tried while nothing shows that the table takes any row.
@@ -57,6 +59,7 @@ impl Apart {
             attempts_max: options.attempts_max,
             waiting: VecDeque::new(),
             keys: HashSet::new(),
+            lost: HashSet::new(),
             given_back: GivenBack::default(),
             probe_at: Instant::now(),
         }
@@ -86,7 +89,34 @@ impl Apart {
     }
 
     fn waits(&self, envelope: &Envelope) -> bool {
-        !self.keys.is_empty() && self.keys.contains(order_key(envelope))
+        !self.keys.is_empty() && self.keys.contains(order_key(envelope)) || self.is_lost(envelope)
+    }
+
+    /// Blocks the key of `envelope` until [`Apart::forget_lost`].
+    pub(super) fn lose(&mut self, envelope: &Envelope) {
+        self.lost.insert(order_key(envelope).to_vec());
+    }
+
+    pub(super) fn has_lost(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
+    pub(super) fn is_lost(&self, envelope: &Envelope) -> bool {
+        !self.lost.is_empty() && self.lost.contains(order_key(envelope))
+    }
+
+    /// Nothing of the lost keys is held any more: what comes of them is new.
+    pub(super) fn forget_lost(&mut self) {
+        for key in self.lost.drain() {
+            self.given_back.forget(&key);
+        }
+    }
+
+    /// Gives up the lines of events that were given back and stayed away too long. The lane lets go
+    /// of their keys, since what it holds of them may have been lost as well.
+    pub(super) fn expire(&mut self, now: Instant) {
+        let keys = &self.keys;
+        self.lost.extend(self.given_back.expire(now, |key| keys.contains(key)));
     }
 
     /// Puts an event there, or back there, to wait until `next`.

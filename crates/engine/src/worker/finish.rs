@@ -47,7 +47,9 @@ impl Worker {
         self.shared.progress.add(started_at_ms, completed_at_ms, settled, duplicates, 0);
 
         if !rejected.is_empty() {
-            let dead = self.bury(&rejected).await?;
+            let (dead, lost) = self.bury(&rejected).await?;
+            let lost = events.iter().filter(|envelope| lost.contains(&envelope.receipt));
+            lost.for_each(|envelope| self.apart.lose(envelope));
             self.shared.stats.finished(0, 0, dead);
             self.shared.progress.add(started_at_ms, self.shared.clock.now_ms(), 0, 0, dead);
         }
@@ -65,15 +67,22 @@ impl Worker {
 
     /// Until it is done, for an event must not be given up before it is durably among the dead. What there
     /// is no room for among the dead letters goes back: it must not keep its neighbours waiting.
-    async fn bury(&mut self, burials: &[(Receipt, String)]) -> Result<u64, Stop> {
+    ///
+    /// Returns how many were buried, and the receipts of which some were passed over: another worker
+    /// may hold those events now, and decides about them.
+    async fn bury(&mut self, burials: &[(Receipt, String)]) -> Result<(u64, Vec<Receipt>), Stop> {
         let (mut left, mut together) = (burials, burials.len());
         let (mut buried, mut failures) = (0, 0);
+        let mut lost = Vec::new();
         while !left.is_empty() {
             together = together.min(left.len());
             let (these, rest) = left.split_at(together);
             let error = match self.shared.buffer.bury(these).await {
                 Ok(count) => {
                     buried += count as u64;
+                    if count < these.len() {
+                        lost.extend(these.iter().map(|(receipt, _)| *receipt));
+                    }
                     left = rest;
                     continue;
                 }
@@ -101,7 +110,7 @@ impl Worker {
                 return Err(Stop::Abandoned);
             }
         }
-        Ok(buried)
+        Ok((buried, lost))
     }
 
     /// Bad events that find no room come again after a while, and are bad then too. If this fails they come

@@ -17,6 +17,8 @@ pub(super) enum Next {
     Alone(Suspect),
     /// No more event may wait alone: this one of those that are pending is tried by itself.
     Probe(Envelope),
+    /// Keys were lost: what is held of them goes back.
+    LetGo,
 }
 
 impl Worker {
@@ -25,6 +27,10 @@ impl Worker {
         loop {
             self.take_queued();
             let (now, written) = (Instant::now(), self.shared.calls.last_written());
+            self.apart.expire(now);
+            if self.apart.has_lost() {
+                return Some(Next::LetGo);
+            }
             // In turn, so that neither keeps the other waiting.
             let alone_first = std::mem::take(&mut self.alone_next);
             if alone_first && let Some(suspect) = self.apart.take_due(now, written) {
@@ -52,6 +58,7 @@ impl Worker {
     /// Waits for events, or until one that waits alone is due; `false` when the engine gave up.
     async fn wait(&mut self, now: Instant, written: u64) -> bool {
         let due = self.apart.next_due(now, written);
+        let due = due.into_iter().chain(self.apart.given_back.next_look()).min();
         tokio::select! {
             biased;
             () = self.shared.abandon.cancelled() => return false,

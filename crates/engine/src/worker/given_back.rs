@@ -27,13 +27,21 @@ const MORE_EACH: usize = 10_000;
 /// How long the next event of a line may stay away. A buffer that lost it (its server went back in time, or
 /// deletes what is old) would block the key until a restart.
 const AWAY_MAX: Duration = Duration::from_secs(600);
+/// How often all lines are looked at for those that have been waiting longer than [`AWAY_MAX`].
+const LOOK_EACH: Duration = Duration::from_secs(10);
 
 /// What was given back of each key, and what came behind it.
-#[derive(Default)]
 pub(super) struct GivenBack {
     lines: HashMap<Vec<u8>, Line>,
     /// Events in all lines.
     count: usize,
+    looked_at: Instant,
+}
+
+impl Default for GivenBack {
+    fn default() -> Self {
+        Self { lines: HashMap::new(), count: 0, looked_at: Instant::now() }
+    }
 }
 
 /// The order of one key: the numbers of its events, of which the first was given back.
@@ -52,7 +60,7 @@ impl Line {
 
     /// Whether the line still says something of an event of this term.
     fn holds(&self, term: u64) -> bool {
-        self.term == term && self.since.elapsed() < AWAY_MAX
+        self.term == term
     }
 }
 
@@ -98,15 +106,7 @@ impl GivenBack {
         let key = order_key(envelope);
         let Some(line) = self.lines.get_mut(key) else { return true };
         if !line.holds(envelope.term) {
-            if line.term == envelope.term {
-                tracing::warn!(
-                    seconds = AWAY_MAX.as_secs(),
-                    "an event that was given back to the buffer did not come again; later events of its key \
-                     settle without it"
-                );
-            }
-            self.count -= line.order.len();
-            self.lines.remove(key);
+            self.forget(key);
             return true;
         }
         if line.order.front() != Some(&envelope.receipt.seq) {
@@ -121,6 +121,46 @@ impl GivenBack {
             self.lines.remove(key);
         }
         true
+    }
+
+    /// Drops the line of `key`.
+    pub(super) fn forget(&mut self, key: &[u8]) {
+        if let Some(line) = self.lines.remove(key) {
+            self.count -= line.order.len();
+        }
+    }
+
+    /// When [`GivenBack::expire`] has to look at the lines again; `None` where there is none.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        (!self.lines.is_empty()).then(|| self.looked_at + LOOK_EACH)
+    }
+
+    /// Drops the lines whose next event has been away longer than [`AWAY_MAX`], and returns their
+    /// keys. Such an event is lost, or another process has its key now. The time does not run while
+    /// an earlier event of the key waits here, as `waits` says. Looks once in [`LOOK_EACH`].
+    pub(super) fn expire(&mut self, now: Instant, waits: impl Fn(&[u8]) -> bool) -> Vec<Vec<u8>> {
+        if self.lines.is_empty() || now < self.looked_at + LOOK_EACH {
+            return Vec::new();
+        }
+        self.looked_at = now;
+        let mut expired = Vec::new();
+        for (key, line) in &mut self.lines {
+            if waits(key) {
+                line.since = now;
+            } else if now.duration_since(line.since) >= AWAY_MAX {
+                expired.push(key.clone());
+            }
+        }
+        expired.iter().for_each(|key| self.forget(key));
+        if !expired.is_empty() {
+            tracing::warn!(
+                keys = expired.len(),
+                seconds = AWAY_MAX.as_secs(),
+                "events that were given back to the buffer did not come again; later events of their keys \
+                 settle without them"
+            );
+        }
+        expired
     }
 
     /// `envelope` was taken, and waits again, before those that are still in the line.
@@ -156,9 +196,35 @@ mod tests {
         given_back.append(&envelope("a", 2, 1));
         assert!(!given_back.take(&envelope("a", 2, 1)));
         tokio::time::advance(AWAY_MAX).await;
+        assert_eq!(given_back.expire(Instant::now(), |_| false), [b"a"]);
         assert!(!given_back.precedes(&envelope("a", 2, 1)));
         assert!(given_back.take(&envelope("a", 2, 1)));
         assert!(given_back.is_empty() && given_back.room() == GIVEN_BACK_MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lines_of_keys_that_never_come_here_again_make_room_after_a_bounded_time() {
+        let mut given_back = GivenBack::default();
+        (0..GIVEN_BACK_MAX as u64).for_each(|seq| given_back.append(&envelope("gone", seq, 1)));
+        assert_eq!(given_back.room(), 0);
+        tokio::time::advance(AWAY_MAX - LOOK_EACH).await;
+        assert!(given_back.expire(Instant::now(), |_| false).is_empty());
+        tokio::time::advance(LOOK_EACH).await;
+        assert_eq!(given_back.next_look(), Some(Instant::now()));
+        assert_eq!(given_back.expire(Instant::now(), |_| false), [b"gone"]);
+        assert!(given_back.is_empty() && given_back.room() == GIVEN_BACK_MAX);
+        assert_eq!(given_back.next_look(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_keeps_its_place_while_an_earlier_event_waits_here() {
+        let mut given_back = GivenBack::default();
+        given_back.append(&envelope("a", 2, 1));
+        tokio::time::advance(2 * AWAY_MAX).await;
+        assert!(given_back.expire(Instant::now(), |key| key == b"a").is_empty());
+        tokio::time::advance(AWAY_MAX - LOOK_EACH).await;
+        assert!(given_back.expire(Instant::now(), |_| false).is_empty());
+        assert!(given_back.precedes(&envelope("a", 3, 1)));
     }
 
     #[test]

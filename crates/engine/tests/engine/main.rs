@@ -11,6 +11,7 @@ mod draining;
 mod faults;
 mod leases;
 mod load;
+mod lost;
 mod metrics_names;
 mod order;
 mod refusals;
