@@ -27,6 +27,7 @@ mod process;
 mod rig;
 mod scaling;
 mod steps;
+mod stood_still;
 mod switched;
 mod verbs;
 
