@@ -1,10 +1,11 @@
-//! Dead letters in a log of their own: buried ones and, later, notes of which were dropped.
+//! Dead letters in a log of their own: buried ones and, later, notes of which were dropped. On a full disk
+//! the log's checkpoint says which were dropped.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use buffer::{DeadLetter, Error};
-use journal::checkpoint::Checkpoint;
+use journal::checkpoint::{Checkpoint, RANGES_MAX};
 use journal::fs::Fs;
 use journal::{Entry, Log, Record, Recovery};
 use model::Event;
@@ -78,6 +79,7 @@ impl Dead {
             dropped.extend(dropped_by(&record));
             begun.extend(begun_by(&record));
         }
+        retain_undone(&mut letters, &recovery.checkpoint);
         let begun = begun.into_iter().filter(|(letter, _)| letters.contains_key(letter));
         let begun = begun.map(|(letter, from)| Begun { letter, from }).collect();
         recovery.missing = undone(&recovery.checkpoint, &dropped, &recovery.gaps);
@@ -165,9 +167,7 @@ impl Dead {
         known.sort_unstable();
         known.dedup();
         for some in known.chunks(DROPPED_AT_ONCE) {
-            let body: Vec<u8> = some.iter().flat_map(|seq| seq.to_le_bytes()).collect();
-            let entry = Entry { kind: DROPPED, at_ms: now_ms, id_len: 0, key_len: 0, body: &body };
-            self.log.append(&[entry]).await.map_err(|e| error_of(&e))?;
+            self.note_dropped(some, now_ms).await?;
             let mut letters = self.letters();
             for seq in some {
                 letters.remove(seq);
@@ -176,11 +176,31 @@ impl Dead {
         Ok(known.len())
     }
 
+    /// Writes durably that these are dropped: into the log, or on a full disk into the checkpoint, which
+    /// needs no more space.
+    async fn note_dropped(&self, seqs: &[u64], now_ms: i64) -> Result<(), Error> {
+        let body: Vec<u8> = seqs.iter().flat_map(|seq| seq.to_le_bytes()).collect();
+        let entry = Entry { kind: DROPPED, at_ms: now_ms, id_len: 0, key_len: 0, body: &body };
+        let full = match self.log.append(&[entry]).await {
+            Err(full @ journal::Error::Full(_)) => full,
+            other => return other.map(|_| ()).map_err(|e| error_of(&e)),
+        };
+        let next_seq = self.log.usage().next_seq;
+        self.write(|checkpoint| {
+            checkpoint.mark(seqs.iter().map(|seq| (*seq, seq + 1)));
+            checkpoint.next_seq = next_seq;
+            if checkpoint.done.len() > RANGES_MAX { Err(error_of(&full)) } else { Ok(()) }
+        })
+    }
+
     /// Refuses further burials, and notes that the log ends here.
     pub(crate) fn close(&self) -> Result<(), Error> {
         self.log.close();
         let (next_seq, closed) = (self.log.usage().next_seq, self.log.failure().is_none());
-        self.write(|checkpoint| (checkpoint.next_seq, checkpoint.closed) = (next_seq, closed))
+        self.write(|checkpoint| {
+            (checkpoint.next_seq, checkpoint.closed) = (next_seq, closed);
+            Ok(())
+        })
     }
 
     /// Makes durable how many letters there are, so that losing one is noticed. To be called before
@@ -191,7 +211,10 @@ impl Dead {
         if self.checkpoint().next_seq == next_seq {
             return Ok(());
         }
-        self.write(|checkpoint| checkpoint.next_seq = next_seq)
+        self.write(|checkpoint| {
+            checkpoint.next_seq = next_seq;
+            Ok(())
+        })
     }
 
     /// Removes segments without letters, also the one that is written to. To be called once the
@@ -205,16 +228,20 @@ impl Dead {
         self.write(|checkpoint| {
             checkpoint.done.retain(|(_, end)| *end > floor);
             (checkpoint.floor, checkpoint.next_seq) = (floor, next_seq);
+            Ok(())
         })?;
         self.log.remove_below(floor).map(|_| ()).map_err(|e| error_of(&e))
     }
 
-    /// Writes the checkpoint, changed.
-    fn write(&self, change: impl FnOnce(&mut Checkpoint)) -> Result<(), Error> {
+    /// Writes the checkpoint, changed. After an error of `change` it stands as it was.
+    fn write(
+        &self,
+        change: impl FnOnce(&mut Checkpoint) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let mut checkpoint = self.checkpoint();
         let mut changed = checkpoint.clone();
         changed.closed = false;
-        change(&mut changed);
+        change(&mut changed)?;
         self.log.write_checkpoint(&changed).map_err(|e| error_of(&e))?;
         *checkpoint = changed;
         Ok(())
@@ -248,6 +275,11 @@ pub(crate) fn note(letters: &mut BTreeMap<u64, (u32, u32)>, record: &Record) {
         }
         _ => {}
     }
+}
+
+/// Takes the letters out of the index that the checkpoint marks as dropped.
+pub(crate) fn retain_undone(letters: &mut BTreeMap<u64, (u32, u32)>, checkpoint: &Checkpoint) {
+    letters.retain(|seq, _| checkpoint.undone(*seq, seq + 1) > 0);
 }
 
 /// The letters that a record says were dropped.

@@ -264,6 +264,7 @@ fn letters_of(
         dropped.extend(dead::dropped_by(&record));
         on_record(&record);
     })?;
+    dead::retain_undone(&mut letters.index, &known);
     letters.missing = dead::undone(&checkpoint(&dir)?, &dropped, &looked.gaps);
     letters.segments = looked.segments;
     Ok(letters)

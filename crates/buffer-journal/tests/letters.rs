@@ -9,7 +9,7 @@ use std::time::Duration;
 use buffer::{Buffer, DeadLetters};
 use buffer_journal::{JournalBuffer, Options, Recovery, Sync};
 use journal::fs::Fs;
-use journal::fs::sim::Sim;
+use journal::fs::sim::{Faults, Sim};
 use journal::segment;
 use model::Event;
 use model::clock::Manual;
@@ -241,4 +241,76 @@ async fn a_replay_that_is_cut_short_leaves_each_letter_once_wherever_it_stops() 
             }
         }
     }
+}
+
+fn full() -> Faults {
+    Faults { no_space: 1, ..Faults::default() }
+}
+
+/// A start must not need space: what drains the disk begins with it.
+#[tokio::test]
+async fn a_replay_that_is_cut_short_leaves_each_letter_once_where_the_next_start_has_a_full_disk() {
+    let offered = ids(&events(10..22));
+    for operations in 0.. {
+        let sim = Sim::new(operations);
+        let (journal, _) = open(&sim);
+        journal.offer(&events(10..22)).await.unwrap();
+        bury(&journal, 1).await;
+        journal.checkpoint().unwrap();
+        let letters: Vec<u64> =
+            journal.list(0, 100).await.unwrap().iter().map(|letter| letter.seq).collect();
+        sim.crash_after(operations);
+        let replayed = journal.replay(&letters).await;
+        stop(&sim, journal);
+        sim.set_faults(full());
+        let mut there = Vec::new();
+        let (journal, _) = open(&sim);
+        let leased = journal.lease(1000, Duration::ZERO).await.unwrap();
+        there.extend(ids(leased.iter().map(|envelope| &envelope.event)));
+        // All events are settled and their segments are gone: only the letters' log knows of them.
+        let receipts: Vec<_> = leased.iter().map(|envelope| envelope.receipt).collect();
+        journal.ack(&receipts).await.unwrap();
+        journal.remove_settled().await.unwrap();
+        stop(&sim, journal);
+        let (journal, recovery) = open(&sim);
+        assert_eq!((recovery.events.missing, recovery.letters.missing), (0, 0), "{recovery:?}");
+        let letters = journal.list(0, 100).await.unwrap();
+        there.extend(ids(letters.iter().map(|letter| &letter.event)));
+        there.sort();
+        assert_eq!(there, offered, "operation {operations}");
+        if replayed.is_ok() {
+            assert!(operations > 8, "few operations were seen");
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn letters_are_dropped_on_a_full_disk_and_stay_dropped() {
+    let sim = Sim::new(9);
+    let journal = twenty_letters(&sim).await;
+    let letters: Vec<u64> = journal.list(0, 100).await.unwrap().iter().map(|l| l.seq).collect();
+    sim.set_faults(full());
+    // The notes fill what is left of the segment; then only the checkpoint has room.
+    for letter in &letters[1..] {
+        assert_eq!(journal.drop_letters(&[*letter]).await.unwrap(), 1);
+    }
+    assert_eq!(journal.list(0, 100).await.unwrap().len(), 1);
+    stop(&sim, journal);
+    let (journal, recovery) = open(&sim);
+    assert_eq!(recovery.letters.missing, 0, "{recovery:?}");
+    let there = journal.list(0, 100).await.unwrap();
+    assert_eq!(ids(there.iter().map(|letter| &letter.event)), ["event-10"]);
+    journal.offer(&events(100..110)).await.unwrap();
+    bury(&journal, 1).await;
+    assert_eq!(journal.list(0, 100).await.unwrap().len(), 11, "a new letter has a new number");
+    // A verb that only reads the folder sees the same.
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("dead")).unwrap();
+    for path in ["j", "j/dead"].iter().flat_map(|of| sim.list(Path::new(of)).unwrap()) {
+        std::fs::write(dir.path().join(path.strip_prefix("j").unwrap()), content(&sim, &path))
+            .unwrap();
+    }
+    let read = buffer_journal::inspect::dead(&Options::new(dir.path())).unwrap();
+    assert_eq!(read, journal.list(0, 100).await.unwrap());
 }
