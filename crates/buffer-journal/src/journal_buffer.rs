@@ -260,7 +260,7 @@ impl Inner {
     /// What can be leased now, or else how long to sleep before looking again.
     fn try_lease(&self, max: usize) -> Result<Result<Vec<Envelope>, Duration>, Error> {
         let mut state = self.state();
-        let now_ms = self.clock.now_ms();
+        let now_ms = self.clock.uptime_ms();
         let due_ms = now_ms.saturating_add(self.options.lease_ms);
         let state = &mut *state;
         state.window.promote(now_ms);
@@ -450,7 +450,7 @@ impl Buffer for JournalBuffer {
     }
 
     async fn release(&self, receipts: &[Receipt], delay: Duration) -> Result<usize, Error> {
-        let due_ms = after(self.inner.clock.now_ms(), delay);
+        let due_ms = after(self.inner.clock.uptime_ms(), delay);
         let released = self.inner.state().window.release(receipts, due_ms);
         self.inner.changed.notify_waiters();
         Ok(released)
@@ -460,7 +460,7 @@ impl Buffer for JournalBuffer {
         let (receipts, burials): (Vec<_>, Vec<_>) = self.inner.exhume(burials)?.into_iter().unzip();
         // The leases must not run out while the letters are synced: whoever leased the events then
         // would settle what is dead.
-        let due_ms = self.inner.clock.now_ms().saturating_add(self.inner.options.lease_ms);
+        let due_ms = self.inner.clock.uptime_ms().saturating_add(self.inner.options.lease_ms);
         self.inner.state().window.extend(&receipts, due_ms);
         if burials.is_empty() {
             return Ok(0);
@@ -472,7 +472,7 @@ impl Buffer for JournalBuffer {
     }
 
     async fn extend(&self, receipts: &[Receipt], by: Duration) -> Result<usize, Error> {
-        let due_ms = after(self.inner.clock.now_ms(), by);
+        let due_ms = after(self.inner.clock.uptime_ms(), by);
         let extended = self.inner.state().window.extend(receipts, due_ms);
         self.inner.changed.notify_waiters();
         Ok(extended)
@@ -481,7 +481,7 @@ impl Buffer for JournalBuffer {
     async fn depth(&self) -> Result<Depth, Error> {
         let mut state = self.inner.state();
         let state = &mut *state;
-        state.window.promote(self.inner.clock.now_ms());
+        state.window.promote(self.inner.clock.uptime_ms());
         let undone = self.inner.undone(state);
         let leased = state.window.leased();
         let oldest_accepted_ms = match state.window.oldest_accepted_ms() {

@@ -1,4 +1,5 @@
 //! Which events are leased, waiting or done: a state machine over a window of numbers, without I/O.
+//! Deadlines (`due_ms`) are in the process's uptime, so that setting the wall clock moves none.
 //!
 //! ```text
 //!            lease              ack, bury

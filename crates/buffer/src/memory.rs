@@ -85,7 +85,7 @@ impl Memory {
     /// What can be leased now, or else how long to sleep before looking again.
     fn try_lease(&self, max: usize) -> Result<Vec<Envelope>, Duration> {
         let mut state = self.state();
-        let now_ms = self.clock.now_ms();
+        let now_ms = self.clock.uptime_ms();
         let leased = state.lease(max, now_ms);
         if !leased.is_empty() || state.closed || max == 0 {
             return Ok(leased);
@@ -131,7 +131,7 @@ impl Buffer for Memory {
     }
 
     async fn release(&self, receipts: &[Receipt], delay: Duration) -> Result<usize, Error> {
-        let released = self.state().release(receipts, after(self.clock.now_ms(), delay));
+        let released = self.state().release(receipts, after(self.clock.uptime_ms(), delay));
         self.changed.notify_waiters();
         Ok(released)
     }
@@ -141,13 +141,13 @@ impl Buffer for Memory {
     }
 
     async fn extend(&self, receipts: &[Receipt], by: Duration) -> Result<usize, Error> {
-        let extended = self.state().extend(receipts, after(self.clock.now_ms(), by));
+        let extended = self.state().extend(receipts, after(self.clock.uptime_ms(), by));
         self.changed.notify_waiters();
         Ok(extended)
     }
 
     async fn depth(&self) -> Result<Depth, Error> {
-        Ok(self.state().depth(self.clock.now_ms()))
+        Ok(self.state().depth(self.clock.uptime_ms()))
     }
 
     fn kind(&self) -> Kind {

@@ -17,8 +17,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 enum Place {
     /// In `fresh`, in `again`, or in `due` because it was released with a delay.
     Ready,
-    /// Leased until this time; in `due` until then, in `again` afterwards.
-    Leased(EpochMs),
+    /// Leased until this uptime; in `due` until then, in `again` afterwards.
+    Leased(i64),
 }
 
 struct Held {
@@ -27,8 +27,8 @@ struct Held {
     /// How often it has been leased: the epoch of its latest receipt, and its attempt.
     leases: u32,
     place: Place,
-    /// When it is ready again: its key in `due`, if it is there.
-    due_ms: EpochMs,
+    /// When, in uptime, it is ready again: its key in `due`, if it is there.
+    due_ms: i64,
 }
 
 pub(super) struct State {
@@ -41,8 +41,8 @@ pub(super) struct State {
     fresh: VecDeque<u64>,
     /// Leased before, and ready now.
     again: BTreeSet<u64>,
-    /// Leased or delayed: by when they are ready again.
-    due: BTreeSet<(EpochMs, u64)>,
+    /// Leased or delayed: at which uptime they are ready again.
+    due: BTreeSet<(i64, u64)>,
     pub(super) dead: BTreeMap<u64, DeadLetter>,
     pub(super) closed: bool,
 }
@@ -80,7 +80,7 @@ impl State {
                 accepted_at_ms: now_ms,
                 leases: 0,
                 place: Place::Ready,
-                due_ms: now_ms,
+                due_ms: 0,
             };
             self.held.insert(seq, held);
             self.fresh.push_back(seq);
@@ -88,7 +88,7 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn lease(&mut self, max: usize, now_ms: EpochMs) -> Vec<Envelope> {
+    pub(super) fn lease(&mut self, max: usize, now_ms: i64) -> Vec<Envelope> {
         if self.closed {
             return Vec::new();
         }
@@ -117,7 +117,7 @@ impl State {
     }
 
     /// When the next leased or delayed event will be ready.
-    pub(super) fn next_due_ms(&self) -> Option<EpochMs> {
+    pub(super) fn next_due_ms(&self) -> Option<i64> {
         self.due.first().map(|(due_ms, _)| *due_ms)
     }
 
@@ -125,11 +125,11 @@ impl State {
         receipts.iter().filter(|receipt| self.take(**receipt).is_some()).count()
     }
 
-    pub(super) fn release(&mut self, receipts: &[Receipt], due_ms: EpochMs) -> usize {
+    pub(super) fn release(&mut self, receipts: &[Receipt], due_ms: i64) -> usize {
         self.move_to(receipts, Place::Ready, due_ms)
     }
 
-    pub(super) fn extend(&mut self, receipts: &[Receipt], deadline_ms: EpochMs) -> usize {
+    pub(super) fn extend(&mut self, receipts: &[Receipt], deadline_ms: i64) -> usize {
         self.move_to(receipts, Place::Leased(deadline_ms), deadline_ms)
     }
 
@@ -164,7 +164,7 @@ impl State {
         Ok(valid.len())
     }
 
-    pub(super) fn depth(&self, now_ms: EpochMs) -> Depth {
+    pub(super) fn depth(&self, now_ms: i64) -> Depth {
         let is_leased =
             |held: &&Held| matches!(held.place, Place::Leased(until_ms) if until_ms > now_ms);
         let leased = self.held.values().filter(is_leased).count();
@@ -176,7 +176,7 @@ impl State {
         }
     }
 
-    fn collect_due(&mut self, now_ms: EpochMs) {
+    fn collect_due(&mut self, now_ms: i64) {
         while let Some((due_ms, seq)) = self.due.first().copied() {
             if due_ms > now_ms {
                 break;
@@ -204,7 +204,7 @@ impl State {
         Some(held)
     }
 
-    fn move_to(&mut self, receipts: &[Receipt], place: Place, due_ms: EpochMs) -> usize {
+    fn move_to(&mut self, receipts: &[Receipt], place: Place, due_ms: i64) -> usize {
         let mut moved = 0;
         for receipt in receipts {
             if !self.is_valid(*receipt) {

@@ -27,7 +27,11 @@ pub(crate) struct Paused(Instant);
 
 impl Clock for Paused {
     fn now_ms(&self) -> i64 {
-        EPOCH_MS + i64::try_from(self.0.elapsed().as_millis()).expect("tests are short")
+        EPOCH_MS + self.uptime_ms()
+    }
+
+    fn uptime_ms(&self) -> i64 {
+        i64::try_from(self.0.elapsed().as_millis()).expect("tests are short")
     }
 }
 
