@@ -290,6 +290,21 @@ impl Committer {
     }
 }
 
+impl Drop for Committer {
+    /// Answers all who wait, also after a panic: nothing else would.
+    fn drop(&mut self) {
+        let mut queue = self.queue();
+        queue.closed = true;
+        if std::thread::panicking() {
+            queue.failed.get_or_insert(panicked());
+        }
+        queue.waiters.clear();
+        queue.rolls.clear();
+        drop(queue);
+        self.shared.space.notify_waiters();
+    }
+}
+
 /// Takes back what a failed write left. The log goes on if that works, and only then.
 fn undo(active: &mut Active, cause: &io::Error) -> Error {
     if !out_of_space(cause) {
@@ -312,6 +327,11 @@ fn unpromised(active: &mut Active, unwritten: Unwritten) -> Error {
         Unwritten::Unknown(cause) => Error::Poisoned(format!("sync of the checkpoint: {cause}")),
         Unwritten::Absent(cause) => take_back(active).map_or_else(|poisoned| poisoned, |()| cause),
     }
+}
+
+/// The error of appends that the commit thread did not answer.
+pub(crate) fn panicked() -> Error {
+    Error::Poisoned("the commit thread panicked".into())
 }
 
 fn poisoned(what: &str, cause: &io::Error) -> Error {

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use tokio::sync::{Notify, oneshot};
 
 use crate::checkpoint::{Checkpoint, Slots};
-use crate::commit::{Committer, Queue};
+use crate::commit::{Committer, Queue, panicked};
 use crate::encryption::{ADDED_BYTES, Encrypted};
 use crate::fs::{File, Fs, read_full_at};
 use crate::record::{self, BODY_BYTES_MAX, Decoded, ENCRYPTED, Entry, FIRST, HEADER_BYTES, Record};
@@ -148,7 +148,7 @@ impl Log {
                 None => space.await,
             }
         };
-        written.await.unwrap_or(Err(Error::Closed))?;
+        written.await.unwrap_or_else(|_| Err(panicked()))?;
         Ok(first_seq)
     }
 

@@ -32,6 +32,8 @@ pub enum Broken {
     Writes,
     /// Syncs; as with [`Faults::failed_sync`], some pages reach the medium.
     Syncs,
+    /// Writes panic, as a fault in the program would.
+    Panics,
 }
 
 /// A simulated medium. Clones share it.
@@ -218,8 +220,10 @@ impl File for Handle {
         let mut medium = held(&self.medium);
         let stopping = medium.operation();
         let faults = medium.faults;
-        if medium.broken.get(&self.inode) == Some(&Broken::Writes) {
-            return Err(io::Error::other("input/output error"));
+        match medium.broken.get(&self.inode) {
+            Some(Broken::Writes) => return Err(io::Error::other("input/output error")),
+            Some(Broken::Panics) => panic!("a write that panics on request"),
+            Some(Broken::Syncs) | None => {}
         }
         let grows = medium.inodes[self.inode].bytes.len() < at(offset) + bytes.len();
         if stopping.is_ok() && grows && medium.one_in(faults.no_space) {
