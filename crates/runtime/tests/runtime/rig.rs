@@ -20,12 +20,16 @@ pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// No test waits longer, most of it on the paused clock.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3_600);
 
-/// Wall-clock time that follows tokio's, so that pausing one pauses the other.
+/// Time that follows tokio's, so that pausing one pauses the other.
 struct Paused(Instant);
 
 impl Clock for Paused {
     fn now_ms(&self) -> i64 {
-        1_700_000_000_000 + i64::try_from(self.0.elapsed().as_millis()).expect("tests are short")
+        1_700_000_000_000 + self.uptime_ms()
+    }
+
+    fn uptime_ms(&self) -> i64 {
+        i64::try_from(self.0.elapsed().as_millis()).expect("tests are short")
     }
 }
 
