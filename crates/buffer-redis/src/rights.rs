@@ -31,7 +31,7 @@ const KEYLESS: [&str; 13] = [
     "XREADGROUP",
 ];
 /// Commands whose refusal is no obstacle: what they tell is then unknown, or polled.
-const OPTIONAL: [&str; 3] = ["INFO", "TYPE", "XREAD"];
+const OPTIONAL: [&str; 4] = ["INFO", "TYPE", "XINFO|CONSUMERS", "XREAD"];
 /// Commands of which one subcommand is meant.
 const CONTAINERS: [&str; 2] = ["XGROUP", "XINFO"];
 /// Which of the commands in ARGV[3] are refused on the source (ARGV[1]), and which on a key beside it (ARGV[2]).

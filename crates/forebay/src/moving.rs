@@ -1,6 +1,7 @@
 //! Going along with a move from one buffer to another: every process that offers or leases takes each
 //! step when it sees it, and says so in the store.
 
+mod left;
 mod way;
 
 use std::sync::Arc;
@@ -9,8 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use buffer::moving::Moving;
-use buffer::{Buffer, Depth, Identity};
-use model::route::{Phase, SHARE_MAX};
+use buffer::{Buffer, Depth};
+use model::route::Phase;
 use runtime::pipeline::Companion;
 use store::Moves;
 use store::moves::{Recorded, Report};
@@ -18,8 +19,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::left::{left_behind, refuse_left};
 pub(crate) use self::way::{PIPELINE, Way, ended_at, read, shown};
-use crate::{distinct, identity, open};
+use crate::{identity, open};
 
 /// How often it is looked which step is the present one.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -114,32 +116,6 @@ impl Drop for Follower {
     fn drop(&mut self) {
         self.stop.cancel();
     }
-}
-
-/// What to say of a move that this process, which has this one buffer, does not go along with: a part of
-/// what was accepted may be in the other one.
-pub(crate) async fn left_behind(moves: &dyn Moves, buffer: &Identity) -> Result<Option<String>> {
-    let Some(recorded) = moves.recorded().await? else { return Ok(None) };
-    let (mut from_here, mut to_here) = (false, false);
-    for (source, target) in read(&recorded.name, &recorded.buffers) {
-        from_here |= distinct::is_same(&source, buffer).await;
-        to_here |= distinct::is_same(&target, buffer).await;
-    }
-    let route = recorded.step.route;
-    // Of an unfinished move both buffers may hold events, whichever this one is.
-    let whole = match recorded.step.is_finished() {
-        false => false,
-        true if route.share == SHARE_MAX => to_here || !from_here,
-        true => from_here || !to_here,
-    };
-    Ok((!whole).then(|| {
-        let (share, phase, name) = (route.share, route.phase.name(), shown(&recorded));
-        format!(
-            "ACCEPTED EVENTS MAY WAIT IN ANOTHER BUFFER: the move from {name} is at {share} % ({phase}), \
-             and this process does not lease from both. Set buffer and next_buffer as they were, \
-             and lead it on with `forebay buffer migrate`, or back with --rollback."
-        )
-    }))
 }
 
 impl Following {

@@ -20,7 +20,7 @@ use store::{Completions, Keys, Loads, Moves, Payments, Rulesets};
 use tokio::task::block_in_place;
 
 use crate::config::{self, Config, Next};
-use crate::moving::{Follower, Way, follow};
+use crate::moving::{Follower, Way, follow, refuse_left};
 use crate::{fingerprint, identity, url};
 
 /// An open buffer, and what opening it found.
@@ -86,11 +86,12 @@ pub(crate) async fn buffer(buffer: &url::Buffer, config: &Config) -> Result<Open
 /// the pipeline moves.
 ///
 /// # Errors
-/// If one can't be opened. With a spill, a buffer that is out of reach is no error.
+/// If one can't be opened, or a move has left it. With a spill, a buffer that is out of reach is no error.
 pub(crate) async fn configured_buffer(config: &Config) -> Result<Opened> {
     if let Some(next) = &config.next {
         return Both::open(config, next).await?.join(config, next).await;
     }
+    refuse_left(config, &config.buffer).await?;
     let Some(spill) = &config.spill else {
         return buffer(&config.buffer, config).await;
     };

@@ -7,6 +7,7 @@ use buffer::Buffer;
 use lab::sink::{Buffered, Http, Lines, Sink};
 
 use crate::config::Config;
+use crate::moving::refuse_left;
 use crate::{config, open, url};
 
 /// A target, as the user names it.
@@ -47,7 +48,7 @@ impl Target {
     /// Opens it. Only a buffer needs the configuration: it may share a disk with the store.
     ///
     /// # Errors
-    /// If it can't be opened.
+    /// If it can't be opened, or is a buffer that a move has left.
     pub(crate) async fn open(
         &self,
         configured: impl FnOnce() -> Result<Config, config::Error>,
@@ -60,7 +61,9 @@ impl Target {
                 Ok(Opened::new(http, None))
             }
             Self::Buffer(buffer) => {
-                let buffer = open::buffer(buffer, &configured()?).await?.buffer;
+                let config = configured()?;
+                refuse_left(&config, buffer).await?;
+                let buffer = open::buffer(buffer, &config).await?.buffer;
                 Ok(Opened::new(Buffered::new(buffer.clone()), Some(buffer)))
             }
         }

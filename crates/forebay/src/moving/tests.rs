@@ -148,3 +148,34 @@ async fn a_move_between_other_buffers_is_not_followed_and_refuses_a_start() {
     Box::new(follower).stop().await;
     Box::new(other).stop().await;
 }
+
+#[tokio::test]
+async fn a_buffer_that_a_finished_move_left_is_told_from_where_it_ended() {
+    let kept = Kept::default();
+    let said = async |list: &str| {
+        let buffer = url::Buffer::parse(&format!("redis://H:6379/0?list={list}")).unwrap();
+        left_behind(&kept, &buffer.identity()).await.unwrap().unwrap_or_default()
+    };
+    let buffers = way("redis://h?list=b").buffers();
+    let unknown = Buffers { target: "new://b".to_owned(), ..buffers.clone() };
+    assert_eq!(said("a").await, "", "there was no move");
+    for (buffers, share, left, end) in [
+        (&buffers, 100, "a", "list=b"),
+        (&buffers, 0, "b", "list=a"),
+        (&unknown, 100, "a", "new://b"),
+    ] {
+        kept.set(buffers.clone(), 1, share, Phase::Open);
+        let told = said(left).await;
+        assert!(told.contains("WAS LEFT") && told.contains(&format!("{end}. To settle")), "{told}");
+        let whole = if left == "a" { "b" } else { "a" };
+        assert_eq!((said(whole).await, said("other").await), Default::default());
+    }
+    kept.set(buffers.clone(), 1, 100, Phase::Drain);
+    for list in ["a", "b"] {
+        assert!(said(list).await.contains("MAY WAIT IN ANOTHER BUFFER"), "{list}");
+    }
+    // The buffer where it ended has taken the address of the one that was left.
+    let same = Buffers { target: buffers.source.clone(), ..buffers };
+    kept.set(same, 1, 100, Phase::Open);
+    assert_eq!(said("a").await, "");
+}

@@ -71,7 +71,7 @@ impl Way {
         }
         let (source, target) = (&self.source, &self.target);
         if recorded.step.is_finished() {
-            let (shown, ends) = ends(&recorded);
+            let (shown, ends) = ended(&recorded);
             for end in ends {
                 if distinct::is_same(&end, source).await {
                     return Ok(None);
@@ -100,16 +100,25 @@ pub(crate) fn shown(recorded: &Recorded) -> String {
 }
 
 /// Where a finished move ended, in words, and what these may name.
-fn ends(recorded: &Recorded) -> (String, Vec<Identity>) {
+pub(super) fn ended(recorded: &Recorded) -> (String, Vec<Identity>) {
+    side(recorded, recorded.step.route.share == SHARE_MAX)
+}
+
+/// The buffer that a finished move left, in words, and what these may name.
+pub(super) fn left(recorded: &Recorded) -> (String, Vec<Identity>) {
+    side(recorded, recorded.step.route.share != SHARE_MAX)
+}
+
+/// The target or the source. What an earlier version recorded names both in one text.
+fn side(recorded: &Recorded, is_target: bool) -> (String, Vec<Identity>) {
     let Buffers { source, target } = &recorded.buffers;
-    let all_moved = recorded.step.route.share == SHARE_MAX;
     if source.is_empty() {
         let pairs = read(&recorded.name, &recorded.buffers).into_iter();
-        let ends = pairs.map(|(source, target)| if all_moved { target } else { source });
-        return (recorded.name.clone(), ends.collect());
+        let sides = pairs.map(|(source, target)| if is_target { target } else { source });
+        return (recorded.name.clone(), sides.collect());
     }
-    let end = if all_moved { target } else { source };
-    (end.clone(), identity(end).into_iter().collect())
+    let side = if is_target { target } else { source };
+    (side.clone(), identity(side).into_iter().collect())
 }
 
 /// The buffers of a finished move that ended at `end`, under its new address.
@@ -123,7 +132,7 @@ pub(crate) fn ended_at(recorded: &Recorded, end: &Identity) -> Result<Buffers> {
             shown(recorded)
         );
     }
-    let (shown_end, ends) = ends(recorded);
+    let (shown_end, ends) = ended(recorded);
     if !ends.is_empty() && !ends.iter().any(|one| one.kind() == end.kind()) {
         bail!("the last move ended at {shown_end}, which is no {}; set buffer to it", end.kind());
     }

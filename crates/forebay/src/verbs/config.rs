@@ -7,7 +7,7 @@ use store::card::Guard;
 use super::configured;
 use crate::config::{Config, Flags, Settings};
 use crate::exit::Exit;
-use crate::moving::Way;
+use crate::moving::{Way, refuse_left};
 use crate::{distinct, fingerprint, guarantee, open, out, url, write_behind};
 
 #[derive(Debug, clap::Subcommand)]
@@ -108,10 +108,10 @@ async fn check_buffer(buffer: &url::Buffer, config: &Config) -> Result<()> {
     Ok(opened.buffer.close().await?)
 }
 
-/// Holds the move that is configured against the one that the store has recorded. A store that can't be read
-/// is looked at by itself.
+/// Holds the buffers that are configured against the move that the store has recorded. A store that can't be
+/// read is looked at by itself.
 async fn check_move(config: &Config) -> Result<()> {
-    let Some(next) = &config.next else { return Ok(()) };
+    let Some(next) = &config.next else { return refuse_left(config, &config.buffer).await };
     let Ok(moves) = open::moves(&config.store).await else { return Ok(()) };
     let Ok(recorded) = moves.recorded().await else { return Ok(()) };
     Way::new(config, next).of(recorded).await.map(drop)

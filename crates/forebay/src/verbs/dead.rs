@@ -12,6 +12,7 @@ use super::buffer::{shown, time};
 use super::{configured_buffer, configured_table};
 use crate::config::{self, Config, Flags};
 use crate::exit::Exit;
+use crate::moving::refuse_left;
 use crate::{open, out, outside, signals, url};
 
 /// How many ids a group of letters shows.
@@ -91,6 +92,10 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
         Verb::List { all, json } => list(&letters, &names, all, json),
         Verb::Show { seq, reveal, json } => show(&letters, &names, seq, reveal, json),
         Verb::Replay { which, json } => {
+            // Only the payments' buffer moves.
+            if flags.table.is_none() {
+                refuse_left(&config, &config.buffer).await?;
+            }
             let done = change(&config, &which, Change::Replay, &stop).await?;
             say("replayed", done, json)
         }

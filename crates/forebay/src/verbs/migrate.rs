@@ -87,6 +87,9 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     let (_, config) = super::configured(flags)?;
     let Some(next) = config.next.clone() else {
+        if args.ended_here {
+            return end_here(&config, args.json).await;
+        }
         let problem = "there is no next_buffer; name the new buffer in forebay.toml, restart \
                        each `forebay serve` with it, and run this again (see --help)";
         bail!(Error(problem.to_owned()));
@@ -104,7 +107,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
         leader.rename().await?;
     }
     if args.ended_here {
-        leader.ended_here().await?;
+        ended_here(&*leader.moves, &leader.way.source).await?;
     }
     for process in &args.forget {
         if !leader.moves.forget(process).await? {
@@ -162,6 +165,29 @@ async fn check(args: &Args, config: &Config, next: &Next) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Records that the last move ended at `buffer`.
+async fn ended_here(moves: &dyn Moves, buffer: &Identity) -> Result<()> {
+    let problem = |why: String| Error(format!("--ended-here: {why}"));
+    let Some(recorded) = moves.recorded().await? else {
+        bail!(problem("no move is recorded; leave it out".to_owned()));
+    };
+    let buffers = ended_at(&recorded, buffer);
+    let buffers = buffers.map_err(|why| problem(why.to_string()))?;
+    moves.rename(&recorded.name, &buffers).await?;
+    Ok(())
+}
+
+/// The same where no move is to follow, so that processes with this buffer alone start.
+async fn end_here(config: &Config, json: bool) -> Result<Exit> {
+    let buffer = config.buffer.identity();
+    ended_here(&*open::moves(&config.store).await?, &buffer).await?;
+    match json {
+        true => out::json(&serde_json::json!({ "ended_at": buffer.to_string() }))?,
+        false => out::line(format_args!("The last move is recorded as ended at {buffer}."))?,
+    }
+    Ok(Exit::Done)
 }
 
 struct Leader {
@@ -236,18 +262,6 @@ impl Leader {
             )));
         }
         self.moves.rename(&recorded.name, &self.way.buffers()).await?;
-        Ok(())
-    }
-
-    /// Records that the last move ended at the buffer of this configuration.
-    async fn ended_here(&self) -> Result<()> {
-        let problem = |why: String| Error(format!("--ended-here: {why}"));
-        let Some(recorded) = self.moves.recorded().await? else {
-            bail!(problem("no move is recorded; leave it out".to_owned()));
-        };
-        let buffers = ended_at(&recorded, &self.way.source);
-        let buffers = buffers.map_err(|why| problem(why.to_string()))?;
-        self.moves.rename(&recorded.name, &buffers).await?;
         Ok(())
     }
 

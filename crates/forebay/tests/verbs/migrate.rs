@@ -178,14 +178,52 @@ fn a_pipeline_on_one_machine_moves_to_another_journal_and_back_and_loses_nothing
     let distinct = "SELECT count(DISTINCT tx_id) FROM transactions";
     assert_eq!(count(&store, distinct), i64::try_from(accepted.len()).unwrap());
     assert_eq!(flags(&store), verdicts(&accepted));
-    // The new one alone is whole, and the old one is done with. Whoever goes on with that one is told.
-    for (text, told) in [("buffer = \"journal:{data}/next\"\n", false), ("", true)] {
-        configure(text);
-        assert_eq!(json(dir.path(), &["buffer", "stat", "--json"])["pending"], 0);
-        let (ended, printed) = Serving::start(dir.path(), &[]).terminate();
-        assert!(ended.success(), "{printed}");
-        let says = "ACCEPTED EVENTS MAY WAIT IN ANOTHER BUFFER: the move from journal:";
-        assert_eq!(printed.contains(says), told, "{printed}");
+    // The new one alone is whole.
+    configure("buffer = \"journal:{data}/next\"\n");
+    assert_eq!(json(dir.path(), &["buffer", "stat", "--json"])["pending"], 0);
+    let (ended, printed) = Serving::start(dir.path(), &[]).terminate();
+    assert!(ended.success() && !printed.contains("ANOTHER BUFFER"), "{printed}");
+    configure("");
+    refuses_the_left_one(dir.path());
+    assert_eq!(json(dir.path(), &["buffer", "stat", "--json"])["pending"], 0);
+
+    // What it holds is settled where both are set as they were.
+    configure("next_buffer = \"journal:{data}/next\"\n");
+    done(dir.path(), &["replay", "more.ndjson", "--to", "journal:data/buffer"]);
+    assert_eq!(json(dir.path(), &["buffer", "stat", "--json"])["pending"], 20);
+    let serving = Serving::start(dir.path(), &[]);
+    serving.until("processed_tasks_total{pipeline=\"consumer_batch\"}", 20.0);
+    assert!(serving.terminate().0.success());
+    assert_eq!(json(dir.path(), &["buffer", "stat", "--json"])["pending"], 0);
+    assert_eq!(count(&store, distinct), i64::try_from(accepted.len()).unwrap() + 20);
+
+    // The other way out: it is the buffer where the move ended, under a new address.
+    configure("");
+    done(dir.path(), &["buffer", "migrate", "--ended-here"]);
+    done(dir.path(), &["config", "check", "--set", "http.bind=127.0.0.1:0"]);
+    assert!(Serving::start(dir.path(), &[]).terminate().0.success());
+}
+
+/// Each way to offer to the buffer that a move left is refused, and names the ways out.
+fn refuses_the_left_one(dir: &Path) {
+    let more = done(dir, &["generate", "--count", "20", "--run", "more"]);
+    std::fs::write(dir.join("more.ndjson"), more).unwrap();
+    for args in [
+        &["config", "check", "--set", "http.bind=127.0.0.1:0"][..],
+        &["serve", "--bind", "127.0.0.1:0"],
+        &["serve", "--bind", "127.0.0.1:0", "--roles", "api"],
+        &["replay", "more.ndjson"],
+        &["replay", "more.ndjson", "--drain"],
+        &["generate", "--count", "20", "--to", "journal:data/buffer"],
+        &["dead", "replay", "--all"],
+    ] {
+        let ran = run(dir, args);
+        assert_eq!(ran.code, 1, "{args:?}: {}{}", ran.stdout, ran.stderr);
+        for told in
+            ["cannot use journal:", "data/next. To settle", "next_buffer as they", "--ended-here"]
+        {
+            assert!(ran.stderr.contains(told), "{args:?}: {told}: {}", ran.stderr);
+        }
     }
 }
 
@@ -259,5 +297,19 @@ fn four_processes_move_from_a_list_to_a_stream_and_each_card_stays_in_order() {
     assert_eq!(settled, expected);
     for api in apis {
         assert!(api.terminate().0.success());
+    }
+    // The list was left, however it is spelled.
+    let list = redis.url().replace("127.0.0.1", "localhost");
+    let text = format!(
+        "buffer = \"{list}?list=tx_queue\"\nstore = \"{}\"\n[cards]\nkey_file = \"key\"\n",
+        postgres.url()
+    );
+    std::fs::write(dir.path().join("forebay.toml"), text).unwrap();
+    for args in [&["config", "check"][..], &["serve", "--roles", "api"]] {
+        let ran = run(dir.path(), &[args, &["--set", "http.bind=127.0.0.1:0"]].concat());
+        assert_eq!(ran.code, 1, "{args:?}: {}{}", ran.stdout, ran.stderr);
+        let told = ran.stderr.contains("cannot use redis://127.0.0.1:")
+            && ran.stderr.contains("?stream=tx_stream&group=fds. To settle");
+        assert!(told, "{args:?}: {}", ran.stderr);
     }
 }
