@@ -46,7 +46,11 @@ fn standard_input_is_read_to_its_end_whenever_it_is_given() {
     assert_eq!(usize::try_from(rows), Ok(lines));
     let unnamed = piped(&["replay", "-"]);
     assert_eq!(unnamed.code, 2);
-    assert!(unnamed.stderr.contains("its format is unknown; give --format csv or ndjson"), "{}", unnamed.stderr);
+    assert!(
+        unnamed.stderr.contains("its format is unknown; give --format csv or ndjson"),
+        "{}",
+        unnamed.stderr
+    );
 }
 
 #[test]
