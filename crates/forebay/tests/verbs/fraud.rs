@@ -45,6 +45,6 @@ fn rules_lists_each_version_with_its_thresholds_and_earlier_thresholds_have_thei
     assert!(listed.contains("Version 1, first used 20"), "{listed}");
     assert!(listed.lines().any(|line| line.ends_with("configured now")), "{listed}");
     assert!(listed.contains("payments_min = 4"), "{listed}");
-    assert!(listed.contains("the payment is at most 60.0 s behind"), "{listed}");
-    assert!(listed.contains("however late,\nif at most 8 are"), "{listed}");
+    assert!(listed.contains("The payment is at most 60.0 s behind"), "{listed}");
+    assert!(listed.contains("Or at most 8 are\nnewer, however late it is"), "{listed}");
 }

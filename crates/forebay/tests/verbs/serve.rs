@@ -280,8 +280,19 @@ fn it_is_not_ready_while_it_stops_and_a_second_signal_ends_it_at_once() {
     }
     let (status, _) = serving.post("application/json", &event("late"));
     assert_eq!(status, 503, "no events are taken any more");
+    // Past the time within which a signal belongs to the first.
+    std::thread::sleep(Duration::from_millis(400));
     serving.signal(rustix::process::Signal::TERM);
     assert_eq!(serving.wait().code(), Some(130));
+}
+
+#[test]
+fn two_signals_at_once_are_one_and_the_end_is_orderly() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut serving = Serving::start(dir.path(), &[]);
+    serving.signal(rustix::process::Signal::TERM);
+    serving.signal(rustix::process::Signal::HUP);
+    assert_eq!(serving.wait().code(), Some(0));
 }
 
 #[test]
