@@ -100,11 +100,11 @@ async fn what_was_accepted_on_a_disk_shared_with_the_store_is_settled() {
     let options = options.beside_store(DISK_MIB * MIB, 1);
     let journal: Arc<dyn Buffer> = Arc::new(JournalBuffer::open(options, clock.clone()).unwrap().0);
 
-    let holder = Connection::open(&path).unwrap();
-    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
     let guard = Arc::new(Guard::new(&[7; 32], false));
     let ruleset = Ruleset::default();
     let handler = Handler::open(store.clone(), &*store, guard, ruleset, 100_000).await.unwrap();
+    let holder = Connection::open(&path).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
     let shutdown = CancellationToken::new();
     let service = Service {
         buffer: journal.clone(),

@@ -367,7 +367,7 @@ async fn what_is_piped_is_offered_whole_each_time_and_leaves_no_state() {
     }
     assert!(!scene.path("data").exists(), "it cannot go on with another input");
     let unnamed = Replay::piped(std::io::empty(), None, scene.options()).unwrap_err();
-    assert!(unnamed.to_string().contains("no name that tells its format"), "{unnamed}");
+    assert!(unnamed.to_string().contains("its format is unknown; give --format"), "{unnamed}");
 }
 
 #[tokio::test]

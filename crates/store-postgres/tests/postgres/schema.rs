@@ -234,7 +234,9 @@ async fn versions_of_rules_that_rows_bear_already_are_never_given_to_other_rules
     assert_eq!(open(&options).await.settle(before).await, Ok(Settlement::Settled));
     server
         .execute(&format!(
-            "DROP TABLE {schema}.rulesets; DELETE FROM {schema}.schema_version WHERE version = 6"
+            "DROP TABLE {schema}.rulesets; ALTER TABLE {schema}.buffer_moves DROP COLUMN start_empty;
+             ALTER TABLE {schema}.buffer_move_processes DROP COLUMN empty_source, DROP COLUMN empty_target;
+             DELETE FROM {schema}.schema_version WHERE version >= 6"
         ))
         .unwrap();
     migrate(&options).await.unwrap();
