@@ -22,7 +22,7 @@ pub(crate) const HIDE_SECONDS_MIN: u64 = 5;
 const HIDE_SECONDS_MAX: u64 = 3_600;
 /// How many times as long as expected a walk, and what follows it, may take.
 const SLOWER: u32 = 8;
-/// How often nothing may come before the walk ends, where SQS counts more than came.
+/// After so many empty receives the walk ends, though SQS counts more letters than were received.
 const EMPTY_MAX: u32 = 2;
 /// Most receives that look for a note.
 const NOTE_RECEIVES_MAX: usize = 20;

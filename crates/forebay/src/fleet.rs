@@ -19,7 +19,7 @@ pub(crate) fn of(config: &Config) -> Fleet {
     Fleet::new(options, server::telemetry::end_series)
 }
 
-/// Stops all pipelines. Returns what is left of each.
+/// Stops all pipelines. Returns the events that each did not settle.
 ///
 /// # Errors
 /// The first reason for which one did not end in order; all are stopped all the same.

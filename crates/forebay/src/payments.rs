@@ -28,7 +28,7 @@ pub(crate) struct Payments {
     pub(crate) recovery: Option<Recovery>,
 }
 
-/// What is left of a pipeline that has ended.
+/// The results of a pipeline that has ended, and the events that it did not settle.
 pub(crate) struct Stopped {
     pub(crate) counts: Counts,
     pub(crate) stats: Arc<Stats>,

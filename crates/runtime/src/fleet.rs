@@ -155,7 +155,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// Pauses a component, and waits until it holds nothing. It goes on accepting.
+    /// Pauses a component, and waits until it holds nothing. Its buffer still accepts events.
     ///
     /// # Errors
     /// [`Error::Unknown`]; [`Error::Stopping`] when the fleet drains.

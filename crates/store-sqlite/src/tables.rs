@@ -255,7 +255,7 @@ pub(crate) fn write(
     Ok(Ok(Applied::Rows(written)))
 }
 
-/// The error of one row, as its caller is told it, or of the whole transaction.
+/// `Ok` with the error of one row, which only its caller gets. `Err` where the whole transaction failed.
 fn own(db: &Connection, error: rusqlite::Error) -> rusqlite::Result<Error> {
     match classify_write(&error) {
         // After some errors SQLite has rolled the whole transaction back by itself.

@@ -181,7 +181,7 @@ async fn a_new_group_begins_where_it_was_told_whenever_its_first_worker_comes() 
     assert_eq!(take(&early, 15).await.len(), 15);
 }
 
-/// What is left of such a record says nothing of what was wrong with it.
+/// The dead letter of such a record does not show the fault: its payload is cut off or empty.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_is_too_long_or_a_tombstone_is_buried_with_that_as_its_reason() {
     use rdkafka::producer::{BaseProducer, BaseRecord, Producer};

@@ -72,7 +72,7 @@ async fn everything(options: &Options) {
     assert_eq!(letters.replay(&seqs[..5]).await.unwrap(), 5);
     assert_eq!(letters.drop_letters(&seqs[5..]).await.unwrap(), 5);
 
-    // A second process takes shards over, and what the first one leaves behind comes again.
+    // A second process takes shards over, and leases again the events that the first one held.
     let other = RedisBuffer::open(options.clone()).await.unwrap();
     let leased = take(&buffer, 25).await;
     let shared = || async {

@@ -168,7 +168,7 @@ impl Parts {
         self.recovery.as_ref().map(open::recovered).unwrap_or_default()
     }
 
-    /// Until the process is told to stop, or a pipeline failed without which it can't go on.
+    /// Runs until a signal stops the process, or until a pipeline fails that ends the process.
     async fn run_until(&self, stop: &CancellationToken, readiness: &Readiness) {
         tokio::select! {
             () = stop.cancelled() => {}

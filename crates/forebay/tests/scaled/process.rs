@@ -90,7 +90,7 @@ impl Process {
         self.child.wait().unwrap();
     }
 
-    /// Keeps it from running: what it holds it goes on holding.
+    /// SIGSTOP. The process keeps its leases and connections.
     pub(crate) fn pause(&self) {
         self.signal(Signal::STOP);
     }

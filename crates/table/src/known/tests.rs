@@ -235,7 +235,7 @@ fn shown_while_the_store_is_away(known: &Known, now_ms: EpochMs, expect: &str) {
             known.landed(&key("a"), &flight, down.clone(), now_ms);
             match known.resolve(&key("a"), &flight, down).unwrap() {
                 Ok((row, _)) => row,
-                // Nothing is told, so nothing older.
+                // The reader got no row, so it got no older one.
                 Err(_) => return,
             }
         }
