@@ -17,6 +17,7 @@
 pub mod conformance;
 mod contract;
 mod dead;
+pub mod distinct;
 mod error;
 pub mod foreign;
 pub mod identity;

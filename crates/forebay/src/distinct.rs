@@ -1,132 +1,47 @@
-//! Which buffers are one and the same, by their identities and by what the name server says of their hosts.
+//! Whether a configuration uses one buffer twice.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::time::Duration;
-
-use buffer::Identity;
-use tokio::net::lookup_host;
-use tokio::time::timeout;
+use buffer::distinct::{self, Named};
 
 use crate::config::{Config, Error};
-
-/// How long the name server may take for one host.
-const LOOK_UP_MAX: Duration = Duration::from_secs(5);
 
 /// Refuses a configuration that uses one buffer twice, as far as the text of its URLs tells.
 ///
 /// # Errors
 /// If it does.
 pub(crate) fn written(config: &Config) -> Result<(), Error> {
-    for (one, other) in pairs(config) {
-        if clashes(&one, &other) {
-            return Err(clash(&one, &other));
-        }
-    }
-    Ok(())
+    distinct::written(&all(config)).map_err(|twice| Error(twice.to_string()))
 }
 
-/// The same, with the addresses of hosts that are spelled differently. A host without an address is another
-/// one: opening its buffer fails anyway.
+/// The same, with the addresses of hosts that are spelled differently.
 ///
 /// # Errors
 /// If a buffer is used twice.
 pub(crate) async fn check(config: &Config) -> Result<(), Error> {
-    for (mut one, mut other) in pairs(config) {
-        if !one.identity.may_be(&other.identity) {
-            continue;
-        }
-        one.identity = known(one.identity).await;
-        other.identity = known(other.identity).await;
-        if clashes(&one, &other) {
-            return Err(clash(&one, &other));
-        }
-    }
-    Ok(())
+    distinct::check(&all(config)).await.map_err(|twice| Error(twice.to_string()))
 }
 
-/// Whether both are one buffer, read in one way.
-pub(crate) async fn is_same(one: &Identity, other: &Identity) -> bool {
-    if one.is_same(other) {
-        return true;
-    }
-    one.may_be(other) && known(one.clone()).await.is_same(&known(other.clone()).await)
-}
-
-/// A buffer, and what the configuration calls it.
-struct Named {
-    name: String,
-    identity: Identity,
-}
-
-/// Each buffer with each one before it.
-fn pairs(config: &Config) -> Vec<(Named, Named)> {
-    let named = |name: &str, identity| (name.to_owned(), identity);
+/// Each buffer, and what the configuration calls it.
+fn all(config: &Config) -> Vec<Named> {
+    let named = |name: &str, identity| Named { name: name.to_owned(), identity, leaves: None };
     let mut all = vec![named("buffer", config.buffer.identity())];
-    all.extend(config.next.as_ref().map(|next| named("next_buffer", next.buffer.identity())));
+    all.extend(
+        config
+            .next
+            .as_ref()
+            .map(|next| Named { leaves: Some(0), ..named("next_buffer", next.buffer.identity()) }),
+    );
     all.extend(config.spill.as_ref().map(|spill| named("spill", spill.identity())));
     all.extend(config.tables.iter().map(|table| {
-        (format!("buffer of table {} ({})", table.name(), table.place), table.buffer.identity())
+        let name = format!("buffer of table {} ({})", table.name(), table.place);
+        named(&name, table.buffer.identity())
     }));
-    let of = |(name, identity): &(String, Identity)| Named {
-        name: name.clone(),
-        identity: identity.clone(),
-    };
-    let before = |at: usize| all[..at].iter().map(of).collect::<Vec<_>>();
-    let each = all.iter().enumerate();
-    each.flat_map(|(at, one)| {
-        before(at).into_iter().map(|other| (of(one), other)).collect::<Vec<_>>()
-    })
-    .collect()
-}
-
-/// Of a move the two buffers must differ; a buffer in memory is every entry's own otherwise.
-fn clashes(one: &Named, other: &Named) -> bool {
-    let move_ = one.name == "next_buffer" && other.name == "buffer";
-    one.identity.overlaps(&other.identity) || move_ && one.identity.is_same(&other.identity)
-}
-
-fn clash(one: &Named, other: &Named) -> Error {
-    let Named { name, identity } = one;
-    let way_out = match name.as_str() {
-        "next_buffer" => "leave it \"none\" while nothing moves",
-        _ => "give each a buffer of its own",
-    };
-    let (second, same) = (&other.name, &other.identity);
-    Error(format!("{name} is the same buffer as {second} ({identity} and {same}); {way_out}"))
-}
-
-/// The same buffer, with the addresses of its hosts.
-async fn known(identity: Identity) -> Identity {
-    let mut addresses: Vec<SocketAddr> = Vec::new();
-    for (host, port) in identity.hosts() {
-        if let Ok(Ok(found)) = timeout(LOOK_UP_MAX, lookup_host((host, port))).await {
-            for address in found {
-                addresses.push(address);
-                if is_here(address) {
-                    addresses.push(SocketAddr::from(([127, 0, 0, 1], port)));
-                }
-            }
-        }
-    }
-    identity.also_at(addresses)
-}
-
-/// Whether an address is one of this machine's own: the system then sends from that address. Sends nothing.
-fn is_here(address: SocketAddr) -> bool {
-    let any: IpAddr = match address {
-        SocketAddr::V4(_) => [0, 0, 0, 0].into(),
-        SocketAddr::V6(_) => [0_u16; 8].into(),
-    };
-    let from = UdpSocket::bind((any, 0)).and_then(|socket| {
-        socket.connect(address)?;
-        socket.local_addr()
-    });
-    !address.ip().is_loopback() && from.is_ok_and(|from| from.ip() == address.ip())
+    all
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use buffer::{Identity, distinct};
+
     use crate::url::Buffer;
 
     fn identity(url: &str) -> Identity {
@@ -224,8 +139,8 @@ mod tests {
     async fn hosts_are_compared_by_their_addresses_as_well() {
         let (name, address) = ("redis://127.1:7000?list=q", "redis://localhost:7000?list=q");
         assert!(!identity(name).is_same(&identity(address)));
-        assert!(is_same(&identity(name), &identity(address)).await);
+        assert!(distinct::is_same(&identity(name), &identity(address)).await);
         let nowhere = "redis://no.such.host.invalid:7000?list=q";
-        assert!(!is_same(&identity(nowhere), &identity(address)).await);
+        assert!(!distinct::is_same(&identity(nowhere), &identity(address)).await);
     }
 }

@@ -6,7 +6,6 @@
 //! What it deliberately does not do: nothing here decides what an event means, how it is kept, or
 //! when it is settled; that lies in the libraries.
 
-mod advise;
 mod args;
 mod config;
 mod distinct;
@@ -15,7 +14,6 @@ mod files;
 mod fingerprint;
 mod fleet;
 mod guarantee;
-mod history;
 mod identity;
 mod log;
 mod mask;
@@ -24,15 +22,11 @@ mod open;
 mod out;
 mod outside;
 mod payments;
-mod progress;
 mod signals;
 mod target;
-mod units;
 mod url;
 mod verbs;
 mod verdict;
-mod view;
-mod watch;
 mod write_behind;
 
 use std::process::ExitCode;

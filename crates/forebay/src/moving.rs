@@ -1,239 +1,68 @@
-//! Going along with a move from one buffer to another: every process that offers or leases takes each
-//! step when it sees it, and says so in the store.
+//! The moves of this process's pipelines between buffers: what of them depends on the configuration.
 
-mod left;
-mod way;
-
-use std::sync::Arc;
+use std::sync::Once;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use async_trait::async_trait;
-use buffer::moving::Moving;
-use buffer::{Buffer, Depth};
-use model::route::Phase;
-use runtime::pipeline::Companion;
-use store::Moves;
-use store::moves::{Recorded, Report};
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use anyhow::{Result, bail};
+use buffer::Identity;
+use runtime::moving::{Place, Way, place, refusal};
+use tokio::time::timeout;
 
-pub(crate) use self::left::{left_behind, refuse_left};
-pub(crate) use self::way::{PIPELINE, Way, ended_at, read, shown};
-use crate::{identity, open};
+use crate::config::{Config, Next};
+use crate::{open, url};
 
-/// How often it is looked which step is the present one.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// How long offers of the keys that move are held, at most, until every process says that it holds them.
-pub(crate) const HOLD_MAX: Duration = Duration::from_secs(20);
-/// How long a process holds them for a leader that has gone. Longer, so that it is the leader that ends it.
-const ABANDONED: Duration = Duration::from_secs(40);
-/// How often a process says where it is, though nothing changed.
-pub(crate) const REPORT_EVERY: Duration = Duration::from_millis(500);
+/// What a move of the payments is recorded under.
+const PIPELINE: &str = "payments";
+/// How long the store may take to name the recorded move. A process that only takes events starts without
+/// its store.
+const LOOK_MAX: Duration = Duration::from_secs(5);
 
-/// Goes along until it is stopped.
-pub(crate) struct Follower {
-    stop: CancellationToken,
-    task: JoinHandle<()>,
+/// Which buffer a URL names, as this program knows it.
+pub(crate) fn identity(url: &str) -> Option<Identity> {
+    Some(url::Buffer::parse(url).ok()?.identity())
 }
 
-struct Following {
-    moving: Arc<Moving>,
-    moves: Arc<dyn Moves>,
-    way: Way,
-    /// What it reports to.
-    name: String,
-    process: String,
-    /// The step in whose hold it is, and since when.
-    held: Option<(u64, Instant)>,
-    /// What the two held and had buried when they were last read.
-    depths: [Depth; 2],
-    /// What was said last, and when.
-    said: Option<(Report, Instant)>,
-    /// Whether the store was out of reach at the last try.
-    failing: bool,
+/// The way of a process with this configuration.
+pub(crate) fn way(config: &Config, next: &Next) -> Way {
+    Way::new(PIPELINE, config.buffer.identity(), next.buffer.identity(), identity)
 }
 
-/// Puts the two buffers together, goes by the present step, and begins to go along.
+/// Refuses to offer to `buffer` without `next_buffer` after a move that left it: no process would settle it. A
+/// store that is out of reach is logged, and no obstacle.
 ///
 /// # Errors
-/// If the store can't be reached: it alone says which buffer takes offers. If another move is
-/// unfinished.
-pub(crate) async fn follow(
-    source: Arc<dyn Buffer>,
-    target: Arc<dyn Buffer>,
-    moves: Arc<dyn Moves>,
-    way: Way,
-) -> Result<(Arc<Moving>, Follower)> {
-    const JOINING: &str = "cannot join the move to next_buffer";
-    let recorded = moves.recorded().await.context(JOINING)?;
-    let joined = way.of(recorded).await?;
-    let name = joined.map_or_else(|| PIPELINE.to_owned(), |recorded| recorded.name);
-    let moving = Arc::new(Moving::new(source, target, open::clock()));
-    // Unlike any other's, also of one that had this id before.
-    let process = format!("{}:{:06x}", identity::process(), rand::random::<u32>() & 0x00ff_ffff);
-    let mut following = Following {
-        moving: moving.clone(),
-        moves,
-        way,
-        name,
-        process,
-        held: None,
-        depths: Default::default(),
-        said: None,
-        failing: false,
+/// If the last move left this buffer; what to do is in the error.
+pub(crate) async fn refuse_left(config: &Config, buffer: &url::Buffer) -> Result<()> {
+    static WARNED: Once = Once::new();
+    let named = buffer.identity();
+    // With next_buffer, the process joins the move or is refused by that.
+    if config.next.is_some()
+        || config.tables.iter().any(|table| table.buffer.identity().is_same(&named))
+    {
+        return Ok(());
+    }
+    let placed = match timeout(LOOK_MAX, look(config, &named)).await {
+        Ok(placed) => placed,
+        Err(_) => Err(anyhow::anyhow!("no answer within {} s", LOOK_MAX.as_secs())),
     };
-    // Known of before it asks: whoever takes a step waits for all who were known of by then.
-    following.report(false).await.context(JOINING)?;
-    if let Err(error) = following.look().await {
-        // It is not there after all. That it can't be said either is the same trouble.
-        let _ = following.report(true).await;
-        return Err(error).context(JOINING);
+    match placed {
+        Ok(Place::Left(recorded)) => bail!(refusal(&recorded, &named, identity)),
+        Ok(Place::Whole | Place::Unfinished(_)) => {}
+        // A start is tried again and again.
+        Err(error) => WARNED.call_once(|| {
+            tracing::warn!("cannot check whether a move has left the buffer: {error:#}");
+        }),
     }
-    let step = moving.step().await;
-    if step > 0 {
-        tracing::info!(step, "goes along with the move to next_buffer, which has begun");
-    }
-    let stop = CancellationToken::new();
-    let task = tokio::spawn(following.run(stop.clone()));
-    Ok((moving, Follower { stop, task }))
+    Ok(())
 }
 
-#[async_trait]
-impl Companion for Follower {
-    /// Says that this process has ended.
-    async fn stop(mut self: Box<Self>) {
-        self.stop.cancel();
-        if (&mut self.task).await.is_err() {
-            tracing::warn!("the move could not be told that this process ends");
-        }
+async fn look(config: &Config, buffer: &Identity) -> Result<Place> {
+    if let url::Store::Sqlite(options) = &config.store
+        && !options.path.exists()
+    {
+        // The first process is about to make it.
+        return Ok(Place::Whole);
     }
+    let moves = open::moves(&config.store).await?;
+    Ok(place(&*moves, buffer, identity).await?)
 }
-
-impl Drop for Follower {
-    /// Of a start that came to nothing: it must not hold the buffers any longer.
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
-
-impl Following {
-    async fn run(mut self, stop: CancellationToken) {
-        while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
-            let looked = self.look().await;
-            self.tell(looked);
-        }
-        let told = self.report(true).await;
-        self.tell(told);
-    }
-
-    /// Takes the present step, and reports if there is something to say.
-    async fn look(&mut self) -> Result<()> {
-        // Another move that has begun is not joined: this process stays on its way, and reports it.
-        let joined = match self.way.of(self.moves.recorded().await?).await {
-            Ok(Some(recorded)) => {
-                self.moving.take(recorded.step.number, recorded.step.route).await;
-                self.release(&recorded).await
-            }
-            Ok(None) => Ok(()),
-            Err(other) => Err(other),
-        };
-        let step = self.moving.step().await;
-        let is_due = match &self.said {
-            None => true,
-            Some((said, when)) => {
-                said.step != step
-                    || when.elapsed() >= REPORT_EVERY
-                    || (!said.drained && self.is_drained().await)
-            }
-        };
-        if is_due {
-            self.report(false).await?;
-        }
-        joined
-    }
-
-    /// Takes the hold back that nobody leads on.
-    async fn release(&mut self, recorded: &Recorded) -> Result<()> {
-        let step = recorded.step;
-        if step.route.phase != Phase::Hold {
-            self.held = None;
-            return Ok(());
-        }
-        let now = Instant::now();
-        let (held, since) = *self.held.get_or_insert((step.number, now));
-        if held != step.number {
-            self.held = Some((step.number, now));
-        } else if since.elapsed() > ABANDONED {
-            // Whoever is the first does it; to the others the step is no longer the present one.
-            self.moves.advance(&recorded.name, step.back()).await?;
-            tracing::warn!("a move stood in its hold with nobody to lead it on: taken back");
-        }
-        Ok(())
-    }
-
-    async fn report(&mut self, ended: bool) -> Result<()> {
-        // What was offered before what is held: whatever is counted there is held, or done, here.
-        let step = self.moving.step().await;
-        let done = self.moving.done();
-        let depths = match ended {
-            // They are closed: others know better.
-            true => Default::default(),
-            false => self.look_into().await,
-        };
-        let report = Report {
-            process: self.process.clone(),
-            buffers: self.way.buffers(),
-            step,
-            drained: !ended && self.is_drained().await,
-            ended,
-            offered: done.map(|side| side.offered),
-            done: done.map(|side| side.done),
-            pending: depths.map(|depth| depth.ready + depth.leased),
-            // Read after it: a place that is passed meanwhile is counted twice rather than not at all.
-            empty: self.moving.empty_places(),
-            dead: depths.map(|depth| depth.dead),
-        };
-        self.moves.report(&self.name, &report).await?;
-        self.said = Some((report, Instant::now()));
-        Ok(())
-    }
-
-    /// What the two hold. One that can't be read holds what it held before, and is never called empty: a
-    /// move goes on without it as far as it can.
-    async fn look_into(&mut self) -> [Depth; 2] {
-        for (known, read) in self.depths.iter_mut().zip(self.moving.depths().await) {
-            match read {
-                Ok(depth) => *known = depth,
-                Err(error) => {
-                    tracing::debug!(%error, "a buffer can't be read");
-                    known.ready = known.ready.max(1);
-                }
-            }
-        }
-        self.depths
-    }
-
-    async fn is_drained(&self) -> bool {
-        self.moving.is_drained().await.unwrap_or(false)
-    }
-
-    /// Once when it begins to fail, and once when it goes on.
-    fn tell(&mut self, outcome: Result<()>) {
-        match outcome {
-            Ok(()) if self.failing => tracing::info!("the move goes on"),
-            Err(error) if !self.failing => {
-                tracing::warn!("the move stands still until this is over: {error:#}");
-                self.failing = true;
-                return;
-            }
-            Err(_) => return,
-            Ok(()) => {}
-        }
-        self.failing = false;
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -15,12 +15,13 @@ use buffer_redis::RedisBuffer;
 use buffer_sqs::SqsBuffer;
 use journal::fs::disk::file_system;
 use model::clock::{Clock, System};
+use runtime::moving::{self, Follower, follow};
 use store::card::Guard;
 use store::{Completions, Keys, Loads, Moves, Payments, Rulesets};
 use tokio::task::block_in_place;
 
 use crate::config::{self, Config, Next};
-use crate::moving::{Follower, Way, follow, refuse_left};
+use crate::moving::{refuse_left, way};
 use crate::{fingerprint, identity, url};
 
 /// An open buffer, and what opening it found.
@@ -163,8 +164,14 @@ impl Both {
     pub(crate) async fn join(self, config: &Config, next: &Next) -> Result<Opened> {
         let Self { source, target } = self;
         let moves = moves(&config.store).await?;
-        let (moving, follower) =
-            follow(source.buffer, target.buffer, moves, Way::new(config, next)).await?;
+        let (way, process) = (way(config, next), identity::process());
+        let followed = follow(source.buffer, target.buffer, moves, way, &process, clock()).await;
+        let (moving, follower) = followed.map_err(|error| match error {
+            moving::Error::Store(_) => {
+                anyhow::Error::from(error).context("cannot join the move to next_buffer")
+            }
+            refused => refused.into(),
+        })?;
         let recovery = source.recovery.or(target.recovery);
         Ok(Opened { buffer: moving, recovery, follower: Some(follower) })
     }
@@ -220,8 +227,12 @@ pub(crate) fn may_come(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         let buffer = matches!(cause.downcast_ref(), Some(Unavailable(_) | Held(_)));
         let store = matches!(cause.downcast_ref(), Some(store::Error::Unavailable(_)));
+        let moves = matches!(
+            cause.downcast_ref(),
+            Some(moving::Error::Store(store::Error::Unavailable(_)))
+        );
         let address = cause.downcast_ref::<io::Error>().map(io::Error::kind);
-        buffer || store || address == Some(io::ErrorKind::AddrInUse)
+        buffer || store || moves || address == Some(io::ErrorKind::AddrInUse)
     })
 }
 

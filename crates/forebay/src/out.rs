@@ -4,6 +4,8 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
+use lab::progress::{Progress, Unit};
+
 /// Writes one line, or several.
 ///
 /// # Errors
@@ -48,6 +50,11 @@ pub(crate) fn escaped(text: &str) -> String {
         }
     }
     out
+}
+
+/// How far long work is, on standard error.
+pub(crate) fn progress(unit: Unit) -> Progress {
+    Progress::new(unit, |line| note(line))
 }
 
 /// Tells the person at the terminal something that is not the result. Whoever closed standard error

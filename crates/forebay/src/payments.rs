@@ -7,6 +7,7 @@ use buffer::Buffer;
 use buffer_journal::Recovery;
 use engine::{Counts, Stats};
 use runtime::fleet::OnFailure;
+use runtime::moving::Follower;
 use runtime::pipeline::Settling;
 use runtime::{Entry, Fleet, Pipeline, Remains, Source};
 use store::card::Guard;
@@ -119,7 +120,7 @@ pub(crate) async fn offer(
     Ok((opened.buffer, opened.recovery))
 }
 
-fn add(fleet: &Fleet, pipeline: Pipeline, follower: Option<crate::moving::Follower>) -> Result<()> {
+fn add(fleet: &Fleet, pipeline: Pipeline, follower: Option<Follower>) -> Result<()> {
     let pipeline = match follower {
         Some(follower) => pipeline.with(follower),
         None => pipeline,

@@ -14,8 +14,8 @@ use tokio::task::block_in_place;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::config::{Config, Table};
-use crate::units::grouped;
 use crate::{open, outside, url};
+use model::units::grouped;
 
 /// What a process does with its tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

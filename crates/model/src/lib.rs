@@ -12,6 +12,7 @@ pub mod clock;
 pub mod event;
 pub mod payment;
 pub mod route;
+pub mod units;
 
 pub use class::{Class, Classify};
 pub use event::Event;

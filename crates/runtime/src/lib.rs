@@ -20,8 +20,10 @@
 
 pub mod component;
 pub mod fleet;
+pub mod history;
 mod life;
 mod meters;
+pub mod moving;
 pub mod pipeline;
 pub mod restart;
 mod state;
@@ -29,6 +31,7 @@ mod turn;
 
 pub use component::Component;
 pub use fleet::{Entry, Fleet};
+pub use history::History;
 pub use life::Life;
 pub use pipeline::{Pipeline, Source};
 pub use state::{Reason, Remains, State};

@@ -21,6 +21,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "journal", uses: &["model"], tests_use: &[] },
     Layer { name: "buffer", uses: &["model"], tests_use: &[] },
     Layer { name: "store", uses: &["model"], tests_use: &[] },
+    Layer { name: "advise", uses: &["model", "store"], tests_use: &[] },
     Layer { name: "buffer-journal", uses: &["model", "buffer", "journal"], tests_use: &[] },
     Layer { name: "testbed", uses: &[], tests_use: &[] },
     Layer { name: "buffer-redis", uses: &["model", "buffer"], tests_use: &["testbed"] },
@@ -35,7 +36,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "server", uses: &["model", "buffer", "table"], tests_use: &["store"] },
     Layer {
         name: "lab",
-        uses: &["model", "buffer"],
+        uses: &["model", "buffer", "engine"],
         tests_use: &[
             "journal",
             "store",
@@ -45,7 +46,6 @@ const LAYERS: &[Layer] = &[
             "buffer-sqs",
             "store-sqlite",
             "store-postgres",
-            "engine",
             "fraud",
             "table",
             "server",
@@ -56,6 +56,7 @@ const LAYERS: &[Layer] = &[
         name: "forebay",
         uses: &[
             "model",
+            "advise",
             "journal",
             "buffer",
             "store",
@@ -83,7 +84,7 @@ const OUTSIDE: &[(&str, &[&str])] = &[
     ("axum", &["server"]),
     ("clap", &["forebay"]),
     ("deadpool-postgres", &["store-postgres"]),
-    ("ratatui", &["forebay"]),
+    ("ratatui", &["lab"]),
     ("rdkafka", &["buffer-kafka"]),
     ("redis", &["buffer-redis"]),
     ("reqsign-aws-v4", &["buffer-sqs"]),

@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use runtime::history;
 use toml::{Table, Value as Toml};
 
 use super::Error;
 use super::settings::{Entry, Settings};
 use super::tables;
 use super::value::{Origin, Value};
-use crate::{advise, distinct, history, url};
+use crate::{distinct, url};
 
 /// What stands for the data directory in a URL or a path.
 pub(super) const DATA: &str = "{data}";

@@ -51,7 +51,7 @@ pub(crate) fn all() -> Vec<Setting> {
         whole("history.interval_s", up_to(3_600), 60),
         whole("history.keep_h", up_from_0(720), 168),
     ]);
-    let advise = crate::advise::Options::default();
+    let advise = advise::Options::default();
     let (thresholds, prices) = (advise.thresholds, advise.prices);
     settings.extend([
         whole("advise.load_min_s", up_to(86_400), number(thresholds.load_min_s)),

@@ -2,12 +2,12 @@
 
 use std::io::IsTerminal;
 
+use advise::{Layout, Report, Seen, Verdict, decide, next};
 use anyhow::{Result, bail};
 use store::Load;
 use tokio::task::block_in_place;
 
 use super::configured_buffer;
-use crate::advise::{Layout, Report, Seen, Verdict, decide, next};
 use crate::config::{Error, Flags};
 use crate::exit::Exit;
 use crate::{open, out, url};
@@ -49,8 +49,9 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     let seen = Seen::of(&loads);
     let options = config.advise.clone();
     let verdict = decide(&seen, &options.thresholds);
-    let today = Layout::today(&config, seen.processes);
-    let next = next(verdict, &today, config.buffer.kind(), config.store.kind());
+    let (buffer, store) = (config.buffer.kind(), config.store.kind());
+    let today = Layout::today(buffer, store, seen.processes);
+    let next = next(verdict, &today, buffer, store);
     let hours = args.hours;
     let report = Report { pipeline, hours, now_ms, seen, options, verdict, today, next };
     if args.json {

@@ -17,9 +17,9 @@ use super::{configured_buffer, migrate};
 use crate::config::{Error, Flags};
 use crate::exit::Exit;
 use crate::outside::Held;
-use crate::progress::{Progress, Unit};
-use crate::units::{bytes, grouped};
 use crate::{mask, open, out, outside, url};
+use lab::progress::Unit;
+use model::units::{bytes, grouped};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
@@ -195,7 +195,7 @@ fn print(held: &Held, reveal: bool, json: bool) -> std::io::Result<()> {
 }
 
 fn verify(options: &Options, json: bool) -> Result<Exit> {
-    let mut progress = Progress::new(Unit::Bytes);
+    let mut progress = out::progress(Unit::Bytes);
     let stat = inspect::verify(options, |read, of| progress.at(read, of, String::new))?;
     progress.end();
     if json {

@@ -7,7 +7,7 @@ use store::card::Guard;
 use super::configured;
 use crate::config::{Config, Flags, Settings};
 use crate::exit::Exit;
-use crate::moving::{Way, refuse_left};
+use crate::moving::{refuse_left, way};
 use crate::{distinct, fingerprint, guarantee, open, out, url, write_behind};
 
 #[derive(Debug, clap::Subcommand)]
@@ -114,7 +114,7 @@ async fn check_move(config: &Config) -> Result<()> {
     let Some(next) = &config.next else { return refuse_left(config, &config.buffer).await };
     let Ok(moves) = open::moves(&config.store).await else { return Ok(()) };
     let Ok(recorded) = moves.recorded().await else { return Ok(()) };
-    Way::new(config, next).of(recorded).await.map(drop)
+    Ok(way(config, next).of(recorded).await.map(drop)?)
 }
 
 /// Opens the store if it is this machine's alone; a PostgreSQL is looked at. Returns what is wrong

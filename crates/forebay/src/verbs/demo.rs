@@ -11,6 +11,9 @@ use lab::pace::{self, Outcome, Plan};
 use lab::report::Report;
 use lab::score::Labels;
 use lab::sink::Buffered;
+use lab::view::{Phase, Picture, Terminal, View};
+use lab::watch::{Offered, Watch, Watched};
+use server::Telemetry;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -19,17 +22,19 @@ use super::generate::{Source, Traffic, rate};
 use crate::config::{Config, Error, Flags};
 use crate::exit::Exit;
 use crate::payments::{Payments, Stopped};
-use crate::units::duration;
 use crate::verdict::{LEDGER_EVENTS_MAX, Places};
-use crate::view::{Phase, Picture};
-use crate::watch::{Offered, Watch};
-use crate::{guarantee, open, out, signals, url};
+use crate::{guarantee, log, open, out, signals, url};
+use model::units::duration;
 
 /// What marks a directory as one that may be wiped.
 const MARKER: &str = ".forebay-demo";
 /// How long what is accepted may take to be settled once the traffic has ended. What is left then
 /// is counted as pending.
 const DRAIN_MAX: Duration = Duration::from_secs(600);
+
+/// How this process writes while a picture is shown.
+const TERMINAL: Terminal =
+    Terminal { line: |line| out::line(line), hold: log::hold, let_go: log::let_go };
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -75,8 +80,9 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     let places = Places::before(&config.store, &config.buffer).await?;
     let payments = Payments::start(&config).await?;
     let offered = Offered::default();
-    let mut watch =
-        Watch::new(picture(&args, &config), args.plain, telemetry, &payments, &offered)?;
+    let view = View::open(args.plain, TERMINAL)?;
+    let watched = watched(&payments, &offered, telemetry);
+    let mut watch = Watch::new(picture(&args, &config), view, watched);
     let began = Instant::now();
 
     let traffic = tokio::spawn(offer(plan, source, sink(&payments), stop.clone(), offered));
@@ -188,6 +194,17 @@ fn picture(args: &Args, config: &Config) -> Picture {
     let Traffic { seed, profile, .. } = &args.traffic;
     let title = format!("forebay demo · {profile} · {}/s · seed {seed}", args.tps);
     Picture::new(title, guarantee::accepted(&config.buffer), Some(args.duration))
+}
+
+fn watched(payments: &Payments, offered: &Offered, telemetry: Telemetry) -> Watched {
+    Watched {
+        stats: payments.stats().clone(),
+        buffer: payments.buffer().clone(),
+        clock: open::clock(),
+        offered: offered.clone(),
+        rules: fraud::Rule::ALL.iter().map(|rule| rule.name()).collect(),
+        metrics: Box::new(move || telemetry.render()),
+    }
 }
 
 /// What the traffic came to.

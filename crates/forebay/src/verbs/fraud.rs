@@ -9,8 +9,8 @@ use super::buffer::time;
 use super::configured;
 use crate::config::{Config, Flags};
 use crate::exit::Exit;
-use crate::units::millis_whole;
 use crate::{out, outside};
+use model::units::millis_whole;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {

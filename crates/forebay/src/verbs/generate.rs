@@ -11,10 +11,10 @@ use model::Event;
 use super::configured;
 use crate::config::{Error, Flags};
 use crate::exit::Exit;
-use crate::progress::{Progress, Unit};
 use crate::target::{Opened, Target};
-use crate::units::{duration, grouped};
 use crate::{open, out, signals};
+use lab::progress::Unit;
+use model::units::{duration, grouped};
 
 /// The rate that event time follows when nothing is said of one.
 const TPS: f64 = 1_000.0;
@@ -95,7 +95,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let total = plan.total();
-    let mut progress = Progress::new(Unit::Events);
+    let mut progress = out::progress(Unit::Events);
     let outcome =
         pace::run(&plan, &mut |due| source.event(due).0, &mut *opened.sink, &stop, &mut |now| {
             progress.at(now.offered, total, || format!("accepted {}", grouped(now.accepted)))

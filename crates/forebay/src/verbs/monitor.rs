@@ -10,8 +10,8 @@ use serde_json::json;
 use super::configured_buffer;
 use crate::config::{Error, Flags};
 use crate::exit::Exit;
-use crate::units::grouped;
 use crate::{out, signals, url};
+use model::units::grouped;
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(1);

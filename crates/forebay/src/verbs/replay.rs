@@ -17,11 +17,11 @@ use super::demo::{finish, writable};
 use crate::config::{Config, Error, Flags};
 use crate::exit::Exit;
 use crate::payments::Payments;
-use crate::progress::{Progress, Unit};
 use crate::target::Target;
-use crate::units::grouped;
 use crate::verdict::{LEDGER_EVENTS_MAX, Places, per_second};
 use crate::{guarantee, open, out, signals, url};
+use lab::progress::Unit;
+use model::units::grouped;
 
 /// How often the progress of settling is looked at.
 const SETTLING_LOOK: Duration = Duration::from_millis(250);
@@ -127,7 +127,7 @@ fn prepare(args: &Args, config: &Config, target: String, restart: bool) -> Resul
 }
 
 async fn offer(replay: &Replay, sink: &mut dyn Sink, stop: &CancellationToken) -> Result<Summary> {
-    let mut progress = Progress::new(Unit::Bytes);
+    let mut progress = out::progress(Unit::Bytes);
     let mut tell = |done: &Done| {
         progress.at(done.bytes, done.bytes_total, || {
             let waiting = if done.waiting { ", waiting for room" } else { "" };
@@ -182,7 +182,7 @@ async fn drain(
 /// Waits until nothing is left to settle; a signal ends it, and what is left comes next time.
 async fn settle(payments: &Payments, stop: &CancellationToken) {
     let (stats, buffer) = (payments.stats().clone(), payments.buffer().clone());
-    let mut progress = Progress::new(Unit::Events);
+    let mut progress = out::progress(Unit::Events);
     let drained = stop.run_until_cancelled(payments.drained());
     let mut drained = std::pin::pin!(drained);
     loop {

@@ -8,6 +8,8 @@ use anyhow::{Context, Result, anyhow};
 use buffer::Buffer;
 use buffer_journal::Recovery;
 use runtime::Fleet;
+use runtime::history::{Book, History};
+use runtime::moving::left_behind;
 use server::{Readiness, Service};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -16,12 +18,11 @@ use tokio_util::sync::CancellationToken;
 use super::configured;
 use crate::config::{Config, Flags, Origin};
 use crate::exit::Exit;
-use crate::history::History;
-use crate::moving::left_behind;
+use crate::moving;
 use crate::payments::{self, Payments};
-use crate::units::grouped;
 use crate::write_behind::{Part, Tables};
-use crate::{distinct, fleet, guarantee, open, out, signals};
+use crate::{distinct, fleet, guarantee, identity, open, out, signals};
+use model::units::grouped;
 
 /// Where a process that takes no events listens unless told otherwise: many of them may share a
 /// machine.
@@ -211,7 +212,9 @@ async fn unmoved(config: &Config, parts: &Parts) -> Option<String> {
     }
     let look = async {
         let moves = open::moves(&config.store).await?;
-        left_behind(&*moves, &config.buffer.identity()).await
+        Ok::<_, anyhow::Error>(
+            left_behind(&*moves, &config.buffer.identity(), moving::identity).await?,
+        )
     };
     look.await.unwrap_or_else(|error| {
         tracing::warn!("whether another buffer was moved to or from can't be looked at: {error:#}");
@@ -222,9 +225,15 @@ async fn unmoved(config: &Config, parts: &Parts) -> Option<String> {
 /// The history of the load, which a process that settles keeps: one that only takes events has no store
 /// open, and what it takes shows in the backlog of those that settle.
 fn history(config: &Config, parts: &Parts, roles: &[Role]) -> Option<History> {
-    let loads = parts.store()?.loads();
     let roles = if roles.contains(&Role::Api) { "api,worker" } else { "worker" };
-    Some(History::start(parts.fleet.sources(), &loads, roles, config.history))
+    let book = Book {
+        loads: parts.store()?.loads(),
+        clock: open::clock(),
+        process: identity::process(),
+        roles: roles.to_owned(),
+    };
+    let fleet = parts.fleet.clone();
+    Some(History::start(move || fleet.sources(), book, config.history))
 }
 
 /// The tables that are written behind, in this process's roles.

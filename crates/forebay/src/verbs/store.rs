@@ -6,8 +6,8 @@ use serde_json::json;
 use super::configured;
 use crate::config::{Config, Flags};
 use crate::exit::Exit;
-use crate::units::grouped;
 use crate::{guarantee, open, out, outside, url, write_behind};
+use model::units::grouped;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {

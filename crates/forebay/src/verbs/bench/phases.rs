@@ -14,8 +14,8 @@ use super::super::configured;
 use super::{buffered, direct};
 use crate::config::{Config, Error, Flags};
 use crate::exit::Exit;
-use crate::units::{duration, grouped};
 use crate::{guarantee, out, signals, url};
+use model::units::{duration, grouped};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

@@ -1,0 +1,74 @@
+//! What a run looks like while it goes on: a picture on a terminal, a line a second elsewhere.
+//!
+//! [`Picture`] is plain data made of [`Sample`]s; drawing it needs nothing else, so it is tested
+//! without a terminal.
+//!
+//! What it deliberately does not do: measure. Whoever runs something takes the samples.
+
+mod draw;
+mod picture;
+mod plain;
+mod screen;
+mod terminal;
+
+use std::io;
+use std::time::Duration;
+
+pub use picture::{Phase, Picture, Sample};
+pub use terminal::Terminal;
+
+use screen::Screen;
+
+/// How often a picture on a terminal is drawn anew.
+const FRAME: Duration = Duration::from_millis(250);
+/// How often a plain line is written.
+const LINE: Duration = Duration::from_secs(1);
+
+/// Where a picture is shown. Dropping it gives the terminal back.
+pub enum View {
+    /// The whole terminal.
+    Screen(Screen),
+    /// Lines on standard output.
+    Plain(Terminal),
+}
+
+impl View {
+    /// The whole of `terminal` if standard output is one and `plain` is not asked for.
+    ///
+    /// # Errors
+    /// If the terminal can't be set up.
+    pub fn open(plain: bool, terminal: Terminal) -> io::Result<Self> {
+        if plain || !io::IsTerminal::is_terminal(&io::stdout()) {
+            return Ok(Self::Plain(terminal));
+        }
+        Screen::open(terminal).map(Self::Screen)
+    }
+
+    /// How often to show the picture.
+    #[must_use]
+    pub fn every(&self) -> Duration {
+        match self {
+            Self::Screen(_) => FRAME,
+            Self::Plain(_) => LINE,
+        }
+    }
+
+    /// Shows the picture as it is now.
+    ///
+    /// # Errors
+    /// If standard output can't be written.
+    pub fn show(&mut self, picture: &Picture) -> io::Result<()> {
+        match self {
+            Self::Screen(screen) => screen.draw(picture),
+            Self::Plain(terminal) => (terminal.line)(&plain::line(picture)),
+        }
+    }
+
+    /// Whether the person at the keyboard asked to stop since this was last called.
+    pub fn asked_to_stop(&mut self) -> bool {
+        match self {
+            Self::Screen(screen) => screen.asked_to_stop(),
+            Self::Plain(_) => false,
+        }
+    }
+}

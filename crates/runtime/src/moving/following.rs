@@ -1,0 +1,233 @@
+//! Going along with a move from one buffer to another: every process that offers or leases takes each
+//! step when it sees it, and says so in the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use buffer::moving::Moving;
+use buffer::{Buffer, Depth};
+use model::clock::Clock;
+use model::route::Phase;
+use store::Moves;
+use store::moves::{Recorded, Report};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::error::Error;
+use super::way::Way;
+use crate::pipeline::Companion;
+
+/// How often it is looked which step is the present one.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long offers of the keys that move are held, at most, until every process says that it holds them.
+pub(super) const HOLD_MAX: Duration = Duration::from_secs(20);
+/// How long a process holds them for a leader that has gone. Longer, so that it is the leader that ends it.
+pub(super) const ABANDONED: Duration = Duration::from_secs(40);
+/// How often a process says where it is, though nothing changed.
+pub(super) const REPORT_EVERY: Duration = Duration::from_millis(500);
+
+/// Goes along until it is stopped.
+pub struct Follower {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+struct Following {
+    moving: Arc<Moving>,
+    moves: Arc<dyn Moves>,
+    way: Way,
+    /// What it reports to.
+    name: String,
+    /// Unlike any other's, also of one that had this id before.
+    process: String,
+    /// The step in whose hold it is, and since when.
+    held: Option<(u64, Instant)>,
+    /// What the two held and had buried when they were last read.
+    depths: [Depth; 2],
+    /// What was said last, and when.
+    said: Option<(Report, Instant)>,
+    /// Whether the store was out of reach at the last try.
+    failing: bool,
+}
+
+/// Puts the two buffers together, goes by the present step, and begins to go along. `process` is the host's
+/// name and the process's id.
+///
+/// # Errors
+/// [`Error::Store`] if the store can't be reached: it alone says which buffer takes offers.
+/// [`Error::Refused`] if another move is unfinished.
+pub async fn follow(
+    source: Arc<dyn Buffer>,
+    target: Arc<dyn Buffer>,
+    moves: Arc<dyn Moves>,
+    way: Way,
+    process: &str,
+    clock: Arc<dyn Clock>,
+) -> Result<(Arc<Moving>, Follower), Error> {
+    let joined = way.of(moves.recorded().await?).await?;
+    let name = joined.map_or_else(|| way.pipeline.clone(), |recorded| recorded.name);
+    let moving = Arc::new(Moving::new(source, target, clock));
+    let process = format!("{process}:{:06x}", rand::random::<u32>() & 0x00ff_ffff);
+    let mut following = Following {
+        moving: moving.clone(),
+        moves,
+        way,
+        name,
+        process,
+        held: None,
+        depths: Default::default(),
+        said: None,
+        failing: false,
+    };
+    // Known of before it asks: whoever takes a step waits for all who were known of by then.
+    following.report(false).await?;
+    if let Err(error) = following.look().await {
+        // It is not there after all. That it can't be said either is the same trouble.
+        let _ = following.report(true).await;
+        return Err(error);
+    }
+    let step = moving.step().await;
+    if step > 0 {
+        tracing::info!(step, "goes along with the move to next_buffer, which has begun");
+    }
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(following.run(stop.clone()));
+    Ok((moving, Follower { stop, task }))
+}
+
+#[async_trait]
+impl Companion for Follower {
+    /// Says that this process has ended.
+    async fn stop(mut self: Box<Self>) {
+        self.stop.cancel();
+        if (&mut self.task).await.is_err() {
+            tracing::warn!("the move could not be told that this process ends");
+        }
+    }
+}
+
+impl Drop for Follower {
+    /// Of a start that came to nothing: it must not hold the buffers any longer.
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Following {
+    async fn run(mut self, stop: CancellationToken) {
+        while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+            let looked = self.look().await;
+            self.tell(looked);
+        }
+        let told = self.report(true).await;
+        self.tell(told);
+    }
+
+    /// Takes the present step, and reports if there is something to say.
+    async fn look(&mut self) -> Result<(), Error> {
+        // Another move that has begun is not joined: this process stays on its way, and reports it.
+        let joined = match self.way.of(self.moves.recorded().await?).await {
+            Ok(Some(recorded)) => {
+                self.moving.take(recorded.step.number, recorded.step.route).await;
+                self.release(&recorded).await
+            }
+            Ok(None) => Ok(()),
+            Err(other) => Err(other),
+        };
+        let step = self.moving.step().await;
+        let is_due = match &self.said {
+            None => true,
+            Some((said, when)) => {
+                said.step != step
+                    || when.elapsed() >= REPORT_EVERY
+                    || (!said.drained && self.is_drained().await)
+            }
+        };
+        if is_due {
+            self.report(false).await?;
+        }
+        joined
+    }
+
+    /// Takes the hold back that nobody leads on.
+    async fn release(&mut self, recorded: &Recorded) -> Result<(), Error> {
+        let step = recorded.step;
+        if step.route.phase != Phase::Hold {
+            self.held = None;
+            return Ok(());
+        }
+        let now = Instant::now();
+        let (held, since) = *self.held.get_or_insert((step.number, now));
+        if held != step.number {
+            self.held = Some((step.number, now));
+        } else if since.elapsed() > ABANDONED {
+            // Whoever is the first does it; to the others the step is no longer the present one.
+            self.moves.advance(&recorded.name, step.back()).await?;
+            tracing::warn!("a move stood in its hold with nobody to lead it on: taken back");
+        }
+        Ok(())
+    }
+
+    async fn report(&mut self, ended: bool) -> Result<(), Error> {
+        // What was offered before what is held: whatever is counted there is held, or done, here.
+        let step = self.moving.step().await;
+        let done = self.moving.done();
+        let depths = match ended {
+            // They are closed: others know better.
+            true => Default::default(),
+            false => self.look_into().await,
+        };
+        let report = Report {
+            process: self.process.clone(),
+            buffers: self.way.buffers(),
+            step,
+            drained: !ended && self.is_drained().await,
+            ended,
+            offered: done.map(|side| side.offered),
+            done: done.map(|side| side.done),
+            pending: depths.map(|depth| depth.ready + depth.leased),
+            // Read after it: a place that is passed meanwhile is counted twice rather than not at all.
+            empty: self.moving.empty_places(),
+            dead: depths.map(|depth| depth.dead),
+        };
+        self.moves.report(&self.name, &report).await?;
+        self.said = Some((report, Instant::now()));
+        Ok(())
+    }
+
+    /// What the two hold. One that can't be read holds what it held before, and is never called empty: a
+    /// move goes on without it as far as it can.
+    async fn look_into(&mut self) -> [Depth; 2] {
+        for (known, read) in self.depths.iter_mut().zip(self.moving.depths().await) {
+            match read {
+                Ok(depth) => *known = depth,
+                Err(error) => {
+                    tracing::debug!(%error, "a buffer can't be read");
+                    known.ready = known.ready.max(1);
+                }
+            }
+        }
+        self.depths
+    }
+
+    async fn is_drained(&self) -> bool {
+        self.moving.is_drained().await.unwrap_or(false)
+    }
+
+    /// Once when it begins to fail, and once when it goes on.
+    fn tell(&mut self, outcome: Result<(), Error>) {
+        match outcome {
+            Ok(()) if self.failing => tracing::info!("the move goes on"),
+            Err(error) if !self.failing => {
+                tracing::warn!("the move stands still until this is over: {error}");
+                self.failing = true;
+                return;
+            }
+            Err(_) => return,
+            Ok(()) => {}
+        }
+        self.failing = false;
+    }
+}

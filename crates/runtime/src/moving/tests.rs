@@ -1,0 +1,189 @@
+//! The follower, over a store in memory that fails when a test wants it to.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use buffer::memory::{Memory, Options};
+use buffer::{Buffer, Error};
+use model::Event;
+use model::clock::System;
+use model::route::{Phase, Route};
+use store::Moves;
+use store::moves::{Buffers, Heard, Recorded, Report, Start, Step};
+
+use super::following::{ABANDONED, LOOK_EVERY, REPORT_EVERY, follow};
+use super::left::left_behind;
+use super::spelled::identity;
+use super::way::Way;
+use crate::pipeline::Companion;
+
+const PIPELINE: &str = "payments";
+
+/// A recorded move, and whether the store is out of reach.
+#[derive(Default)]
+struct Kept {
+    recorded: Mutex<Option<Recorded>>,
+    reported: Mutex<Vec<Report>>,
+    away: AtomicBool,
+}
+
+impl Kept {
+    fn there(&self) -> Result<(), store::Error> {
+        match self.away.load(Ordering::SeqCst) {
+            true => Err(store::Error::Unavailable("away".to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    fn set(&self, buffers: Buffers, number: u64, share: u8, phase: Phase) {
+        let step = Step { number, route: Route { before: 0, share, phase } };
+        let name = PIPELINE.to_owned();
+        *self.recorded.lock().unwrap() = Some(Recorded { name, buffers, step });
+    }
+
+    fn step(&self) -> Step {
+        self.recorded.lock().unwrap().as_ref().unwrap().step
+    }
+}
+
+#[async_trait]
+impl Moves for Kept {
+    async fn recorded(&self) -> Result<Option<Recorded>, store::Error> {
+        self.there()?;
+        Ok(self.recorded.lock().unwrap().clone())
+    }
+
+    async fn begin(&self, _: &Recorded, _: Start) -> Result<bool, store::Error> {
+        panic!("no follower begins a move")
+    }
+
+    async fn advance(&self, _: &str, step: Step) -> Result<bool, store::Error> {
+        self.there()?;
+        let mut recorded = self.recorded.lock().unwrap();
+        let recorded = recorded.as_mut().unwrap();
+        let next = recorded.step.number + 1 == step.number;
+        if next {
+            recorded.step = step;
+        }
+        Ok(next)
+    }
+
+    async fn rename(&self, _: &str, _: &Buffers) -> Result<bool, store::Error> {
+        panic!("no follower renames a move")
+    }
+
+    async fn start(&self, _: &str) -> Result<Option<Start>, store::Error> {
+        Ok(None)
+    }
+
+    async fn report(&self, _: &str, report: &Report) -> Result<(), store::Error> {
+        self.there()?;
+        self.reported.lock().unwrap().push(report.clone());
+        Ok(())
+    }
+
+    async fn reports(&self) -> Result<Vec<Heard>, store::Error> {
+        Ok(Vec::new())
+    }
+
+    async fn forget(&self, _: &str) -> Result<bool, store::Error> {
+        Ok(false)
+    }
+
+    async fn sweep(&self) -> Result<(), store::Error> {
+        Ok(())
+    }
+}
+
+fn way(target: &str) -> Way {
+    let of = |text: &str| identity(text).unwrap();
+    Way::new(PIPELINE, of("redis://h?list=a"), of(target), identity)
+}
+
+fn memory() -> Arc<dyn Buffer> {
+    Arc::new(Memory::new(Options::default(), Arc::new(System)))
+}
+
+fn event() -> Event {
+    Event::new(b"id", b"card", b"{}").unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_lasts_while_the_store_is_away_and_is_rolled_back_when_it_is_there_again() {
+    let kept = Arc::new(Kept::default());
+    let way = way("redis://h?list=b");
+    let buffers = way.buffers();
+    let (source, target) = (memory(), memory());
+    let follow = follow(source.clone(), target.clone(), kept.clone(), way, "h:1", Arc::new(System));
+    let (moving, follower) = follow.await.unwrap();
+    kept.set(buffers, 1, 100, Phase::Hold);
+    tokio::time::sleep(LOOK_EVERY * 2).await;
+    assert_eq!(kept.reported.lock().unwrap().last().unwrap().step, 1, "the hold is confirmed");
+    kept.away.store(true, Ordering::SeqCst);
+    // The next phase may have begun since: neither buffer is known to be the right one.
+    tokio::time::sleep(ABANDONED * 3).await;
+    let refused = moving.offer(&[event()]).await.unwrap_err();
+    assert!(matches!(refused, Error::Unavailable(_)), "{refused}");
+    for buffer in [&source, &target] {
+        assert_eq!(buffer.depth().await.unwrap().ready, 0);
+    }
+    kept.away.store(false, Ordering::SeqCst);
+    tokio::time::sleep(LOOK_EVERY * 3).await;
+    assert_eq!(kept.step().route, Route { before: 0, share: 0, phase: Phase::Open });
+    moving.offer(&[event()]).await.unwrap();
+    assert_eq!(source.depth().await.unwrap().ready, 1);
+    Box::new(follower).stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_move_between_other_buffers_is_not_followed_and_refuses_a_start() {
+    let kept = Arc::new(Kept::default());
+    let follow_to = async |target: &str| {
+        follow(memory(), memory(), kept.clone(), way(target), "h:1", Arc::new(System)).await
+    };
+    let (moving, follower) = follow_to("redis://h?list=b").await.unwrap();
+    kept.set(way("redis://h?list=c").buffers(), 1, 100, Phase::Drain);
+    tokio::time::sleep(REPORT_EVERY * 4).await;
+    assert_eq!(moving.step().await, 0);
+    let last = kept.reported.lock().unwrap().last().unwrap().clone();
+    assert!(last.step == 0 && !last.ended, "{last:?}");
+    let refused = follow_to("redis://h?list=b").await.err().unwrap().to_string();
+    assert!(refused.contains("list=b") && refused.contains("list=c"), "{refused}");
+    // The process that has these buffers joins.
+    let (joined, other) = follow_to("redis://H:6379/0?list=c&events_max=5").await.unwrap();
+    assert_eq!(joined.step().await, 1);
+    Box::new(follower).stop().await;
+    Box::new(other).stop().await;
+}
+
+#[tokio::test]
+async fn a_buffer_that_a_finished_move_left_is_told_from_where_it_ended() {
+    let kept = Kept::default();
+    let said = async |list: &str| {
+        let buffer = identity(&format!("redis://H:6379/0?list={list}")).unwrap();
+        left_behind(&kept, &buffer, identity).await.unwrap().unwrap_or_default()
+    };
+    let buffers = way("redis://h?list=b").buffers();
+    let unknown = Buffers { target: "new://b".to_owned(), ..buffers.clone() };
+    assert_eq!(said("a").await, "", "there was no move");
+    for (buffers, share, left, end) in [
+        (&buffers, 100, "a", "list=b"),
+        (&buffers, 0, "b", "list=a"),
+        (&unknown, 100, "a", "new://b"),
+    ] {
+        kept.set(buffers.clone(), 1, share, Phase::Open);
+        let told = said(left).await;
+        assert!(told.contains("WAS LEFT") && told.contains(&format!("{end}. To settle")), "{told}");
+        let whole = if left == "a" { "b" } else { "a" };
+        assert_eq!((said(whole).await, said("other").await), Default::default());
+    }
+    kept.set(buffers.clone(), 1, 100, Phase::Drain);
+    for list in ["a", "b"] {
+        assert!(said(list).await.contains("MAY WAIT IN ANOTHER BUFFER"), "{list}");
+    }
+    // The buffer where it ended has taken the address of the one that was left.
+    let same = Buffers { target: buffers.source.clone(), ..buffers };
+    kept.set(same, 1, 100, Phase::Open);
+    assert_eq!(said("a").await, "");
+}
