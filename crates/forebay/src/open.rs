@@ -17,7 +17,7 @@ use journal::fs::disk::file_system;
 use model::clock::{Clock, System};
 use runtime::moving::{self, Follower, follow};
 use store::card::Guard;
-use store::{Completions, Keys, Loads, Moves, Payments, Rulesets};
+use store::{Claimed, Moves, Store};
 use tokio::task::block_in_place;
 
 use crate::config::{self, Config, Next};
@@ -37,13 +37,6 @@ impl Opened {
     fn new(buffer: impl Buffer) -> Self {
         Self { buffer: Arc::new(buffer), recovery: None, follower: None }
     }
-}
-
-/// An open store.
-#[derive(Clone)]
-pub(crate) enum Store {
-    Sqlite(Arc<store_sqlite::Store>),
-    Postgres(Arc<store_postgres::Store>),
 }
 
 /// The machine's clock, as everything here takes it.
@@ -177,24 +170,30 @@ impl Both {
     }
 }
 
-/// Opens what keeps track of moves between buffers, in the store that `store` names.
+/// The store, beside the process that settles into it. It connects when it is first used.
 ///
 /// # Errors
-/// If it can't be opened.
-pub(crate) async fn moves(store: &url::Store) -> Result<Arc<dyn Moves>> {
+/// If an option is wrong.
+pub(crate) fn beside(store: &url::Store) -> Result<Arc<dyn Store>> {
     Ok(match store {
-        url::Store::Sqlite(options) => {
-            Arc::new(block_in_place(|| store_sqlite::Moves::open(options, clock()))?)
-        }
-        url::Store::Postgres(options) => Arc::new(store_postgres::Moves::open(options).await?),
+        url::Store::Sqlite(options) => store_sqlite::beside(options.clone(), clock()),
+        url::Store::Postgres(options) => store_postgres::beside((**options).clone(), clock())?,
     })
+}
+
+/// What keeps track of moves between buffers, in the store that `store` names.
+///
+/// # Errors
+/// If an option is wrong.
+pub(crate) async fn moves(store: &url::Store) -> Result<Arc<dyn Moves>> {
+    Ok(beside(store)?.moves())
 }
 
 /// Opens the store and the guard of its card numbers. A SQLite store is made if it is not there.
 ///
 /// # Errors
 /// If either can't be opened, or the store was begun with another key.
-pub(crate) async fn store(config: &Config) -> Result<(Store, Arc<Guard>)> {
+pub(crate) async fn store(config: &Config) -> Result<(Claimed, Arc<Guard>)> {
     let guard = |key| Arc::new(Guard::new(&key, config.cards_clear));
     let (store, guard) = match &config.store {
         url::Store::Sqlite(options) => {
@@ -203,14 +202,12 @@ pub(crate) async fn store(config: &Config) -> Result<(Store, Arc<Guard>)> {
             let there = block_in_place(|| store_sqlite::inspect::is_store(&options.path))?;
             let there = there.then(|| options.path.display().to_string());
             let guard = guard(fingerprint::key(&config.key_file, there.as_deref())?);
-            let store = block_in_place(|| store_sqlite::Store::open(options.clone(), clock()))?;
-            (Store::Sqlite(Arc::new(store)), guard)
+            (block_in_place(|| store_sqlite::open(options.clone(), clock()))?, guard)
         }
         url::Store::Postgres(options) => {
-            let store = store_postgres::Store::open((**options).clone(), clock()).await?;
-            let there = (!store.is_empty().await?).then_some("in PostgreSQL");
-            let guard = guard(fingerprint::key(&config.key_file, there)?);
-            (Store::Postgres(Arc::new(store)), guard)
+            let store = store_postgres::open((**options).clone(), clock()).await?;
+            let there = (!store.payments().is_empty().await?).then_some("in PostgreSQL");
+            (store, guard(fingerprint::key(&config.key_file, there)?))
         }
     };
     if !store.keys().same_key(guard.key_check()).await? {
@@ -236,72 +233,16 @@ pub(crate) fn may_come(error: &anyhow::Error) -> bool {
     })
 }
 
-impl Store {
-    fn keys(&self) -> Arc<dyn Keys> {
-        match self {
-            Self::Sqlite(store) => store.clone(),
-            Self::Postgres(store) => store.clone(),
-        }
-    }
-
-    /// Where payments are settled.
-    pub(crate) fn payments(&self) -> Arc<dyn Payments> {
-        match self {
-            Self::Sqlite(store) => store.clone(),
-            Self::Postgres(store) => store.clone(),
-        }
-    }
-
-    /// Where the versions of the fraud rules are recorded.
-    pub(crate) fn rulesets(&self) -> Arc<dyn Rulesets> {
-        match self {
-            Self::Sqlite(store) => store.clone(),
-            Self::Postgres(store) => store.clone(),
-        }
-    }
-
-    /// Where finished work is recorded.
-    pub(crate) fn completions(&self) -> Arc<dyn Completions> {
-        match self {
-            Self::Sqlite(store) => store.clone(),
-            Self::Postgres(store) => store.clone(),
-        }
-    }
-
-    /// Where the history of the load is kept.
-    pub(crate) fn loads(&self) -> Arc<dyn Loads> {
-        match self {
-            Self::Sqlite(store) => store.clone(),
-            Self::Postgres(store) => store.clone(),
-        }
-    }
-
-    /// Finishes what waits, and closes it.
-    ///
-    /// # Errors
-    /// If it can't be closed in order.
-    pub(crate) async fn close(&self) -> Result<(), store::Error> {
-        match self {
-            Self::Sqlite(store) => store.close().await,
-            Self::Postgres(store) => store.close().await,
-        }
-    }
-}
-
 /// Tables of others, in the store that `config` names: through `store` where it is open here, or
-/// else beside whoever settles into it.
+/// else beside the process that settles into it.
 ///
 /// # Errors
-/// If it can't be opened.
-pub(crate) fn tables(config: &Config, store: Option<&Store>) -> Result<Arc<dyn store::Tables>> {
-    match (&config.store, store) {
-        (url::Store::Sqlite(_), Some(Store::Sqlite(store))) => Ok(store.clone()),
-        (url::Store::Sqlite(options), _) => {
-            let reader = block_in_place(|| store_sqlite::ReadOnly::open(&options.path))?;
-            Ok(Arc::new(reader))
-        }
-        (url::Store::Postgres(options), _) => Ok(Arc::new(store_postgres::Tables::new(options)?)),
-    }
+/// If an option is wrong.
+pub(crate) fn tables(config: &Config, store: Option<&Claimed>) -> Result<Arc<dyn store::Tables>> {
+    Ok(match store {
+        Some(store) => store.tables(),
+        None => beside(&config.store)?.tables(),
+    })
 }
 
 /// The journal, for looking at it from outside.

@@ -10,6 +10,7 @@ use runtime::fleet::OnFailure;
 use runtime::moving::Follower;
 use runtime::pipeline::Settling;
 use runtime::{Entry, Fleet, Pipeline, Remains, Source};
+use store::Claimed;
 use store::card::Guard;
 use tokio_util::sync::CancellationToken;
 
@@ -21,7 +22,7 @@ use crate::{fleet, open};
 pub(crate) struct Payments {
     fleet: Fleet,
     buffer: Arc<dyn Buffer>,
-    store: open::Store,
+    store: Claimed,
     source: Source,
     /// What makes the fingerprints of cards.
     pub(crate) guard: Arc<Guard>,
@@ -73,7 +74,7 @@ impl Payments {
     }
 
     /// Where payments are settled.
-    pub(crate) fn store(&self) -> &open::Store {
+    pub(crate) fn store(&self) -> &Claimed {
         &self.store
     }
 
@@ -128,10 +129,10 @@ fn add(fleet: &Fleet, pipeline: Pipeline, follower: Option<Follower>) -> Result<
     Ok(fleet.add(Entry::pipeline(pipeline, OnFailure::EndProcess))?)
 }
 
-async fn settling(config: &Config, store: &open::Store, guard: &Arc<Guard>) -> Result<Settling> {
+async fn settling(config: &Config, store: &Claimed, guard: &Arc<Guard>) -> Result<Settling> {
     let cards_max = (config.cards_max / config.engine.lanes).max(1);
     let ruleset = config.ruleset.clone();
-    let (payments, rulesets) = (store.payments(), store.rulesets());
+    let (payments, rulesets) = (store.payments().clone(), store.rulesets());
     let handler =
         fraud::Handler::open(payments, &*rulesets, guard.clone(), ruleset, cards_max).await?;
     Ok(Settling {

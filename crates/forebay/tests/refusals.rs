@@ -11,9 +11,8 @@ use buffer::memory::{self, Memory};
 use engine::{Handle, Options, Service};
 use model::Event;
 use model::clock::System;
+use store::Target;
 use store::tables::{Column, Mode, Name, Type};
-use store::{Tables as _, Target};
-use store_postgres::Tables;
 use testbed::Postgres;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -65,7 +64,11 @@ impl Pipeline {
             keys: vec![0],
             mode: Mode::Upsert { version: 2, stamped: false },
         };
-        let table = Tables::new(&options).unwrap().table(&target).unwrap();
+        let table = store_postgres::beside(options, Arc::new(System))
+            .unwrap()
+            .tables()
+            .table(&target)
+            .unwrap();
         let definition = table::Definition { name: "t".into(), target };
         let clock = Arc::new(System);
         let buffer = Arc::new(Memory::new(memory::Options::default(), clock.clone()));

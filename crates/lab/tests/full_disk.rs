@@ -92,7 +92,7 @@ async fn what_was_accepted_on_a_disk_shared_with_the_store_is_settled() {
     let clock: Arc<dyn Clock> = Arc::new(System);
     let path = disk.0.path().join("forebay.db");
     let at = store_sqlite::Options { busy_timeout_ms: 100, ..store_sqlite::Options::at(&path) };
-    let store = Arc::new(store_sqlite::Store::open(at, clock.clone()).unwrap());
+    let store = store_sqlite::open(at, clock.clone()).unwrap();
     let options = buffer_journal::Options {
         segment_bytes: MIB,
         ..buffer_journal::Options::new(disk.0.path().join("buffer"))
@@ -102,7 +102,10 @@ async fn what_was_accepted_on_a_disk_shared_with_the_store_is_settled() {
 
     let guard = Arc::new(Guard::new(&[7; 32], false));
     let ruleset = Ruleset::default();
-    let handler = Handler::open(store.clone(), &*store, guard, ruleset, 100_000).await.unwrap();
+    let handler =
+        Handler::open(store.payments().clone(), &*store.rulesets(), guard, ruleset, 100_000)
+            .await
+            .unwrap();
     let holder = Connection::open(&path).unwrap();
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
     let shutdown = CancellationToken::new();

@@ -1,7 +1,7 @@
 //! What the pipeline is measured against: payments written without it, one INSERT each.
 //!
 //! Both ways prepare the statement once for each connection, write every column, and let each
-//! INSERT be a transaction of its own, as durable as a batch of [`Store`](crate::Store) is. A
+//! INSERT be a transaction of its own, as durable as a batch of the store is. A
 //! `tx_id` that is there already is left as it is, and counted.
 //!
 //! What it deliberately does not do: it screens nothing, makes no schema, and neither takes nor
@@ -18,10 +18,11 @@ use tokio_postgres::Statement;
 use tokio_postgres::types::ToSql;
 
 use crate::error::{Stage, classify};
+use crate::family::payments::encode;
 use crate::link::{self, Link};
 use crate::options::Role;
 use crate::time::Timestamp;
-use crate::{Options, encode, tls};
+use crate::{Options, tls};
 
 /// Latencies on their way from the connections to whoever records them.
 const LATENCIES_MAX: usize = 4_096;

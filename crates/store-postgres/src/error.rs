@@ -4,6 +4,7 @@
 //! constraints. A server's DETAIL is left out: it repeats rows, and rows hold card numbers.
 
 use std::error::Error as _;
+use std::fmt::Display;
 use std::io;
 use std::io::ErrorKind::{InvalidData, InvalidInput};
 
@@ -22,6 +23,16 @@ pub(crate) enum Stage {
     Write,
     /// While something is looked up.
     Read,
+}
+
+/// Adds which store it is to an error.
+pub(crate) fn at(shown: impl Display, error: Error) -> Error {
+    match error {
+        Error::Unavailable(text) => Error::Unavailable(format!("{shown}: {text}")),
+        Error::Refused(text) => Error::Refused(format!("{shown}: {text}")),
+        Error::Rejected(text) => Error::Rejected(format!("{shown}: {text}")),
+        Error::Fatal(text) => Error::Fatal(format!("{shown}: {text}")),
+    }
 }
 
 /// Sorts a failure.

@@ -14,12 +14,13 @@ use tokio::sync::Mutex;
 use tokio_postgres::types::FromSql;
 use tokio_postgres::{Client, Row};
 
-use crate::error::{Stage, classify, text};
+use crate::error::{Stage, at, classify, text};
+use crate::family::{loads, rulesets};
 use crate::link::Link;
 use crate::options::Role;
 use crate::schema::Schema;
 use crate::time::Timestamp;
-use crate::{Options, link, load, migrations, rulesets, tls};
+use crate::{Options, link, migrations, tls};
 
 mod check;
 pub(crate) mod rights;
@@ -48,7 +49,7 @@ pub async fn open(options: &Options) -> Result<View, Error> {
         link::within(bound, migrations::checked(&link.client, &schema)).await?;
         Ok(View { schema, link: Mutex::new(link) })
     };
-    opened.await.map_err(|error| crate::store::at(options, error))
+    opened.await.map_err(|error| at(options, error))
 }
 
 impl View {
@@ -169,10 +170,10 @@ impl View {
             .ok_or_else(|| Error::Rejected("since: lies outside the years 1 to 9999".into()))?;
         let link = self.link.lock().await;
         let client = begun(&link).await?;
-        let rows = client.query(&load::since(&self.schema), &[&pipeline, &since]).await;
+        let rows = client.query(&loads::since(&self.schema), &[&pipeline, &since]).await;
         let rows = rows.map_err(|error| unread(&error))?;
         ended(client).await?;
-        rows.iter().map(load::one).collect::<Result<_, _>>().map_err(|error| unread(&error))
+        rows.iter().map(loads::one).collect::<Result<_, _>>().map_err(|error| unread(&error))
     }
 
     /// Every version of the fraud rules, in order.

@@ -18,7 +18,7 @@
 //!   transaction that no other process settled in between: what this process knows of cards would
 //!   be out of date.
 //! - Nothing outside the schema is read or written but PostgreSQL's catalogs, and the tables that
-//!   somebody names as the targets of [`Tables`].
+//!   somebody names as the targets of `Tables`.
 //! - No password, and no text of a row, is in any error or log.
 //!
 //! - Every setting that a guarantee rests on is asked of each new session, and what makes a commit
@@ -30,32 +30,24 @@
 
 pub mod baseline;
 mod claim;
-mod completions;
-mod encode;
+mod column;
+mod database;
 mod error;
-mod fence;
-mod history;
+mod family;
 pub mod inspect;
-mod key;
 mod link;
-mod load;
 mod migrations;
-mod moves;
 mod options;
-mod payments;
 mod pooler;
-mod rulesets;
 mod schema;
 pub mod scratch;
 mod session;
 mod settings;
 mod store;
-mod tables;
 mod time;
 mod tls;
 
 pub use migrations::{Migrated, migrate};
-pub use moves::Moves;
 pub use options::{Options, SslMode};
-pub use store::Store;
-pub use tables::Tables;
+
+pub use crate::store::{beside, open};

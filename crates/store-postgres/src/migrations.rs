@@ -10,7 +10,7 @@ use std::time::Duration;
 use store::Error;
 use tokio_postgres::Client;
 
-use crate::error::{Stage, classify};
+use crate::error::{Stage, at, classify};
 use crate::link::{self, Link};
 use crate::options::Role;
 use crate::schema::Schema;
@@ -66,7 +66,7 @@ pub async fn migrate(options: &Options) -> Result<Migrated, Error> {
         let schema = options.check().map_err(Error::Fatal)?;
         run(options, &schema, tls::connector(options)?).await
     };
-    migrated.await.map_err(|error| crate::store::at(options, error))
+    migrated.await.map_err(|error| at(options, error))
 }
 
 pub(crate) async fn run(

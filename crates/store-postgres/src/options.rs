@@ -73,7 +73,7 @@ pub struct Options {
     /// Whether this process alone settles into the store. Must be so where the buffer is not shared
     /// between processes: two that settle would each screen without the other's payments.
     pub exclusive: bool,
-    /// Whether [`Store::open`](crate::Store::open) makes the schema, or brings an older one up.
+    /// Whether [`open`](crate::open) makes the schema, or brings an older one up.
     pub create: bool,
 }
 

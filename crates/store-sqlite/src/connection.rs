@@ -97,6 +97,11 @@ pub(crate) fn writer(options: &Options) -> Result<Connection, Error> {
     Ok(db)
 }
 
+/// A connection that writes now and then, beside the process that settles. The file must be there.
+pub(crate) fn beside(options: &Options) -> Result<Connection, Error> {
+    writer(&Options { cache_kib: SMALL_CACHE_KIB, ..options.clone() })
+}
+
 /// A connection that moves pages from the WAL to the database file.
 pub(crate) fn checkpointer(options: &Options) -> Result<Connection, Error> {
     let db = open(&options.path, OpenFlags::SQLITE_OPEN_READ_WRITE, options.busy_timeout_ms)?;

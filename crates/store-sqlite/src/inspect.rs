@@ -13,9 +13,10 @@ use store::inspect::{Counts, Payment};
 use store::rulesets::Ruleset;
 use store::{Error, Load};
 
+use crate::column::count;
 use crate::error::classify;
-use crate::history::count;
-use crate::{connection, load, migrations, rulesets};
+use crate::family::{loads, rulesets};
+use crate::{connection, migrations};
 
 /// Rows read in one transaction.
 const PAGE_ROWS: i64 = 10_000;
@@ -138,7 +139,7 @@ impl View {
     /// # Errors
     /// If the store can't be read.
     pub fn loads(&self, pipeline: &str, since_ms: EpochMs) -> Result<Vec<Load>, Error> {
-        load::since(&self.db, pipeline, since_ms).map_err(|error| classify(&error))
+        loads::since(&self.db, pipeline, since_ms).map_err(|error| classify(&error))
     }
 
     /// Every version of the fraud rules, in order.

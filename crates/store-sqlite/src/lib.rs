@@ -1,10 +1,11 @@
 //! The store's ports on SQLite: one file, nothing to install.
 //!
 //! ```text
-//!  settle, complete, record ──► queue ──► writer thread ──► WAL ──► database file
-//!                              (bounded)  one connection     ▲
-//!                                         group commit       └── checkpointer thread
-//!  histories, is_empty, tables ──► reader connection
+//!  families write ──► queue ──► writer thread ──► WAL ──► database file
+//!                    (bounded)  one connection     ▲
+//!                               group commit       ├── checkpointer thread
+//!  families read ──► reader connection             │
+//!  beside: families write and read ──► a connection of their own, for one transaction at a time
 //! ```
 //!
 //! Invariants
@@ -20,23 +21,19 @@
 //! What it deliberately does not do: it holds no rows in memory across calls, it retries nothing
 //! (the engine does), and async workers never wait on the disk in it.
 
+mod column;
 mod connection;
+mod database;
 mod error;
-mod history;
+mod family;
 pub mod inspect;
-mod key;
-mod load;
 mod migrations;
-mod moves;
 mod options;
-mod rulesets;
 mod store;
-mod tables;
 mod transaction;
 mod wal;
 mod writer;
 
-pub use moves::Moves;
 pub use options::Options;
-pub use store::Store;
-pub use tables::ReadOnly;
+
+pub use crate::store::{beside, open};

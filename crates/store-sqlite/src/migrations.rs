@@ -86,7 +86,7 @@ mod tests {
     use store::rulesets::Ruleset;
 
     use super::*;
-    use crate::rulesets;
+    use crate::family::rulesets;
 
     fn count(db: &Connection, sql: &str) -> i64 {
         db.query_row(sql, [], |row| row.get(0)).unwrap()

@@ -1,228 +1,129 @@
 //! One transaction for the callers that wait.
 
-use std::sync::Arc;
-
 use model::clock::EpochMs;
-use model::payment::Tier;
-use rusqlite::{Connection, OptionalExtension, params};
-use store::card::Fingerprint;
-use store::payments::{COMPARED, skipped};
-use store::tables::{Record, Written};
-use store::{Completion, Duplicate, Error, Load, Row};
+use rusqlite::Connection;
+use store::Error;
+use tokio::sync::oneshot;
 
-use crate::error::{classify, classify_write};
-use crate::tables::{self, Statements};
-use crate::{key, load, rulesets};
+use crate::error::classify_write;
 
-const INSERT_PAYMENT: &str = "\
-    INSERT INTO transactions (tx_id, card_number, card_fingerprint, user_id, tier, amount, merchant, \
-    category, is_fraud, fraud_rules, fraud_detail, ruleset_version, created_at, accepted_at, processed_at) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) \
-    ON CONFLICT (tx_id) DO NOTHING";
-
-/// The columns in the order of [`store::payments::COMPARED`].
-const COMPARE_PAYMENT: &str = "\
-    SELECT card_fingerprint IS ?2, user_id IS ?3, tier IS ?4, amount IS ?5, merchant IS ?6, \
-    category IS ?7, created_at IS ?8 FROM transactions WHERE tx_id = ?1";
-
-const INSERT_COMPLETION: &str = "\
-    INSERT INTO pipeline_completion_log \
-    (pipeline_name, started_at, completed_at, settled, duplicates, dead) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-
-/// What one caller wants written.
-#[derive(Debug)]
-pub(crate) enum Effect {
-    Payments(Vec<Row>),
-    Completion(Completion),
-    Load {
-        load: Box<Load>,
-        forget_before_ms: EpochMs,
-    },
-    /// Rows of a table of somebody else's.
-    Rows {
-        statements: Arc<Statements>,
-        rows: Vec<Record>,
-    },
-    /// The card fingerprint key's check, to be kept where there is none.
-    Key(Fingerprint),
-    /// Fraud rules, to be recorded where they are not.
-    Ruleset(String),
-    /// A statement that makes such a table.
-    Definition(String),
-}
-
-/// What became of it.
+/// What one caller's work came to inside the transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Applied {
-    Settled,
-    /// Nothing was written: see [`store::Settlement::Duplicates`].
-    Duplicates(Vec<Duplicate>),
-    /// What became of each row.
-    Rows(Vec<Written>),
-    /// Whether the key is the one that is kept.
-    SameKey(bool),
-    /// The version of the fraud rules.
-    Ruleset(i64),
+pub(crate) enum Applied<T> {
+    /// Its writes stay, and this is its answer once the transaction is committed.
+    Kept(T),
+    /// Its writes are rolled back, and this is its answer.
+    Undone(Result<T, Error>),
 }
 
-impl Applied {
+/// What one caller wants written, whatever its answer is.
+pub(crate) trait Effect: Send {
+    /// Rows that it writes of payments and of tables of others.
+    fn rows(&self) -> usize;
+
+    /// Writes it. Returns whether its writes are kept.
+    ///
+    /// # Errors
+    /// When the transaction as a whole failed.
+    fn apply(&mut self, db: &Connection, now_ms: EpochMs) -> rusqlite::Result<bool>;
+
+    /// Whether its writes were kept by the last [`Effect::apply`].
+    fn is_kept(&self) -> bool;
+
+    /// Answers the caller: with what the work came to if the transaction was committed, or else with
+    /// why it was not. A caller that has stopped waiting learns the outcome when it tries again.
+    fn answer(self: Box<Self>, committed: Result<(), Error>);
+}
+
+/// Work of one caller: `work` is done in a transaction, and once more when that transaction failed
+/// because of another caller.
+pub(crate) fn effect<T, W>(
+    rows: usize,
+    work: W,
+) -> (Box<dyn Effect>, oneshot::Receiver<Result<T, Error>>)
+where
+    T: Send + 'static,
+    W: Fn(&Connection, EpochMs) -> rusqlite::Result<Applied<T>> + Send + 'static,
+{
+    let (reply, answer) = oneshot::channel();
+    (Box::new(Caller { rows, work, applied: None, reply }), answer)
+}
+
+struct Caller<T, W> {
+    rows: usize,
+    work: W,
+    /// What the last attempt came to.
+    applied: Option<Applied<T>>,
+    reply: oneshot::Sender<Result<T, Error>>,
+}
+
+impl<T, W> Effect for Caller<T, W>
+where
+    T: Send,
+    W: Fn(&Connection, EpochMs) -> rusqlite::Result<Applied<T>> + Send,
+{
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn apply(&mut self, db: &Connection, now_ms: EpochMs) -> rusqlite::Result<bool> {
+        let applied = (self.work)(db, now_ms).or_else(|error| match classify_write(&error) {
+            // After some errors SQLite has rolled the whole transaction back by itself.
+            refused @ (Error::Refused(_) | Error::Rejected(_)) if !db.is_autocommit() => {
+                Ok(Applied::Undone(Err(refused)))
+            }
+            _ => Err(error),
+        });
+        self.applied = Some(applied?);
+        Ok(self.is_kept())
+    }
+
     fn is_kept(&self) -> bool {
-        !matches!(self, Self::Duplicates(_))
+        matches!(self.applied, Some(Applied::Kept(_)))
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), Error>) {
+        let answer = match (committed, self.applied) {
+            (Err(error), _) => Err(error),
+            (Ok(()), Some(Applied::Kept(answer))) => Ok(answer),
+            (Ok(()), Some(Applied::Undone(answer))) => answer,
+            (Ok(()), None) => Err(Error::Unavailable("it was not written".into())),
+        };
+        drop(self.reply.send(answer));
     }
 }
 
-/// What one caller is told.
-pub(crate) type Answer = Result<Applied, Error>;
-
-/// Writes what each of `effects` wants, or nothing of it, and commits; one answer for each, which
-/// holds only because the commit went through.
+/// Writes what each of `effects` wants, or nothing of it, and commits. What each of them is to be
+/// answered holds only because the commit went through.
 ///
 /// # Errors
 /// When the transaction as a whole failed. Nothing was written, unless the failure was the
 /// commit's: then nobody knows.
 pub(crate) fn commit(
     db: &Connection,
-    effects: &[Effect],
-    now_ms: i64,
-) -> rusqlite::Result<Vec<Answer>> {
+    effects: &mut [Box<dyn Effect>],
+    now_ms: EpochMs,
+) -> rusqlite::Result<()> {
     db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
     // A lone caller needs no savepoint: what is not kept is rolled back with the transaction.
     let alone = effects.len() == 1;
-    let answers = effects
-        .iter()
-        .map(|effect| if alone { apply(db, effect, now_ms) } else { apart(db, effect, now_ms) })
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    let kept = answers.iter().any(|answer| answer.as_ref().is_ok_and(Applied::is_kept));
+    let mut kept = false;
+    for effect in effects {
+        kept |= if alone { effect.apply(db, now_ms)? } else { apart(db, effect, now_ms)? };
+    }
     db.prepare_cached(if kept { "COMMIT" } else { "ROLLBACK" })?.execute([])?;
-    Ok(answers)
+    Ok(())
 }
 
 /// Applies one effect such that, if it is not kept, it leaves the others' alone.
-fn apart(db: &Connection, effect: &Effect, now_ms: i64) -> rusqlite::Result<Answer> {
+fn apart(db: &Connection, effect: &mut Box<dyn Effect>, now_ms: EpochMs) -> rusqlite::Result<bool> {
     db.prepare_cached("SAVEPOINT caller")?.execute([])?;
-    let answer = apply(db, effect, now_ms)?;
-    if !answer.as_ref().is_ok_and(Applied::is_kept) {
+    let kept = effect.apply(db, now_ms)?;
+    if !kept {
         db.prepare_cached("ROLLBACK TO caller")?.execute([])?;
     }
     db.prepare_cached("RELEASE caller")?.execute([])?;
-    Ok(answer)
-}
-
-/// The outer error is the transaction's, the inner one this caller's own.
-fn apply(db: &Connection, effect: &Effect, now_ms: i64) -> rusqlite::Result<Answer> {
-    let applied = match effect {
-        Effect::Payments(rows) => insert_payments(db, rows, now_ms),
-        Effect::Completion(completion) => insert_completion(db, completion),
-        Effect::Load { load, forget_before_ms } => {
-            let written = load::write(db, load, *forget_before_ms);
-            return own(db, written.map(|()| Applied::Settled));
-        }
-        Effect::Rows { statements, rows } => return tables::write(db, statements, rows),
-        Effect::Key(check) => key::same(db, *check).map(Applied::SameKey),
-        Effect::Ruleset(rules) => rulesets::version(db, rules, now_ms).map(Applied::Ruleset),
-        Effect::Definition(sql) => db.execute(sql, []).map(|_| Applied::Settled),
-    };
-    applied.map(Ok).or_else(|error| match classify_write(&error) {
-        // After some errors SQLite has rolled the whole transaction back by itself.
-        refused @ (Error::Refused(_) | Error::Rejected(_)) if !db.is_autocommit() => {
-            Ok(Err(refused))
-        }
-        _ => Err(error),
-    })
-}
-
-/// For what nothing depends on: whatever went wrong is this caller's own, if the transaction is still
-/// there.
-fn own(db: &Connection, applied: rusqlite::Result<Applied>) -> rusqlite::Result<Answer> {
-    match applied {
-        Err(error) if db.is_autocommit() => Err(error),
-        applied => Ok(applied.map_err(|error| classify(&error))),
-    }
-}
-
-fn insert_payments(db: &Connection, rows: &[Row], now_ms: i64) -> rusqlite::Result<Applied> {
-    let mut insert = db.prepare_cached(INSERT_PAYMENT)?;
-    let mut duplicates = Vec::new();
-    for (index, row) in rows.iter().enumerate() {
-        let rules = rules_json(&row.fraud_rules);
-        let changed = insert.execute(params![
-            row.tx_id,
-            row.card_number,
-            row.card_fingerprint.0,
-            row.user_id,
-            tier(row.tier),
-            row.amount,
-            row.merchant,
-            row.category,
-            !row.fraud_rules.is_empty(),
-            rules.as_deref().unwrap_or("[]"),
-            row.fraud_detail,
-            row.ruleset_version,
-            row.created_at_ms,
-            row.accepted_at_ms,
-            now_ms,
-        ])?;
-        if changed == 0 {
-            duplicates.push(duplicate(db, index, row)?);
-        }
-    }
-    Ok(if duplicates.is_empty() { Applied::Settled } else { Applied::Duplicates(duplicates) })
-}
-
-/// How a row that was not inserted differs from the one that is there. If none is there, it is no
-/// duplicate.
-fn duplicate(db: &Connection, index: usize, row: &Row) -> rusqlite::Result<Duplicate> {
-    let mut compare = db.prepare_cached(COMPARE_PAYMENT)?;
-    let sent = params![
-        row.tx_id,
-        row.card_fingerprint.0,
-        row.user_id,
-        tier(row.tier),
-        row.amount,
-        row.merchant,
-        row.category,
-        row.created_at_ms,
-    ];
-    let compared = |there: &rusqlite::Row<'_>| {
-        let mut same = [false; COMPARED.len()];
-        for (column, same) in same.iter_mut().enumerate() {
-            *same = there.get(column)?;
-        }
-        Ok(Duplicate::compared(index, same))
-    };
-    let compared = compare.query_row(sent, compared).optional()?;
-    compared.ok_or_else(|| rusqlite::Error::ToSqlConversionFailure(skipped().into()))
-}
-
-fn insert_completion(db: &Connection, completion: &Completion) -> rusqlite::Result<Applied> {
-    db.prepare_cached(INSERT_COMPLETION)?.execute(params![
-        &*completion.pipeline,
-        completion.started_at_ms,
-        completion.completed_at_ms,
-        signed(completion.settled)?,
-        signed(completion.duplicates)?,
-        signed(completion.dead)?,
-    ])?;
-    Ok(Applied::Settled)
-}
-
-pub(crate) fn signed(count: u64) -> rusqlite::Result<i64> {
-    i64::try_from(count).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
-}
-
-/// `None` for the many rows that no rule fired for: they need no allocation.
-fn rules_json(rules: &[&str]) -> Option<String> {
-    (!rules.is_empty())
-        .then(|| serde_json::to_string(rules).expect("a list of strings is always JSON"))
-}
-
-fn tier(tier: Tier) -> &'static str {
-    match tier {
-        Tier::Vip => "vip",
-        Tier::Premium => "premium",
-        Tier::Normal => "normal",
-    }
+    Ok(kept)
 }
 
 #[cfg(test)]
@@ -230,8 +131,11 @@ mod tests {
     use model::{Class, Classify};
     use store::conformance::loads::load;
     use store::conformance::row;
+    use store::{Duplicate, Settlement};
 
     use super::*;
+    use crate::error::classify;
+    use crate::family::{loads, payments};
 
     fn database() -> Connection {
         let mut db = Connection::open_in_memory().unwrap();
@@ -239,14 +143,27 @@ mod tests {
         db
     }
 
-    fn payments(rows: &[(&str, i64)]) -> Effect {
-        Effect::Payments(rows.iter().map(|&(id, amount)| row(id, "4000", amount, 1)).collect())
+    type Settled = oneshot::Receiver<Result<Settlement, Error>>;
+
+    fn payments(rows: &[(&str, i64)]) -> (Box<dyn Effect>, Settled) {
+        let rows = rows.iter().map(|&(id, amount)| row(id, "4000", amount, 1)).collect();
+        settle(rows)
+    }
+
+    fn settle(rows: Vec<store::Row>) -> (Box<dyn Effect>, Settled) {
+        effect(rows.len(), move |db, now_ms| payments::insert(db, &rows, now_ms))
     }
 
     fn ids(db: &Connection) -> Vec<String> {
         let mut ids = db.prepare("SELECT tx_id FROM transactions ORDER BY id").unwrap();
         let ids = ids.query_map([], |row| row.get(0)).unwrap();
         ids.collect::<rusqlite::Result<_>>().unwrap()
+    }
+
+    /// Commits all of them, and answers.
+    fn committed(db: &Connection, mut effects: Vec<Box<dyn Effect>>) {
+        commit(db, &mut effects, 1).unwrap();
+        effects.into_iter().for_each(|effect| effect.answer(Ok(())));
     }
 
     #[test]
@@ -258,12 +175,15 @@ mod tests {
             payments(&[("d", 1), ("bad", -1)]),
             payments(&[("e", 1), ("c", 1)]),
         ];
-        let answers = commit(&db, &group, 1).unwrap();
-        assert_eq!(answers[0], Ok(Applied::Settled));
+        let (effects, answers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+        committed(&db, effects);
+        let answers: Vec<_> =
+            answers.into_iter().map(|mut answer| answer.try_recv().unwrap()).collect();
+        assert_eq!(answers[0], Ok(Settlement::Settled));
         let named = vec![Duplicate { index: 1, differs: Vec::new() }];
-        assert_eq!(answers[1], Ok(Applied::Duplicates(named)));
+        assert_eq!(answers[1], Ok(Settlement::Duplicates(named)));
         assert!(matches!(answers[2], Err(Error::Refused(_))), "{answers:?}");
-        assert_eq!(answers[3], Ok(Applied::Settled));
+        assert_eq!(answers[3], Ok(Settlement::Settled));
         assert_eq!(ids(&db), ["a", "b", "e", "c"]);
     }
 
@@ -271,15 +191,17 @@ mod tests {
     fn a_load_that_can_not_be_recorded_undoes_nothing_of_the_others() {
         let db = database();
         db.execute_batch("DROP TABLE load_history").unwrap();
-        let load = Effect::Load { load: Box::new(load("a:1", 0)), forget_before_ms: 0 };
-        let group = [payments(&[("a", 1)]), load, payments(&[("b", 1)])];
-        let answers = commit(&db, &group, 1).unwrap();
-        assert_eq!(answers[0], Ok(Applied::Settled));
-        assert!(answers[1].is_err(), "{answers:?}");
-        assert_eq!(answers[2], Ok(Applied::Settled));
+        let load = || effect(0, |db, _| loads::record(db, &load("a:1", 0), 0));
+        let ((first, mut a), (lost, mut none)) = (payments(&[("a", 1)]), load());
+        let (second, mut b) = payments(&[("b", 1)]);
+        committed(&db, vec![first, lost, second]);
+        assert_eq!(a.try_recv().unwrap(), Ok(Settlement::Settled));
+        none.try_recv().unwrap().unwrap_err();
+        assert_eq!(b.try_recv().unwrap(), Ok(Settlement::Settled));
         assert_eq!(ids(&db), ["a", "b"]);
-        let alone = commit(&db, &group[1..2], 1).unwrap();
-        assert!(alone[0].is_err(), "{alone:?}");
+        let (alone, mut none) = load();
+        committed(&db, vec![alone]);
+        none.try_recv().unwrap().unwrap_err();
         assert_eq!(ids(&db), ["a", "b"]);
     }
 
@@ -289,8 +211,9 @@ mod tests {
         let pages: i64 = db.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
         db.query_row(&format!("PRAGMA max_page_count = {}", pages + 4), [], |_| Ok(())).unwrap();
         let many: Vec<_> = (0..1_000).map(|n| row(&format!("tx-{n}"), "4000", 1, 1)).collect();
-        let group = [payments(&[("a", 1)]), Effect::Payments(many), payments(&[("b", 1)])];
-        let error = commit(&db, &group, 1).unwrap_err();
+        let group = [payments(&[("a", 1)]), settle(many), payments(&[("b", 1)])];
+        let (mut effects, _answers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+        let error = commit(&db, &mut effects, 1).unwrap_err();
         assert_eq!(classify(&error).class(), Class::Retryable, "{error}");
         if !db.is_autocommit() {
             db.execute_batch("ROLLBACK").unwrap();
@@ -310,7 +233,9 @@ mod tests {
              BEGIN INSERT INTO children VALUES (1); END;",
         )
         .unwrap();
-        commit(&db, &[payments(&[("a", 1)]), payments(&[("orphan", 1)])], 1).unwrap_err();
+        let group = [payments(&[("a", 1)]), payments(&[("orphan", 1)])];
+        let (mut effects, _answers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+        commit(&db, &mut effects, 1).unwrap_err();
         db.execute_batch("ROLLBACK").unwrap();
         assert!(ids(&db).is_empty());
     }

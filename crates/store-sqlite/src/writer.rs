@@ -7,10 +7,10 @@ use std::time::Instant;
 use model::clock::Clock;
 use rusqlite::{Connection, ErrorCode};
 use store::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use crate::error::{classify, classify_write};
-use crate::transaction::{self, Answer, Applied, Effect};
+use crate::transaction::{self, Effect};
 use crate::wal::Checkpointer;
 use crate::{Options, connection};
 
@@ -21,10 +21,7 @@ const GROUP_ROWS_MAX: usize = 20_000;
 
 /// What comes through the queue.
 pub(crate) enum Work {
-    Write {
-        effect: Effect,
-        reply: oneshot::Sender<Answer>,
-    },
+    Write(Box<dyn Effect>),
     /// No more is let in; what waits is still done.
     Close,
 }
@@ -45,16 +42,14 @@ impl Writer {
     /// Serves the queue until it is closed and empty, then empties the log.
     pub(crate) fn run(mut self) -> Result<(), Error> {
         let mut effects = Vec::with_capacity(GROUP_CALLERS_MAX);
-        let mut replies = Vec::with_capacity(GROUP_CALLERS_MAX);
         while let Some(first) = self.queue.blocking_recv() {
             let mut next = Some(first);
             let mut rows = 0;
             while let Some(work) = next {
                 match work {
-                    Work::Write { effect, reply } => {
-                        rows += rows_of(&effect);
+                    Work::Write(effect) => {
+                        rows += effect.rows();
                         effects.push(effect);
-                        replies.push(reply);
                     }
                     Work::Close => self.queue.close(),
                 }
@@ -62,75 +57,53 @@ impl Writer {
                 next = if full { None } else { self.queue.try_recv().ok() };
             }
             if !effects.is_empty() {
-                let answers = self.answers(&effects);
-                // A caller that has stopped waiting learns the outcome when it tries again.
-                replies.drain(..).zip(answers).for_each(|(reply, answer)| drop(reply.send(answer)));
-                effects.clear();
+                self.serve(&mut effects);
             }
         }
         let db = self.db.take().map_or_else(|| connection::writer(&self.options), Ok)?;
         self.checkpointer.finish(&db).map_err(|error| classify(&error))
     }
 
-    /// Commits, and says to each caller what became of its effect.
-    fn answers(&mut self, effects: &[Effect]) -> Vec<Answer> {
-        match self.commit(effects) {
-            Ok(answers) => answers,
+    /// Commits, and says to each caller what became of its effect. Leaves `effects` empty.
+    fn serve(&mut self, effects: &mut Vec<Box<dyn Effect>>) {
+        let committed = self.commit(effects);
+        match &committed {
             // One caller's row undid the transaction of all (RAISE(ROLLBACK), a constraint that is
             // checked at COMMIT): each has one of its own, so that no other is blamed.
             Err(Error::Refused(_) | Error::Rejected(_)) if effects.len() > 1 => {
-                effects.chunks(1).flat_map(|alone| self.answers(alone)).collect()
-            }
-            Err(error) => {
-                if !matches!(error, Error::Refused(_)) {
-                    tracing::warn!(%error, "a transaction failed");
+                for alone in std::mem::take(effects) {
+                    self.serve(&mut vec![alone]);
                 }
-                vec![Err(error); effects.len()]
+                return;
             }
+            Ok(()) | Err(Error::Refused(_)) => {}
+            Err(error) => tracing::warn!(%error, "a transaction failed"),
         }
+        effects.drain(..).for_each(|effect| effect.answer(committed.clone()));
     }
 
-    fn commit(&mut self, effects: &[Effect]) -> Result<Vec<Answer>, Error> {
+    fn commit(&mut self, effects: &mut [Box<dyn Effect>]) -> Result<(), Error> {
         let db = match self.db.take() {
             Some(db) => db,
             None => connection::writer(&self.options)?,
         };
         let began = Instant::now();
         // On an error the connection is dropped here: what it holds in memory is not to be trusted.
-        let answers = transaction::commit(&db, effects, self.clock.now_ms()).map_err(|error| {
+        transaction::commit(&db, effects, self.clock.now_ms()).map_err(|error| {
             if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
                 self.checkpointer.give_back(&db);
             }
             classify_write(&error)
         })?;
         metrics::histogram!("store_commit_seconds").record(began.elapsed());
-        metrics::counter!("store_rows_total").increment(settled(effects, &answers));
+        let kept = effects.iter().filter(|effect| effect.is_kept());
+        let rows: usize = kept.map(|effect| effect.rows()).sum();
+        metrics::counter!("store_rows_total").increment(u64::try_from(rows).unwrap_or(u64::MAX));
         // The rows are durable: a log that can't be copied now is no reason to say otherwise.
         match self.checkpointer.committed(&db) {
             Ok(()) => self.db = Some(db),
             Err(error) => tracing::warn!(%error, "a checkpoint failed"),
         }
-        Ok(answers)
+        Ok(())
     }
-}
-
-fn rows_of(effect: &Effect) -> usize {
-    match effect {
-        Effect::Payments(rows) => rows.len(),
-        Effect::Rows { rows, .. } => rows.len(),
-        Effect::Completion(_)
-        | Effect::Load { .. }
-        | Effect::Key(_)
-        | Effect::Ruleset(_)
-        | Effect::Definition(_) => 1,
-    }
-}
-
-fn settled(effects: &[Effect], answers: &[Answer]) -> u64 {
-    let kept = effects.iter().zip(answers).filter_map(|(effect, answer)| match (effect, answer) {
-        (Effect::Payments(rows), Ok(Applied::Settled)) => u64::try_from(rows.len()).ok(),
-        (Effect::Rows { rows, .. }, Ok(_)) => u64::try_from(rows.len()).ok(),
-        _ => None,
-    });
-    kept.sum()
 }

@@ -8,16 +8,12 @@
 //! What it deliberately does not do: it measures nothing, and it breaks no disks. Failures of a
 //! particular database are provoked in that adapter's own tests.
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use model::payment::Tier;
 
 use crate::card::Guard;
 use crate::rulesets::Ruleset;
-use crate::{
-    Completion, Completions, Duplicate, Keys, Load, Loads, Payments, Row, Rulesets, Settlement,
-};
+use crate::{Claimed, Completion, Duplicate, Load, Row, Settlement};
 
 pub mod all_or_nothing;
 pub mod completions;
@@ -34,16 +30,11 @@ pub mod round_trip;
 pub mod rulesets;
 pub mod tables;
 
-/// All the ports of one adapter.
-pub trait Store: Payments + Completions + Loads + Keys + Rulesets {}
-
-impl<T: Payments + Completions + Loads + Keys + Rulesets> Store for T {}
-
 /// An adapter under test, over a database of its own that starts empty.
 #[async_trait]
 pub trait Subject: Send + Sync {
     /// The store, open.
-    fn store(&self) -> Arc<dyn Store>;
+    fn store(&self) -> Claimed;
 
     /// Closes the store and opens it again over the same database.
     async fn reopen(&mut self);

@@ -14,22 +14,19 @@
 //! configured to ([`card::Guard`] masks before a row is built).
 
 pub mod card;
-pub mod completion;
 pub mod conformance;
 mod error;
+mod family;
 pub mod inspect;
-pub mod key;
-pub mod load;
-pub mod moves;
-pub mod payments;
-pub mod rulesets;
-pub mod tables;
+mod store;
 
-pub use completion::{Completion, Completions};
 pub use error::Error;
-pub use key::Keys;
-pub use load::{Load, Loads};
-pub use moves::Moves;
-pub use payments::{Duplicate, Fence, History, Payments, Recent, Row, Settlement};
-pub use rulesets::Rulesets;
-pub use tables::{Table, Tables, Target, Written};
+pub use family::completions::{self, Completion, Completions};
+pub use family::keys::{self, Keys};
+pub use family::loads::{self, Load, Loads};
+pub use family::moves::{self, Moves};
+pub use family::payments::{self, Duplicate, Fence, History, Payments, Recent, Row, Settlement};
+pub use family::rulesets::{self, Rulesets};
+pub use family::tables::{self, Table, Tables, Target, Written};
+
+pub use crate::store::{Claimed, Store};

@@ -11,6 +11,7 @@ use runtime::Fleet;
 use runtime::history::{Book, History};
 use runtime::moving::left_behind;
 use server::{Readiness, Service};
+use store::Claimed;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -161,7 +162,7 @@ impl Parts {
         Ok(Self { fleet, buffer, recovery, payments: None })
     }
 
-    fn store(&self) -> Option<&open::Store> {
+    fn store(&self) -> Option<&Claimed> {
         self.payments.as_ref().map(Payments::store)
     }
 

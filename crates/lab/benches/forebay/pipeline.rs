@@ -70,15 +70,21 @@ async fn settle(dir: &Path, count: usize, options: engine::Options) -> Result<(f
     let offer_seconds = started.elapsed().as_secs_f64();
 
     let at = store_sqlite::Options::at(dir.join("forebay.db"));
-    let store = Arc::new(store_sqlite::Store::open(at, clock.clone())?);
+    let store = store_sqlite::open(at, clock.clone())?;
     let guard = Arc::new(Guard::new(&[7; 32], false));
-    let handler =
-        Handler::open(store.clone(), &*store, guard, Ruleset::default(), 1_000_000).await?;
+    let handler = Handler::open(
+        store.payments().clone(),
+        &*store.rulesets(),
+        guard,
+        Ruleset::default(),
+        1_000_000,
+    )
+    .await?;
     let shutdown = CancellationToken::new();
     let service = Service {
         buffer: journal.clone(),
         handler: Arc::new(handler),
-        completions: Some(store.clone()),
+        completions: Some(store.completions()),
         clock,
         seed: 1,
         shutdown: shutdown.clone(),
@@ -116,7 +122,7 @@ fn insert(dir: &Path) -> Result<(f64, usize)> {
     let (columns, rows) = rows(&dir.join("forebay.db"))?;
     let path = dir.join("bare.db");
     // Its schema and indexes come from the same migrations.
-    drop(store_sqlite::Store::open(store_sqlite::Options::at(&path), Arc::new(System))?);
+    drop(store_sqlite::open(store_sqlite::Options::at(&path), Arc::new(System))?);
     let connection = Connection::open(&path)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;

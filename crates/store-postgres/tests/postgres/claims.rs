@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::fixture;
 use crate::fixture::{class_of, count, eventually, open, options, rows, shared, through, try_open};
 use model::Class;
-use store::{Payments, Settlement};
-use store_postgres::{Options, Store};
+use store::{Claimed, Settlement};
+use store_postgres::Options;
 use testbed::{Fault, Proxy};
 
 const SHARES: bool = false;
@@ -30,10 +30,10 @@ async fn a_store_that_one_process_has_for_itself_is_opened_by_no_other() {
     refused(&options, SHARES).await;
     // Another schema is another store.
     open(&with(&fixture::options(shared()), ALONE)).await;
-    assert_eq!(store.settle(rows(0..3)).await, Ok(Settlement::Settled));
+    assert_eq!(store.payments().settle(rows(0..3)).await, Ok(Settlement::Settled));
     store.close().await.unwrap();
     let store = open(&with(&options, ALONE)).await;
-    assert_eq!(store.settle(rows(3..6)).await, Ok(Settlement::Settled));
+    assert_eq!(store.payments().settle(rows(3..6)).await, Ok(Settlement::Settled));
     // Dropped, not closed: the lock is let go a moment later.
     drop(store);
     let options = Options { connect_timeout_ms: 10_000, ..with(&options, SHARES) };
@@ -61,7 +61,7 @@ async fn processes_that_share_a_store_settle_each_payment_once() {
 }
 
 /// Settles 300 payments in overlapping batches; how many it was told are settled.
-async fn settle_all(store: Arc<Store>, seed: usize) -> usize {
+async fn settle_all(store: Arc<Claimed>, seed: usize) -> usize {
     let mut settled = 0;
     for begin in (0..300_i64).step_by(10 + seed) {
         let mut batch = rows(begin..(begin + 20).min(300));
@@ -117,12 +117,12 @@ async fn a_process_that_was_cut_off_while_another_settled_never_settles_again() 
         let direct = options(server);
         let proxy = Proxy::start(&server.address()).unwrap();
         let old = open(&with(&through(&proxy, &direct), ALONE)).await;
-        assert_eq!(old.settle(rows(0..3)).await, Ok(Settlement::Settled));
+        assert_eq!(old.payments().settle(rows(0..3)).await, Ok(Settlement::Settled));
         proxy.set(Fault::Refuse);
         let new = Options { connect_timeout_ms: 10_000, ..with(&direct, exclusive) };
         let new = open(&new).await;
-        assert_eq!(new.settle(rows(3..6)).await, Ok(Settlement::Settled));
-        assert_eq!(class_of(old.settle(rows(6..9)).await), Class::Retryable);
+        assert_eq!(new.payments().settle(rows(3..6)).await, Ok(Settlement::Settled));
+        assert_eq!(class_of(old.payments().settle(rows(6..9)).await), Class::Retryable);
         new.close().await.unwrap();
         proxy.set(Fault::None);
         let error = eventually(&old, &rows(6..9)).await.unwrap_err();
@@ -139,10 +139,10 @@ async fn a_batch_itself_finds_out_that_the_term_is_anothers() {
     let server = shared();
     let options = options(server);
     let store = open(&with(&options, ALONE)).await;
-    assert_eq!(store.settle(rows(0..3)).await, Ok(Settlement::Settled));
+    assert_eq!(store.payments().settle(rows(0..3)).await, Ok(Settlement::Settled));
     server
         .execute(&format!("UPDATE {}.settling_term SET term = term + 1", options.schema))
         .unwrap();
-    assert_eq!(class_of(store.settle(rows(3..6)).await), Class::Fatal);
+    assert_eq!(class_of(store.payments().settle(rows(3..6)).await), Class::Fatal);
     assert_eq!(count(server, &options), "3");
 }

@@ -1,25 +1,23 @@
 //! The store's guarantees, on PostgreSQL.
 
-use std::sync::Arc;
-
 use crate::fixture;
 use async_trait::async_trait;
 use model::payment::Tier;
 use store::card::Fingerprint;
-use store::conformance::{Store, Stored, Subject, leak};
+use store::conformance::{Stored, Subject, leak};
 use store::rulesets::Ruleset;
-use store::{Completion, Load, Row};
+use store::{Claimed, Completion, Load, Row};
 use store_postgres::Options;
 
 struct Postgres {
     options: Options,
-    store: Arc<store_postgres::Store>,
+    store: Claimed,
 }
 
 impl Postgres {
     async fn new() -> Self {
         let options = fixture::options(fixture::shared());
-        let store = Arc::new(fixture::open(&options).await);
+        let store = fixture::open(&options).await;
         Self { options, store }
     }
 
@@ -46,13 +44,13 @@ fn detail(json: &str) -> String {
 
 #[async_trait]
 impl Subject for Postgres {
-    fn store(&self) -> Arc<dyn Store> {
+    fn store(&self) -> Claimed {
         self.store.clone()
     }
 
     async fn reopen(&mut self) {
         self.store.close().await.unwrap();
-        self.store = Arc::new(fixture::open(&self.options).await);
+        self.store = fixture::open(&self.options).await;
     }
 
     async fn stored(&self) -> Vec<Stored> {

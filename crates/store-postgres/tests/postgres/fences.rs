@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use store::{Fence, Payments, Settlement};
+use store::{Fence, Settlement};
 use store_postgres::Options;
 
 use crate::fixture::{count, open, options, rows, session, shared};
@@ -20,21 +20,21 @@ async fn a_process_whose_shard_was_taken_over_writes_nothing_until_it_takes_a_fe
     let server = shared();
     let options = beside_others(&options(server));
     let (one, other) = (open(&options).await, open(&options).await);
-    let first = one.fence(&[4, 5]).await.unwrap();
-    assert_eq!(one.settle_fenced(rows(0..1), &first).await, Ok(Settlement::Settled));
-    let taken = other.fence(&[4]).await.unwrap();
+    let first = one.payments().fence(&[4, 5]).await.unwrap();
+    assert_eq!(one.payments().settle_fenced(rows(0..1), &first).await, Ok(Settlement::Settled));
+    let taken = other.payments().fence(&[4]).await.unwrap();
     assert_eq!(taken, [Fence { shard: 4, token: 2 }]);
     let refused = Ok(Settlement::Fenced(vec![4]));
-    assert_eq!(one.settle_fenced(rows(1..2), &first).await, refused);
+    assert_eq!(one.payments().settle_fenced(rows(1..2), &first).await, refused);
     assert_eq!(count(server, &options), "1");
     // Both hold events of the shard: whichever settles, the other one is told.
-    let second = one.fence(&[4]).await.unwrap();
+    let second = one.payments().fence(&[4]).await.unwrap();
     assert_eq!(second, [Fence { shard: 4, token: 3 }]);
-    assert_eq!(one.settle_fenced(rows(1..2), &second).await, Ok(Settlement::Settled));
-    assert_eq!(other.settle_fenced(rows(2..3), &taken).await, refused);
+    assert_eq!(one.payments().settle_fenced(rows(1..2), &second).await, Ok(Settlement::Settled));
+    assert_eq!(other.payments().settle_fenced(rows(2..3), &taken).await, refused);
     // The other shard is still the first one's.
     let left: Vec<Fence> = first.into_iter().filter(|fence| fence.shard == 5).collect();
-    assert_eq!(one.settle_fenced(rows(2..3), &left).await, Ok(Settlement::Settled));
+    assert_eq!(one.payments().settle_fenced(rows(2..3), &left).await, Ok(Settlement::Settled));
     assert_eq!(count(server, &options), "3");
 }
 
@@ -43,7 +43,7 @@ async fn a_shard_is_taken_over_only_when_no_batch_of_its_former_owner_is_under_w
     let server = shared();
     let options = beside_others(&options(server));
     let (one, other) = (Arc::new(open(&options).await), Arc::new(open(&options).await));
-    let fences = one.fence(&[9]).await.unwrap();
+    let fences = one.payments().fence(&[9]).await.unwrap();
     // A table that is locked holds the batch up after it has read its fence.
     let blocking = session(server).await;
     let lock = format!("BEGIN; LOCK TABLE {}.transactions IN SHARE MODE", options.schema);
@@ -52,7 +52,7 @@ async fn a_shard_is_taken_over_only_when_no_batch_of_its_former_owner_is_under_w
     let card = batch[0].card_fingerprint;
     let settling = tokio::spawn({
         let one = Arc::clone(&one);
-        async move { one.settle_fenced(batch, &fences).await }
+        async move { one.payments().settle_fenced(batch, &fences).await }
     });
     let waiting = format!(
         "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'COPY \"{}\"%'",
@@ -63,14 +63,14 @@ async fn a_shard_is_taken_over_only_when_no_batch_of_its_former_owner_is_under_w
     }
     let mut taking = tokio::spawn({
         let other = Arc::clone(&other);
-        async move { other.fence(&[9]).await }
+        async move { other.payments().fence(&[9]).await }
     });
     assert!(tokio::time::timeout(HELD_UP, &mut taking).await.is_err(), "the batch is under way");
     // Another shard waits for nothing.
-    assert_eq!(other.fence(&[8]).await.unwrap().len(), 1);
+    assert_eq!(other.payments().fence(&[8]).await.unwrap().len(), 1);
     blocking.batch_execute("ROLLBACK").await.unwrap();
     assert_eq!(taking.await.unwrap(), Ok(vec![Fence { shard: 9, token: 2 }]));
-    let histories = other.histories(&[card], 8).await.unwrap();
+    let histories = other.payments().histories(&[card], 8).await.unwrap();
     assert_eq!(histories[0].count, 1, "what is read after the fence has the batch");
     assert_eq!(settling.await.unwrap(), Ok(Settlement::Settled));
 }

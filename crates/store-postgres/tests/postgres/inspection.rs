@@ -2,7 +2,7 @@
 
 use crate::fixture::{open, options, rows, shared};
 use store::conformance::loads::load;
-use store::{Load, Loads, Payments, Settlement};
+use store::{Load, Settlement};
 use store_postgres::inspect;
 use testbed::Postgres;
 
@@ -13,7 +13,7 @@ async fn a_view_reads_what_a_running_store_has_settled() {
     let mut settled = rows(0..12_345);
     settled[3].fraud_rules = vec!["velocity", "amount_spike"];
     settled[9_999].fraud_rules = vec!["velocity"];
-    assert_eq!(store.settle(settled.clone()).await, Ok(Settlement::Settled));
+    assert_eq!(store.payments().settle(settled.clone()).await, Ok(Settlement::Settled));
     let view = inspect::open(&options).await.unwrap();
     let mut seen = Vec::new();
     view.payments(|payment| {
@@ -46,10 +46,10 @@ async fn loads_are_read_by_pipeline_and_from_a_moment_on() {
     let view = inspect::open(&options).await.unwrap();
     let all = [load("b:2", 1), load("a:1", 0), load("a:1", 1)];
     for load in &all {
-        store.record(load.clone(), 0).await.unwrap();
+        store.loads().record(load.clone(), 0).await.unwrap();
     }
     let table = Load { pipeline: "table:x".into(), ..load("a:1", 1) };
-    store.record(table.clone(), 0).await.unwrap();
+    store.loads().record(table.clone(), 0).await.unwrap();
     let [late, first, second] = all;
     let (from, pipeline) = (first.started_at_ms, first.pipeline.clone());
     let read = view.loads(&pipeline, from).await.unwrap();
@@ -63,7 +63,7 @@ async fn what_is_wrong_with_a_store_is_said() {
     let server = Postgres::start().unwrap();
     let options = options(&server);
     let store = open(&options).await;
-    assert_eq!(store.settle(rows(0..10)).await, Ok(Settlement::Settled));
+    assert_eq!(store.payments().settle(rows(0..10)).await, Ok(Settlement::Settled));
     let view = inspect::open(&options).await.unwrap();
     assert_eq!(view.check().await, Ok(Vec::new()));
     server

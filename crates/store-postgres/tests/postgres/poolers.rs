@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use model::Class;
 use store::tables::{Column, Mode, Name, Type, Value, Written};
-use store::{Payments, Settlement, Tables as _, Target};
-use store_postgres::{Options, Tables, inspect};
+use store::{Settlement, Target};
+use store_postgres::{Options, inspect};
 use testbed::{Fault, PgBouncer, Postgres, Proxy};
 
-use crate::fixture::{class_of, count, open, options, options_at, rows, through, try_open};
+use crate::fixture::{beside, class_of, count, open, options, options_at, rows, through, try_open};
 
 const IGNORES: (&str, &str) = ("ignore_startup_parameters", "options,extra_float_digits");
 
@@ -66,12 +66,12 @@ fn seen(server: &Postgres) -> Vec<String> {
 async fn settles_as_promised(server: &Postgres, options: &Options) {
     let store = open(options).await;
     watched(server, &format!("{}.transactions", options.schema));
-    assert_eq!(store.settle(rows(0..3)).await, Ok(Settlement::Settled));
+    assert_eq!(store.payments().settle(rows(0..3)).await, Ok(Settlement::Settled));
     let sql = "BEGIN READ WRITE;
         CREATE TABLE public.mine (id bigint PRIMARY KEY, ver bigint NOT NULL); COMMIT";
     server.execute(sql).unwrap();
     watched(server, "public.mine");
-    let table = Tables::new(options).unwrap().table(&target("mine")).unwrap();
+    let table = beside(options).tables().table(&target("mine")).unwrap();
     assert_eq!(table.problems().await, Ok(Vec::new()));
     let row = vec![Value::Bigint(1), Value::Bigint(1)];
     assert_eq!(table.write(vec![row]).await, Ok(vec![Written::Written]));
@@ -114,7 +114,7 @@ async fn behind_a_pooler_of_sessions_a_store_has_one_process_alone() {
     let store = open(&alone).await;
     let error = try_open(&alone).await.unwrap_err();
     assert!(error.to_string().contains("another process settles into this store"), "{error}");
-    assert_eq!(store.settle(rows(0..3)).await, Ok(Settlement::Settled));
+    assert_eq!(store.payments().settle(rows(0..3)).await, Ok(Settlement::Settled));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -128,12 +128,12 @@ async fn a_pooler_that_shares_sessions_is_refused_by_every_way_in() {
             let settings = [("pool_mode", mode), ("server_round_robin", round_robin), IGNORES];
             let pooler = PgBouncer::start(&server, &settings).unwrap();
             let options = Options { schema: direct.schema.clone(), ..options_at(&pooler.url()) };
-            let table = Tables::new(&options).unwrap().table(&target("mine")).unwrap();
+            let table = beside(&options).tables().table(&target("mine")).unwrap();
             for refused in [
                 try_open(&Options { exclusive: true, ..options.clone() }).await.map(drop),
                 try_open(&options).await.map(drop),
                 inspect::open(&options).await.map(drop),
-                store_postgres::Moves::open(&options).await.map(drop),
+                beside(&options).moves().recorded().await.map(drop),
                 store_postgres::migrate(&options).await.map(drop),
                 table.problems().await.map(drop),
             ] {
@@ -198,13 +198,16 @@ async fn what_is_set_in_a_transaction_costs_no_round_trip() {
         proxy.set(Fault::Delay(WAY));
         let settles = round_trips(async |n| {
             let from = n * 10 + i64::from(exclusive) * 1_000;
-            assert_eq!(store.settle(rows(from..from + 10)).await, Ok(Settlement::Settled));
+            assert_eq!(
+                store.payments().settle(rows(from..from + 10)).await,
+                Ok(Settlement::Settled)
+            );
         });
         assert_eq!(settles.await, 2, "as a COPY needs");
         proxy.set(Fault::None);
         store.close().await.unwrap();
     }
-    let table = Tables::new(&options).unwrap().table(&target("mine")).unwrap();
+    let table = beside(&options).tables().table(&target("mine")).unwrap();
     proxy.set(Fault::Delay(WAY));
     let writes = round_trips(async |n| {
         let row = vec![Value::Bigint(n), Value::Bigint(1)];

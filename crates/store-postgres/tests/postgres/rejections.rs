@@ -5,28 +5,28 @@ use crate::fixture::{class_of, count, open, options, rows, shared};
 use model::{Class, Classify};
 use proptest::prelude::*;
 use store::conformance::{duplicates, row};
-use store::{Completion, Completions, Duplicate, Error, Payments, Row, Settlement};
-use store_postgres::{Options, Store};
+use store::{Claimed, Completion, Duplicate, Error, Row, Settlement};
+use store_postgres::Options;
 use tokio::runtime::Runtime;
 
 /// Settles `bad` between two good rows: the batch is rejected, the reason names the column, and
 /// nothing of it is there.
-async fn check(store: &Store, column: &str, bad: Row) {
+async fn check(store: &Claimed, column: &str, bad: Row) {
     let error = refused(store, column, bad).await;
     assert_eq!(error.class(), Class::Rejected, "{error}");
 }
 
 /// The same for what only the server finds: it may be the row's fault.
-async fn check_server(store: &Store, state: &str, bad: Row) {
+async fn check_server(store: &Claimed, state: &str, bad: Row) {
     let error = refused(store, state, bad).await;
     assert!(matches!(error, Error::Refused(_)), "{error}");
 }
 
-async fn refused(store: &Store, column: &str, bad: Row) -> Error {
+async fn refused(store: &Claimed, column: &str, bad: Row) -> Error {
     let [first, last] = <[Row; 2]>::try_from(rows(0..2)).unwrap();
-    let error = store.settle(vec![first, bad, last]).await.unwrap_err();
+    let error = store.payments().settle(vec![first, bad, last]).await.unwrap_err();
     assert!(error.to_string().contains(column), "{column}: {error}");
-    assert_eq!(store.is_empty().await, Ok(true), "{column}");
+    assert_eq!(store.payments().is_empty().await, Ok(true), "{column}");
     error
 }
 
@@ -38,10 +38,10 @@ async fn a_row_that_a_unique_index_of_others_refuses_is_no_duplicate_and_stops_n
     let index = format!("CREATE UNIQUE INDEX theirs ON {}.transactions (merchant)", options.schema);
     server.execute(&index).unwrap();
     let at = |id: &str, merchant: &str| Row { merchant: merchant.into(), ..row(id, "4000", 1, 1) };
-    assert_eq!(store.settle(vec![at("a", "Cafe")]).await, Ok(Settlement::Settled));
-    let refused = store.settle(vec![at("b", "Cafe")]).await.unwrap_err();
+    assert_eq!(store.payments().settle(vec![at("a", "Cafe")]).await, Ok(Settlement::Settled));
+    let refused = store.payments().settle(vec![at("b", "Cafe")]).await.unwrap_err();
     assert!(matches!(refused, Error::Refused(_)), "{refused}");
-    assert_eq!(store.settle(vec![at("c", "Bar")]).await, Ok(Settlement::Settled));
+    assert_eq!(store.payments().settle(vec![at("c", "Bar")]).await, Ok(Settlement::Settled));
 }
 
 #[tokio::test]
@@ -73,14 +73,14 @@ async fn a_row_that_cannot_be_stored_is_refused_by_column_and_its_neighbours_go_
     check_server(&store, "SQLSTATE 22P02", detail("[4000123412341234")).await;
     check_server(&store, "SQLSTATE 22P05", detail(r#"["\u0000"]"#)).await;
     check_server(&store, "SQLSTATE 54001", detail(&"[".repeat(100_000))).await;
-    assert_eq!(store.settle(rows(0..2)).await, Ok(Settlement::Settled));
+    assert_eq!(store.payments().settle(rows(0..2)).await, Ok(Settlement::Settled));
     let ends = [253_402_300_799_999, -62_135_596_800_000].map(|ms| Row {
         created_at_ms: ms,
         accepted_at_ms: ms,
         tx_id: ms.to_string(),
         ..good()
     });
-    assert_eq!(store.settle(ends.to_vec()).await, Ok(Settlement::Settled));
+    assert_eq!(store.payments().settle(ends.to_vec()).await, Ok(Settlement::Settled));
     assert_eq!(count(shared(), &options), "4");
 }
 
@@ -95,11 +95,11 @@ async fn a_refusal_of_the_server_repeats_no_row() {
     shared().execute(&constraint).unwrap();
     let card = "4000123412341234";
     let tea = Row { category: "tea".into(), card_number: card.into(), ..row("a", card, 1, 1) };
-    let error = store.settle(vec![tea.clone()]).await.unwrap_err();
+    let error = store.payments().settle(vec![tea.clone()]).await.unwrap_err();
     assert!(error.to_string().contains("SQLSTATE 23514, constraint no_tea"), "{error}");
     assert!(!error.to_string().contains(card), "{error}");
     let json = Row { category: "x".into(), fraud_detail: Some(format!("[{card}")), ..tea };
-    let error = store.settle(vec![json]).await.unwrap_err();
+    let error = store.payments().settle(vec![json]).await.unwrap_err();
     assert!(!error.to_string().contains(card), "{error}");
 }
 
@@ -121,9 +121,9 @@ async fn a_count_or_a_time_past_the_columns_is_rejected() {
         Completion { pipeline: "a\0".into(), ..good.clone() },
     ];
     for completion in bad {
-        assert_eq!(class_of(store.complete(completion).await), Class::Rejected);
+        assert_eq!(class_of(store.completions().complete(completion).await), Class::Rejected);
     }
-    assert_eq!(store.complete(good).await, Ok(()));
+    assert_eq!(store.completions().complete(good).await, Ok(()));
 }
 
 /// A trigger fails with each state in turn.
@@ -159,7 +159,7 @@ async fn each_class_of_failure_is_whose_fault_it_is_and_says_its_state() {
              'BEGIN RAISE EXCEPTION USING ERRCODE = ''{state}'', MESSAGE = ''no''; END'"
         );
         shared().execute(&fail).unwrap();
-        let error = store.settle(rows(0..3)).await.unwrap_err();
+        let error = store.payments().settle(rows(0..3)).await.unwrap_err();
         let is = match &error {
             Error::Unavailable(_) => "unavailable",
             Error::Refused(_) => "refused",
@@ -171,7 +171,7 @@ async fn each_class_of_failure_is_whose_fault_it_is_and_says_its_state() {
     }
     // Whatever failed, the store goes on.
     shared().execute(&format!("DROP TRIGGER fail ON {schema}.transactions")).unwrap();
-    assert_eq!(store.settle(rows(0..3)).await, Ok(Settlement::Settled));
+    assert_eq!(store.payments().settle(rows(0..3)).await, Ok(Settlement::Settled));
 }
 
 /// A commit can fail after every row was taken.
@@ -187,10 +187,10 @@ async fn a_commit_that_fails_keeps_nothing() {
          DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION {schema}.late()"
     );
     shared().execute(&trigger).unwrap();
-    assert_eq!(class_of(store.settle(rows(0..3)).await), Class::Retryable);
+    assert_eq!(class_of(store.payments().settle(rows(0..3)).await), Class::Retryable);
     shared().execute(&format!("DROP TRIGGER late ON {schema}.transactions")).unwrap();
-    assert_eq!(store.is_empty().await, Ok(true));
-    assert_eq!(store.settle(rows(0..3)).await, Ok(Settlement::Settled));
+    assert_eq!(store.payments().is_empty().await, Ok(true));
+    assert_eq!(store.payments().settle(rows(0..3)).await, Ok(Settlement::Settled));
 }
 
 /// As after a backup was restored without its sequences.
@@ -198,14 +198,14 @@ async fn a_commit_that_fails_keeps_nothing() {
 async fn a_sequence_behind_its_table_is_an_outage_that_says_so() {
     let options = options(shared());
     let store = open(&options).await;
-    assert_eq!(store.settle(rows(0..10)).await, Ok(Settlement::Settled));
+    assert_eq!(store.payments().settle(rows(0..10)).await, Ok(Settlement::Settled));
     let sequence = format!("{}.transactions_id_seq", options.schema);
     shared().execute(&format!("ALTER SEQUENCE {sequence} RESTART WITH 1")).unwrap();
-    let error = store.settle(rows(10..12)).await.unwrap_err();
+    let error = store.payments().settle(rows(10..12)).await.unwrap_err();
     assert!(error.to_string().contains("the sequence behind transactions.id"), "{error}");
     assert_eq!(error.class(), Class::Retryable);
     shared().execute(&format!("ALTER SEQUENCE {sequence} RESTART WITH 1000")).unwrap();
-    assert_eq!(store.settle(rows(10..12)).await, Ok(Settlement::Settled));
+    assert_eq!(store.payments().settle(rows(10..12)).await, Ok(Settlement::Settled));
 }
 
 /// Anything a row may hold: mostly what is kept, now and then what is not.
@@ -269,7 +269,7 @@ fn whatever_a_row_holds_is_kept_as_it_is_or_refused() {
         for row in &mut batch {
             row.tx_id = format!("tx-{}", ids.replace(ids.get() + 1));
         }
-        let settled = runtime.block_on(store.settle(batch.clone()));
+        let settled = runtime.block_on(store.payments().settle(batch.clone()));
         if batch.iter().all(can_be_kept) {
             prop_assert_eq!(settled, Ok(Settlement::Settled));
             for row in &batch {
@@ -296,12 +296,12 @@ async fn a_payment_that_a_trigger_skips_is_rejected_and_its_neighbours_stay_sett
     let bad = || row("bad", "4000", 1, 1);
     let [first, last] = <[Row; 2]>::try_from(rows(0..2)).unwrap();
     let batch = vec![first.clone(), bad(), last.clone()];
-    let error = store.settle(batch.clone()).await.unwrap_err();
+    let error = store.payments().settle(batch.clone()).await.unwrap_err();
     assert_eq!(error.class(), Class::Rejected, "{error}");
     assert!(error.to_string().contains("a trigger on transactions"), "{error}");
     // The next attempts find the neighbours, and then the one row that is at fault.
-    assert_eq!(store.settle(batch).await, Ok(duplicates([0, 2])));
-    assert_eq!(class_of(store.settle(vec![bad()]).await), Class::Rejected);
+    assert_eq!(store.payments().settle(batch).await, Ok(duplicates([0, 2])));
+    assert_eq!(class_of(store.payments().settle(vec![bad()]).await), Class::Rejected);
     assert_eq!(count(shared(), &options), "2");
 }
 
@@ -316,12 +316,12 @@ async fn a_payment_that_the_columns_store_in_another_way_is_the_same_when_it_com
     );
     shared().execute(&alter).unwrap();
     let sent = || row("a", "4000", 1, 1_700_000_000_499);
-    assert_eq!(store.settle(vec![sent()]).await, Ok(Settlement::Settled));
-    assert_eq!(store.settle(vec![sent(), sent()]).await, Ok(duplicates([0, 1])));
+    assert_eq!(store.payments().settle(vec![sent()]).await, Ok(Settlement::Settled));
+    assert_eq!(store.payments().settle(vec![sent(), sent()]).await, Ok(duplicates([0, 1])));
     let later = Row { created_at_ms: 1_700_000_000_500, merchant: "Cafe 2".into(), ..sent() };
     let differs = vec!["merchant", "created_at"];
     let named = Settlement::Duplicates(vec![Duplicate { index: 0, differs }]);
-    assert_eq!(store.settle(vec![later]).await, Ok(named));
+    assert_eq!(store.payments().settle(vec![later]).await, Ok(named));
 }
 
 #[tokio::test]
@@ -329,6 +329,6 @@ async fn a_batch_of_nothing_but_duplicates_is_compared_in_one_statement() {
     let options = options(shared());
     let store = open(&options).await;
     let all = rows(0..5_000);
-    assert_eq!(store.settle(all.clone()).await, Ok(Settlement::Settled));
-    assert_eq!(store.settle(all).await, Ok(duplicates(0..5_000)));
+    assert_eq!(store.payments().settle(all.clone()).await, Ok(Settlement::Settled));
+    assert_eq!(store.payments().settle(all).await, Ok(duplicates(0..5_000)));
 }

@@ -5,7 +5,7 @@ use crate::fixture::{class_of, open, options, rows, session, shared, try_open, v
 use model::{Class, Classify};
 use store::conformance::duplicates;
 use store::conformance::loads::load;
-use store::{Completion, Completions, Fence, Loads, Payments, Row, Rulesets, Settlement};
+use store::{Completion, Fence, Row, Settlement};
 use store_postgres::{Migrated, Options, inspect, migrate};
 use testbed::Postgres;
 
@@ -184,7 +184,7 @@ async fn four_processes_that_start_at_once_make_the_schema_once() {
     assert_eq!(made, 1);
     let shared = Options { exclusive: false, ..options.clone() };
     let stores = tokio::join!(open(&shared), open(&shared), open(&shared), open(&shared));
-    assert_eq!(stores.3.settle(rows(0..3)).await, Ok(Settlement::Settled));
+    assert_eq!(stores.3.payments().settle(rows(0..3)).await, Ok(Settlement::Settled));
     let versions = format!("SELECT count(*) FROM {}.schema_version", options.schema);
     assert_eq!(value(&server, &versions), VERSION.to_string());
 }
@@ -231,7 +231,7 @@ async fn versions_of_rules_that_rows_bear_already_are_never_given_to_other_rules
     migrate(&options).await.unwrap();
     let before = rows(0..3).into_iter().zip([1, 1, 7]);
     let before = before.map(|(row, ruleset_version)| Row { ruleset_version, ..row }).collect();
-    assert_eq!(open(&options).await.settle(before).await, Ok(Settlement::Settled));
+    assert_eq!(open(&options).await.payments().settle(before).await, Ok(Settlement::Settled));
     server
         .execute(&format!(
             "DROP TABLE {schema}.rulesets; ALTER TABLE {schema}.buffer_moves DROP COLUMN start_empty;
@@ -241,7 +241,7 @@ async fn versions_of_rules_that_rows_bear_already_are_never_given_to_other_rules
         .unwrap();
     migrate(&options).await.unwrap();
     let store = open(&options).await;
-    assert_eq!(store.ruleset_version("{}").await, Ok(8));
+    assert_eq!(store.rulesets().ruleset_version("{}").await, Ok(8));
     let listed = inspect::open(&options).await.unwrap().rulesets().await.unwrap();
     let listed: Vec<_> = listed.iter().map(|one| (one.version, one.rules.as_deref())).collect();
     assert_eq!(listed, [(1, None), (7, None), (8, Some("{}"))]);
@@ -298,8 +298,8 @@ async fn what_others_keep_in_the_same_database_is_not_touched() {
         .unwrap();
     let before = contents(&server, &["public", "other"]);
     let store = open(&options).await;
-    assert_eq!(store.settle(rows(0..200)).await, Ok(Settlement::Settled));
-    let again = store.settle(rows(0..10)).await;
+    assert_eq!(store.payments().settle(rows(0..200)).await, Ok(Settlement::Settled));
+    let again = store.payments().settle(rows(0..10)).await;
     assert_eq!(again, Ok(duplicates(0..10)));
     let completion = Completion {
         pipeline: "consumer_batch".into(),
@@ -309,7 +309,7 @@ async fn what_others_keep_in_the_same_database_is_not_touched() {
         duplicates: 10,
         dead: 0,
     };
-    store.complete(completion).await.unwrap();
+    store.completions().complete(completion).await.unwrap();
     assert_eq!(contents(&server, &["public", "other"]), before);
     assert_eq!(value(&server, &format!("SELECT text FROM {schema}.notes")), "theirs");
     assert_eq!(fixture::count(&server, &options), "200");
@@ -377,14 +377,14 @@ async fn what_the_server_does_not_allow_is_fatal_at_the_start_and_says_what_to_d
         .unwrap();
     let writer = Options { user: "writer".into(), create: false, ..base.clone() };
     let store = open(&writer).await;
-    assert_eq!(store.settle(rows(0..3)).await, Ok(Settlement::Settled));
-    let again = store.settle(rows(2..4)).await;
+    assert_eq!(store.payments().settle(rows(0..3)).await, Ok(Settlement::Settled));
+    let again = store.payments().settle(rows(2..4)).await;
     assert_eq!(again, Ok(duplicates([0])));
-    assert_eq!(store.record(load("a:1", 0), 0).await, Ok(()));
+    assert_eq!(store.loads().record(load("a:1", 0), 0).await, Ok(()));
     for _ in 0..2 {
-        assert_eq!(store.fence(&[3]).await, Ok(vec![Fence { shard: 3, token: 1 }]));
+        assert_eq!(store.payments().fence(&[3]).await, Ok(vec![Fence { shard: 3, token: 1 }]));
     }
-    assert_eq!(store.ruleset_version("{}").await, Ok(1));
+    assert_eq!(store.rulesets().ruleset_version("{}").await, Ok(1));
     assert_eq!(rights(&writer).await, Vec::<String>::new());
     let of_reader = rights(&Options { user: "looker".into(), ..base.clone() }).await;
     assert_eq!(of_reader.len(), 6, "{of_reader:?}");
@@ -392,11 +392,11 @@ async fn what_the_server_does_not_allow_is_fatal_at_the_start_and_says_what_to_d
     assert!(of_reader.iter().any(|one| one.ends_with(&said)), "{of_reader:?}");
     // Rules that are recorded need no right to record them.
     server.execute(&format!("REVOKE INSERT ON {}.rulesets FROM writer", base.schema)).unwrap();
-    assert_eq!(store.ruleset_version("{}").await, Ok(1));
-    fatal(store.ruleset_version("[]").await, "SQLSTATE 42501]; grant this role");
+    assert_eq!(store.rulesets().ruleset_version("{}").await, Ok(1));
+    fatal(store.rulesets().ruleset_version("[]").await, "SQLSTATE 42501]; grant this role");
     // A right that is taken away from a running store is waited for.
     server.execute(&format!("REVOKE INSERT ON {}.transactions FROM writer", base.schema)).unwrap();
-    let revoked = store.settle(rows(3..4)).await.unwrap_err();
+    let revoked = store.payments().settle(rows(3..4)).await.unwrap_err();
     assert!(revoked.to_string().contains("SQLSTATE 42501"), "{revoked}");
     assert_eq!(revoked.class(), Class::Retryable);
 }

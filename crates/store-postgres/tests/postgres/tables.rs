@@ -7,14 +7,13 @@ use async_trait::async_trait;
 use model::{Class, Classify as _};
 use store::conformance::tables::Subject;
 use store::tables::{Column, Mode, Name, Type, Value, Written};
-use store::{Table, Tables as _, Target};
-use store_postgres::Tables;
+use store::{Table, Tables, Target};
 use testbed::Postgres;
 
 /// Each test has a database of its own, for all tables are in the schema `public`.
 pub(crate) struct Database {
     server: &'static Postgres,
-    tables: Tables,
+    tables: Arc<dyn Tables>,
     client: tokio_postgres::Client,
 }
 
@@ -29,7 +28,7 @@ impl Database {
         let (client, connection) =
             tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
-        Self { server, tables: Tables::new(&options).unwrap(), client }
+        Self { server, tables: fixture::beside(&options).tables(), client }
     }
 }
 
@@ -70,7 +69,7 @@ fn target(schema: Option<&str>, table: &str, kind: Type) -> Target {
 #[tokio::test]
 async fn the_stores_own_schema_and_the_servers_are_nobodys_target() {
     let options = fixture::options(fixture::shared());
-    let tables = Tables::new(&options).unwrap();
+    let tables = fixture::beside(&options).tables();
     for schema in [options.schema.as_str(), "pg_catalog", "information_schema"] {
         let refused = tables.table(&target(Some(schema), "t", Type::Bigint)).err().unwrap();
         assert!(refused.to_string().contains("name a table elsewhere"), "{refused}");
@@ -115,7 +114,7 @@ async fn rights_that_are_missing_are_told() {
     let url = database.server.url().replace("postgres@", "looker@");
     let dbname = database.query("SELECT current_database()").await[0][0].clone().unwrap();
     let options = store_postgres::Options { dbname, ..fixture::options_at(&url) };
-    let looker = Tables::new(&options).unwrap();
+    let looker = fixture::beside(&options).tables();
     let table = looker.table(&target(None, "guarded", Type::Bigint)).unwrap();
     let problems = table.problems().await.unwrap();
     assert_eq!(problems, ["this role may not INSERT on public.guarded; grant it"]);
@@ -151,7 +150,7 @@ async fn a_row_that_the_server_takes_for_one_of_another_key_is_refused_and_chang
 #[tokio::test]
 async fn a_server_that_is_gone_is_nobodys_fault_and_what_was_written_is_found_again() {
     let server = Postgres::start_with(&[("fsync", "off")]).unwrap();
-    let tables = Tables::new(&fixture::options(&server)).unwrap();
+    let tables = fixture::beside(&fixture::options(&server)).tables();
     let table = tables.table(&target(None, "held", Type::Bigint)).unwrap();
     table.create().await.unwrap();
     let row = vec![Value::Bigint(1), Value::Bigint(2)];

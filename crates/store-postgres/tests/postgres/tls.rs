@@ -3,7 +3,7 @@
 use crate::fixture;
 use crate::fixture::{open, options_at, rows, shared, try_open, value};
 use model::{Class, Classify};
-use store::{Payments, Settlement};
+use store::Settlement;
 use store_postgres::{Options, SslMode, inspect};
 use testbed::Postgres;
 
@@ -25,7 +25,7 @@ async fn a_server_with_tls_is_reached_by_each_mode_that_takes_it_as_it_is() {
     let required = Options { sslmode: SslMode::Require, ..base.clone() };
     for (nth, options) in (0..).zip([&verified, &by_name, &preferred, &required]) {
         let store = open(options).await;
-        let settled = store.settle(rows(nth * 10..nth * 10 + 10)).await;
+        let settled = store.payments().settle(rows(nth * 10..nth * 10 + 10)).await;
         assert_eq!(settled, Ok(Settlement::Settled), "{options:?}");
         let encrypted = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
             WHERE application_name = 'forebay'";

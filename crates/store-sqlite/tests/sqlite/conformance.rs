@@ -8,15 +8,15 @@ use model::clock::Manual;
 use model::payment::Tier;
 use rusqlite::Connection;
 use store::card::Fingerprint;
-use store::conformance::{Store, Stored, Subject, leak};
+use store::conformance::{Stored, Subject, leak};
 use store::rulesets::Ruleset;
-use store::{Completion, Load, Row};
+use store::{Claimed, Completion, Load, Row};
 use store_sqlite::Options;
 use tempfile::TempDir;
 
 struct Sqlite {
     directory: TempDir,
-    store: Arc<store_sqlite::Store>,
+    store: Claimed,
 }
 
 impl Sqlite {
@@ -31,14 +31,14 @@ impl Sqlite {
     }
 }
 
-fn open(directory: &Path) -> Arc<store_sqlite::Store> {
+fn open(directory: &Path) -> Claimed {
     let options = Options::at(directory.join("data/forebay.db"));
-    Arc::new(store_sqlite::Store::open(options, Arc::new(Manual::at(1_700_000_000_000))).unwrap())
+    store_sqlite::open(options, Arc::new(Manual::at(1_700_000_000_000))).unwrap()
 }
 
 #[async_trait]
 impl Subject for Sqlite {
-    fn store(&self) -> Arc<dyn Store> {
+    fn store(&self) -> Claimed {
         self.store.clone()
     }
 

@@ -12,8 +12,8 @@ use model::{Class, Classify};
 use rusqlite::Connection;
 use store::conformance::loads::load;
 use store::conformance::{duplicates, row};
-use store::{Completion, Completions, Load, Loads, Payments, Row, Settlement};
-use store_sqlite::{Options, Store, inspect};
+use store::{Claimed, Completion, Load, Row, Settlement};
+use store_sqlite::{Options, inspect};
 use tempfile::TempDir;
 
 fn temporary() -> (TempDir, PathBuf) {
@@ -22,11 +22,11 @@ fn temporary() -> (TempDir, PathBuf) {
     (directory, path)
 }
 
-fn open_with(options: Options) -> Result<Store, store::Error> {
-    Store::open(options, Arc::new(Manual::at(1_700_000_000_000)))
+fn open_with(options: Options) -> Result<Claimed, store::Error> {
+    store_sqlite::open(options, Arc::new(Manual::at(1_700_000_000_000)))
 }
 
-fn open(path: &Path) -> Store {
+fn open(path: &Path) -> Claimed {
     open_with(Options { busy_timeout_ms: 20, ..Options::at(path) }).unwrap()
 }
 
@@ -47,9 +47,9 @@ async fn a_lock_held_by_another_program_makes_the_store_unavailable_until_it_is_
     let (_directory, path) = temporary();
     let store = open(&path);
     let other = locked(&path);
-    assert_eq!(class_of(store.settle(rows(0..3)).await), Class::Retryable);
+    assert_eq!(class_of(store.payments().settle(rows(0..3)).await), Class::Retryable);
     other.execute_batch("ROLLBACK").unwrap();
-    assert_eq!(store.settle(rows(0..3)).await, Ok(Settlement::Settled));
+    assert_eq!(store.payments().settle(rows(0..3)).await, Ok(Settlement::Settled));
     assert_eq!(total(&path), 3);
 }
 
@@ -60,9 +60,9 @@ async fn a_file_that_is_gone_makes_the_store_fail_and_is_not_made_anew() {
     // The open connection would go on writing to the nameless file; a failure makes the writer open
     // it again.
     let _other = locked(&path);
-    assert_eq!(class_of(store.settle(rows(0..1)).await), Class::Retryable);
+    assert_eq!(class_of(store.payments().settle(rows(0..1)).await), Class::Retryable);
     std::fs::remove_file(&path).unwrap();
-    assert_eq!(class_of(store.settle(rows(0..1)).await), Class::Retryable);
+    assert_eq!(class_of(store.payments().settle(rows(0..1)).await), Class::Retryable);
     assert!(!path.exists());
 }
 
@@ -93,7 +93,7 @@ async fn files_are_made_for_this_user_only_with_the_directories_above() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("a/b/forebay.db");
     let store = open(&path);
-    assert_eq!(store.settle(rows(0..1)).await, Ok(Settlement::Settled));
+    assert_eq!(store.payments().settle(rows(0..1)).await, Ok(Settlement::Settled));
     for suffix in ["db", "db-wal", "db-shm"] {
         let mode = std::fs::metadata(path.with_extension(suffix)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{suffix}");
@@ -105,7 +105,8 @@ async fn closing_writes_what_waits_empties_the_log_and_refuses_the_rest() {
     let (_directory, path) = temporary();
     let store = open_with(Options::at(&path)).unwrap();
     let other = locked(&path);
-    let mut waiting: Vec<_> = (0..20).map(|n| store.settle(rows(n * 100..n * 100 + 100))).collect();
+    let mut waiting: Vec<_> =
+        (0..20).map(|n| store.payments().settle(rows(n * 100..n * 100 + 100))).collect();
     for settling in &mut waiting {
         assert!(pending(settling.as_mut()).await);
     }
@@ -117,7 +118,7 @@ async fn closing_writes_what_waits_empties_the_log_and_refuses_the_rest() {
         assert_eq!(settling.await, Ok(Settlement::Settled));
     }
     assert_eq!(total(&path), 2_000);
-    assert_eq!(class_of(store.settle(rows(0..1)).await), Class::Fatal);
+    assert_eq!(class_of(store.payments().settle(rows(0..1)).await), Class::Fatal);
 }
 
 #[tokio::test]
@@ -125,9 +126,9 @@ async fn what_a_caller_stopped_waiting_for_is_found_settled_by_its_next_attempt(
     let (_directory, path) = temporary();
     let store = open_with(Options::at(&path)).unwrap();
     let other = locked(&path);
-    assert!(pending(store.settle(rows(0..50))).await);
+    assert!(pending(store.payments().settle(rows(0..50))).await);
     other.execute_batch("ROLLBACK").unwrap();
-    assert_eq!(store.settle(rows(0..50)).await, Ok(duplicates(0..50)));
+    assert_eq!(store.payments().settle(rows(0..50)).await, Ok(duplicates(0..50)));
 }
 
 /// Polls once; whether it has to be waited for.
@@ -148,7 +149,10 @@ async fn the_log_stays_bounded_while_rows_come_in() {
     let wal_bytes_max = 8 * 1024 * 1024;
     let store = open_with(Options { wal_bytes_max, ..Options::at(&path) }).unwrap();
     for n in 0..60 {
-        assert_eq!(store.settle(rows(n * 500..n * 500 + 500)).await, Ok(Settlement::Settled));
+        assert_eq!(
+            store.payments().settle(rows(n * 500..n * 500 + 500)).await,
+            Ok(Settlement::Settled)
+        );
         // One more transaction may go past the bound before the log starts over.
         let length = std::fs::metadata(path.with_extension("db-wal")).unwrap().len();
         assert!(length < wal_bytes_max + 4 * 1024 * 1024, "{length} bytes after batch {n}");
@@ -165,7 +169,7 @@ async fn a_view_reads_what_a_running_store_has_settled() {
     let mut settled = rows(0..12_345);
     settled[3].fraud_rules = vec!["velocity", "amount_spike"];
     settled[9_999].fraud_rules = vec!["velocity"];
-    assert_eq!(store.settle(settled.clone()).await, Ok(Settlement::Settled));
+    assert_eq!(store.payments().settle(settled.clone()).await, Ok(Settlement::Settled));
     let view = inspect::open(&path).unwrap();
     let mut seen = Vec::new();
     view.payments(|payment| {
@@ -190,7 +194,7 @@ async fn readable_times_are_iso_8601_to_the_millisecond() {
     let (_directory, path) = temporary();
     let store = open(&path);
     let paid = vec![row("a", "4000", 1, 1_700_000_000_123)];
-    assert_eq!(store.settle(paid).await, Ok(Settlement::Settled));
+    assert_eq!(store.payments().settle(paid).await, Ok(Settlement::Settled));
     let (created_at, processed_at): (String, String) = Connection::open(&path)
         .unwrap()
         .query_row("SELECT created_at, processed_at FROM transactions_readable", [], |row| {
@@ -207,7 +211,7 @@ async fn text_with_a_nul_is_kept_whole() {
     let store = open(&path);
     let ids = ["a\0b", "a\0c", "a"];
     let paid = ids.map(|id| row(id, "4000", 1, 1)).to_vec();
-    assert_eq!(store.settle(paid).await, Ok(Settlement::Settled));
+    assert_eq!(store.payments().settle(paid).await, Ok(Settlement::Settled));
     let mut seen = Vec::new();
     let view = inspect::open(&path).unwrap();
     view.payments(|payment| seen.push(payment.tx_id.to_owned())).unwrap();
@@ -225,7 +229,7 @@ async fn a_count_past_the_stores_integers_is_rejected() {
         duplicates: 0,
         dead: 0,
     };
-    assert_eq!(class_of(open(&path).complete(completion).await), Class::Rejected);
+    assert_eq!(class_of(open(&path).completions().complete(completion).await), Class::Rejected);
 }
 
 #[tokio::test]
@@ -234,10 +238,10 @@ async fn loads_are_read_from_outside_by_pipeline_and_from_a_moment_on() {
     let store = open(&path);
     let all = [load("b:2", 1), load("a:1", 0), load("a:1", 1)];
     for load in &all {
-        store.record(load.clone(), 0).await.unwrap();
+        store.loads().record(load.clone(), 0).await.unwrap();
     }
     let table = Load { pipeline: "table:x".into(), ..load("a:1", 1) };
-    store.record(table.clone(), 0).await.unwrap();
+    store.loads().record(table.clone(), 0).await.unwrap();
     let view = inspect::open(&path).unwrap();
     let [late, first, second] = all;
     let (from, pipeline) = (first.started_at_ms, first.pipeline.clone());
@@ -258,13 +262,13 @@ async fn a_payment_that_a_trigger_skips_is_rejected_and_not_taken_for_a_duplicat
              BEGIN SELECT RAISE(IGNORE); END",
         )
         .unwrap();
-    let error = store.settle(rows(0..3)).await.unwrap_err();
+    let error = store.payments().settle(rows(0..3)).await.unwrap_err();
     assert_eq!(error.class(), Class::Rejected, "{error}");
     assert!(error.to_string().contains("a trigger on transactions"), "{error}");
     assert_eq!(total(&path), 0);
-    assert_eq!(store.settle(rows(0..1)).await, Ok(Settlement::Settled));
-    assert_eq!(store.settle(rows(0..1)).await, Ok(duplicates([0])));
-    assert_eq!(class_of(store.settle(rows(1..2)).await), Class::Rejected);
+    assert_eq!(store.payments().settle(rows(0..1)).await, Ok(Settlement::Settled));
+    assert_eq!(store.payments().settle(rows(0..1)).await, Ok(duplicates([0])));
+    assert_eq!(class_of(store.payments().settle(rows(1..2)).await), Class::Rejected);
     store.close().await.unwrap();
     assert_eq!(total(&path), 1);
 }
@@ -297,7 +301,7 @@ async fn a_trigger_that_rolls_everything_back_refuses_its_own_row_and_no_neighbo
             .map(|id| {
                 let store = Arc::clone(&store);
                 tokio::spawn(async move {
-                    (id.clone(), store.settle(vec![row(&id, "4000", 1, 1)]).await)
+                    (id.clone(), store.payments().settle(vec![row(&id, "4000", 1, 1)]).await)
                 })
             })
             .collect();

@@ -9,20 +9,20 @@ use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use store::conformance::tables::Subject;
 use store::tables::{Column, Mode, Name, Record, Type, Value, Written};
-use store::{Table, Tables, Target};
-use store_sqlite::{Options, ReadOnly, Store};
+use store::{Claimed, Table, Target};
+use store_sqlite::Options;
 use tempfile::TempDir;
 
 pub(crate) struct Sqlite {
     directory: TempDir,
-    store: Store,
+    store: Claimed,
 }
 
 impl Sqlite {
     pub(crate) async fn new() -> Self {
         let directory = TempDir::new().unwrap();
         let options = Options::at(directory.path().join("forebay.db"));
-        let store = Store::open(options, Arc::new(Manual::at(1_700_000_000_000))).unwrap();
+        let store = store_sqlite::open(options, Arc::new(Manual::at(1_700_000_000_000))).unwrap();
         Self { directory, store }
     }
 
@@ -34,7 +34,7 @@ impl Sqlite {
 #[async_trait]
 impl Subject for Sqlite {
     fn table(&self, target: &Target) -> Result<Arc<dyn Table>, store::Error> {
-        self.store.table(target)
+        self.store.tables().table(target)
     }
 
     async fn execute(&self, sql: &str) {
@@ -78,24 +78,26 @@ fn target(table: &str) -> Target {
 async fn no_table_of_the_stores_own_is_anybodys_target() {
     let sqlite = Sqlite::new().await;
     for name in ["transactions", "Transactions", "pipeline_completion_log", "sqlite_schema"] {
-        let refused = sqlite.store.table(&target(name)).err().unwrap().to_string();
+        let refused = sqlite.store.tables().table(&target(name)).err().unwrap().to_string();
         assert!(refused.contains("name another"), "{refused}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_that_only_takes_events_reads_beside_the_one_that_settles() {
+async fn a_process_beside_the_one_that_settles_reads_and_writes_the_same_table() {
     use store::tables::Value::Bigint;
     let sqlite = Sqlite::new().await;
-    let table = sqlite.store.table(&target("counts")).unwrap();
-    table.create().await.unwrap();
-    let reader = ReadOnly::open(&sqlite.directory.path().join("forebay.db")).unwrap();
-    let read = reader.table(&target("counts")).unwrap();
-    assert_eq!(read.read(vec![Bigint(1)]).await, Ok(None));
-    table.write(vec![vec![Bigint(1), Bigint(2)]]).await.unwrap();
-    assert_eq!(read.read(vec![Bigint(1)]).await, Ok(Some(vec![Bigint(1), Bigint(2)])));
-    let refused = read.write(vec![vec![Bigint(1), Bigint(2)]]).await.unwrap_err();
-    assert!(refused.to_string().contains("only reads"), "{refused}");
+    let options = Options::at(sqlite.directory.path().join("forebay.db"));
+    let other = store_sqlite::beside(options, Arc::new(Manual::at(0)));
+    let [ours, theirs] = [sqlite.store.tables(), other.tables()]
+        .map(|tables| tables.table(&target("counts")).unwrap());
+    ours.create().await.unwrap();
+    assert_eq!(theirs.read(vec![Bigint(1)]).await, Ok(None));
+    ours.write(vec![vec![Bigint(1), Bigint(2)]]).await.unwrap();
+    assert_eq!(theirs.read(vec![Bigint(1)]).await, Ok(Some(vec![Bigint(1), Bigint(2)])));
+    let written = theirs.write(vec![vec![Bigint(1), Bigint(2)], vec![Bigint(2), Bigint(3)]]).await;
+    assert_eq!(written, Ok(vec![Written::Same, Written::Written]));
+    assert_eq!(ours.read(vec![Bigint(2)]).await, Ok(Some(vec![Bigint(2), Bigint(3)])));
 }
 
 /// Table `t`: a key `k`, a value `a`, a number `n`.

@@ -9,8 +9,8 @@ use crate::{Error, Settlement};
 /// If the guarantee does not hold.
 pub async fn a_batch_is_settled_whole(subject: &mut dyn Subject) {
     let rows = (0..100).map(|n| row(&format!("tx-{n}"), "4000123412341234", n, 1_000)).collect();
-    assert_eq!(subject.store().settle(rows).await, Ok(Settlement::Settled));
-    assert_eq!(subject.store().settle(Vec::new()).await, Ok(Settlement::Settled));
+    assert_eq!(subject.store().payments().settle(rows).await, Ok(Settlement::Settled));
+    assert_eq!(subject.store().payments().settle(Vec::new()).await, Ok(Settlement::Settled));
     let expect: Vec<_> = (0..100).map(|n| format!("tx-{n}")).collect();
     assert_eq!(ids(subject).await, expect);
 }
@@ -23,9 +23,9 @@ pub async fn a_batch_is_settled_whole(subject: &mut dyn Subject) {
 pub async fn a_batch_with_a_bad_row_writes_nothing(subject: &mut dyn Subject) {
     let good = || row("good", "4000123412341234", 1, 1_000);
     let bad = row("bad", "4000123412341234", -1, 1_000);
-    let refused = subject.store().settle(vec![good(), bad]).await;
+    let refused = subject.store().payments().settle(vec![good(), bad]).await;
     assert!(matches!(refused, Err(Error::Refused(_) | Error::Rejected(_))), "{refused:?}");
     assert!(ids(subject).await.is_empty());
-    assert_eq!(subject.store().settle(vec![good()]).await, Ok(Settlement::Settled));
+    assert_eq!(subject.store().payments().settle(vec![good()]).await, Ok(Settlement::Settled));
     assert_eq!(ids(subject).await, ["good"]);
 }

@@ -18,7 +18,7 @@ pub async fn completions_come_back_as_written(subject: &mut dyn Subject) {
     };
     let second = Completion { settled: u64::from(u32::MAX) + 1, ..first.clone() };
     for completion in [&first, &second, &second] {
-        assert_eq!(subject.store().complete(completion.clone()).await, Ok(()));
+        assert_eq!(subject.store().completions().complete(completion.clone()).await, Ok(()));
     }
     assert_eq!(subject.completed().await, [first, second.clone(), second]);
 }

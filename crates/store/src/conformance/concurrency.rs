@@ -1,9 +1,7 @@
 //! Writers at the same moment do not undo one another.
 
-use std::sync::Arc;
-
-use super::{Store, Subject, ids, row};
-use crate::{Row, Settlement};
+use super::{Subject, ids, row};
+use crate::{Claimed, Row, Settlement};
 
 /// Tasks that settle at once.
 const WRITERS: usize = 8;
@@ -36,7 +34,7 @@ pub async fn overlapping_batches_settle_each_payment_once(subject: &mut dyn Subj
 
 /// Settles every payment, beginning at `start` and going round; returns how many rows it was told
 /// are settled.
-async fn settle_all(store: Arc<dyn Store>, start: usize) -> usize {
+async fn settle_all(store: Claimed, start: usize) -> usize {
     let mut settled = 0;
     for begin in (0..PAYMENTS).step_by(BATCH) {
         let mut rows: Vec<Row> = (begin..begin + BATCH)
@@ -44,7 +42,7 @@ async fn settle_all(store: Arc<dyn Store>, start: usize) -> usize {
             .map(|n| row(&format!("tx-{n}"), &format!("40001234{n:08}"), 1, 1_000))
             .collect();
         while !rows.is_empty() {
-            match store.settle(rows.clone()).await.expect("the store takes good rows") {
+            match store.payments().settle(rows.clone()).await.expect("the store takes good rows") {
                 Settlement::Settled => {
                     settled += rows.len();
                     break;

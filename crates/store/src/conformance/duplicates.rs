@@ -16,17 +16,17 @@ const OTHER_CARD: &str = "5000123412341234";
 /// If the guarantee does not hold.
 pub async fn a_payment_settled_before_is_named_and_nothing_is_written(subject: &mut dyn Subject) {
     let before = vec![row("a", CARD, 1, 1_000), row("b", CARD, 2, 2_000)];
-    assert_eq!(subject.store().settle(before).await, Ok(Settlement::Settled));
+    assert_eq!(subject.store().payments().settle(before).await, Ok(Settlement::Settled));
     let again = vec![
         row("b", CARD, 2, 2_000),
         row("new-1", CARD, 3, 3_000),
         row("new-2", CARD, 4, 4_000),
         row("a", CARD, 1, 1_000),
     ];
-    assert_eq!(subject.store().settle(again).await, Ok(duplicates([0, 3])));
+    assert_eq!(subject.store().payments().settle(again).await, Ok(duplicates([0, 3])));
     assert_eq!(ids(subject).await, ["a", "b"]);
     let rest = vec![row("new-1", CARD, 3, 3_000), row("new-2", CARD, 4, 4_000)];
-    assert_eq!(subject.store().settle(rest).await, Ok(Settlement::Settled));
+    assert_eq!(subject.store().payments().settle(rest).await, Ok(Settlement::Settled));
     assert_eq!(ids(subject).await, ["a", "b", "new-1", "new-2"]);
 }
 
@@ -37,11 +37,11 @@ pub async fn a_payment_settled_before_is_named_and_nothing_is_written(subject: &
 /// If the guarantee does not hold.
 pub async fn a_repeat_within_the_batch_is_named(subject: &mut dyn Subject) {
     let rows = ["a", "b", "a", "c", "a", "b"].map(|id| row(id, CARD, 1, 1_000));
-    let named = subject.store().settle(rows.to_vec()).await;
+    let named = subject.store().payments().settle(rows.to_vec()).await;
     assert_eq!(named, Ok(duplicates([2, 4, 5])));
     assert!(ids(subject).await.is_empty());
     let alike = ["a", "A", "a ", " a", "á", "a\u{301}"].map(|id| row(id, CARD, 1, 1_000));
-    assert_eq!(subject.store().settle(alike.to_vec()).await, Ok(Settlement::Settled));
+    assert_eq!(subject.store().payments().settle(alike.to_vec()).await, Ok(Settlement::Settled));
 }
 
 /// A row whose id is taken is compared field by field, byte for byte and to the millisecond, with
@@ -86,10 +86,17 @@ pub async fn another_payment_of_a_taken_id_is_named_with_the_fields_that_differ(
         let all = all.map(|(nth, differs)| Duplicate { index: from + nth, differs });
         Ok(Settlement::Duplicates(all.collect()))
     };
-    assert_eq!(subject.store().settle(again.clone()).await, named(1), "within a batch");
+    assert_eq!(subject.store().payments().settle(again.clone()).await, named(1), "within a batch");
     assert!(ids(subject).await.is_empty());
-    assert_eq!(subject.store().settle(vec![first.clone()]).await, Ok(Settlement::Settled));
-    assert_eq!(subject.store().settle(again.split_off(1)).await, named(0), "after it was settled");
+    assert_eq!(
+        subject.store().payments().settle(vec![first.clone()]).await,
+        Ok(Settlement::Settled)
+    );
+    assert_eq!(
+        subject.store().payments().settle(again.split_off(1)).await,
+        named(0),
+        "after it was settled"
+    );
     assert_eq!(subject.stored().await[0].row, first, "the first one stands");
     assert_eq!(ids(subject).await, ["a"]);
 }

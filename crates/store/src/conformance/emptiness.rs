@@ -9,9 +9,9 @@ use crate::{Completion, Settlement};
 /// # Panics
 /// If the guarantee does not hold.
 pub async fn a_store_is_empty_until_something_is_settled(subject: &mut dyn Subject) {
-    assert_eq!(subject.store().is_empty().await, Ok(true));
+    assert_eq!(subject.store().payments().is_empty().await, Ok(true));
     let repeat = vec![row("a", "4000", 1, 1_000), row("a", "4000", 1, 1_000)];
-    let named = subject.store().settle(repeat).await;
+    let named = subject.store().payments().settle(repeat).await;
     assert_eq!(named, Ok(duplicates([1])));
     let completion = Completion {
         pipeline: "consumer_batch".into(),
@@ -21,11 +21,11 @@ pub async fn a_store_is_empty_until_something_is_settled(subject: &mut dyn Subje
         duplicates: 1,
         dead: 0,
     };
-    assert_eq!(subject.store().complete(completion).await, Ok(()));
-    assert_eq!(subject.store().is_empty().await, Ok(true));
-    let settled = subject.store().settle(vec![row("a", "4000", 1, 1_000)]).await;
+    assert_eq!(subject.store().completions().complete(completion).await, Ok(()));
+    assert_eq!(subject.store().payments().is_empty().await, Ok(true));
+    let settled = subject.store().payments().settle(vec![row("a", "4000", 1, 1_000)]).await;
     assert_eq!(settled, Ok(Settlement::Settled));
-    assert_eq!(subject.store().is_empty().await, Ok(false));
+    assert_eq!(subject.store().payments().is_empty().await, Ok(false));
     subject.reopen().await;
-    assert_eq!(subject.store().is_empty().await, Ok(false));
+    assert_eq!(subject.store().payments().is_empty().await, Ok(false));
 }

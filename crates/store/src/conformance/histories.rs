@@ -12,12 +12,12 @@ fn fingerprint(card: &str) -> Fingerprint {
 }
 
 async fn settled(subject: &dyn Subject, rows: Vec<Row>) {
-    assert_eq!(subject.store().settle(rows).await, Ok(Settlement::Settled));
+    assert_eq!(subject.store().payments().settle(rows).await, Ok(Settlement::Settled));
 }
 
 async fn history(subject: &dyn Subject, card: &str, recent_max: usize) -> History {
     let cards = [fingerprint(card)];
-    let histories = subject.store().histories(&cards, recent_max).await;
+    let histories = subject.store().payments().histories(&cards, recent_max).await;
     let [history] = <[_; 1]>::try_from(histories.expect("the store can be read"))
         .expect("one history for each card");
     history
@@ -51,7 +51,7 @@ pub async fn an_unknown_card_has_an_empty_history(subject: &mut dyn Subject) {
     assert_eq!(history(subject, CARD, 10).await, History::default());
     settled(subject, vec![row("a", OTHER, 5, 1)]).await;
     assert_eq!(history(subject, CARD, 10).await, History::default());
-    assert_eq!(subject.store().histories(&[], 10).await, Ok(Vec::new()));
+    assert_eq!(subject.store().payments().histories(&[], 10).await, Ok(Vec::new()));
 }
 
 /// One answer for each card asked for, in that order, a card asked for twice included.
@@ -62,7 +62,8 @@ pub async fn answers_come_in_the_order_of_the_cards(subject: &mut dyn Subject) {
     let rows = vec![row("a", CARD, 5, 1), row("b", OTHER, 7, 2), row("c", CARD, 11, 3)];
     settled(subject, rows).await;
     let cards = [OTHER, "6000123412341234", CARD, OTHER].map(fingerprint);
-    let histories = subject.store().histories(&cards, 5).await.expect("the store can be read");
+    let histories =
+        subject.store().payments().histories(&cards, 5).await.expect("the store can be read");
     let of_other = History { count: 1, sum: 7, recent: vec![recent("b", 2)] };
     let of_card = History { count: 2, sum: 16, recent: vec![recent("a", 1), recent("c", 3)] };
     assert_eq!(histories, [of_other.clone(), History::default(), of_card, of_other]);

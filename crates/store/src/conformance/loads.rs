@@ -38,9 +38,9 @@ pub fn load(process: &str, minutes: i64) -> Load {
 /// If the guarantee does not hold.
 pub async fn a_load_that_is_rejected_deletes_nothing(subject: &mut dyn Subject) {
     let first = load("a:1", 0);
-    assert_eq!(subject.store().record(first.clone(), 0).await, Ok(()));
+    assert_eq!(subject.store().loads().record(first.clone(), 0).await, Ok(()));
     let bad = Load { finished: u64::MAX, ..load("a:1", 9) };
-    let recorded = subject.store().record(bad, i64::MAX >> 20).await;
+    let recorded = subject.store().loads().record(bad, i64::MAX >> 20).await;
     assert!(recorded.is_err(), "{recorded:?}");
     assert_eq!(subject.loaded().await, [first]);
 }
@@ -54,7 +54,7 @@ pub async fn loads_come_back_as_written(subject: &mut dyn Subject) {
     let table = Load { pipeline: "table:prices \"x\"".to_owned(), ..load("a:1", 0) };
     let all = [load("a:1", 0), load("b'c:2", 0), table, load("a:1", 1)];
     for load in &all {
-        assert_eq!(subject.store().record(load.clone(), FIRST_MS).await, Ok(()));
+        assert_eq!(subject.store().loads().record(load.clone(), FIRST_MS).await, Ok(()));
     }
     assert_eq!(subject.loaded().await, all);
     subject.reopen().await;
@@ -67,11 +67,11 @@ pub async fn loads_come_back_as_written(subject: &mut dyn Subject) {
 /// If the guarantee does not hold.
 pub async fn what_began_before_the_bound_is_forgotten(subject: &mut dyn Subject) {
     for (process, minutes) in [("a:1", 0), ("b:2", 0), ("a:1", 1), ("a:1", 2)] {
-        assert_eq!(subject.store().record(load(process, minutes), FIRST_MS).await, Ok(()));
+        assert_eq!(subject.store().loads().record(load(process, minutes), FIRST_MS).await, Ok(()));
     }
     let bound = FIRST_MS + MINUTE_MS;
-    assert_eq!(subject.store().record(load("a:1", 3), bound).await, Ok(()));
+    assert_eq!(subject.store().loads().record(load("a:1", 3), bound).await, Ok(()));
     assert_eq!(subject.loaded().await, [1, 2, 3].map(|minutes| load("a:1", minutes)));
-    assert_eq!(subject.store().record(load("a:1", 4), bound + 1).await, Ok(()));
+    assert_eq!(subject.store().loads().record(load("a:1", 4), bound + 1).await, Ok(()));
     assert_eq!(subject.loaded().await, [2, 3, 4].map(|minutes| load("a:1", minutes)));
 }

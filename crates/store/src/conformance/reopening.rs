@@ -15,15 +15,16 @@ pub async fn everything_is_there_after_a_reopen(subject: &mut dyn Subject) {
     let rows = |ids: std::ops::Range<i64>| -> Vec<_> {
         ids.map(|n| row(&format!("tx-{n}"), CARD, n, 1_000)).collect()
     };
-    assert_eq!(subject.store().settle(rows(0..300)).await, Ok(Settlement::Settled));
+    assert_eq!(subject.store().payments().settle(rows(0..300)).await, Ok(Settlement::Settled));
     let stored = subject.stored().await;
-    let histories = subject.store().histories(&cards, 10).await;
+    let histories = subject.store().payments().histories(&cards, 10).await;
     subject.reopen().await;
     assert_eq!(subject.stored().await, stored);
-    assert_eq!(subject.store().histories(&cards, 10).await, histories);
-    let named = subject.store().settle(rows(299..301)).await;
+    assert_eq!(subject.store().payments().histories(&cards, 10).await, histories);
+    let named = subject.store().payments().settle(rows(299..301)).await;
     assert_eq!(named, Ok(duplicates([0])));
-    assert_eq!(subject.store().settle(rows(300..301)).await, Ok(Settlement::Settled));
-    let history = subject.store().histories(&cards, 1).await.expect("the store can be read");
+    assert_eq!(subject.store().payments().settle(rows(300..301)).await, Ok(Settlement::Settled));
+    let history =
+        subject.store().payments().histories(&cards, 1).await.expect("the store can be read");
     assert_eq!(history[0].recent[0].tx_id, "tx-300", "settled last, so it is the latest");
 }

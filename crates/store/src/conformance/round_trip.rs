@@ -40,7 +40,7 @@ pub async fn rows_come_back_as_written(subject: &mut dyn Subject) {
         },
         Row { merchant: "m".repeat(60_000), ..row(&"i".repeat(64), "4000", 1, 1) },
     ];
-    assert_eq!(subject.store().settle(rows.clone()).await, Ok(Settlement::Settled));
+    assert_eq!(subject.store().payments().settle(rows.clone()).await, Ok(Settlement::Settled));
     let stored = subject.stored().await;
     assert_eq!(stored.iter().map(|s| s.is_fraud).collect::<Vec<_>>(), [false, true, true, false]);
     assert!(stored.iter().all(|s| s.processed_at_ms.is_some()), "each row is stamped");

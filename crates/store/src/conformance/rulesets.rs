@@ -17,13 +17,13 @@ const ASKING: usize = 8;
 pub async fn a_ruleset_that_is_used_again_has_its_version_again(subject: &mut dyn Subject) {
     let all = ["{\"a\":1}", "{\"a\":2}", "{\"A\":1}", "{\"a\":1} ", "좋아요 \"' \\"];
     for (rules, version) in all.iter().zip(1..) {
-        assert_eq!(subject.store().ruleset_version(rules).await, Ok(version), "{rules}");
+        assert_eq!(subject.store().rulesets().ruleset_version(rules).await, Ok(version), "{rules}");
     }
     subject.reopen().await;
     for (rules, version) in all.iter().rev().zip([5, 4, 3, 2, 1]) {
-        assert_eq!(subject.store().ruleset_version(rules).await, Ok(version), "{rules}");
+        assert_eq!(subject.store().rulesets().ruleset_version(rules).await, Ok(version), "{rules}");
     }
-    assert_eq!(subject.store().ruleset_version("{}").await, Ok(6));
+    assert_eq!(subject.store().rulesets().ruleset_version("{}").await, Ok(6));
     let recorded = subject.rulesets().await;
     let texts: Vec<_> = recorded.iter().map(|one| one.rules.as_deref().unwrap_or("")).collect();
     assert_eq!(texts, [&all[..], &["{}"]].concat());
@@ -42,7 +42,7 @@ pub async fn processes_that_begin_at_once_agree_on_versions(subject: &mut dyn Su
                 let mut told = BTreeMap::new();
                 for nth in 0..4 {
                     let rules = format!("{{\"rule\":{}}}", (task + nth) % 4);
-                    told.insert(rules.clone(), store.ruleset_version(&rules).await);
+                    told.insert(rules.clone(), store.rulesets().ruleset_version(&rules).await);
                 }
                 told
             })
@@ -61,7 +61,7 @@ pub async fn processes_that_begin_at_once_agree_on_versions(subject: &mut dyn Su
 /// If the guarantee does not hold.
 pub async fn a_ruleset_past_its_bound_is_rejected(subject: &mut dyn Subject) {
     let longest = "x".repeat(RULES_BYTES_MAX);
-    assert_eq!(subject.store().ruleset_version(&longest).await, Ok(1));
-    let longer = subject.store().ruleset_version(&format!("{longest}x")).await;
+    assert_eq!(subject.store().rulesets().ruleset_version(&longest).await, Ok(1));
+    let longer = subject.store().rulesets().ruleset_version(&format!("{longest}x")).await;
     assert!(matches!(longer, Err(Error::Rejected(_))), "{longer:?}");
 }

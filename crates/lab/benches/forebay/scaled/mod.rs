@@ -60,22 +60,28 @@ struct Running {
     handle: Handle,
     shutdown: CancellationToken,
     buffer: Arc<dyn Buffer>,
-    store: Arc<store_postgres::Store>,
+    store: store::Claimed,
 }
 
 impl Running {
     async fn start(postgres: &Postgres, queue: &Queue) -> Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(System);
         let buffer = queue.open().await?;
-        let store = Arc::new(store_postgres::Store::open(store(postgres), clock.clone()).await?);
+        let store = store_postgres::open(store(postgres), clock.clone()).await?;
         let guard = Arc::new(Guard::new(&[7; 32], false));
-        let handler =
-            Handler::open(store.clone(), &*store, guard, Ruleset::default(), 1_000_000).await?;
+        let handler = Handler::open(
+            store.payments().clone(),
+            &*store.rulesets(),
+            guard,
+            Ruleset::default(),
+            1_000_000,
+        )
+        .await?;
         let shutdown = CancellationToken::new();
         let service = Service {
             buffer: buffer.clone(),
             handler: Arc::new(handler),
-            completions: Some(store.clone()),
+            completions: Some(store.completions()),
             clock,
             seed: 1,
             shutdown: shutdown.clone(),

@@ -1,8 +1,10 @@
 //! What cards did before.
 
-use rusqlite::{CachedStatement, Connection, Row};
+use rusqlite::{CachedStatement, Connection};
 use store::card::Fingerprint;
 use store::{History, Recent};
+
+use crate::column::count;
 
 /// Answered from `idx_transactions_card_history` alone. The sum comes in two halves of 32 bits,
 /// because SQLite's own would fail past 64.
@@ -16,7 +18,7 @@ const RECENT: &str = "\
     ORDER BY created_at DESC, id DESC LIMIT ?2";
 
 /// The histories of `cards`, in their order, all from the same moment.
-pub(crate) fn read(
+pub(super) fn read(
     db: &mut Connection,
     cards: &[Fingerprint],
     recent_max: usize,
@@ -28,14 +30,8 @@ pub(crate) fn read(
 }
 
 /// Whether there is no payment.
-pub(crate) fn is_empty(db: &Connection) -> rusqlite::Result<bool> {
+pub(super) fn is_empty(db: &Connection) -> rusqlite::Result<bool> {
     db.query_row("SELECT NOT EXISTS (SELECT 1 FROM transactions)", [], |row| row.get(0))
-}
-
-/// A column that counts something, which SQLite's signed integers hold.
-pub(crate) fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
-    let value: i64 = row.get(column)?;
-    u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
 }
 
 fn one(

@@ -1,5 +1,4 @@
-//! Keeping track of moves between buffers, on connections beside the store's own: a process that only
-//! offers has no store.
+//! Keeping track of moves between buffers.
 
 use std::sync::Arc;
 
@@ -12,18 +11,14 @@ use store::moves::{
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use crate::encode::sound;
-use crate::error::Stage;
-use crate::options::Role;
+use crate::column::{counted, sound, whole};
+use crate::database::Database;
 use crate::schema::Schema;
-use crate::session::Pool;
-use crate::{Options, migrations, tls};
 
 /// Moves between buffers, in the store's schema.
-pub struct Moves {
-    pool: Arc<Pool>,
+pub(crate) struct Moves {
+    database: Arc<Database>,
     statements: Statements,
-    shown: String,
 }
 
 struct Statements {
@@ -93,59 +88,9 @@ impl Statements {
 }
 
 impl Moves {
-    /// Connects, and looks whether the schema is the one this program knows.
-    ///
-    /// # Errors
-    /// [`Error::Fatal`] when an option is wrong or the schema is not there or of another version,
-    /// [`Error::Unavailable`] when the server can't be reached.
-    pub async fn open(options: &Options) -> Result<Self, Error> {
-        let opened = async {
-            let schema = options.check().map_err(Error::Fatal)?;
-            let tls = tls::connector(options)?;
-            migrations::check(options, &schema, tls.clone()).await?;
-            let pool = Arc::new(Pool::new(options, Role::Work, tls)?);
-            Ok(Self { pool, statements: Statements::new(&schema), shown: options.to_string() })
-        };
-        opened.await.map_err(|error| crate::store::at(options, error))
+    pub(crate) fn new(database: &Arc<Database>) -> Self {
+        Self { database: Arc::clone(database), statements: Statements::new(database.schema()) }
     }
-
-    async fn rows(&self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Error> {
-        let session = self.pool.session(Stage::Write).await?;
-        let rows = session.bounded(async {
-            let statement = session.client().prepare_cached(sql).await?;
-            session.client().query(&statement, values).await
-        });
-        let rows = rows.await?;
-        session.keep();
-        Ok(rows)
-    }
-
-    async fn changed(&self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<u64, Error> {
-        let session = self.pool.session(Stage::Write).await?;
-        let changed = session.bounded(async {
-            let statement = session.client().prepare_cached(sql).await?;
-            session.client().execute(&statement, values).await
-        });
-        let changed = changed.await?;
-        session.keep();
-        Ok(changed)
-    }
-}
-
-impl std::fmt::Debug for Moves {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Moves").field("at", &self.shown).finish_non_exhaustive()
-    }
-}
-
-/// As the column keeps it.
-fn whole(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// What a column of counts holds.
-fn count(row: &Row, at: usize) -> u64 {
-    row.get::<_, i64>(at).max(0).unsigned_abs()
 }
 
 fn step(row: &Row) -> Result<Step, Error> {
@@ -154,7 +99,7 @@ fn step(row: &Row) -> Result<Step, Error> {
     let phase = Phase::named(phase).ok_or_else(unknown)?;
     let share = |at: usize| u8::try_from(row.get::<_, i16>(at)).unwrap_or_default();
     let route = Route { before: share(1), share: share(2), phase };
-    Ok(Step { number: count(row, 0), route })
+    Ok(Step { number: counted(row, 0), route })
 }
 
 fn named(column: &str, name: &str) -> Result<(), Error> {
@@ -171,7 +116,7 @@ fn written(buffers: &Buffers) -> Result<(), Error> {
 #[async_trait]
 impl store::Moves for Moves {
     async fn recorded(&self) -> Result<Option<Recorded>, Error> {
-        let rows = self.rows(&self.statements.recorded, &[]).await?;
+        let rows = self.database.query(&self.statements.recorded, &[]).await?;
         let recorded = |row: &Row| {
             let buffers = Buffers { source: row.get(5), target: row.get(6) };
             Ok(Recorded { name: row.get(4), buffers, step: step(row)? })
@@ -203,7 +148,7 @@ impl store::Moves for Moves {
             &offered,
             &empty,
         ];
-        Ok(self.changed(&self.statements.begin, &begin).await? == 1)
+        Ok(self.database.execute(&self.statements.begin, &begin).await? == 1)
     }
 
     async fn advance(&self, name: &str, step: Step) -> Result<bool, Error> {
@@ -211,24 +156,24 @@ impl store::Moves for Moves {
         let (before, share, phase) = (i16::from(before), i16::from(share), phase.name());
         let number = whole(number);
         let advance: [&(dyn ToSql + Sync); 5] = [&name, &number, &before, &share, &phase];
-        Ok(self.changed(&self.statements.advance, &advance).await? == 1)
+        Ok(self.database.execute(&self.statements.advance, &advance).await? == 1)
     }
 
     async fn rename(&self, name: &str, buffers: &Buffers) -> Result<bool, Error> {
         written(buffers)?;
         let rename: [&(dyn ToSql + Sync); 3] = [&name, &buffers.source, &buffers.target];
-        Ok(self.changed(&self.statements.rename, &rename).await? == 1)
+        Ok(self.database.execute(&self.statements.rename, &rename).await? == 1)
     }
 
     async fn start(&self, name: &str) -> Result<Option<Start>, Error> {
-        let rows = self.rows(&self.statements.start, &[&name]).await?;
+        let rows = self.database.query(&self.statements.start, &[&name]).await?;
         Ok(rows.first().map(|row| Start {
-            settled: count(row, 0),
-            pending: count(row, 1),
-            dead: count(row, 2),
-            duplicates: count(row, 3),
-            offered: count(row, 4),
-            empty: count(row, 5),
+            settled: counted(row, 0),
+            pending: counted(row, 1),
+            dead: counted(row, 2),
+            duplicates: counted(row, 3),
+            offered: counted(row, 4),
+            empty: counted(row, 5),
         }))
     }
 
@@ -260,17 +205,17 @@ impl store::Moves for Moves {
             &buffers.source,
             &buffers.target,
         ];
-        self.changed(&self.statements.report, &values).await.map(drop)
+        self.database.execute(&self.statements.report, &values).await.map(drop)
     }
 
     async fn reports(&self) -> Result<Vec<Heard>, Error> {
-        let rows = self.rows(&self.statements.reports, &[]).await?;
+        let rows = self.database.query(&self.statements.reports, &[]).await?;
         let heard = rows.iter().map(|row| {
-            let pair = |at: usize| [count(row, at), count(row, at + 1)];
+            let pair = |at: usize| [counted(row, at), counted(row, at + 1)];
             let report = Report {
                 process: row.get(0),
                 buffers: Buffers { source: row.get(16), target: row.get(17) },
-                step: count(row, 1),
+                step: counted(row, 1),
                 drained: row.get(2),
                 ended: row.get(3),
                 offered: pair(4),
@@ -279,16 +224,16 @@ impl store::Moves for Moves {
                 dead: pair(10),
                 empty: pair(12),
             };
-            Heard { name: row.get(15), report, ago_ms: count(row, 14) }
+            Heard { name: row.get(15), report, ago_ms: counted(row, 14) }
         });
         Ok(heard.collect())
     }
 
     async fn forget(&self, process: &str) -> Result<bool, Error> {
-        Ok(self.changed(&self.statements.forget, &[&process]).await? > 0)
+        Ok(self.database.execute(&self.statements.forget, &[&process]).await? > 0)
     }
 
     async fn sweep(&self) -> Result<(), Error> {
-        self.changed(&self.statements.sweep, &[]).await.map(drop)
+        self.database.execute(&self.statements.sweep, &[]).await.map(drop)
     }
 }

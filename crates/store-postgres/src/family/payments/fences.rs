@@ -22,19 +22,19 @@ use crate::settings::BEGIN;
 
 /// The statements, for one schema.
 #[derive(Debug)]
-pub(crate) struct Statements {
+pub(super) struct Statements {
     /// The advisory lock of shard n is this key and n.
     lock_key: i64,
     table: String,
 }
 
 impl Statements {
-    pub(crate) fn new(schema: &Schema) -> Self {
+    pub(super) fn new(schema: &Schema) -> Self {
         Self { lock_key: schema.lock_key("shard"), table: format!("{schema}.shard_fences") }
     }
 
     /// Begins a transaction in which the tokens of these shards do not change, and reads them.
-    pub(crate) fn begin(&self, fences: &[Fence]) -> String {
+    pub(super) fn begin(&self, fences: &[Fence]) -> String {
         let shards = sorted(fences.iter().map(|fence| fence.shard));
         format!(
             "{BEGIN}; {}; SELECT shard, token FROM {} WHERE shard = ANY ({})",
@@ -70,7 +70,7 @@ impl Statements {
 }
 
 /// Takes the fence of each of `shards` for `owner`, or keeps the one that it has.
-pub(crate) async fn take(
+pub(super) async fn take(
     pool: &Pool,
     statements: &Statements,
     shards: &[u32],
@@ -91,7 +91,7 @@ pub(crate) async fn take(
 }
 
 /// The shards whose fence is not the latest any more, if any, by what [`Statements::begin`] answered.
-pub(crate) fn passed(fences: &[Fence], answer: &[SimpleQueryMessage]) -> Option<Settlement> {
+pub(super) fn passed(fences: &[Fence], answer: &[SimpleQueryMessage]) -> Option<Settlement> {
     let latest = read(answer);
     let passed = fences.iter().filter(|fence| !latest.contains(fence));
     let passed: Vec<u32> = passed.map(|fence| fence.shard).collect();

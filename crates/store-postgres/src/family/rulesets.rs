@@ -1,29 +1,34 @@
 //! The thresholds of each version of the fraud rules.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use model::clock::EpochMs;
 use store::Error;
 use store::rulesets::Ruleset;
 use tokio_postgres::Row;
 
-use crate::completions::time;
-use crate::encode::sound;
+use crate::column::{sound, time};
+use crate::database::Database;
 use crate::error::Stage;
 use crate::schema::Schema;
 use crate::session::Pool;
 use crate::settings::BEGIN;
 use crate::time::Timestamp;
 
-/// The statements, for one schema.
-#[derive(Debug)]
-pub(crate) struct Statements {
+/// Versions of the fraud rules, in the store's schema.
+pub(crate) struct Rulesets {
+    database: Arc<Database>,
     find: String,
     begin: String,
     add: String,
 }
 
-impl Statements {
-    pub(crate) fn new(schema: &Schema) -> Self {
+impl Rulesets {
+    pub(crate) fn new(database: &Arc<Database>) -> Self {
+        let schema = database.schema();
         Self {
+            database: Arc::clone(database),
             find: format!("SELECT version FROM {schema}.rulesets WHERE rules = $1"),
             // One process at a time takes the next number.
             begin: format!(
@@ -39,15 +44,18 @@ impl Statements {
     }
 }
 
-/// All of them, in the order of their versions.
-pub(crate) fn all(schema: &Schema) -> String {
-    format!("SELECT version, rules, first_used_at FROM {schema}.rulesets ORDER BY version")
+#[async_trait]
+impl store::Rulesets for Rulesets {
+    async fn ruleset_version(&self, rules: &str) -> Result<i64, Error> {
+        let pool = self.database.enter().await?;
+        version(&pool, self, rules, self.database.now_ms()).await
+    }
 }
 
 /// The version of `rules`; the next one is recorded where there is none.
-pub(crate) async fn version(
+async fn version(
     pool: &Pool,
-    statements: &Statements,
+    statements: &Rulesets,
     rules: &str,
     now_ms: EpochMs,
 ) -> Result<i64, Error> {
@@ -77,6 +85,11 @@ pub(crate) async fn version(
     }
     session.keep();
     Ok(version)
+}
+
+/// All of them, in the order of their versions.
+pub(crate) fn all(schema: &Schema) -> String {
+    format!("SELECT version, rules, first_used_at FROM {schema}.rulesets ORDER BY version")
 }
 
 /// One row of [`all`].

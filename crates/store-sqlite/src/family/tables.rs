@@ -8,61 +8,36 @@ mod held;
 mod look;
 mod upsert;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, params_from_iter};
 use store::tables::{
-    Bound as Bounds, Mode, Record, Table, Tables, Type, Value, Written, parse_time, show_time,
+    Bound as Bounds, Mode, Record, Table, Type, Value, Written, parse_time, show_time,
 };
 use store::{Error, Target};
-use tokio::sync::{Mutex, mpsc, oneshot};
 
+use crate::database::Database;
 use crate::error::{classify, classify_write};
-use crate::transaction::{Answer, Applied, Effect};
-use crate::writer::Work;
-use crate::{Store, connection, store as whole};
+use crate::transaction::Applied;
 
 /// Why a row that is neither written nor held becomes a dead letter.
 const SKIPPED: &str = "cannot keep the row: a trigger of the table skipped it; change the table, \
     then replay the dead letter";
 
-/// Reads tables of others in a store that another process of this machine settles into.
-#[derive(Debug)]
-pub struct ReadOnly {
-    reader: Arc<Mutex<Connection>>,
-}
+/// Tables of others, in the store's file.
+pub(crate) struct Tables(pub(crate) Arc<Database>);
 
-impl ReadOnly {
-    /// Opens the database at `path`, which must be there. Blocks on the disk.
-    ///
-    /// # Errors
-    /// If it can't be opened.
-    pub fn open(path: &Path) -> Result<Self, Error> {
-        let shown = path.display();
-        let db = connection::reader(path, crate::Options::at(path).busy_timeout_ms)
-            .map_err(|error| Error::Fatal(format!("{shown}: {error}; a worker makes it")))?;
-        Ok(Self { reader: Arc::new(Mutex::new(db)) })
-    }
-}
-
-impl Tables for ReadOnly {
+impl store::Tables for Tables {
     fn table(&self, target: &Target) -> Result<Arc<dyn Table>, Error> {
-        Ok(Arc::new(One::new(target, &self.reader, None)?))
-    }
-}
-
-impl Tables for Store {
-    fn table(&self, target: &Target) -> Result<Arc<dyn Table>, Error> {
-        Ok(Arc::new(One::new(target, self.reader(), Some(self.queue().clone()))?))
+        Ok(Arc::new(One::new(target, &self.0)?))
     }
 }
 
 /// The statements of one target.
 #[derive(Debug)]
-pub(crate) struct Statements {
+struct Statements {
     target: Target,
     insert: String,
     select: String,
@@ -73,47 +48,27 @@ pub(crate) struct Statements {
 /// One table.
 struct One {
     statements: Arc<Statements>,
-    reader: Arc<Mutex<Connection>>,
-    /// `None` where another process writes.
-    queue: Option<mpsc::Sender<Work>>,
+    database: Arc<Database>,
 }
 
 impl One {
-    fn new(
-        target: &Target,
-        reader: &Arc<Mutex<Connection>>,
-        queue: Option<mpsc::Sender<Work>>,
-    ) -> Result<Self, Error> {
+    fn new(target: &Target, database: &Arc<Database>) -> Result<Self, Error> {
         target.check().map_err(Error::Fatal)?;
         if target.schema.as_ref().is_some_and(|schema| schema.as_str() != "main") {
             let problem = format!("{target}: SQLite has no schemas; name the table alone");
             return Err(Error::Fatal(problem));
         }
         look::refuse_ours(target)?;
-        let statements = Arc::new(Statements::new(target));
-        Ok(Self { statements, reader: Arc::clone(reader), queue })
-    }
-
-    async fn effect(&self, effect: Effect) -> Answer {
-        let Some(queue) = &self.queue else {
-            return Err(Error::Fatal("this process only reads the store".into()));
-        };
-        let (reply, answer) = oneshot::channel();
-        if queue.send(Work::Write { effect, reply }).await.is_err() {
-            return Err(Error::Fatal("it is closed".into()));
-        }
-        answer.await.unwrap_or_else(|_| Err(whole::panicked()))
+        let (statements, database) = (Arc::new(Statements::new(target)), Arc::clone(database));
+        Ok(Self { statements, database })
     }
 
     async fn look<T: Send + 'static>(
         &self,
         query: impl FnOnce(&Connection, &Statements) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let db = Arc::clone(&self.reader).lock_owned().await;
         let statements = Arc::clone(&self.statements);
-        let looked = tokio::task::spawn_blocking(move || query(&db, &statements)).await;
-        let unfinished = |e| Error::Unavailable(format!("the read was not finished: {e}"));
-        looked.unwrap_or_else(|error| Err(unfinished(error)))
+        self.database.look(move |db| query(db, &statements)).await
     }
 }
 
@@ -124,10 +79,7 @@ impl Table for One {
             return Ok(Vec::new());
         }
         let statements = Arc::clone(&self.statements);
-        match self.effect(Effect::Rows { statements, rows }).await? {
-            Applied::Rows(written) => Ok(written),
-            _ => Err(Error::Fatal("the writer answered something else".into())),
-        }
+        self.database.write(rows.len(), move |db, _| write(db, &statements, &rows)).await
     }
 
     async fn read(&self, key: Vec<Value>) -> Result<Option<Record>, Error> {
@@ -159,7 +111,7 @@ impl Table for One {
             return Ok(false);
         }
         let sql = definition(&self.statements.target);
-        self.effect(Effect::Definition(sql)).await.map(|_| true)
+        self.database.write(0, move |db, _| db.execute(&sql, []).map(|_| Applied::Kept(true))).await
     }
 }
 
@@ -214,19 +166,19 @@ fn keyed(column: &store::tables::Column, n: usize) -> String {
     }
 }
 
-/// Writes `rows`. The outer error is the transaction's, the inner one this caller's own.
-pub(crate) fn write(
+/// Writes `rows`. The error is the transaction's; one that is this caller's own undoes its rows alone.
+fn write(
     db: &Connection,
     statements: &Statements,
     rows: &[Record],
-) -> rusqlite::Result<Answer> {
+) -> rusqlite::Result<Applied<Vec<Written>>> {
     // A table that is not there, or not as it was, is no row's fault.
     let mut insert = match db.prepare_cached(&statements.insert) {
         Ok(insert) => insert,
         Err(error) => {
             let target = &statements.target;
             let said = format!("{target} is not as it was: {error}; `forebay config check` looks");
-            return Ok(Err(Error::Unavailable(said)));
+            return Ok(undone(Error::Unavailable(said)));
         }
     };
     let mut written = Vec::with_capacity(rows.len());
@@ -234,13 +186,13 @@ pub(crate) fn write(
         if let Mode::Upsert { .. } = statements.target.mode {
             match upsert::write(db, statements, &mut insert, row)? {
                 Ok(one) => written.push(one),
-                Err(error) => return Ok(Err(error)),
+                Err(error) => return Ok(undone(error)),
             }
             continue;
         }
         let changed = match insert.execute(params_from_iter(row.iter().map(Bound))) {
             Ok(changed) => changed,
-            Err(error) => return own(db, error).map(Err),
+            Err(error) => return own(db, error).map(undone),
         };
         if changed > 0 {
             written.push(Written::Written);
@@ -248,11 +200,16 @@ pub(crate) fn write(
         }
         match held::held(db, statements, row) {
             Ok(Some(held)) => written.push(held),
-            Ok(None) => return Ok(Err(Error::Rejected(SKIPPED.into()))),
-            Err(error) => return Ok(Err(reading(error))),
+            Ok(None) => return Ok(undone(Error::Rejected(SKIPPED.into()))),
+            Err(error) => return Ok(undone(reading(error))),
         }
     }
-    Ok(Ok(Applied::Rows(written)))
+    Ok(Applied::Kept(written))
+}
+
+/// The answer to a caller whose rows are at fault, or whose table is.
+fn undone<T>(error: Error) -> Applied<T> {
+    Applied::Undone(Err(error))
 }
 
 /// `Ok` with the error of one row, which only its caller gets. `Err` where the whole transaction failed.

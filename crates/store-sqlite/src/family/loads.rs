@@ -1,11 +1,16 @@
 //! What processes had to do, one row for each interval.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use model::clock::EpochMs;
 use rusqlite::{Connection, Row, params};
-use store::Load;
+use store::{Error, Load};
 
-use crate::history::count;
-use crate::transaction::signed;
+use crate::column::{count, signed};
+use crate::database::Database;
+use crate::error::classify;
+use crate::transaction::Applied;
 
 const INSERT: &str = "\
     INSERT INTO load_history (started_at, span_ms, process, roles, pipeline, buffer, lanes, batch_max, \
@@ -20,12 +25,31 @@ const SINCE: &str = "\
     batches, failed, peak_per_s, worked_ms, worked_ms_max, backlog_first, backlog_last, backlog_max, \
     oldest_age_ms_max FROM load_history WHERE started_at >= ?1 AND pipeline = ?2 ORDER BY started_at, id";
 
-/// Adds one, and deletes what began before `forget_before_ms`.
-pub(crate) fn write(
+/// Loads, in the store's file.
+pub(crate) struct Loads(pub(crate) Arc<Database>);
+
+#[async_trait]
+impl store::Loads for Loads {
+    async fn record(&self, load: Load, forget_before_ms: EpochMs) -> Result<(), Error> {
+        self.0.write(0, move |db, _| record(db, &load, forget_before_ms)).await
+    }
+}
+
+/// Adds one, and deletes what began before `forget_before_ms`. Nothing depends on a load: whatever goes
+/// wrong undoes this alone, if the transaction is still there.
+pub(crate) fn record(
     db: &Connection,
     load: &Load,
     forget_before_ms: EpochMs,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<Applied<()>> {
+    match write(db, load, forget_before_ms) {
+        Err(error) if db.is_autocommit() => Err(error),
+        Err(error) => Ok(Applied::Undone(Err(classify(&error)))),
+        Ok(()) => Ok(Applied::Kept(())),
+    }
+}
+
+fn write(db: &Connection, load: &Load, forget_before_ms: EpochMs) -> rusqlite::Result<()> {
     db.prepare_cached(FORGET)?.execute([forget_before_ms])?;
     db.prepare_cached(INSERT)?.execute(params![
         load.started_at_ms,

@@ -11,13 +11,13 @@ use crate::time::Timestamp;
 
 /// The statements, for one schema.
 #[derive(Debug)]
-pub(crate) struct Statements {
+pub(super) struct Statements {
     histories: String,
     is_empty: String,
 }
 
 impl Statements {
-    pub(crate) fn new(schema: &Schema) -> Self {
+    pub(super) fn new(schema: &Schema) -> Self {
         Self {
             // One statement, so one snapshot for all cards. The sum comes in two halves of 32 bits:
             // each fits 64 bits for up to 2^31 payments of a card, and the whole of it 128.
@@ -46,7 +46,7 @@ impl Statements {
 }
 
 /// The histories of `cards`, in their order, all from the same moment.
-pub(crate) async fn read(
+pub(super) async fn read(
     pool: &Pool,
     statements: &Statements,
     cards: &[Fingerprint],
@@ -67,7 +67,7 @@ pub(crate) async fn read(
 }
 
 /// Whether there is no payment.
-pub(crate) async fn is_empty(pool: &Pool, statements: &Statements) -> Result<bool, Error> {
+pub(super) async fn is_empty(pool: &Pool, statements: &Statements) -> Result<bool, Error> {
     let session = pool.session(Stage::Read).await?;
     let row = session.bounded(session.client().query_one(&statements.is_empty, &[])).await?;
     session.keep();

@@ -14,29 +14,108 @@
 //! same card behind the duplicate were screened as if it had not been there before, and have to be
 //! screened again.
 
-use std::pin::pin;
+pub(crate) mod encode;
+mod fences;
+mod history;
 
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::SinkExt;
 use model::clock::EpochMs;
+use store::card::Fingerprint;
 use store::payments::{COMPARED, skipped};
-use store::{Duplicate, Error, Fence, Row, Settlement};
+use store::{Duplicate, Error, Fence, History, Row, Settlement};
 use tokio::time::timeout;
 use tokio_postgres::SimpleQueryMessage;
 use tokio_postgres::error::SqlState;
 
+use crate::claim::{self, Claim};
+use crate::database::Database;
 use crate::error::{Stage, text};
 use crate::schema::Schema;
 use crate::session::{COMMIT, Pool, Session};
 use crate::settings::BEGIN;
-use crate::{encode, fence};
 
 /// The unique indexes that a schema of ours has on `transactions`.
 const OWN_UNIQUE: [&str; 2] = ["transactions_pkey", "transactions_tx_id_key"];
 
-/// The statements, for one schema.
+/// Payments, in the store's schema, of a process that has a claim on it.
+pub(crate) struct Payments {
+    database: Arc<Database>,
+    claim: Arc<Claim>,
+    settle: Statements,
+    fences: fences::Statements,
+    histories: history::Statements,
+}
+
+impl Payments {
+    pub(crate) fn new(database: Arc<Database>, claim: Arc<Claim>) -> Self {
+        let schema = database.schema();
+        let (settle, fences) = (Statements::new(schema), fences::Statements::new(schema));
+        let histories = history::Statements::new(schema);
+        Self { database, claim, settle, fences, histories }
+    }
+}
+
+#[async_trait]
+impl store::Payments for Payments {
+    async fn settle_fenced(&self, rows: Vec<Row>, fences: &[Fence]) -> Result<Settlement, Error> {
+        let pool = self.database.enter().await?;
+        if rows.is_empty() {
+            return Ok(Settlement::Settled);
+        }
+        let guard = match self.claim.term()? {
+            Some(term) => Guard::Term(term),
+            None if fences.is_empty() => Guard::None,
+            None => Guard::Fences(fences, self.fences.begin(fences)),
+        };
+        let began = Instant::now();
+        let now_ms = self.database.now_ms();
+        let settled = settle(&pool, &self.settle, &rows, now_ms, &guard).await;
+        match &settled {
+            Ok(Settlement::Settled) => {
+                metrics::histogram!("store_commit_seconds").record(began.elapsed());
+                let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
+                metrics::counter!("store_rows_total").increment(count);
+            }
+            Ok(Settlement::Duplicates(_) | Settlement::Fenced(_)) => {}
+            // The engine tells of a row that is refused alone.
+            Err(Error::Refused(_)) => {}
+            Err(error) => tracing::warn!(%error, "a transaction failed"),
+        }
+        settled
+    }
+
+    async fn fence(&self, shards: &[u32]) -> Result<Vec<Fence>, Error> {
+        let pool = self.database.enter().await?;
+        fences::take(&pool, &self.fences, shards, self.claim.owner()).await
+    }
+
+    async fn histories(
+        &self,
+        cards: &[Fingerprint],
+        recent_max: usize,
+    ) -> Result<Vec<History>, Error> {
+        let pool = self.database.enter().await?;
+        if cards.is_empty() {
+            return Ok(Vec::new());
+        }
+        history::read(&pool, &self.histories, cards, recent_max).await
+    }
+
+    async fn is_empty(&self) -> Result<bool, Error> {
+        let pool = self.database.enter().await?;
+        history::is_empty(&pool, &self.histories).await
+    }
+}
+
+/// The statements that settle, for one schema.
 #[derive(Debug)]
-pub(crate) struct Statements {
+struct Statements {
     begin: String,
     begin_in_term: String,
     copy: String,
@@ -44,7 +123,7 @@ pub(crate) struct Statements {
 }
 
 impl Statements {
-    pub(crate) fn new(schema: &Schema) -> Self {
+    fn new(schema: &Schema) -> Self {
         Self {
             begin: BEGIN.into(),
             begin_in_term: format!(
@@ -62,7 +141,7 @@ impl Statements {
 }
 
 /// What a batch must find unchanged in its own transaction.
-pub(crate) enum Guard<'f> {
+enum Guard<'f> {
     None,
     /// The term of a process that has the store for itself.
     Term(i64),
@@ -88,7 +167,7 @@ impl From<tokio_postgres::Error> for Failure {
 }
 
 /// Writes `rows` if the guard holds, or nothing.
-pub(crate) async fn settle(
+async fn settle(
     pool: &Pool,
     statements: &Statements,
     rows: &[Row],
@@ -109,7 +188,7 @@ pub(crate) async fn settle(
             Err(_) => return Err(session.late()),
         };
     match failure {
-        Failure::Superseded => Err(crate::claim::superseded()),
+        Failure::Superseded => Err(claim::superseded()),
         Failure::Fenced(fenced) => {
             session.rollback().await?;
             session.keep();
@@ -176,7 +255,7 @@ async fn copy(
             }
         }
         Guard::Fences(fences, _) => {
-            if let Some(fenced) = fence::passed(fences, &begun) {
+            if let Some(fenced) = fences::passed(fences, &begun) {
                 return Err(Failure::Fenced(fenced));
             }
         }

@@ -1,19 +1,17 @@
-//! Keeping track of moves between buffers, on a connection beside the store's own: a process that
-//! only offers has no store, and what is written here is small and seldom.
+//! Keeping track of moves between buffers.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use model::clock::{Clock, EpochMs};
+use model::clock::EpochMs;
 use model::route::{Phase, Route};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use store::Error;
 use store::moves::{Buffers, Heard, Recorded, Report, Start, Step};
-use tokio::sync::Mutex;
 
-use crate::error::classify;
-use crate::history::count;
-use crate::{Options, connection, migrations};
+use crate::column::count;
+use crate::database::Database;
+use crate::transaction::Applied;
 
 const RECORDED: &str = "\
     SELECT step, share_before, share, phase, name, source, target FROM buffer_moves \
@@ -60,43 +58,7 @@ const FORGET: &str = "UPDATE buffer_move_processes SET ended = 1 WHERE process =
 const SWEEP: &str = "DELETE FROM buffer_move_processes WHERE ended";
 
 /// Moves between buffers, in the store's file.
-pub struct Moves {
-    db: Arc<Mutex<Connection>>,
-    clock: Arc<dyn Clock>,
-}
-
-impl std::fmt::Debug for Moves {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Moves").finish_non_exhaustive()
-    }
-}
-
-impl Moves {
-    /// Opens the database beside whoever settles into it. Blocks on the disk.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when there is no store yet: whoever settles makes it, with its key.
-    /// [`Error::Fatal`] when it is not of the schema this program knows.
-    pub fn open(options: &Options, clock: Arc<dyn Clock>) -> Result<Self, Error> {
-        if !options.path.exists() {
-            let path = options.path.display();
-            return Err(Error::Unavailable(format!("{path} is not there; a worker makes it")));
-        }
-        let db = connection::writer(options)?;
-        migrations::check(&db)?;
-        Ok(Self { db: Arc::new(Mutex::new(db)), clock })
-    }
-
-    async fn with<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, Error> {
-        let db = Arc::clone(&self.db).lock_owned().await;
-        let done = tokio::task::spawn_blocking(move || work(&db)).await;
-        let done = done.map_err(|error| Error::Unavailable(format!("it was not done: {error}")))?;
-        done.map_err(|error| classify(&error))
-    }
-}
+pub(crate) struct Moves(pub(crate) Arc<Database>);
 
 /// As the column keeps it.
 fn whole(number: u64) -> i64 {
@@ -134,25 +96,24 @@ fn heard(row: &Row<'_>, now_ms: EpochMs) -> rusqlite::Result<Heard> {
 #[async_trait]
 impl store::Moves for Moves {
     async fn recorded(&self) -> Result<Option<Recorded>, Error> {
-        self.with(|db| {
+        let read = self.0.read(|db| {
             let recorded = |row: &Row<'_>| {
                 let buffers = Buffers { source: row.get(5)?, target: row.get(6)? };
                 Ok(Recorded { name: row.get(4)?, buffers, step: step(row)? })
             };
             db.prepare_cached(RECORDED)?.query_row([], recorded).optional()
-        })
-        .await
+        });
+        read.await
     }
 
     async fn begin(&self, first: &Recorded, start: Start) -> Result<bool, Error> {
-        let (first, now_ms) = (first.clone(), self.clock.now_ms());
-        self.with(move |db| {
-            let Recorded { name, buffers, step } = first;
-            let Step { number, route: Route { before, share, phase } } = step;
+        let first = first.clone();
+        let written = self.0.write(0, move |db, now_ms| {
+            let Recorded { name, buffers, step } = &first;
+            let Step { number, route: Route { before, share, phase } } = *step;
             let Start { settled, pending, dead, duplicates, offered, empty } = start;
-            let transaction = db.unchecked_transaction()?;
-            transaction.execute(FORGET_OTHERS, [&name])?;
-            let begun = transaction.execute(
+            db.execute(FORGET_OTHERS, [name])?;
+            let begun = db.execute(
                 BEGIN,
                 params![
                     name,
@@ -171,33 +132,33 @@ impl store::Moves for Moves {
                     whole(empty)
                 ],
             )?;
-            transaction.commit()?;
-            Ok(begun == 1)
-        })
-        .await
+            Ok(Applied::Kept(begun == 1))
+        });
+        written.await
     }
 
     async fn advance(&self, name: &str, step: Step) -> Result<bool, Error> {
-        let (name, now_ms) = (name.to_owned(), self.clock.now_ms());
-        self.with(move |db| {
+        let name = name.to_owned();
+        let written = self.0.write(0, move |db, now_ms| {
             let Step { number, route: Route { before, share, phase } } = step;
             let step = params![name, whole(number), before, share, phase.name(), now_ms];
-            Ok(db.execute(ADVANCE, step)? == 1)
-        })
-        .await
+            Ok(Applied::Kept(db.execute(ADVANCE, step)? == 1))
+        });
+        written.await
     }
 
     async fn rename(&self, name: &str, buffers: &Buffers) -> Result<bool, Error> {
         let (name, buffers) = (name.to_owned(), buffers.clone());
-        self.with(move |db| {
-            Ok(db.execute(RENAME, params![name, buffers.source, buffers.target])? == 1)
-        })
-        .await
+        let written = self.0.write(0, move |db, _| {
+            let renamed = db.execute(RENAME, params![name, buffers.source, buffers.target])?;
+            Ok(Applied::Kept(renamed == 1))
+        });
+        written.await
     }
 
     async fn start(&self, name: &str) -> Result<Option<Start>, Error> {
         let name = name.to_owned();
-        self.with(move |db| {
+        let read = self.0.read(move |db| {
             let start = |row: &Row<'_>| {
                 Ok(Start {
                     settled: count(row, 0)?,
@@ -209,19 +170,19 @@ impl store::Moves for Moves {
                 })
             };
             db.query_row(START, [name], start).optional()
-        })
-        .await
+        });
+        read.await
     }
 
     async fn report(&self, name: &str, report: &Report) -> Result<(), Error> {
-        let (name, report, now_ms) = (name.to_owned(), report.clone(), self.clock.now_ms());
-        self.with(move |db| {
-            let Report { process, buffers, step, drained, ended, .. } = report;
+        let (name, report) = (name.to_owned(), report.clone());
+        let written = self.0.write(0, move |db, now_ms| {
+            let Report { process, buffers, step, drained, ended, .. } = &report;
             let Report { offered, done, pending, dead, empty, .. } = report;
             db.prepare_cached(REPORT)?.execute(params![
                 name,
                 process,
-                whole(step),
+                whole(*step),
                 drained,
                 ended,
                 whole(offered[0]),
@@ -238,27 +199,29 @@ impl store::Moves for Moves {
                 whole(empty[0]),
                 whole(empty[1])
             ])?;
-            Ok(())
-        })
-        .await
+            Ok(Applied::Kept(()))
+        });
+        written.await
     }
 
     async fn reports(&self) -> Result<Vec<Heard>, Error> {
-        let now_ms = self.clock.now_ms();
-        self.with(move |db| {
+        let now_ms = self.0.now_ms();
+        let read = self.0.read(move |db| {
             let mut reports = db.prepare_cached(REPORTS)?;
             let heard = reports.query_map([], |row| heard(row, now_ms))?;
             heard.collect()
-        })
-        .await
+        });
+        read.await
     }
 
     async fn forget(&self, process: &str) -> Result<bool, Error> {
         let process = process.to_owned();
-        self.with(move |db| Ok(db.execute(FORGET, [process])? > 0)).await
+        let forgotten =
+            move |db: &Connection, _| Ok(Applied::Kept(db.execute(FORGET, [&process])? > 0));
+        self.0.write(0, forgotten).await
     }
 
     async fn sweep(&self) -> Result<(), Error> {
-        self.with(|db| db.execute(SWEEP, []).map(drop)).await
+        self.0.write(0, |db, _| db.execute(SWEEP, []).map(|_| Applied::Kept(()))).await
     }
 }

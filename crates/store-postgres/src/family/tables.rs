@@ -29,11 +29,10 @@ use store::tables::{Bound, Mode, Record, Table, Type, Value, Written};
 use store::{Error, Target};
 use tokio_postgres::Row;
 
+use crate::database::Database;
 use crate::error::{Stage, text};
 use crate::link::Link;
 use crate::options::Role;
-use crate::session::Pool;
-use crate::{Options, tls};
 
 /// The schema of a target that names none.
 const SCHEMA: &str = "public";
@@ -42,31 +41,14 @@ const SCHEMA: &str = "public";
 const MOVED: &str = "cannot keep the row: the table stores it under another key, which a trigger \
     or the column's type made of the one sent; change the table, or send the key as it is stored";
 
-/// Tables of others, in the database that [`Options`] name.
-pub struct Tables {
-    options: Arc<Options>,
-    pool: Arc<Pool>,
-    /// The store's own schema, which is nobody's target.
-    ours: String,
-    shown: String,
+/// Tables of others, in the database of the store.
+pub(crate) struct Tables {
+    database: Arc<Database>,
 }
 
 impl Tables {
-    /// Connects to nothing yet. [`Options::schema`] is what no target may lie in.
-    ///
-    /// # Errors
-    /// [`Error::Fatal`] when an option is wrong.
-    pub fn new(options: &Options) -> Result<Self, Error> {
-        let schema = options.check().map_err(Error::Fatal)?;
-        let pool = Arc::new(Pool::new(options, Role::Tables, tls::connector(options)?)?);
-        let (options, shown) = (Arc::new(options.clone()), options.to_string());
-        Ok(Self { options, pool, ours: schema.name().to_owned(), shown })
-    }
-}
-
-impl std::fmt::Debug for Tables {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tables").field("at", &self.shown).finish_non_exhaustive()
+    pub(crate) fn new(database: &Arc<Database>) -> Self {
+        Self { database: Arc::clone(database) }
     }
 }
 
@@ -79,13 +61,16 @@ impl store::Tables for Tables {
             None => store::tables::Name::new(SCHEMA).expect("it is a name"),
         };
         let theirs = schema.as_str();
-        if theirs == self.ours || theirs.starts_with("pg_") || theirs == "information_schema" {
+        if theirs == self.database.schema().name()
+            || theirs.starts_with("pg_")
+            || theirs == "information_schema"
+        {
             let problem = format!("{schema}.{} lies in a schema that is not yours", target.table);
             return Err(Error::Fatal(format!("{problem}; name a table elsewhere")));
         }
         target.schema = Some(schema);
-        let (options, pool) = (Arc::clone(&self.options), Arc::clone(&self.pool));
-        Ok(Arc::new(One { options, pool, statements: Statements::new(target) }))
+        let (database, statements) = (Arc::clone(&self.database), Statements::new(target));
+        Ok(Arc::new(One { database, statements }))
     }
 }
 
@@ -99,8 +84,7 @@ struct Statements {
 }
 
 struct One {
-    options: Arc<Options>,
-    pool: Arc<Pool>,
+    database: Arc<Database>,
     statements: Statements,
 }
 
@@ -155,7 +139,7 @@ impl Table for One {
             return Ok(Vec::new());
         }
         let began = Instant::now();
-        let mut session = self.pool.session(Stage::Write).await?;
+        let mut session = self.database.tables().session(Stage::Write).await?;
         let written = match self.statements.target.mode {
             Mode::Insert => self.insert(&mut session, &rows).await,
             Mode::Upsert { .. } => self.upsert(&mut session, &rows).await,
@@ -174,7 +158,7 @@ impl Table for One {
     }
 
     async fn read(&self, key: Vec<Value>) -> Result<Option<Record>, Error> {
-        let session = self.pool.session(Stage::Read).await?;
+        let session = self.database.tables().session(Stage::Read).await?;
         let parameters: Vec<_> = key.iter().map(types::One).collect();
         let found = session.bounded(async {
             let select = session.client().prepare_cached(&self.statements.select).await?;
@@ -188,8 +172,8 @@ impl Table for One {
 
     async fn problems(&self) -> Result<Vec<String>, Error> {
         // Asked on a connection of its own, for it refuses a pooler that shares sessions.
-        Link::open(&self.options, Role::Tables, tls::connector(&self.options)?).await?;
-        let session = self.pool.session(Stage::Open).await?;
+        Link::open(self.database.options(), Role::Tables, self.database.tls()).await?;
+        let session = self.database.tables().session(Stage::Open).await?;
         let target = &self.statements.target;
         let problems = session.bounded(look::problems(session.client(), target)).await?;
         session.keep();
@@ -197,7 +181,7 @@ impl Table for One {
     }
 
     async fn bounds(&self) -> Result<Vec<Bound>, Error> {
-        let session = self.pool.session(Stage::Read).await?;
+        let session = self.database.tables().session(Stage::Read).await?;
         let target = &self.statements.target;
         let bounds = session.bounded(columns::bounds(session.client(), target)).await?;
         session.keep();
@@ -205,7 +189,7 @@ impl Table for One {
     }
 
     async fn create(&self) -> Result<bool, Error> {
-        let session = self.pool.session(Stage::Open).await?;
+        let session = self.database.tables().session(Stage::Open).await?;
         let target = &self.statements.target;
         let made = session.bounded(async {
             if look::oid(session.client(), target).await?.is_some() {
