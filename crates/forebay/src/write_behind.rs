@@ -29,20 +29,27 @@ pub(crate) struct Part {
 /// All tables of this process. Their pipelines are in the fleet that they were started with.
 #[derive(Default)]
 pub(crate) struct Tables {
-    /// What takes rows and answers reads, for the server.
-    pub(crate) fronts: Vec<Front>,
+    /// What takes rows and answers reads, for the server. A table whose pipeline is removed leaves it.
+    pub(crate) served: server::tables::Tables,
     /// What was found and done at the start, one sentence a line.
     pub(crate) said: Vec<String>,
     /// Their pipelines.
     names: Vec<String>,
 }
 
-/// What keeps the rows known of a table fresh. It ends when this is dropped.
-struct Sweep(#[expect(dead_code, reason = "it acts when it is dropped")] DropGuard);
+/// What the process does for a table beside its pipeline: it serves rows, and keeps those that it knows fresh.
+struct Served {
+    tables: server::tables::Tables,
+    name: String,
+    /// What keeps rows fresh ends when this is dropped.
+    _sweep: DropGuard,
+}
 
 #[async_trait]
-impl Companion for Sweep {
-    async fn stop(self: Box<Self>) {}
+impl Companion for Served {
+    async fn stop(self: Box<Self>) {
+        self.tables.remove(&self.name);
+    }
 }
 
 impl Tables {
@@ -129,8 +136,9 @@ impl Tables {
         self.said.extend(remember(entry, &front).await);
         let sweeping = CancellationToken::new();
         tokio::spawn(front.clone().sweep(sweeping.clone()));
-        self.fronts.push(front);
-        Ok(pipeline.with(Sweep(sweeping.drop_guard())))
+        self.served.add(front);
+        let (tables, name) = (self.served.clone(), entry.name().to_owned());
+        Ok(pipeline.with(Served { tables, name, _sweep: sweeping.drop_guard() }))
     }
 
     /// What keeps the stamps of a table growing. After a crash it waits until the clock has passed

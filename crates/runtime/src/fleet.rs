@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use buffer::Buffer;
 use futures_util::future::join_all;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -39,20 +40,21 @@ pub struct Entry {
     component: Box<dyn Component>,
     on_failure: OnFailure,
     source: Option<Source>,
+    buffer: Option<Arc<dyn Buffer>>,
 }
 
 impl Entry {
     /// Any component.
     #[must_use]
     pub fn new(component: impl Component, on_failure: OnFailure) -> Self {
-        Self { component: Box::new(component), on_failure, source: None }
+        Self { component: Box::new(component), on_failure, source: None, buffer: None }
     }
 
     /// A pipeline, with what is known of it from outside.
     #[must_use]
     pub fn pipeline(pipeline: Pipeline, on_failure: OnFailure) -> Self {
-        let source = pipeline.source();
-        Self { component: Box::new(pipeline), on_failure, source }
+        let (source, buffer) = (pipeline.source(), Some(pipeline.buffer().clone()));
+        Self { component: Box::new(pipeline), on_failure, source, buffer }
     }
 }
 
@@ -103,6 +105,7 @@ struct Members {
 struct Member {
     life: Life,
     source: Option<Source>,
+    buffer: Option<Arc<dyn Buffer>>,
 }
 
 /// A component that was stopped together with the fleet.
@@ -129,7 +132,7 @@ impl Fleet {
     /// # Errors
     /// [`Error::Taken`] when one of its name runs, [`Error::Stopping`] when the fleet drains.
     pub fn add(&self, entry: Entry) -> Result<(), Error> {
-        let Entry { component, on_failure, source } = entry;
+        let Entry { component, on_failure, source, buffer } = entry;
         let Options { restarts, seed, .. } = self.shared.options;
         let mut members = self.members();
         let name = component.name();
@@ -151,7 +154,7 @@ impl Fleet {
                 }
             });
         }
-        members.by_name.insert(name, Member { life, source });
+        members.by_name.insert(name, Member { life, source, buffer });
         Ok(())
     }
 
@@ -199,6 +202,16 @@ impl Fleet {
     #[must_use]
     pub fn sources(&self) -> Vec<Source> {
         self.members().by_name.values().filter_map(|member| member.source.clone()).collect()
+    }
+
+    /// The buffer of each pipeline, by the pipeline's name; also of those that only offer here.
+    #[must_use]
+    pub fn buffers(&self) -> Vec<(Arc<str>, Arc<dyn Buffer>)> {
+        let members = self.members();
+        let of = |(name, member): (&Arc<str>, &Member)| {
+            member.buffer.clone().map(|buffer| (name.clone(), buffer))
+        };
+        members.by_name.iter().filter_map(of).collect()
     }
 
     /// What an operator should know: pipelines that failed, with the reason, and events that a store

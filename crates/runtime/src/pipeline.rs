@@ -98,6 +98,12 @@ impl Pipeline {
         self
     }
 
+    /// Where its events come from.
+    #[must_use]
+    pub fn buffer(&self) -> &Arc<dyn Buffer> {
+        &self.buffer
+    }
+
     /// What is known of it from outside; nothing where it only offers.
     #[must_use]
     pub fn source(&self) -> Option<Source> {

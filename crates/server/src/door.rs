@@ -8,8 +8,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use buffer::Buffer;
 use model::clock::EpochMs;
-use model::{Class, Classify as _, Event, Payment};
-use table::Front;
+use model::{Class, Classify as _, Event};
 use tokio::time::timeout;
 
 use crate::Readiness;
@@ -20,25 +19,24 @@ use crate::meters::Taken;
 pub(crate) struct Door {
     pub(crate) buffer: Arc<dyn Buffer>,
     pub(crate) taken: Taken,
-    reads: Reads,
+    reads: Box<dyn Reads>,
     /// The buffer could not be reached when it was last tried: said once in the log, not each time.
     unreachable: AtomicBool,
 }
 
-/// What comes in.
-enum Reads {
-    Payments,
-    Rows(Front),
-}
+/// Makes events of what comes in at a door.
+pub(crate) trait Reads: Send + Sync + 'static {
+    /// The event that `json` is; `key` is the one in the path, where there is one.
+    fn read(&self, json: &[u8], key: Option<&str>, now_ms: EpochMs) -> Result<Event, Bad>;
 
-impl Reads {
-    /// The table's name, for the log; nothing for payments.
+    /// The table's name, for the log; nothing for a door that is the process's own.
     fn table(&self) -> Option<&str> {
-        match self {
-            Self::Payments => None,
-            Self::Rows(front) => Some(&front.definition().name),
-        }
+        None
     }
+
+    /// Whether the process is not ready while its buffer takes no more events. Otherwise only this door
+    /// refuses.
+    fn is_vital(&self) -> bool;
 }
 
 /// Why bytes are no event.
@@ -56,33 +54,19 @@ pub(crate) enum NotTaken {
 }
 
 impl Door {
-    /// Payments into `buffer`.
-    pub(crate) fn payments(buffer: Arc<dyn Buffer>) -> Self {
-        let (taken, reads) = (Taken::payments(), Reads::Payments);
-        Self { buffer, taken, reads, unreachable: AtomicBool::new(false) }
+    /// Events into `buffer`, read by `reads`.
+    pub(crate) fn new(buffer: Arc<dyn Buffer>, taken: Taken, reads: impl Reads) -> Self {
+        Self { buffer, taken, reads: Box::new(reads), unreachable: AtomicBool::new(false) }
     }
 
-    /// Rows of a table into its buffer.
-    pub(crate) fn rows(front: &Front) -> Self {
-        let taken = Taken::rows(&front.definition().name);
-        let reads = Reads::Rows(front.clone());
-        Self { buffer: front.buffer(), taken, reads, unreachable: AtomicBool::new(false) }
-    }
-
-    /// The event that `json` is; `key` is the one in the path, where there is one.
+    /// See [`Reads::read`].
     pub(crate) fn read(
         &self,
         json: &[u8],
         key: Option<&str>,
         now_ms: EpochMs,
     ) -> Result<Event, Bad> {
-        match &self.reads {
-            Reads::Payments => Payment::to_event(json, now_ms)
-                .map_err(|reject| Bad { field: reject.field.into(), problem: reject.problem }),
-            Reads::Rows(front) => front
-                .event(json, key)
-                .map_err(|reject| Bad { field: reject.field, problem: reject.problem }),
-        }
+        self.reads.read(json, key, now_ms)
     }
 
     /// Offers `events`, and waits a bounded time for the buffer to say that it has them.
@@ -128,10 +112,10 @@ impl Door {
         };
         self.taken.refused_unavailable.increment(events);
         if error.class() == Class::Fatal {
-            let newly = match self.reads {
-                Reads::Payments => readiness.block("buffer", "takes no more events; see the log"),
-                // One table's trouble is not that of the others.
-                Reads::Rows(_) => !self.unreachable.swap(true, Ordering::Relaxed),
+            let newly = if self.reads.is_vital() {
+                readiness.block("buffer", "takes no more events; see the log")
+            } else {
+                !self.unreachable.swap(true, Ordering::Relaxed)
             };
             if newly {
                 tracing::error!(%error, table = self.reads.table(), "no more events are taken");

@@ -1,10 +1,6 @@
-//! `POST /v1/events`: what comes in is told apart here; one event is taken here, a stream of them in
-//! [`crate::stream`].
-
-use std::sync::Arc;
+//! Taking events in, whatever the domain: one event is taken here, a stream of them in [`crate::stream`].
 
 use axum::body::{Body, HttpBody as _};
-use axum::extract::State;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, Request, Response, StatusCode};
 use bytes::{Bytes, BytesMut};
@@ -13,76 +9,52 @@ use tokio::time::timeout;
 
 use crate::answer::{self, Refusal};
 use crate::door::Door;
-use crate::meters::Path;
-use crate::service::Shared;
+use crate::shell::Shell;
 use crate::stream;
 
-/// Takes one event or a stream of them.
-pub(crate) async fn events(
-    State(shared): State<Arc<Shared>>,
-    request: Request<Body>,
-) -> Response<Body> {
-    let response = take(&shared, &shared.events, request).await;
-    shared.meters.answered(Path::Events, response.status());
-    response
-}
-
-/// Answers as if it had: see [`crate::Service::without_effect`].
-pub(crate) async fn nothing(
-    State(shared): State<Arc<Shared>>,
-    request: Request<Body>,
-) -> Response<Body> {
-    let response = match whole(&shared, request.into_body()).await {
-        Ok(_unread) => answer::one_accepted(),
-        Err(refusal) => refusal.into_response(),
-    };
-    shared.meters.answered(Path::Events, response.status());
-    response
-}
-
 /// Takes one event, or a stream of them, in at `door`.
-pub(crate) async fn take(shared: &Shared, door: &Door, request: Request<Body>) -> Response<Body> {
-    if let Some(refusal) = not_ready(shared) {
+pub(crate) async fn take(shell: &Shell, door: &Door, request: Request<Body>) -> Response<Body> {
+    if let Some(refusal) = not_ready(shell) {
         return refusal.into_response();
     }
     match Media::of(request.headers()) {
-        Ok(Media::One) => match one(shared, door, request.into_body(), None).await {
+        Ok(Media::One) => match one(shell, door, request.into_body(), None).await {
             Ok(()) => answer::one_accepted(),
             Err(refusal) => refusal.into_response(),
         },
-        Ok(Media::Lines) => stream::take(shared, door, request.into_body()).await,
+        Ok(Media::Lines) => stream::take(shell, door, request.into_body()).await,
         Err(refusal) => refusal.closing().into_response(),
     }
 }
 
 /// The refusal of a process that takes nothing just now.
-pub(crate) fn not_ready(shared: &Shared) -> Option<Refusal> {
+pub(crate) fn not_ready(shell: &Shell) -> Option<Refusal> {
     let problem = "events are not taken just now, see /ready; try again later";
-    (!shared.readiness.is_ready()).then(|| Refusal::unavailable(problem).closing())
+    (!shell.readiness.is_ready()).then(|| Refusal::unavailable(problem).closing())
 }
 
 /// Takes one event; `key` is the one in the path, where there is one.
 pub(crate) async fn one(
-    shared: &Shared,
+    shell: &Shell,
     door: &Door,
     body: Body,
     key: Option<&str>,
 ) -> Result<(), Refusal> {
-    let json = whole(shared, body).await?;
-    let event = door.read(&json, key, shared.clock.now_ms()).map_err(|bad| {
+    let json = whole(shell, body).await?;
+    let event = door.read(&json, key, shell.clock.now_ms()).map_err(|bad| {
         door.taken.rejected.increment(1);
         Refusal::of_field(StatusCode::BAD_REQUEST, bad.field, bad.problem)
     })?;
     let events = std::slice::from_ref(&event);
-    let offered = door.offer(events, shared.options.offer_timeout).await;
-    offered.map_err(|error| door.refuse(&shared.readiness, error, 1))?;
+    let offered = door.offer(events, shell.options.offer_timeout).await;
+    offered.map_err(|error| door.refuse(&shell.readiness, error, 1))?;
     door.taken.accepted.increment(1);
     Ok(())
 }
 
 /// The whole body, which is one slice of what was read when it came in one piece.
-async fn whole(shared: &Shared, body: Body) -> Result<Bytes, Refusal> {
-    let bytes_max = shared.options.event_bytes_max;
+pub(crate) async fn whole(shell: &Shell, body: Body) -> Result<Bytes, Refusal> {
+    let bytes_max = shell.options.event_bytes_max;
     let too_large = || Refusal::too_large("the event", bytes_max as u64);
     let announced = body.size_hint();
     if announced.lower() > bytes_max as u64 {
@@ -103,7 +75,7 @@ async fn whole(shared: &Shared, body: Body) -> Result<Bytes, Refusal> {
         }
         Ok(all.freeze())
     };
-    timeout(shared.options.body_idle_timeout, read).await.map_err(|_| Refusal::stalled())?
+    timeout(shell.options.body_idle_timeout, read).await.map_err(|_| Refusal::stalled())?
 }
 
 /// What a body holds.

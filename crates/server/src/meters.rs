@@ -5,39 +5,11 @@ use std::sync::OnceLock;
 use axum::http::StatusCode;
 use metrics::{Counter, counter};
 
-/// The values of the `path` label. Paths that clients make up are not among them: each would be a
-/// series of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Path {
-    /// `/v1/events`
-    Events,
-    /// `/v1/tables`, whatever the table and the key.
-    Tables,
-    /// `/ping`
-    Ping,
-    /// `/ready`
-    Ready,
-    /// `/metrics`
-    Metrics,
-    /// Anything else.
-    Other,
-}
-
-const PATHS: [&str; 6] = ["/v1/events", "/v1/tables", "/ping", "/ready", "/metrics", "other"];
-const STATUSES: [u16; 10] = [200, 202, 400, 404, 405, 408, 413, 415, 429, 503];
-
-/// What a fresh server shows at zero: the answers that are to be expected.
-const EXPECTED: [(Path, &[u16]); 5] = [
-    (Path::Events, &[202, 400, 405, 408, 413, 415, 429, 503]),
-    (Path::Ping, &[200]),
-    (Path::Ready, &[200, 503]),
-    (Path::Metrics, &[200]),
-    (Path::Other, &[404]),
-];
-
-/// Handles of the counters that requests move.
-pub(crate) struct Meters {
-    requests: [[OnceLock<Counter>; STATUSES.len()]; PATHS.len()],
+/// Counts the answers of one path, or of several that share a label. Paths that clients make up have no
+/// label of their own: each would be a series.
+pub(crate) struct Answers {
+    path: &'static str,
+    counters: Vec<(u16, OnceLock<Counter>)>,
 }
 
 /// Handles of the counters of one way in.
@@ -80,34 +52,34 @@ impl Taken {
     }
 }
 
-impl Meters {
-    /// Registers all of them with the recorder of this process, at zero.
-    pub(crate) fn new() -> Self {
-        let meters = Self { requests: Default::default() };
-        for (path, statuses) in EXPECTED {
-            for &status in statuses {
-                if let Some(counter) = meters.cell(path, status) {
-                    counter.increment(0);
-                }
-            }
-        }
-        meters
+impl Answers {
+    /// Counters of `path`, the value of the `path` label. `statuses` are all that it answers with.
+    pub(crate) fn new(path: &'static str, statuses: &[u16]) -> Self {
+        let counters = statuses.iter().map(|&status| (status, OnceLock::new())).collect();
+        Self { path, counters }
     }
 
-    /// One request more on `path` was answered with `status`.
-    pub(crate) fn answered(&self, path: Path, status: StatusCode) {
-        if let Some(counter) = self.cell(path, status.as_u16()) {
-            counter.increment(1);
+    /// The same counters, shown at zero before the first request.
+    pub(crate) fn at_zero(self) -> Self {
+        for (status, cell) in &self.counters {
+            self.counter(*status, cell).increment(0);
+        }
+        self
+    }
+
+    /// One request more was answered with `status`.
+    pub(crate) fn count(&self, status: StatusCode) {
+        let status = status.as_u16();
+        let cell = self.counters.iter().find(|(declared, _)| *declared == status);
+        debug_assert!(cell.is_some(), "{} does not declare its status {status}", self.path);
+        if let Some((_, cell)) = cell {
+            self.counter(status, cell).increment(1);
         }
     }
 
-    fn cell(&self, path: Path, status: u16) -> Option<&Counter> {
-        let column = STATUSES.iter().position(|&known| known == status);
-        debug_assert!(column.is_some(), "status {status} is not in STATUSES");
-        let cell = &self.requests[path as usize][column?];
-        Some(cell.get_or_init(|| {
-            let (path, status) = (PATHS[path as usize], status.to_string());
-            counter!("http_requests_total", "path" => path, "status" => status)
-        }))
+    fn counter<'a>(&self, status: u16, cell: &'a OnceLock<Counter>) -> &'a Counter {
+        cell.get_or_init(
+            || counter!("http_requests_total", "path" => self.path, "status" => status.to_string()),
+        )
     }
 }

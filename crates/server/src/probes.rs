@@ -2,25 +2,55 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Response, StatusCode};
+use axum::routing::get;
 use buffer::{Buffer, Depth};
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::meters::Path;
-use crate::service::Shared;
+use crate::meters::Answers;
+use crate::routes::{Routes, not_allowed};
+use crate::shell::Shell;
 use crate::{answer, telemetry};
 
+/// What the handlers use.
+struct Probes {
+    shell: Arc<Shell>,
+    ping: Arc<Answers>,
+    ready: Arc<Answers>,
+    metrics: Arc<Answers>,
+}
+
+/// The routes of every process.
+pub(crate) fn routes() -> Routes {
+    Routes::new(|shell| {
+        let answers = |path, statuses: &[u16]| Arc::new(Answers::new(path, statuses).at_zero());
+        let probes = Probes {
+            shell: shell.clone(),
+            ping: answers("/ping", &[200, 405]),
+            ready: answers("/ready", &[200, 405, 503]),
+            metrics: answers("/metrics", &[200, 405]),
+        };
+        let read_only = |answers: &Arc<Answers>| not_allowed(answers, "GET, HEAD");
+        Router::new()
+            .route("/ping", get(ping).fallback(read_only(&probes.ping)))
+            .route("/ready", get(ready).fallback(read_only(&probes.ready)))
+            .route("/metrics", get(metrics).fallback(read_only(&probes.metrics)))
+            .with_state(Arc::new(probes))
+    })
+}
+
 /// The process answers.
-pub(crate) async fn ping(State(shared): State<Arc<Shared>>) -> Response<Body> {
-    shared.meters.answered(Path::Ping, StatusCode::OK);
+async fn ping(State(probes): State<Arc<Probes>>) -> Response<Body> {
+    probes.ping.count(StatusCode::OK);
     answer::typed(StatusCode::OK, "text/plain; charset=utf-8", Bytes::from_static(b"pong"))
 }
 
 /// Whether events are taken, and if not, why; and what else needs attention.
-pub(crate) async fn ready(State(shared): State<Arc<Shared>>) -> Response<Body> {
+async fn ready(State(probes): State<Arc<Probes>>) -> Response<Body> {
     #[derive(Serialize)]
     struct Ready {
         ready: bool,
@@ -34,29 +64,28 @@ pub(crate) async fn ready(State(shared): State<Arc<Shared>>) -> Response<Body> {
         reason: String,
     }
 
-    let reasons = shared.readiness.reasons().into_iter();
+    let reasons = probes.shell.readiness.reasons().into_iter();
     let reasons: Vec<Block> = reasons.map(|(part, reason)| Block { part, reason }).collect();
     let ready = reasons.is_empty();
-    let warnings = shared.readiness.warnings();
+    let warnings = probes.shell.readiness.warnings();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    shared.meters.answered(Path::Ready, status);
+    probes.ready.count(status);
     answer::json(status, answer::to_bytes(&Ready { ready, reasons, warnings }))
 }
 
-/// Everything recorded, and the depth of the buffer as of now.
-pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Response<Body> {
-    let buffer = &*shared.events.buffer;
-    telemetry::show(buffer.kind().name, depth(&shared, buffer).await, shared.clock.now_ms());
-    for (name, table) in &shared.tables {
-        let depth = depth(&shared, &*table.door.buffer).await;
-        telemetry::show(format!("table:{name}"), depth, shared.clock.now_ms());
+/// Everything recorded, and the depth of each buffer as of now.
+async fn metrics(State(probes): State<Arc<Probes>>) -> Response<Body> {
+    let shell = &probes.shell;
+    for (name, buffer) in (shell.watched)() {
+        let depth = depth(shell, &*buffer).await;
+        telemetry::show(name, depth, shell.clock.now_ms());
     }
-    shared.meters.answered(Path::Metrics, StatusCode::OK);
-    answer::typed(StatusCode::OK, telemetry::CONTENT_TYPE, shared.telemetry.render().into())
+    probes.metrics.count(StatusCode::OK);
+    answer::typed(StatusCode::OK, telemetry::CONTENT_TYPE, shell.telemetry.render().into())
 }
 
-async fn depth(shared: &Shared, buffer: &dyn Buffer) -> Option<Depth> {
-    match tokio::time::timeout(shared.options.offer_timeout, buffer.depth()).await {
+async fn depth(shell: &Shell, buffer: &dyn Buffer) -> Option<Depth> {
+    match tokio::time::timeout(shell.options.offer_timeout, buffer.depth()).await {
         Ok(Ok(depth)) => Some(depth),
         Ok(Err(error)) => {
             tracing::debug!(%error, "the buffer's depth can't be read");

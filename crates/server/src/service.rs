@@ -1,56 +1,26 @@
-//! The server, its parts put together.
+//! The server: the shell, and the routes that were mounted on it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::State;
-use axum::http::{Response, StatusCode};
-use axum::routing::{get, post};
+use axum::http::StatusCode;
 use buffer::Buffer;
 use model::clock::Clock;
-use table::Front;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::connections::Connections;
-use crate::door::Door;
-use crate::meters::{Meters, Path};
-use crate::tables::Table;
-use crate::{Error, Options, Readiness, Telemetry, answer, ingest, probes, tables};
-
-/// What every request sees.
-pub(crate) struct Shared {
-    /// Where payments come in.
-    pub(crate) events: Door,
-    /// By name.
-    pub(crate) tables: HashMap<String, Table>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) telemetry: Telemetry,
-    pub(crate) readiness: Readiness,
-    pub(crate) options: Options,
-    pub(crate) meters: Meters,
-    /// One permit for each stream that is being read.
-    pub(crate) streams: Semaphore,
-}
+use crate::meters::Answers;
+use crate::routes::Routes;
+use crate::shell::Shell;
+use crate::{Error, Options, Readiness, Telemetry, answer, probes};
 
 /// A server that is not running yet.
 pub struct Service {
-    shared: Arc<Shared>,
+    shell: Arc<Shell>,
     connections: Connections,
-    events: Events,
-}
-
-/// What becomes of events that are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Events {
-    Accepted,
-    /// Answered 202 and dropped.
-    Dropped,
-    /// There is no such route.
-    Unknown,
+    routes: Router,
 }
 
 /// Looks at a server from outside while it runs. Clones see the same server.
@@ -75,11 +45,12 @@ impl Handle {
 }
 
 impl Service {
-    /// A server of `buffer`. Events' times are held against `clock`. `readiness` may be blocked by
-    /// others: while it is, events are answered 503.
+    /// A server of health and metrics. `watched` names the buffers whose depth `/metrics` shows; it is asked
+    /// at each scrape. Events' times are held against `clock`. `readiness` may be blocked by others: while
+    /// it is, events are answered 503.
     #[must_use]
     pub fn new(
-        buffer: Arc<dyn Buffer>,
+        watched: impl Fn() -> Vec<(String, Arc<dyn Buffer>)> + Send + Sync + 'static,
         clock: Arc<dyn Clock>,
         telemetry: Telemetry,
         readiness: Readiness,
@@ -87,87 +58,36 @@ impl Service {
     ) -> Self {
         let connections = Connections::new(options.connections_max);
         let streams = Semaphore::new(options.streams_max.min(Semaphore::MAX_PERMITS));
-        let shared = Shared {
-            events: Door::payments(buffer),
-            tables: HashMap::new(),
-            clock,
-            telemetry,
-            readiness,
-            options,
-            meters: Meters::new(),
-            streams,
-        };
-        Self { shared: Arc::new(shared), connections, events: Events::Accepted }
+        let watched = Box::new(watched);
+        let shell = Arc::new(Shell { clock, telemetry, readiness, options, streams, watched });
+        let routes = probes::routes().mount(&shell);
+        Self { shell, connections, routes }
     }
 
-    /// The same server, with these tables to be written behind and read.
+    /// The same server, which answers on these routes, too.
     ///
     /// # Panics
-    /// If it was given away already, to a router.
+    /// If it has one of these paths already.
     #[must_use]
-    pub fn with_tables(mut self, fronts: impl IntoIterator<Item = Front>) -> Self {
-        let shared = Arc::get_mut(&mut self.shared).expect("it is not running yet");
-        let named = |front: Front| (front.definition().name.clone(), Table::new(front));
-        shared.tables = fronts.into_iter().map(named).collect();
-        self
-    }
-
-    /// The same server, except that it answers 202 to every event and does nothing with it: the
-    /// ceiling that ingest is measured against. Accepts nothing, so never for use.
-    #[must_use]
-    pub fn without_effect(mut self) -> Self {
-        self.events = Events::Dropped;
-        self
-    }
-
-    /// The same server without the routes that take events and rows: health and metrics of a process that
-    /// only settles.
-    #[must_use]
-    pub fn without_events(mut self) -> Self {
-        self.events = Events::Unknown;
+    pub fn with(mut self, routes: Routes) -> Self {
+        self.routes = self.routes.merge(routes.mount(&self.shell));
         self
     }
 
     /// To look at the server while it runs.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle { readiness: self.shared.readiness.clone(), connections: self.connections.clone() }
+        Handle { readiness: self.shell.readiness.clone(), connections: self.connections.clone() }
     }
 
     /// The routes alone, without bounds on connections or on the time a head takes.
     pub fn router(&self) -> Router {
-        let events = match self.events {
-            Events::Accepted => Some(post(ingest::events)),
-            Events::Dropped => Some(post(ingest::nothing)),
-            Events::Unknown => None,
-        };
-        let routes = events.map_or_else(Router::new, |events| {
-            let events = events.fallback(not_allowed(Path::Events, "POST"));
-            Router::new().route("/v1/events", events)
-        });
-        let routes = match self.events {
-            Events::Accepted if !self.shared.tables.is_empty() => routes
-                .route(
-                    "/v1/tables/{name}",
-                    post(tables::rows).fallback(not_allowed(Path::Tables, "POST")),
-                )
-                .route(
-                    "/v1/tables/{name}/{key}",
-                    get(tables::read)
-                        .put(tables::put)
-                        .fallback(not_allowed(Path::Tables, "GET, HEAD, PUT")),
-                ),
-            _ => routes,
-        };
-        routes
-            .route("/ping", get(probes::ping).fallback(not_allowed(Path::Ping, "GET, HEAD")))
-            .route("/ready", get(probes::ready).fallback(not_allowed(Path::Ready, "GET, HEAD")))
-            .route(
-                "/metrics",
-                get(probes::metrics).fallback(not_allowed(Path::Metrics, "GET, HEAD")),
-            )
-            .fallback(not_found)
-            .with_state(Arc::clone(&self.shared))
+        let answers = Answers::new("other", &[404]).at_zero();
+        let answers = Arc::new(answers);
+        self.routes.clone().fallback(move || {
+            answers.count(StatusCode::NOT_FOUND);
+            std::future::ready(answer::not_found())
+        })
     }
 
     /// Serves `listener` until `shutdown`, then finishes what is in flight.
@@ -185,27 +105,11 @@ impl Service {
     ) -> Result<(), Error> {
         let stop_upkeep = CancellationToken::new();
         let _at_the_end = stop_upkeep.clone().drop_guard();
-        let telemetry = self.shared.telemetry.clone();
+        let telemetry = self.shell.telemetry.clone();
         tokio::spawn(async move { telemetry.upkeep(stop_upkeep).await });
 
         let router = self.router();
-        let Shared { options, readiness, .. } = &*self.shared;
+        let Shell { options, readiness, .. } = &*self.shell;
         self.connections.serve(listener, router, options, readiness, shutdown).await
-    }
-}
-
-async fn not_found(State(shared): State<Arc<Shared>>) -> Response<Body> {
-    shared.meters.answered(Path::Other, StatusCode::NOT_FOUND);
-    answer::not_found()
-}
-
-/// What answers the methods that `path` does not know.
-fn not_allowed(
-    path: Path,
-    allowed: &'static str,
-) -> impl Fn(State<Arc<Shared>>) -> std::future::Ready<Response<Body>> + Clone {
-    move |State(shared)| {
-        shared.meters.answered(path, StatusCode::METHOD_NOT_ALLOWED);
-        std::future::ready(answer::not_allowed(allowed))
     }
 }

@@ -14,16 +14,16 @@ use tokio::time::{Instant, timeout};
 use crate::answer::Refusal;
 use crate::door::{Bad, Door, NotTaken};
 use crate::lines::{Line, Lines};
-use crate::service::Shared;
+use crate::shell::Shell;
 use crate::tally::{LineError, Tally};
 
 /// Takes all lines of `body`.
-pub(crate) async fn take(shared: &Shared, door: &Door, body: Body) -> Response<Body> {
-    let Ok(_permit) = shared.streams.try_acquire() else {
+pub(crate) async fn take(shell: &Shell, door: &Door, body: Body) -> Response<Body> {
+    let Ok(_permit) = shell.streams.try_acquire() else {
         let problem = "too many streams at once; try again later";
         return Refusal::unavailable(problem).closing().into_response();
     };
-    let mut intake = Intake::new(shared, door);
+    let mut intake = Intake::new(shell, door);
     match intake.run(body).await {
         Ok(()) => intake.tally.finish(),
         Err(refusal) => intake.give_up(&refusal.closing()),
@@ -32,7 +32,7 @@ pub(crate) async fn take(shared: &Shared, door: &Door, body: Body) -> Response<B
 
 /// One stream on its way in.
 struct Intake<'a> {
-    shared: &'a Shared,
+    shell: &'a Shell,
     door: &'a Door,
     lines: Lines,
     batch: Batch,
@@ -61,18 +61,18 @@ enum Next {
 }
 
 impl<'a> Intake<'a> {
-    fn new(shared: &'a Shared, door: &'a Door) -> Self {
+    fn new(shell: &'a Shell, door: &'a Door) -> Self {
         Self {
-            shared,
+            shell,
             door,
-            lines: Lines::new(shared.options.event_bytes_max),
+            lines: Lines::new(shell.options.event_bytes_max),
             batch: Batch::default(),
-            tally: Tally::new(shared.options.errors_listed_max),
+            tally: Tally::new(shell.options.errors_listed_max),
         }
     }
 
     async fn run(&mut self, body: Body) -> Result<(), Refusal> {
-        let options = &self.shared.options;
+        let options = &self.shell.options;
         let too_large = || Refusal::too_large("the stream", options.ndjson_bytes_max);
         if body.size_hint().lower() > options.ndjson_bytes_max {
             return Err(too_large());
@@ -101,7 +101,7 @@ impl<'a> Intake<'a> {
 
     /// Waits for more: briefly while there are lines to offer, else as long as a stream may pause.
     async fn next(&self, data: &mut BodyDataStream, started: Instant) -> Result<Next, Refusal> {
-        let options = &self.shared.options;
+        let options = &self.shell.options;
         let left = options.request_timeout.saturating_sub(started.elapsed());
         if left.is_zero() {
             return Err(Refusal::overdue());
@@ -119,7 +119,7 @@ impl<'a> Intake<'a> {
     }
 
     async fn read(&mut self, mut chunk: Bytes) -> Result<(), Refusal> {
-        let options = &self.shared.options;
+        let options = &self.shell.options;
         while let Some(line) = self.lines.next(&mut chunk) {
             self.take(line);
             let lines = self.batch.events.len() + self.batch.errors.len();
@@ -133,13 +133,13 @@ impl<'a> Intake<'a> {
     /// Puts one line into the batch.
     fn take(&mut self, line: Line) {
         let Some(json) = line.bytes else {
-            let bytes_max = self.shared.options.event_bytes_max;
+            let bytes_max = self.shell.options.event_bytes_max;
             let problem = format!("is more than {bytes_max} bytes; send a smaller event");
             let field = "event".into();
             self.batch.errors.push(LineError { line: line.number, field, problem });
             return;
         };
-        match self.door.read(&json, None, self.shared.clock.now_ms()) {
+        match self.door.read(&json, None, self.shell.clock.now_ms()) {
             Ok(event) => {
                 self.batch.bytes += event.as_bytes().len();
                 self.batch.events.push(event);
@@ -158,7 +158,7 @@ impl<'a> Intake<'a> {
         let mut piece = self.batch.events.len();
         while offered < self.batch.events.len() {
             let end = self.batch.events.len().min(offered + piece);
-            let wait = self.shared.options.offer_timeout;
+            let wait = self.shell.options.offer_timeout;
             match self.door.offer(&self.batch.events[offered..end], wait).await {
                 Ok(()) => {
                     self.door.taken.accepted.increment((end - offered) as u64);
@@ -175,7 +175,7 @@ impl<'a> Intake<'a> {
                 Err(not_taken) => {
                     let left = self.batch.events.len() - offered;
                     self.batch.numbers.drain(..offered);
-                    return Err(self.door.refuse(&self.shared.readiness, not_taken, left));
+                    return Err(self.door.refuse(&self.shell.readiness, not_taken, left));
                 }
             }
         }

@@ -96,14 +96,14 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
     // The engine finishes what it holds at the same time, so that both end in time.
     let grace = Duration::from_millis(config.engine.drain_timeout_ms);
     let options = server::Options { grace, ..config.http.clone() };
-    let (buffer, clock) = (parts.buffer.clone(), open::clock());
-    let service = Service::new(buffer, clock, telemetry, readiness.clone(), options);
+    let watched = watched(&parts.fleet);
+    let service = Service::new(watched, open::clock(), telemetry, readiness.clone(), options);
     let service = if api {
         out::line(format_args!("Listening on http://{address}"))?;
-        service.with_tables(tables.fronts.iter().cloned())
+        service.with(server::events::routes(parts.buffer.clone())).with(tables.served.routes())
     } else {
         out::line(format_args!("Health and metrics on http://{address}"))?;
-        service.without_events()
+        service
     };
     let serving = tokio::spawn(service.run(listener, stop.clone()));
     out::line(format_args!("Data in {}", config.data.display()))?;
@@ -193,6 +193,18 @@ impl Parts {
             payments.stop().await?;
         }
         Ok(stopped?.iter().map(|remains| remains.kept).sum())
+    }
+}
+
+/// The buffers whose depth `/metrics` shows: that of payments by its kind, each other one by its pipeline.
+fn watched(fleet: &Fleet) -> impl Fn() -> Vec<(String, Arc<dyn Buffer>)> + Send + Sync + 'static {
+    let fleet = fleet.clone();
+    move || {
+        let shown = |(name, buffer): (Arc<str>, Arc<dyn Buffer>)| match &*name {
+            fraud::handler::PIPELINE => (buffer.kind().name.to_owned(), buffer),
+            other => (other.to_owned(), buffer),
+        };
+        fleet.buffers().into_iter().map(shown).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use buffer::Buffer;
 use buffer_journal::{JournalBuffer, Options};
 use model::clock::System;
-use server::{Readiness, Service, Telemetry};
+use server::{Readiness, Service, Telemetry, events};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -38,11 +38,10 @@ fn serve(telemetry: &Telemetry, seconds: f64, effective: bool) -> Result<f64> {
     let (journal, _) = JournalBuffer::open(Options::new(dir.path()), Arc::new(System))?;
     let journal: Arc<dyn Buffer> = Arc::new(journal);
     let options = server::Options::default();
-    let mut service =
-        Service::new(journal, Arc::new(System), telemetry.clone(), Readiness::new(), options);
-    if !effective {
-        service = service.without_effect();
-    }
+    let events = if effective { events::routes(journal) } else { events::without_effect(journal) };
+    let service =
+        Service::new(Vec::new, Arc::new(System), telemetry.clone(), Readiness::new(), options)
+            .with(events);
     let listener = serving.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))?;
     let address = listener.local_addr()?;
     let shutdown = CancellationToken::new();

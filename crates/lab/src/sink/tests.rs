@@ -37,12 +37,13 @@ async fn serve(buffer: Arc<dyn Buffer>) -> (SocketAddr, tokio_util::sync::DropGu
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let service = server::Service::new(
-        buffer,
+        Vec::new,
         Arc::new(Manual::at(NOW_MS)),
         telemetry(),
         server::Readiness::new(),
         server::Options::default(),
-    );
+    )
+    .with(server::events::routes(buffer));
     let stop = CancellationToken::new();
     tokio::spawn(service.run(listener, stop.clone()));
     (address, stop.drop_guard())

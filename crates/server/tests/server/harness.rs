@@ -13,7 +13,7 @@ use buffer::{Buffer, DeadLetters, Depth, Envelope, Kind, Receipt};
 use model::Event;
 use model::clock::Manual;
 use serde_json::Value;
-use server::{Error, Handle, Options, Readiness, Service, telemetry};
+use server::{Error, Handle, Options, Readiness, Service, events, telemetry};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -53,13 +53,11 @@ pub async fn start_with<B: Buffer>(
     let clock = Manual::at(NOW_MS);
     let buffer: Arc<dyn Buffer> = Arc::new(wrap(Memory::new(bounds, Arc::new(clock.clone()))));
     let telemetry = telemetry::install().unwrap();
-    let service = Service::new(
-        Arc::clone(&buffer),
-        Arc::new(clock.clone()),
-        telemetry,
-        Readiness::new(),
-        options,
-    );
+    let watched = buffer.clone();
+    let watched = move || vec![(watched.kind().name.to_owned(), watched.clone())];
+    let clock_of_server = Arc::new(clock.clone());
+    let service = Service::new(watched, clock_of_server, telemetry, Readiness::new(), options)
+        .with(events::routes(buffer.clone()));
     let handle = service.handle();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();

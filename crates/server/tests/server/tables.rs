@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use buffer::Buffer;
 use buffer::memory::{self, Memory};
 use model::clock::Manual;
-use server::{Options, Readiness, Service, telemetry};
+use server::{Options, Readiness, Service, events, telemetry};
 use store::tables::{Bound, Column, Mode, Name, Record, Takes, Type, Value, Written};
 use store::{Table, Target};
 use table::{Definition, Front};
@@ -80,6 +80,9 @@ struct Tables {
     /// What rows are accepted into.
     rows: Arc<dyn Buffer>,
     store: Arc<Fake>,
+    /// The tables that the server knows, and the one that it knows first.
+    served: server::tables::Tables,
+    front: Front,
 }
 
 async fn start(events_max: usize) -> Tables {
@@ -104,16 +107,21 @@ async fn start_with(events_max: usize, options: Options) -> Tables {
     front.learn_bounds().await.unwrap();
     let telemetry = telemetry::install().unwrap();
     let clock_of_server = Arc::new(clock.clone());
-    let service =
-        Service::new(buffer.clone(), clock_of_server, telemetry, Readiness::new(), options)
-            .with_tables([front]);
+    let watched = rows.clone();
+    let watched = move || vec![("table:prices".to_owned(), watched.clone())];
+    let served = server::tables::Tables::default();
+    served.add(front.clone());
+    let service = Service::new(watched, clock_of_server, telemetry, Readiness::new(), options)
+        .with(events::routes(buffer.clone()))
+        .with(served.routes());
     let handle = service.handle();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     let task = tokio::spawn(service.run(listener, stop.clone()));
     let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
-    Tables { running: Running { addr, buffer, clock, handle, stop, task, client }, rows, store }
+    let running = Running { addr, buffer, clock, handle, stop, task, client };
+    Tables { running, rows, store, served, front }
 }
 
 impl Tables {
@@ -300,6 +308,19 @@ async fn what_is_no_table_or_no_method_is_told() {
     assert_eq!((answer.status, answer.header("allow")), (405, "GET, HEAD, PUT"));
     let plain = crate::harness::start(Options::default()).await;
     assert_eq!(plain.get("/v1/tables/prices/7,a").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_table_is_served_from_when_it_is_added_until_it_is_removed() {
+    let tables = start(10).await;
+    let row = r#"{"version":1}"#;
+    assert_eq!(tables.put("7,a", row).await.status, 202);
+    tables.served.remove("prices");
+    assert_eq!(tables.put("7,a", row).await.status, 404);
+    assert_eq!(tables.get("7,a").await.status, 404);
+    tables.served.add(tables.front.clone());
+    assert_eq!(tables.put("7,b", row).await.status, 202);
+    assert_eq!(tables.get("7,b").await.status, 200);
 }
 
 #[tokio::test]
