@@ -1,91 +1,56 @@
-//! The doorbell of streams: a blocking read that takes nothing and only tells that something came.
+//! The doorbell of streams: a blocking read that takes nothing and only tells that something came, for all streams
+//! of a provider that rest. On a cluster, where streams lie on different nodes, each has a bell of its own.
 //!
 //! It reads past what was delivered last, so that nothing that comes between a look and the next
-//! ring is missed, and a lost reply costs a second of waiting at most. A server that refuses to
+//! ring is missed. A queue that begins to rest during a read is polled until the next one. A server that refuses to
 //! block (some managed ones do) is polled instead.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redis::{RedisError, Value};
-use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::connection::Connection;
 use crate::failure::breaks;
-use crate::options::{Layout, Options, Poll};
-use crate::shared::Shared;
+use crate::options::Server;
+use crate::watch::{Bell, Look, Resting, Watches, read};
 
-/// How long one read blocks.
-const BLOCK_MS: u64 = 1_000;
-const BLOCK: Duration = Duration::from_millis(BLOCK_MS);
+/// How long one read blocks: so long is a stream that begins to rest beside others polled.
+const BLOCK_MS: u64 = 100;
+/// How long its reply may take beyond that.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Between two rings: those who were woken first have to look.
 const PAUSE: Duration = Duration::from_millis(2);
 /// After a read that failed.
 const FAILED_PAUSE: Duration = Duration::from_millis(100);
 
-pub(crate) struct Bell {
-    /// Whether it will ring: if not, those who wait have to poll.
-    hangs: AtomicBool,
-    /// Somebody waits for it.
-    wanted: Notify,
-}
-
-impl Bell {
-    pub(crate) fn new(options: &Options) -> Self {
-        let stream = matches!(options.layout, Layout::Stream { .. });
-        let blocking = options.poll == Poll::Blocking;
-        if blocking && !stream {
-            tracing::warn!("poll=blocking is for streams; this list is polled");
+/// Rings whenever something comes while some stream rests.
+pub(crate) async fn ring(watches: Arc<Watches>, bell: Arc<Bell>, server: Server) {
+    let connection = Connection::new(&server, PATIENCE);
+    loop {
+        bell.listens.store(true, Ordering::Release);
+        let resting = watches.to_hear(&bell);
+        if resting.is_empty() {
+            bell.wanted.notified().await;
+            continue;
         }
-        Self { hangs: AtomicBool::new(blocking && stream), wanted: Notify::new() }
-    }
-
-    /// How long one who found nothing may wait for it, if it hangs.
-    pub(crate) fn listen(&self) -> Option<Duration> {
-        if !self.hangs.load(Ordering::Relaxed) {
-            return None;
-        }
-        self.wanted.notify_one();
-        Some(BLOCK)
-    }
-}
-
-/// Rings whenever something comes while somebody waits.
-pub(crate) async fn ring(shared: Arc<Shared>) {
-    if shared.bell.listen().is_none() {
-        return;
-    }
-    let connection = Connection::new(&shared.options.server, BLOCK * 2);
-    while !shared.is_closed() {
-        shared.bell.wanted.notified().await;
-        let read = {
-            let mut shards = shared.state().shards.clone();
-            shards.retain(|_, shard| !shard.draining);
-            let name = &shared.options.name;
-            let mut cmd = redis::cmd("XREAD");
-            cmd.arg("COUNT").arg(1).arg("BLOCK").arg(BLOCK_MS);
-            cmd.arg("STREAMS").arg(name);
-            for index in shards.keys() {
-                cmd.arg(format!("{{{name}}}:{index}"));
-            }
-            cmd.arg("0-0");
-            for shard in shards.values() {
-                cmd.arg(shard.last.map_or_else(|| "0-0".to_owned(), |entry| entry.to_string()));
-            }
-            cmd
-        };
-        match connection.run::<Value>(&read).await {
+        bell.listens.store(false, Ordering::Release);
+        let streams = resting.iter().flat_map(|(_, look)| match look.as_ref() {
+            Look::Streams(streams) => streams.as_slice(),
+            _ => &[],
+        });
+        let told = connection.run::<Value>(&read(streams, Some(BLOCK_MS))).await;
+        watches.heard(&resting);
+        match told {
             Ok(Value::Nil) => {}
-            Ok(_) => {
-                shared.bell.hangs.store(true, Ordering::Relaxed);
+            Ok(told) => {
+                wake_named(&resting, &told);
                 sleep(PAUSE).await;
             }
             Err(error) if refuses(&error) => {
-                shared.bell.hangs.store(false, Ordering::Relaxed);
                 tracing::warn!(%error, "redis refuses to block; it is polled (poll=non-blocking)");
-                shared.changed.notify_waiters();
                 return;
             }
             Err(error) => {
@@ -93,8 +58,32 @@ pub(crate) async fn ring(shared: Arc<Shared>) {
                 sleep(FAILED_PAUSE).await;
             }
         }
-        // After a silence too: whoever waits looks for himself, and wants it again.
-        shared.changed.notify_waiters();
+    }
+}
+
+/// Wakes those of whose streams something is told: keys and entries, in turn or in pairs.
+fn wake_named(resting: &[Resting], told: &Value) {
+    let pairs: Vec<&Value> = match told {
+        Value::Map(pairs) => pairs.iter().map(|(key, _)| key).collect(),
+        Value::Array(pairs) => pairs
+            .iter()
+            .filter_map(|pair| if let Value::Array(pair) = pair { pair.first() } else { None })
+            .collect(),
+        _ => Vec::new(),
+    };
+    let named = |stream: &str| {
+        pairs.iter().any(|key| match key {
+            Value::BulkString(key) => key == stream.as_bytes(),
+            Value::SimpleString(key) => key == stream,
+            _ => false,
+        })
+    };
+    for (watch, look) in resting {
+        if let Look::Streams(streams) = look.as_ref()
+            && streams.iter().any(|(stream, _)| named(stream))
+        {
+            watch.wake_from(look);
+        }
     }
 }
 

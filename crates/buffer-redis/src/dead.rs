@@ -7,7 +7,7 @@ use model::Event;
 use crate::RedisBuffer;
 use crate::failure::{Failure, full};
 use crate::frame::damaged;
-use crate::shared::Shared;
+use crate::place::Place;
 
 /// Letters read or named at once, at most.
 const PAGE: usize = 100;
@@ -15,7 +15,7 @@ const PAGE: usize = 100;
 /// One entry as Redis tells it: its id, and fields and values in turn.
 type Entry = (String, Vec<Vec<u8>>);
 
-impl Shared {
+impl Place {
     fn dead_key(&self) -> String {
         format!("{{{}}}:dead", self.options.name)
     }
@@ -63,7 +63,7 @@ fn letter((id, fields): Entry) -> Result<DeadLetter, Error> {
 #[async_trait]
 impl DeadLetters for RedisBuffer {
     async fn list(&self, from: u64, max: usize) -> Result<Vec<DeadLetter>, Error> {
-        self.shared.letters(from, max).await
+        self.shared.place.letters(from, max).await
     }
 
     async fn replay(&self, seqs: &[u64]) -> Result<usize, Error> {
@@ -74,11 +74,11 @@ impl DeadLetters for RedisBuffer {
         if seqs.is_empty() {
             return Ok(0);
         }
-        let max = shared.options.events_max;
+        let max = shared.place.options.events_max;
         let replayed = shared
             .opened(|| {
-                shared.call(&shared.rest, &shared.scripts.replay, |cmd| {
-                    cmd.arg(max).arg(shared.options.shards).arg(seqs);
+                shared.place.call(&shared.place.rest, &shared.place.scripts.replay, |cmd| {
+                    cmd.arg(max).arg(shared.place.options.shards).arg(seqs);
                 })
             })
             .await
@@ -87,7 +87,7 @@ impl DeadLetters for RedisBuffer {
                 Failure::TooMany(got) => Error::TooMany { got, max },
                 failure => failure.error(),
             })?;
-        shared.changed.notify_waiters();
+        shared.watch.wake();
         Ok(replayed)
     }
 
@@ -95,12 +95,12 @@ impl DeadLetters for RedisBuffer {
         let mut dropped = 0;
         for some in seqs.chunks(PAGE) {
             let mut cmd = redis::cmd("XDEL");
-            cmd.arg(self.shared.dead_key());
+            cmd.arg(self.shared.place.dead_key());
             for seq in some {
                 cmd.arg(format!("{seq}-0"));
             }
             let count: usize =
-                self.shared.rest.run(&cmd).await.map_err(|e| Failure::from(e).error())?;
+                self.shared.place.rest.run(&cmd).await.map_err(|e| Failure::from(e).error())?;
             dropped += count;
         }
         Ok(dropped)

@@ -2,11 +2,11 @@
 
 use buffer::Error;
 
-use crate::failure::Failure;
-use crate::inspect::Durability;
+use crate::failure::{Failure, is_unknown_script};
 use crate::options::{Layout, Options};
+use crate::place::Place;
 use crate::rights;
-use crate::shared::{Shared, is_unknown_script};
+use crate::script::STANDING;
 
 const ALWAYS: &str = "a restart, a crash and a power cut of Redis (appendfsync always)";
 const EVERYSEC: &str = "a restart or a crash of Redis; a power cut of its machine costs the last \
@@ -19,21 +19,26 @@ const REWRITING: &str = "a restart or a crash of Redis; a power cut of its machi
 const UNTOLD: &str = "a restart of Redis as far as its append-only file goes (it does not say how \
                       often it syncs)";
 const NOTHING: &str = "no restart of Redis that can be relied on: see `config check`";
-/// What lies under the name, as what the buffer was made, whose replica this is, and how many it
-/// has. It writes nothing, so that a replica answers too; what an ACL forbids is empty.
-pub(crate) const STANDING: &str = r"
-local kind = redis.pcall('TYPE', KEYS[1])
-local layout = redis.pcall('HGET', '{' .. KEYS[1] .. '}:meta', 'layout')
-local text = redis.pcall('INFO', 'replication')
-local function told(name)
-  if type(text) ~= 'string' then return '' end
-  return string.match(text, '\n' .. name .. ':([^\r\n]*)') or ''
-end
-local master = ''
-if told('role') == 'slave' then master = told('master_host') .. ':' .. told('master_port') end
-return { type(kind) == 'table' and kind.ok or '', type(layout) == 'string' and layout or '',
-  master, told('connected_slaves') }";
 pub(crate) const UNKNOWN: &str = "whatever Redis survives: it could not be asked yet";
+
+/// What this Redis promises.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Durability {
+    /// Whether it writes an append-only file; none if it would not say.
+    pub aof: Option<bool>,
+    /// Its `appendfsync`; none if it would not say.
+    pub fsync: Option<String>,
+    /// Whether it syncs nothing while it rewrites that file; none if it would not say.
+    pub unsynced_rewrites: Option<bool>,
+    /// Its `maxmemory`, in bytes; 0 is none.
+    pub maxmemory_bytes: u64,
+    /// Its `maxmemory-policy`; none if it would not say.
+    pub policy: Option<String>,
+    /// What is wrong and how to mend it, one sentence each.
+    pub problems: Vec<String>,
+    /// What an accepted event survives, in plain words.
+    pub survives: String,
+}
 
 /// What an accepted event survives, by what was found.
 pub(crate) fn words(found: &Durability) -> &'static str {
@@ -50,14 +55,14 @@ pub(crate) fn words(found: &Durability) -> &'static str {
 }
 
 /// Asks the node that holds the buffer.
-pub(crate) async fn read(shared: &Shared) -> Result<Durability, Failure> {
+pub(crate) async fn read(place: &Place) -> Result<Durability, Failure> {
     let (_, maxmemory_bytes, policy, aof): (u64, u64, String, String) =
-        shared.call(&shared.rest, &shared.scripts.memory, |_| {}).await?;
+        place.call(&place.rest, &place.scripts.memory, |_| {}).await?;
     let told = |text: String| Some(text).filter(|text| !text.is_empty());
-    let unsynced = setting(shared, "no-appendfsync-on-rewrite").await;
+    let unsynced = setting(place, "no-appendfsync-on-rewrite").await;
     let mut found = Durability {
         aof: told(aof).map(|enabled| enabled == "1"),
-        fsync: setting(shared, "appendfsync").await,
+        fsync: setting(place, "appendfsync").await,
         unsynced_rewrites: unsynced.map(|unsynced| unsynced == "yes"),
         maxmemory_bytes,
         policy: told(policy),
@@ -69,14 +74,14 @@ pub(crate) async fn read(shared: &Shared) -> Result<Durability, Failure> {
 }
 
 /// A setting, unless CONFIG is forbidden. The command follows a script on the node of the buffer.
-async fn setting(shared: &Shared, name: &str) -> Option<String> {
+async fn setting(place: &Place, name: &str) -> Option<String> {
     let mut pipe = redis::pipe();
-    pipe.add_command(shared.scripts.memory.call(false, &shared.options.name, &shared.group))
+    pipe.add_command(place.script(false, &place.scripts.memory))
         .ignore()
         .cmd("CONFIG")
         .arg("GET")
         .arg(name);
-    match shared.rest.run_all::<(Vec<String>,)>(&pipe).await {
+    match place.rest.run_all::<(Vec<String>,)>(&pipe).await {
         Ok((pair,)) => pair.into_iter().nth(1),
         Err(error) => {
             if !is_unknown_script(&error) {
@@ -100,14 +105,14 @@ struct Standing {
 }
 
 /// What keeps offers from being accepted or settled though Redis answers, and how to mend it.
-pub(crate) async fn obstacles(shared: &Shared) -> Result<Vec<String>, Error> {
-    rights::check(shared).await.map_err(Failure::at_open)?;
+pub(crate) async fn obstacles(place: &Place) -> Result<Vec<String>, Error> {
+    rights::check(place).await.map_err(Failure::at_open)?;
     let mut ask = redis::cmd("EVAL");
-    ask.arg(STANDING).arg(1).arg(&shared.options.name);
+    ask.arg(STANDING).arg(1).arg(&place.options.name);
     let (kind, layout, master, replicas): (String, String, String, String) =
-        shared.rest.run(&ask).await.map_err(|error| Failure::from(error).at_open())?;
+        place.rest.run(&ask).await.map_err(|error| Failure::from(error).at_open())?;
     let found = Standing { kind, layout, master, replicas: replicas.parse().ok() };
-    Ok(in_the_way(&found, &shared.options))
+    Ok(in_the_way(&found, &place.options))
 }
 
 fn in_the_way(found: &Standing, options: &Options) -> Vec<String> {

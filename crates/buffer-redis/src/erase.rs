@@ -2,9 +2,9 @@
 
 use buffer::Error;
 
-use crate::Options;
 use crate::failure::Failure;
-use crate::shared::Shared;
+use crate::options::Options;
+use crate::place::Place;
 
 /// Removes the buffer with everything it holds, its source and its dead letters: for buffers made
 /// to measure or to try. Does nothing where there is none. A process that still has it open makes
@@ -13,9 +13,7 @@ use crate::shared::Shared;
 /// # Errors
 /// If Redis can't be reached.
 pub async fn erase(options: &Options) -> Result<(), Error> {
-    options.validate()?;
-    let shared = Shared::new(options.clone());
-    let removed: Result<u64, Failure> =
-        shared.call(&shared.rest, &shared.scripts.erase, |_| {}).await;
+    let place = Place::checked(options)?;
+    let removed: Result<u64, Failure> = place.call(&place.rest, &place.scripts.erase, |_| {}).await;
     removed.map(drop).map_err(Failure::at_open)
 }

@@ -1,9 +1,9 @@
 //! What Redis refuses or fails at, in the words of the contract.
 
 use buffer::Error;
-use redis::{ErrorKind, RedisError};
+use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-use crate::{Server, rights};
+use crate::options::Server;
 
 /// Of a connection that was let in, or that sent no AUTH.
 const DENIED: &str = "cannot log in: Redis asks for another user or password; give them in REDIS_PASSWORD or \
@@ -111,6 +111,34 @@ pub(crate) fn is_denied(error: &RedisError) -> bool {
         || ["NOAUTH", "WRONGPASS", AUTH_REFUSED, AUTH_REQUIRED].iter().any(says)
 }
 
+/// What Redis refuses in an error of a script or of a command.
+pub(crate) fn forbidden(error: &RedisError) -> Option<String> {
+    let text = format!("{error} {}", error.detail().unwrap_or_default());
+    let denied = [
+        "NOPERM",
+        "ACL failure",
+        "can't run this command",
+        "can't access at least one",
+        // Of the commands that the client itself sends, it hands on the text without the code.
+        "no permissions to",
+    ];
+    let refused = error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm);
+    if !refused && !denied.iter().any(|part| text.contains(part)) {
+        return None;
+    }
+    let command = text.split_once("run the '").and_then(|(_, rest)| rest.split_once('\''));
+    Some(match command {
+        Some((command, _)) => format!("the command {}", command.to_lowercase()),
+        None if text.contains("key") => "one of its keys".to_owned(),
+        None => "one of its commands".to_owned(),
+    })
+}
+
+/// Whether Redis does not know the script that it was to run by its hash.
+pub(crate) fn is_unknown_script(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+}
+
 /// Why Redis refused to let this user in, and what to do.
 pub(crate) fn login_refused(server: &Server) -> String {
     match (&server.user, &server.password) {
@@ -151,7 +179,7 @@ fn other(error: &RedisError, text: &str) -> Error {
                 .to_owned(),
         );
     }
-    if let Some(what) = rights::forbidden(error) {
+    if let Some(what) = forbidden(error) {
         return open_error(&format!(
             "the user may not use {what}; `forebay config check` prints the line that allows it"
         ));

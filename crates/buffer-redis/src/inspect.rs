@@ -5,10 +5,11 @@ use model::Event;
 use model::clock::EpochMs;
 use redis::Value;
 
+pub use crate::durability::Durability;
 use crate::failure::Failure;
 use crate::frame;
-use crate::shared::Shared;
-use crate::{Layout, Options};
+use crate::options::{Layout, Options};
+use crate::place::Place;
 
 /// Events read at once, at most.
 const PAGE: usize = 500;
@@ -41,25 +42,6 @@ pub struct Distribution {
     pub source: u64,
 }
 
-/// What this Redis promises.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Durability {
-    /// Whether it writes an append-only file; none if it would not say.
-    pub aof: Option<bool>,
-    /// Its `appendfsync`; none if it would not say.
-    pub fsync: Option<String>,
-    /// Whether it syncs nothing while it rewrites that file; none if it would not say.
-    pub unsynced_rewrites: Option<bool>,
-    /// Its `maxmemory`, in bytes; 0 is none.
-    pub maxmemory_bytes: u64,
-    /// Its `maxmemory-policy`; none if it would not say.
-    pub policy: Option<String>,
-    /// What is wrong and how to mend it, one sentence each.
-    pub problems: Vec<String>,
-    /// What an accepted event survives, in plain words.
-    pub survives: String,
-}
-
 /// A held event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
@@ -78,8 +60,8 @@ pub struct Held {
 /// # Errors
 /// If Redis can't be read.
 pub async fn depth(options: &Options) -> Result<Depth, Error> {
-    let shared = look(options)?;
-    shared.depth().await.map_err(Failure::at_open)
+    let place = Place::checked(options)?;
+    place.depth().await.map_err(Failure::at_open)
 }
 
 /// Who holds what, read without joining.
@@ -88,9 +70,9 @@ pub async fn depth(options: &Options) -> Result<Depth, Error> {
 /// If Redis can't be read.
 pub async fn distribution(options: &Options) -> Result<Distribution, Error> {
     type Row = (String, EpochMs, u64, u64, Vec<u16>);
-    let shared = look(options)?;
-    let (now_ms, source, backlog, rows): (EpochMs, u64, Vec<u64>, Vec<Row>) = shared
-        .call(&shared.rest, &shared.scripts.distribution, |cmd| {
+    let place = Place::checked(options)?;
+    let (now_ms, source, backlog, rows): (EpochMs, u64, Vec<u64>, Vec<Row>) = place
+        .call(&place.rest, &place.scripts.distribution, |cmd| {
             cmd.arg(options.shards);
         })
         .await
@@ -110,7 +92,7 @@ pub async fn distribution(options: &Options) -> Result<Distribution, Error> {
 /// # Errors
 /// If Redis can't be read.
 pub async fn durability(options: &Options) -> Result<Durability, Error> {
-    crate::durability::read(&look(options)?).await.map_err(Failure::at_open)
+    crate::durability::read(&Place::checked(options)?).await.map_err(Failure::at_open)
 }
 
 /// What keeps offers from being accepted or settled though Redis answers, and how to mend it, one
@@ -119,7 +101,7 @@ pub async fn durability(options: &Options) -> Result<Durability, Error> {
 /// # Errors
 /// If Redis can't be read.
 pub async fn obstacles(options: &Options) -> Result<Vec<String>, Error> {
-    crate::durability::obstacles(&look(options)?).await
+    crate::durability::obstacles(&Place::checked(options)?).await
 }
 
 /// The number of the process that serves this buffer, on its own machine; nothing if it would not
@@ -128,9 +110,8 @@ pub async fn obstacles(options: &Options) -> Result<Vec<String>, Error> {
 /// # Errors
 /// If Redis can't be read.
 pub async fn process_id(options: &Options) -> Result<Option<u32>, Error> {
-    let shared = look(options)?;
-    let told: Result<u32, Failure> =
-        shared.call(&shared.rest, &shared.scripts.process, |_| {}).await;
+    let place = Place::checked(options)?;
+    let told: Result<u32, Failure> = place.call(&place.rest, &place.scripts.process, |_| {}).await;
     Ok(Some(told.map_err(Failure::at_open)?).filter(|pid| *pid > 0))
 }
 
@@ -140,19 +121,19 @@ pub async fn process_id(options: &Options) -> Result<Option<u32>, Error> {
 /// # Errors
 /// If Redis can't be read.
 pub async fn events(options: &Options, from_seq: u64, max: usize) -> Result<Vec<Held>, Error> {
-    let shared = look(options)?;
+    let place = Place::checked(options)?;
     let field = match &options.layout {
         Layout::Stream { field: Some(field), .. } => field.as_str(),
         _ => "",
     };
-    let (flags, values): (Vec<u8>, Vec<Value>) = shared
-        .call(&shared.rest, &shared.scripts.peek, |cmd| {
+    let (flags, values): (Vec<u8>, Vec<Value>) = place
+        .call(&place.rest, &place.scripts.peek, |cmd| {
             cmd.arg(from_seq).arg(max.min(PAGE)).arg(options.shards);
             cmd.arg(&options.fields.id).arg(&options.fields.key).arg(field);
         })
         .await
         .map_err(Failure::at_open)?;
-    let told = frame::read(values, shared.is_stream())?;
+    let told = frame::read(values, place.is_stream())?;
     Ok(told
         .into_iter()
         .zip(flags)
@@ -170,11 +151,5 @@ pub async fn events(options: &Options, from_seq: u64, max: usize) -> Result<Vec<
 /// # Errors
 /// If Redis can't be read.
 pub async fn dead(options: &Options) -> Result<Vec<DeadLetter>, Error> {
-    look(options)?.letters(0, usize::MAX).await
-}
-
-/// Connections and scripts, without joining or writing anything.
-fn look(options: &Options) -> Result<Shared, Error> {
-    options.validate()?;
-    Ok(Shared::new(options.clone()))
+    Place::checked(options)?.letters(0, usize::MAX).await
 }

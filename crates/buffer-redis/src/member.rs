@@ -1,14 +1,16 @@
 //! Membership: saying that we live, taking and giving up shards, leaving.
 
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::sync::MutexGuard;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::failure::Failure;
 use crate::frame::Entry;
-use crate::shared::{Claims, Shared};
+use crate::keeper::{Kept, Memory};
+use crate::shared::{Beats, Claims, Shared};
 use crate::waiting::number;
 
 /// How often shards are settled while some move.
@@ -19,8 +21,14 @@ type Beaten = (usize, u64, Vec<u16>, Vec<String>);
 
 impl Shared {
     fn beat_interval(&self) -> Duration {
-        let usual = Duration::from_millis(self.options.member_ms.unsigned_abs() / 3);
+        let usual = Duration::from_millis(self.place.options.member_ms.unsigned_abs() / 3);
         if self.state().is_unsettled() { usual.min(SOON) } else { usual }
+    }
+
+    /// The process has joined: it is a member for as long as it beats.
+    pub(crate) fn begin_beats(&self) {
+        self.beats().at = Some(Instant::now() + self.beat_interval());
+        self.place.provider.beats_changed();
     }
 
     /// One beat, or the first one, which joins. Fenced: all that was held is forgotten, and the
@@ -36,8 +44,10 @@ impl Shared {
         };
         let beaten: Result<Beaten, Failure> = self
             .opened(|| {
-                self.call(&self.rest, &self.scripts.beat, |cmd| {
-                    cmd.arg(&member).arg(self.options.member_ms).arg(self.options.shards);
+                self.place.call(&self.place.rest, &self.place.scripts.beat, |cmd| {
+                    cmd.arg(&member)
+                        .arg(self.place.options.member_ms)
+                        .arg(self.place.options.shards);
                     cmd.arg(mode).arg(&given);
                 })
             })
@@ -56,7 +66,7 @@ impl Shared {
     }
 
     fn beaten(&self, members: usize, back: u64, mine: &[u16], lasts: Vec<String>) {
-        let (members, shards) = (members.max(1), usize::from(self.options.shards));
+        let (members, shards) = (members.max(1), usize::from(self.place.options.shards));
         let mut lasts = lasts.into_iter();
         let mine: Vec<(u16, Option<Entry>)> = mine
             .iter()
@@ -70,7 +80,7 @@ impl Shared {
             tracing::info!(events = back, "events of a process that is gone come again");
         }
         if changed || back > 0 {
-            self.changed.notify_waiters();
+            self.watch.wake();
         }
     }
 
@@ -86,6 +96,8 @@ impl Shared {
             state.fenced();
             held
         };
+        // Whoever waits has to join before anything can come.
+        self.watch.wake();
         metrics::counter!("buffer_redis_fenced_total").increment(1);
         tracing::warn!(
             held,
@@ -100,7 +112,7 @@ impl Shared {
             self.release_now(&stuck, Duration::ZERO).await?;
         }
         self.beat(claims).await?;
-        if self.is_stream() { self.sweep().await } else { Ok(()) }
+        if self.place.is_stream() { self.sweep().await } else { Ok(()) }
     }
 
     /// Looks for entries of our shards that are pending though no lease knows of them.
@@ -110,8 +122,9 @@ impl Shared {
             (state.member.clone(), state.open_shards())
         };
         let strays: u64 = self
-            .call(&self.rest, &self.scripts.sweep, |cmd| {
-                cmd.arg(&member).arg(self.options.lease_ms).arg(&shards);
+            .place
+            .call(&self.place.rest, &self.place.scripts.sweep, |cmd| {
+                cmd.arg(&member).arg(self.place.options.lease_ms).arg(&shards);
             })
             .await?;
         if strays > 0 {
@@ -120,7 +133,7 @@ impl Shared {
                 events = strays,
                 "entries were pending that no lease knew of (keys deleted or evicted?); they come again"
             );
-            self.changed.notify_waiters();
+            self.watch.wake();
         }
         Ok(())
     }
@@ -135,8 +148,9 @@ impl Shared {
             state.member.clone()
         };
         let _: Beaten = self
-            .call(&self.rest, &self.scripts.beat, |cmd| {
-                cmd.arg(&member).arg(self.options.member_ms).arg(self.options.shards);
+            .place
+            .call(&self.place.rest, &self.place.scripts.beat, |cmd| {
+                cmd.arg(&member).arg(self.place.options.member_ms).arg(self.place.options.shards);
                 cmd.arg("leave").arg("");
             })
             .await?;
@@ -145,30 +159,48 @@ impl Shared {
     }
 }
 
-/// Beats for as long as this process is a member.
-pub(crate) async fn keep(shared: Arc<Shared>) {
-    let mut heard = true;
-    while !shared.is_closed() {
-        if !shared.state().joined {
-            shared.joined.notified().await;
-            continue;
-        }
-        // One that was not heard is said again soon: others wait no longer than they were told.
-        let pause = if heard { shared.beat_interval() } else { shared.beat_interval().min(SOON) };
-        let _ = timeout(pause, shared.joined.notified()).await;
-        let claims = shared.claims.lock().await;
-        if shared.is_closed() || !shared.state().joined {
-            continue;
-        }
-        match shared.keep_once(&claims).await {
-            Ok(()) | Err(Failure::Fenced) => heard = true,
-            Err(failure) => {
-                if heard {
-                    let error = failure.error();
-                    tracing::warn!(%error, "redis does not hear that this process lives");
-                }
-                heard = false;
+#[async_trait]
+impl Kept for Shared {
+    fn beat_at(&self) -> Option<Instant> {
+        let beats = *self.beats();
+        beats.at.filter(|_| !beats.under_way && !self.is_closed())
+    }
+
+    fn begin_beat(&self) {
+        self.beats().under_way = true;
+    }
+
+    async fn beat_once(&self) {
+        let claims = self.claims.lock().await;
+        let member = !self.is_closed() && self.state().joined;
+        let mut unheard = false;
+        if member && let Err(failure) = self.keep_once(&claims).await {
+            unheard = !matches!(failure, Failure::Fenced);
+            if unheard && !self.beats().unheard {
+                let error = failure.error();
+                tracing::warn!(%error, "Redis heartbeat failed; it is sent again until Redis answers");
             }
         }
+        // One that was not heard is said again soon: others wait no longer than they were told.
+        let usual = self.beat_interval();
+        let pause = if unheard { usual.min(SOON) } else { usual };
+        let at = self.state().joined.then(|| Instant::now() + pause);
+        *self.beats() = Beats { at, under_way: false, unheard };
+    }
+
+    async fn ask_memory(&self) -> Option<Memory> {
+        let place = &self.place;
+        let told: Result<(u64, u64, String, String), Failure> =
+            place.call(&place.rest, &place.scripts.memory, |_| {}).await;
+        told.ok().map(|(used, maxmemory, ..)| Memory { used, maxmemory })
+    }
+
+    /// Says when offers must be refused.
+    fn told_memory(&self, memory: Memory) {
+        let configured = self.place.options.memory_max_bytes;
+        let bound = if configured > 0 { configured } else { memory.maxmemory / 10 * 9 };
+        let over = if bound > 0 && memory.used > bound { memory.used } else { 0 };
+        self.memory_bound.store(bound, Ordering::Relaxed);
+        self.memory_over.store(over, Ordering::Relaxed);
     }
 }

@@ -4,17 +4,17 @@ use buffer::Error;
 use model::Event;
 use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, is_unknown_script};
 use crate::frame;
-use crate::shared::{Shared, is_unknown_script};
+use crate::shared::Shared;
 
 impl Shared {
     pub(crate) async fn offer_now(&self, events: &[Event]) -> Result<(), Failure> {
-        if self.options.wait_replicas > 0 {
+        if self.place.options.wait_replicas > 0 {
             return self.offer_replicated(events).await;
         }
         // A cluster's client may send the parts of a transaction again one by one.
-        if self.is_stream() || self.options.server.cluster {
+        if self.place.is_stream() || self.place.options.server.cluster {
             return self.offer_whole(events).await;
         }
         let mut done = self.transaction(events, false).await;
@@ -33,17 +33,18 @@ impl Shared {
 
     async fn offer_whole(&self, events: &[Event]) -> Result<(), Failure> {
         let fill = |cmd: &mut Cmd| self.fill(events, cmd);
-        let _: i64 = self.call(self.offers(), &self.scripts.offer, fill).await?;
+        let _: i64 = self.place.call(self.offers(), &self.place.scripts.offer, fill).await?;
         Ok(())
     }
 
     /// Pushes the events as they are, and lets a script decide in the same transaction.
     async fn transaction(&self, events: &[Event], whole: bool) -> RedisResult<()> {
         let mut push = redis::cmd("LPUSH");
-        push.arg(format!("{{{}}}:stage", self.options.name));
+        push.arg(format!("{{{}}}:stage", self.place.options.name));
         self.add_tails(events, &mut push);
-        let mut decide = self.scripts.offer.call(whole, &self.options.name, &self.group);
-        decide.arg(self.options.events_max).arg(events.len());
+        let mut decide =
+            self.place.scripts.offer.call(whole, &self.place.options.name, &self.place.group);
+        decide.arg(self.place.options.events_max).arg(events.len());
         let mut pipe = Pipeline::with_capacity(2);
         pipe.atomic().add_command(push).add_command(decide);
         let done: RedisResult<(i64, i64)> = self.offers().run_all(&pipe).await;
@@ -53,11 +54,12 @@ impl Shared {
     /// Waits for the replicas too, on the connection that the offer was made on: on another one Redis
     /// would have nothing to wait for.
     async fn offer_replicated(&self, events: &[Event]) -> Result<(), Failure> {
-        let replicas = self.options.wait_replicas;
-        let timeout_ms = self.options.response_timeout_ms / 2;
+        let replicas = self.place.options.wait_replicas;
+        let timeout_ms = self.place.options.response_timeout_ms / 2;
         let mut whole = false;
         loop {
-            let mut cmd = self.scripts.offer.call(whole, &self.options.name, &self.group);
+            let mut cmd =
+                self.place.scripts.offer.call(whole, &self.place.options.name, &self.place.group);
             self.fill(events, &mut cmd);
             let mut pipe = redis::pipe();
             pipe.add_command(cmd).cmd("WAIT").arg(replicas).arg(timeout_ms);
@@ -77,8 +79,8 @@ impl Shared {
 
     /// The arguments of an offer that one script takes whole.
     fn fill(&self, events: &[Event], cmd: &mut Cmd) {
-        cmd.arg(self.options.events_max);
-        if !self.is_stream() {
+        cmd.arg(self.place.options.events_max);
+        if !self.place.is_stream() {
             cmd.arg(events.len());
         }
         self.add_tails(events, cmd);
@@ -87,7 +89,7 @@ impl Shared {
     fn add_tails(&self, events: &[Event], cmd: &mut Cmd) {
         let mut tail = Vec::new();
         for event in events {
-            frame::tail(event, frame::shard_of(event, self.options.shards), &mut tail);
+            frame::tail(event, frame::shard_of(event, self.place.options.shards), &mut tail);
             cmd.arg(&tail);
         }
     }

@@ -29,21 +29,21 @@ pub enum Poll {
     /// Redis rings when something comes (a blocking read that takes nothing). For streams; lists
     /// are polled all the same.
     Blocking,
-    /// By asking every 1 to 10 ms.
+    /// By asking every 1 to 10 ms, with one question for all buffers of a process that are idle.
     NonBlocking,
 }
 
-/// How many connections a buffer uses.
+/// How many connections a buffer uses. All buffers of a process on one Redis share one for what is small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connections {
-    /// One for everything; what waits has one of its own (`poll=blocking`, `wait_replicas`).
+    /// Four for the events of all buffers that share; what waits has its own (`poll=blocking`, `wait_replicas`).
     Shared,
-    /// Four for offers, one for leases, one for the rest.
+    /// Four for offers and one for leases.
     Dedicated,
 }
 
 /// The Redis to use.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Server {
     /// Host and port; of a cluster, some of its nodes.
     pub addresses: Vec<(String, u16)>,

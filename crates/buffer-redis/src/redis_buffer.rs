@@ -7,22 +7,23 @@ use std::time::Duration;
 use async_trait::async_trait;
 use buffer::{Buffer, DeadLetters, Depth, Envelope, Error, Kind, Receipt};
 use model::Event;
-use tokio::task::JoinHandle;
 
+use crate::durability;
 use crate::failure::{Failure, full};
+use crate::keeper::Kept;
+use crate::options::Options;
+use crate::provider::Open;
 use crate::shared::Shared;
-use crate::{Options, bell, durability, member};
 
 const MIB: u64 = 1024 * 1024;
 /// Most bytes of one offer: Redis takes no command of more than a gigabyte.
 const OFFER_BYTES_MAX: usize = 256 * 1024 * 1024;
-/// How often the memory of Redis is looked at.
-const MEMORY_EVERY: Duration = Duration::from_secs(1);
 
-/// A buffer in Redis.
+/// A buffer in Redis. All those of a process on one Redis share connections, background tasks and one poll.
 pub struct RedisBuffer {
     pub(crate) shared: Arc<Shared>,
-    tasks: Vec<JoinHandle<()>>,
+    /// Its place among them, until it is dropped.
+    _open: Open,
 }
 
 impl RedisBuffer {
@@ -41,20 +42,9 @@ impl RedisBuffer {
             }
             opened => opened?,
         }
-        let tasks = vec![
-            tokio::spawn(member::keep(Arc::clone(&shared))),
-            tokio::spawn(bell::ring(Arc::clone(&shared))),
-            tokio::spawn(watch_memory(Arc::clone(&shared))),
-        ];
-        Ok(Self { shared, tasks })
-    }
-}
-
-impl Drop for RedisBuffer {
-    fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
+        let kept: Arc<dyn Kept> = Arc::<Shared>::clone(&shared);
+        let open = shared.place.provider.open(Arc::downgrade(&kept), &shared.watch);
+        Ok(Self { shared, _open: open })
     }
 }
 
@@ -65,7 +55,7 @@ impl Buffer for RedisBuffer {
         if shared.is_closed() {
             return Err(Error::Closed);
         }
-        let max = shared.options.events_max;
+        let max = shared.place.options.events_max;
         if events.len() > max {
             return Err(Error::TooMany { got: events.len(), max });
         }
@@ -84,7 +74,7 @@ impl Buffer for RedisBuffer {
             Failure::Full => full(format!("events_max = {max} events")),
             failure => failure.error(),
         })?;
-        shared.changed.notify_waiters();
+        shared.watch.wake();
         Ok(())
     }
 
@@ -118,7 +108,7 @@ impl Buffer for RedisBuffer {
 
     async fn depth(&self) -> Result<Depth, Error> {
         let shared = &self.shared;
-        shared.opened(|| shared.depth()).await.map_err(Failure::error)
+        shared.opened(|| shared.place.depth()).await.map_err(Failure::error)
     }
 
     fn kind(&self) -> Kind {
@@ -139,26 +129,10 @@ impl Buffer for RedisBuffer {
 impl Shared {
     fn memory_full(&self) -> Error {
         let mib = self.memory_bound.load(Ordering::Relaxed).div_ceil(MIB);
-        let whose = match self.options.memory_max_bytes {
+        let whose = match self.place.options.memory_max_bytes {
             0 => ", nine tenths of its maxmemory",
             _ => "",
         };
         full(format!("memory_max_mib = {mib} MiB used by Redis{whose}"))
-    }
-}
-
-/// Looks at the memory of Redis, and says when offers must be refused.
-async fn watch_memory(shared: Arc<Shared>) {
-    while !shared.is_closed() {
-        let told: Result<(u64, u64, String, String), Failure> =
-            shared.call(&shared.rest, &shared.scripts.memory, |_| {}).await;
-        if let Ok((used, maxmemory, ..)) = told {
-            let configured = shared.options.memory_max_bytes;
-            let bound = if configured > 0 { configured } else { maxmemory / 10 * 9 };
-            let over = if bound > 0 && used > bound { used } else { 0 };
-            shared.memory_bound.store(bound, Ordering::Relaxed);
-            shared.memory_over.store(over, Ordering::Relaxed);
-        }
-        tokio::time::sleep(MEMORY_EVERY).await;
     }
 }

@@ -5,12 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use redis::{ErrorKind, RedisError, ServerErrorKind};
-
-use crate::durability::STANDING;
-use crate::failure::{Failure, open_error};
-use crate::options::{Layout, Options, Poll};
-use crate::shared::Shared;
+use crate::failure::{Failure, forbidden, open_error};
+use crate::options::{Layout, Options};
+use crate::place::Place;
+use crate::script::{STANDING, Scripts};
 
 /// Commands outside of scripts, for every buffer.
 const DIRECT: [&str; 3] = ["EVAL", "EVALSHA", "XRANGE"];
@@ -55,7 +53,7 @@ return { refused(ARGV[1]), refused(ARGV[2]) }";
 #[must_use]
 pub fn line(options: &Options) -> String {
     let user = options.server.user.as_deref().unwrap_or("default");
-    let commands = commands(&Shared::new(options.clone()));
+    let commands = commands(options);
     let rights = patterns(options).map(|pattern| quoted(&format!("~{pattern}")));
     let rights =
         rights.into_iter().chain(commands.iter().map(|c| format!("+{}", c.to_lowercase())));
@@ -66,9 +64,9 @@ pub fn line(options: &Options) -> String {
 ///
 /// # Errors
 /// [`buffer::Error::Open`] with the missing rights and the line that gives them.
-pub(crate) async fn check(shared: &Shared) -> Result<(), Failure> {
-    let options = &shared.options;
-    let commands = commands(shared);
+pub(crate) async fn check(place: &Place) -> Result<(), Failure> {
+    let options = &place.options;
+    let commands = commands(options);
     let mut ask = redis::cmd("EVAL");
     ask.arg(REFUSED);
     // On a cluster the key leads to the node.
@@ -79,7 +77,7 @@ pub(crate) async fn check(shared: &Shared) -> Result<(), Failure> {
     };
     let names = commands.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
     ask.arg(&options.name).arg(beside(options)).arg(names);
-    let (source, beside): (BTreeSet<String>, BTreeSet<String>) = match shared.rest.run(&ask).await {
+    let (source, beside): (BTreeSet<String>, BTreeSet<String>) = match place.rest.run(&ask).await {
         Ok(refused) => refused,
         Err(error) => {
             return Err(match forbidden(&error) {
@@ -107,29 +105,6 @@ fn missing(options: &Options, what: &str) -> String {
          node{wider}: {}",
         line(options)
     )
-}
-
-/// What Redis refuses in an error of a script or of a command.
-pub(crate) fn forbidden(error: &RedisError) -> Option<String> {
-    let text = format!("{error} {}", error.detail().unwrap_or_default());
-    let denied = [
-        "NOPERM",
-        "ACL failure",
-        "can't run this command",
-        "can't access at least one",
-        // Of the commands that the client itself sends, it hands on the text without the code.
-        "no permissions to",
-    ];
-    let refused = error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm);
-    if !refused && !denied.iter().any(|part| text.contains(part)) {
-        return None;
-    }
-    let command = text.split_once("run the '").and_then(|(_, rest)| rest.split_once('\''));
-    Some(match command {
-        Some((command, _)) => format!("the command {}", command.to_lowercase()),
-        None if text.contains("key") => "one of its keys".to_owned(),
-        None => "one of its commands".to_owned(),
-    })
 }
 
 /// What is missing, from what is refused on each of two keys.
@@ -208,18 +183,16 @@ fn quoted(argument: &str) -> String {
 }
 
 /// All that this buffer runs, in upper case; a subcommand behind `|`.
-fn commands(shared: &Shared) -> BTreeSet<String> {
-    let options = &shared.options;
+fn commands(options: &Options) -> BTreeSet<String> {
     let mut commands: BTreeSet<String> = DIRECT.map(str::to_owned).into();
-    commands.extend(shared.scripts.codes(&options.layout).flat_map(in_script));
+    commands.extend(Scripts::of(&options.layout).codes(&options.layout).flat_map(in_script));
     commands.extend(in_script(STANDING));
     let mut also = |names: &[&str]| commands.extend(names.iter().map(|name| (*name).to_owned()));
     // Dead letters that are dropped.
     also(&["XDEL"]);
     match options.layout {
         Layout::List => also(&["LPUSH", "MULTI", "EXEC"]),
-        Layout::Stream { .. } if options.poll == Poll::Blocking => also(&["XREAD"]),
-        Layout::Stream { .. } => {}
+        Layout::Stream { .. } => also(&["XREAD"]),
     }
     if options.wait_replicas > 0 {
         also(&["WAIT"]);
@@ -282,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_missing_key_is_told_from_a_missing_command() {
-        let all = commands(&Shared::new(options()));
+        let all = commands(&options());
         let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let keyed = all.iter().filter(|name| !KEYLESS.contains(&name.as_str())).cloned().collect();
         let check = |source: &BTreeSet<String>, beside: &BTreeSet<String>, expect: &[&str]| {

@@ -1,5 +1,7 @@
 //! The scripts: a common beginning, the layout's storage, and one step.
 
+use std::sync::LazyLock;
+
 use redis::Cmd;
 
 use crate::options::Layout;
@@ -10,6 +12,14 @@ const STREAM: &str = include_str!("scripts/stream.lua");
 const LEASES: &str = include_str!("scripts/leases.lua");
 const PUSH: &str = include_str!("scripts/push.lua");
 const ROUTE: &str = include_str!("scripts/route.lua");
+
+/// What lies under the name, as what the buffer was made, whose replica this is, and how many it
+/// has. It writes nothing, so that a replica answers too; what an ACL forbids is empty.
+pub(crate) const STANDING: &str = include_str!("scripts/standing.lua");
+
+static LISTS: LazyLock<Scripts> = LazyLock::new(|| Scripts::new(&Layout::List));
+static STREAMS: LazyLock<Scripts> =
+    LazyLock::new(|| Scripts::new(&Layout::Stream { group: String::new(), field: None }));
 
 /// One step as Redis runs it: it is sent by its hash, and whole when Redis does not know it.
 pub(crate) struct Script {
@@ -78,7 +88,15 @@ impl Scripts {
         all.into_iter().chain(sweep).map(|script| script.code.as_str())
     }
 
-    pub(crate) fn new(layout: &Layout) -> Self {
+    /// Those of this layout: the same for every buffer.
+    pub(crate) fn of(layout: &Layout) -> &'static Self {
+        match layout {
+            Layout::List => &LISTS,
+            Layout::Stream { .. } => &STREAMS,
+        }
+    }
+
+    fn new(layout: &Layout) -> Self {
         let (store, offer) = match layout {
             Layout::List => (LIST, include_str!("scripts/offer_list.lua")),
             Layout::Stream { .. } => (STREAM, include_str!("scripts/offer_stream.lua")),

@@ -108,11 +108,12 @@ impl Shared {
         let (member, parts) = self.parts(receipts);
         let mut acked = 0;
         let step = async |parts: &[Part]| -> Result<(usize, Vec<u64>), Failure> {
-            self.call(&self.leases, &self.scripts.ack, |cmd| {
-                cmd.arg(&member);
-                add_done(cmd, parts, self.is_stream());
-            })
-            .await
+            self.place
+                .call(&self.leases, &self.place.scripts.ack, |cmd| {
+                    cmd.arg(&member);
+                    add_done(cmd, parts, self.place.is_stream());
+                })
+                .await
         };
         for chunk in chunks(parts) {
             let (count, gone) = step(&chunk).await?;
@@ -139,14 +140,15 @@ impl Shared {
         let mut released = 0;
         for chunk in chunks(parts) {
             released += self
-                .call::<usize>(&self.leases, &self.scripts.release, |cmd| {
+                .place
+                .call::<usize>(&self.leases, &self.place.scripts.release, |cmd| {
                     cmd.arg(&member).arg(delay_ms(delay));
                     add_parts(cmd, &chunk);
                 })
                 .await?;
         }
         self.state().done(receipts.iter().copied());
-        self.changed.notify_waiters();
+        self.watch.wake();
         Ok(released)
     }
 
@@ -166,7 +168,7 @@ impl Shared {
                 extended += self.extend_parts(&member, &late, by).await?.0;
             }
         }
-        self.changed.notify_waiters();
+        self.watch.wake();
         Ok(extended)
     }
 
@@ -179,7 +181,8 @@ impl Shared {
         let fresh = self.state().token();
         let until = until(by);
         let reply = self
-            .call(&self.leases, &self.scripts.extend, |cmd| {
+            .place
+            .call(&self.leases, &self.place.scripts.extend, |cmd| {
                 cmd.arg(member).arg(delay_ms(by)).arg(fresh);
                 add_parts(cmd, parts);
             })
@@ -208,8 +211,9 @@ impl Shared {
                 continue;
             }
             let reply = self
-                .call::<usize>(&self.leases, &self.scripts.bury, |cmd| {
-                    cmd.arg(&member).arg(self.options.dead_max);
+                .place
+                .call::<usize>(&self.leases, &self.place.scripts.bury, |cmd| {
+                    cmd.arg(&member).arg(self.place.options.dead_max);
                     for (token, item, reason) in &named {
                         cmd.arg(token).arg(item).arg(reason.as_str());
                     }
@@ -218,7 +222,10 @@ impl Shared {
             buried += match reply {
                 Ok(count) => count,
                 Err(Failure::Full) => {
-                    return Err(full(format!("dead_max = {} dead letters", self.options.dead_max)));
+                    return Err(full(format!(
+                        "dead_max = {} dead letters",
+                        self.place.options.dead_max
+                    )));
                 }
                 Err(failure) => return Err(failure.error()),
             };
@@ -271,7 +278,8 @@ mod tests {
             let (member, parts) = shared.parts(&both);
             let fresh = shared.state().token();
             let moved: Result<(usize, Vec<u64>), Failure> = shared
-                .call(&shared.leases, &shared.scripts.extend, |cmd| {
+                .place
+                .call(&shared.leases, &shared.place.scripts.extend, |cmd| {
                     cmd.arg(&member).arg(200).arg(fresh);
                     let parts = parts.iter().map(|part| Part { whole: false, ..part.clone() });
                     add_parts(cmd, &parts.collect::<Vec<_>>());

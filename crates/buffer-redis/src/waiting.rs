@@ -11,17 +11,22 @@ use tokio::time::Instant;
 use crate::failure::Failure;
 use crate::frame;
 use crate::options::Layout;
+use crate::poll::LOOK_EVERY;
 use crate::shared::{Claims, Shared};
 use crate::state::until;
+use crate::watch::Look;
 
 /// Most events of one claim, and about how many bytes.
 const CLAIM_EVENTS_MAX: usize = 10_000;
 const CLAIM_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How large events are taken to be before one was seen, in bytes.
 const EVENT_BYTES_FIRST: usize = 8 * 1024;
-/// Between two looks at Redis, while nothing comes.
+/// Between the first two claims that find nothing; then twice as long each time, until the queue rests.
 const POLL_MIN: Duration = Duration::from_millis(1);
-const POLL_MAX: Duration = Duration::from_millis(10);
+/// How long a queue rests at most: what nobody looks at (keys that were changed by hand) is found by then.
+const REST_MAX: Duration = Duration::from_secs(5);
+/// The same where other processes lease, too: what they let go of may come again here.
+const REST_BESIDE_OTHERS_MAX: Duration = Duration::from_secs(1);
 /// After a claim that brought fewer than this, the next one waits a little for more to gather: a claim
 /// looks at every shard, and what it brings is settled in one transaction, so few events cost almost as
 /// much as many.
@@ -34,10 +39,8 @@ const FENCED_MAX: usize = 3;
 /// What a claim found.
 enum Claimed {
     Events(Vec<Envelope>),
-    /// Nothing, and when something is due at the latest.
-    Nothing(Option<Duration>),
-    /// No shard is ours just now.
-    NoShard,
+    /// Nothing: what would bring something, and when something is due at the latest.
+    Nothing(Look, Option<Duration>),
 }
 
 pub(crate) fn number(count: usize) -> f64 {
@@ -60,41 +63,84 @@ impl Shared {
         let mut fenced = 0;
         loop {
             // Made before looking, so that what happens between looking and sleeping wakes us.
-            let changed = self.changed.notified();
+            let changed = self.watch.changed();
             if self.is_closed() || max == 0 {
                 return Ok(Vec::new());
             }
-            let due = match self.claim(max).await {
-                Ok(Claimed::Events(events)) => return Ok(events),
-                Ok(Claimed::Nothing(due)) => {
-                    let pause = self.bell.listen().unwrap_or(pause);
-                    due.unwrap_or(pause).min(pause)
-                }
-                Ok(Claimed::NoShard) => POLL_MAX,
-                Err(Failure::Fenced) if fenced < FENCED_MAX => {
-                    fenced += 1;
-                    continue;
-                }
-                Err(failure) => return Err(failure.error()),
+            // One who does not wait for a look of the poll looks for himself.
+            let resting = self.watch.rests_until().filter(|_| wait > LOOK_EVERY * 2);
+            let until = match resting {
+                Some(until) => until,
+                None => match self.claim(max).await {
+                    Ok(Claimed::Events(events)) => return Ok(events),
+                    Ok(Claimed::Nothing(look, due)) => self.nothing_came(look, due, pause),
+                    Err(Failure::Fenced) if fenced < FENCED_MAX => {
+                        fenced += 1;
+                        continue;
+                    }
+                    Err(failure) => return Err(failure.error()),
+                },
             };
             let left = wait.saturating_sub(started.elapsed());
             if left.is_zero() {
                 return Ok(Vec::new());
             }
-            pause = (pause * 2).min(POLL_MAX);
+            pause = (pause * 2).min(LOOK_EVERY);
             // Either way we look again: a wake-up and a passed deadline ask for the same thing.
-            let _ = tokio::time::timeout(due.max(POLL_MIN).min(left), changed).await;
+            let due = until.saturating_duration_since(Instant::now()).max(POLL_MIN);
+            let _ = tokio::time::timeout(due.min(left), changed).await;
         }
+    }
+
+    /// Until when to wait after a claim that found nothing. After some of them, or where the bell listens at once,
+    /// the queue rests: the provider looks at it together with all others.
+    fn nothing_came(&self, look: Look, due: Option<Duration>, pause: Duration) -> Instant {
+        let now = Instant::now();
+        let rests = pause >= LOOK_EVERY || look == Look::Nothing || self.watch.is_heard();
+        if !rests || !self.watch.is_watched() {
+            return now + due.unwrap_or(pause).min(pause);
+        }
+        let alone = self.state().shards.len() == usize::from(self.place.options.shards);
+        let most = if alone { REST_MAX } else { REST_BESIDE_OTHERS_MAX };
+        let until = now + due.unwrap_or(most).min(most);
+        self.watch.rest(look, until);
+        until
+    }
+
+    /// What would bring something to claim from these shards.
+    fn look(&self, shards: &[u8]) -> Look {
+        let options = &self.place.options;
+        let beside = |part: &str| format!("{{{}}}:{part}", options.name);
+        if shards.is_empty() {
+            return Look::Nothing;
+        }
+        if self.place.is_stream() {
+            let mut streams = vec![(options.name.clone(), "0-0".to_owned())];
+            let state = self.state();
+            for (index, shard) in state.shards.iter().filter(|(_, shard)| !shard.draining) {
+                let after = shard.last.map_or_else(|| "0-0".to_owned(), |entry| entry.to_string());
+                streams.push((beside(&index.to_string()), after));
+            }
+            return Look::Streams(streams);
+        }
+        let mut keys = vec![options.name.clone(), beside("in")];
+        // Into the shards of the only member nobody else puts anything.
+        if shards.len() < usize::from(options.shards) {
+            for shard in shards {
+                keys.extend([beside(&shard.to_string()), beside(&format!("again:{shard}"))]);
+            }
+        }
+        Look::Keys(keys)
     }
 
     async fn claim(&self, max: usize) -> Result<Claimed, Failure> {
         let mut claims = self.claims.lock().await;
         if self.is_closed() {
-            return Ok(Claimed::Nothing(None));
+            return Ok(Claimed::Nothing(Look::Nothing, None));
         }
         if !self.state().joined {
             self.beat(&claims).await?;
-            self.joined.notify_one();
+            self.begin_beats();
         }
         let (member, shards, incarnation) = {
             let state = self.state();
@@ -107,7 +153,7 @@ impl Shared {
             return Ok(Claimed::Events(give(&mut claims, max)));
         }
         if shards.is_empty() {
-            return Ok(Claimed::NoShard);
+            return Ok(Claimed::Nothing(Look::Nothing, None));
         }
         let token = claims.unresolved.unwrap_or_else(|| self.state().token());
         if claims.event_bytes == 0 {
@@ -115,7 +161,7 @@ impl Shared {
         }
         let bound = CLAIM_BYTES_MAX / claims.event_bytes.max(1024);
         let most = max.min(CLAIM_EVENTS_MAX).min(bound);
-        let lasts_until = until(Duration::from_millis(self.options.lease_ms.unsigned_abs()));
+        let lasts_until = until(Duration::from_millis(self.place.options.lease_ms.unsigned_abs()));
         // Until its reply is here, this claim may have taken something.
         claims.unresolved = Some(token);
         let claimed = self.opened(|| self.claim_script(&member, token, most, &shards)).await;
@@ -126,7 +172,7 @@ impl Shared {
             }
             done => done?,
         };
-        let told = frame::read(values, self.is_stream()).map_err(Failure::Other)?;
+        let told = frame::read(values, self.place.is_stream()).map_err(Failure::Other)?;
         claims.unresolved = None;
         if self.state().incarnation != incarnation {
             // Found fenced meanwhile: what this claim took went back with all the rest.
@@ -135,7 +181,8 @@ impl Shared {
         let little = told.len() < GATHER_EVENTS.min(most);
         claims.gathered_at = (little && !told.is_empty()).then(|| Instant::now() + GATHER);
         if told.is_empty() {
-            return Ok(Claimed::Nothing(u64::try_from(due_ms).ok().map(Duration::from_millis)));
+            let due = u64::try_from(due_ms).ok().map(Duration::from_millis);
+            return Ok(Claimed::Nothing(self.look(&shards), due));
         }
         let bytes: usize = told.iter().map(|one| one.event.as_bytes().len()).sum();
         claims.event_bytes = (claims.event_bytes + bytes / told.len()) / 2;
@@ -144,6 +191,8 @@ impl Shared {
             metrics::counter!("buffer_redis_redelivered_total").increment(again);
         }
         claims.left_over = self.state().leased(token, told, lasts_until);
+        // Where others wait, what is left over is theirs.
+        self.watch.wake();
         Ok(Claimed::Events(give(&mut claims, max)))
     }
 
@@ -154,17 +203,18 @@ impl Shared {
         max: usize,
         shards: &[u8],
     ) -> Result<(i64, Vec<Value>), Failure> {
-        let options = &self.options;
+        let options = &self.place.options;
         let field = match &options.layout {
             Layout::Stream { field: Some(field), .. } => field.as_str(),
             _ => "",
         };
-        self.call(&self.leases, &self.scripts.claim, |cmd| {
-            cmd.arg(member).arg(token).arg(max).arg(options.lease_ms).arg(shards);
-            cmd.arg(&options.fields.id).arg(&options.fields.key).arg(field);
-            cmd.arg(options.shards).arg(options.dead_max).arg(options.events_max);
-        })
-        .await
+        self.place
+            .call(&self.leases, &self.place.scripts.claim, |cmd| {
+                cmd.arg(member).arg(token).arg(max).arg(options.lease_ms).arg(shards);
+                cmd.arg(&options.fields.id).arg(&options.fields.key).arg(field);
+                cmd.arg(options.shards).arg(options.dead_max).arg(options.events_max);
+            })
+            .await
     }
 
     /// Ends all waiting and gives back what nobody was given.
@@ -172,8 +222,7 @@ impl Shared {
         if self.closed.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
-        self.changed.notify_waiters();
-        self.joined.notify_waiters();
+        self.watch.wake();
         let mut claims = self.claims.lock().await;
         let left: Vec<_> = claims.left_over.drain(..).map(|envelope| envelope.receipt).collect();
         let mut given_back = Ok(0);

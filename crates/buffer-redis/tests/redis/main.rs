@@ -12,3 +12,4 @@ mod members;
 mod memory;
 mod place;
 mod rights;
+mod sharing;
