@@ -21,6 +21,7 @@
 //! What it deliberately does not do: serve two processes. The directory is locked; a second process
 //! may only look ([`inspect`]).
 
+mod backend;
 mod dead;
 pub mod inspect;
 mod journal_buffer;
@@ -28,8 +29,10 @@ mod keeper;
 mod options;
 mod recovery;
 mod replay;
+mod report;
 mod window;
 
+pub use backend::Backend;
 pub use journal::Sync;
 pub use journal_buffer::JournalBuffer;
 pub use options::{Key, Options};

@@ -22,6 +22,7 @@
 //! letters (an event's effect lies in another system, so dedupe is needed all the same), and it calls no
 //! topic durable whose retention may delete events before they are settled.
 
+mod backend;
 mod client;
 mod consumer;
 mod dead;
@@ -41,5 +42,6 @@ mod topic;
 mod transaction;
 mod window;
 
+pub use backend::Backend;
 pub use kafka_buffer::KafkaBuffer;
 pub use options::{Options, Start};

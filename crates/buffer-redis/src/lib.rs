@@ -21,6 +21,7 @@
 //! What it deliberately does not do: it does not dedupe, it caps no stream (no MAXLEN), and it calls
 //! no Redis durable that has no append-only file or that evicts.
 
+mod backend;
 mod bell;
 mod connection;
 mod dead;
@@ -45,6 +46,7 @@ mod state;
 mod waiting;
 mod watch;
 
+pub use backend::Backend;
 pub use erase::erase;
 pub use options::{Connections, Layout, Options, PROCESS_BYTES_MAX, Poll, SHARDS_MAX, Server};
 pub use redis_buffer::RedisBuffer;

@@ -18,6 +18,7 @@
 //! out.
 
 mod api;
+mod backend;
 mod client;
 mod dead;
 pub mod inspect;
@@ -33,5 +34,6 @@ mod sqs_buffer;
 mod state;
 mod walk;
 
+pub use backend::Backend;
 pub use options::{Credentials, MESSAGE_BYTES_MAX, Options, VISIBILITY_MS_MAX};
 pub use sqs_buffer::SqsBuffer;

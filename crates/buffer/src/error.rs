@@ -40,6 +40,9 @@ pub enum Error {
     /// configuration or the backend has to change, which may happen while the process runs: retryable.
     #[error("{0}")]
     Open(String),
+    /// The backend can't do what was asked for. The sentence says what to do instead.
+    #[error("{0}")]
+    Unsupported(String),
     /// What is on the medium contradicts itself.
     #[error("the buffer is damaged: {0}")]
     Corrupt(String),
@@ -52,7 +55,7 @@ impl Classify for Error {
             Self::Full { .. } | Self::Unavailable(_) | Self::Held(_) | Self::Open(_) => {
                 Class::Retryable
             }
-            Self::TooMany { .. } => Class::Rejected,
+            Self::TooMany { .. } | Self::Unsupported(_) => Class::Rejected,
             Self::Poisoned(_) | Self::Closed | Self::Corrupt(_) => Class::Fatal,
         }
     }

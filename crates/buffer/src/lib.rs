@@ -14,6 +14,7 @@
 //! What it deliberately does not do: it does not dedupe. An event offered twice is held twice; the
 //! store, which applies the effect, is the only place that can tell.
 
+pub mod backend;
 pub mod conformance;
 mod contract;
 mod dead;
@@ -26,6 +27,7 @@ pub mod memory;
 pub mod moving;
 pub mod spill;
 
+pub use backend::{Backend, Location};
 pub use contract::{Buffer, Depth, Kind};
 pub use dead::{DeadLetter, DeadLetters};
 pub use error::Error;

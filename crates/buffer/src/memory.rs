@@ -10,6 +10,7 @@
 //! - After [`Buffer::close`](crate::Buffer::close) leases come back empty, and what is held can
 //!   still be acked, released or buried.
 
+mod backend;
 mod letters;
 mod state;
 
@@ -24,6 +25,8 @@ use tokio::time::Instant;
 
 use crate::{Buffer, DeadLetters, Depth, Envelope, Error, Identity, Kind, Receipt};
 use state::State;
+
+pub use backend::Backend;
 
 /// How often a waiting lease looks at the clock while something is leased or delayed: the clock is
 /// passed in and may be stepped by hand, so no timer can know when it will be due.

@@ -28,3 +28,9 @@ pub(crate) use value::Origin;
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Error(pub(crate) String);
+
+impl From<model::url::Error> for Error {
+    fn from(error: model::url::Error) -> Self {
+        Self(error.0)
+    }
+}

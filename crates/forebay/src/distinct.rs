@@ -42,10 +42,10 @@ fn all(config: &Config) -> Vec<Named> {
 mod tests {
     use buffer::{Identity, distinct};
 
-    use crate::url::Buffer;
+    use crate::registry;
 
     fn identity(url: &str) -> Identity {
-        Buffer::parse(url).unwrap().identity()
+        registry::buffer_of_payments(url).unwrap().identity()
     }
 
     /// One identity for all spellings, and another one for every other URL.

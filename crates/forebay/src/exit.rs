@@ -4,6 +4,8 @@
 use std::io;
 use std::process::ExitCode;
 
+use model::url;
+
 use crate::{config, out};
 
 /// How a verb ended when nothing stopped it.
@@ -30,9 +32,15 @@ pub(crate) fn code(result: &anyhow::Result<Exit>) -> ExitCode {
         Err(error) if reader_gone(error) => ExitCode::SUCCESS,
         Err(error) => {
             out::note(format_args!("forebay: {error:#}"));
-            ExitCode::from(if error.is::<config::Error>() { 2 } else { 1 })
+            ExitCode::from(if is_unusable(error) { 2 } else { 1 })
         }
     }
+}
+
+/// Whether the arguments or the configuration can't be used, or ask a backend for what it can't do.
+fn is_unusable(error: &anyhow::Error) -> bool {
+    let unsupported = matches!(error.downcast_ref(), Some(buffer::Error::Unsupported(_)));
+    unsupported || error.is::<config::Error>() || error.is::<url::Error>()
 }
 
 fn reader_gone(error: &anyhow::Error) -> bool {

@@ -1,6 +1,6 @@
 //! The `forebay` binary: arguments to configuration to run.
 //!
-//! Only this crate picks backends (by URL, in [`open`]); everything else knows them by their traits.
+//! Only [`registry`] names backends; everything else knows them by their traits.
 //! One file for each verb under `verbs`, what verbs share beside it.
 //!
 //! What it deliberately does not do: nothing here decides what an event means, how it is kept, or
@@ -22,6 +22,7 @@ mod open;
 mod out;
 mod outside;
 mod payments;
+mod registry;
 mod signals;
 mod target;
 mod url;

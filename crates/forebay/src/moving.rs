@@ -9,7 +9,7 @@ use runtime::moving::{Place, Way, place, refusal};
 use tokio::time::timeout;
 
 use crate::config::{Config, Next};
-use crate::{open, url};
+use crate::{open, registry, url};
 
 /// What a move of the payments is recorded under.
 const PIPELINE: &str = "payments";
@@ -19,7 +19,7 @@ const LOOK_MAX: Duration = Duration::from_secs(5);
 
 /// Which buffer a URL names, as this program knows it.
 pub(crate) fn identity(url: &str) -> Option<Identity> {
-    Some(url::Buffer::parse(url).ok()?.identity())
+    Some(registry::buffer_of_payments(url).ok()?.identity())
 }
 
 /// The way of a process with this configuration.
@@ -32,21 +32,20 @@ pub(crate) fn way(config: &Config, next: &Next) -> Way {
 ///
 /// # Errors
 /// If the last move left this buffer; what to do is in the error.
-pub(crate) async fn refuse_left(config: &Config, buffer: &url::Buffer) -> Result<()> {
+pub(crate) async fn refuse_left(config: &Config, buffer: &Identity) -> Result<()> {
     static WARNED: Once = Once::new();
-    let named = buffer.identity();
     // With next_buffer, the process joins the move or is refused by that.
     if config.next.is_some()
-        || config.tables.iter().any(|table| table.buffer.identity().is_same(&named))
+        || config.tables.iter().any(|table| table.buffer.identity().is_same(buffer))
     {
         return Ok(());
     }
-    let placed = match timeout(LOOK_MAX, look(config, &named)).await {
+    let placed = match timeout(LOOK_MAX, look(config, buffer)).await {
         Ok(placed) => placed,
         Err(_) => Err(anyhow::anyhow!("no answer within {} s", LOOK_MAX.as_secs())),
     };
     match placed {
-        Ok(Place::Left(recorded)) => bail!(refusal(&recorded, &named, identity)),
+        Ok(Place::Left(recorded)) => bail!(refusal(&recorded, buffer, identity)),
         Ok(Place::Whole | Place::Unfinished(_)) => {}
         // A start is tried again and again.
         Err(error) => WARNED.call_once(|| {

@@ -1,41 +1,35 @@
-//! Opens what a configuration names. The only place where backends are picked.
+//! Opens what a configuration names.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
-use buffer::Buffer;
-use buffer::memory::Memory;
+use anyhow::{Context, Result};
+use buffer::backend::{self, Disk, Opening};
 use buffer::spill::Spill;
-use buffer_journal::{JournalBuffer, Recovery};
-use buffer_kafka::KafkaBuffer;
-use buffer_redis::RedisBuffer;
-use buffer_sqs::SqsBuffer;
-use journal::fs::disk::file_system;
+use buffer::{Buffer, Location};
 use model::clock::{Clock, System};
 use runtime::moving::{self, Follower, follow};
 use store::card::Guard;
 use store::{Claimed, Moves, Store};
 use tokio::task::block_in_place;
 
-use crate::config::{self, Config, Next};
+use crate::config::{Config, Next};
 use crate::moving::{refuse_left, way};
 use crate::{fingerprint, identity, url};
 
 /// An open buffer, and what opening it found.
 pub(crate) struct Opened {
     pub(crate) buffer: Arc<dyn Buffer>,
-    /// `None` where there is nothing to recover.
-    pub(crate) recovery: Option<Recovery>,
+    /// One sentence each.
+    pub(crate) found: Vec<String>,
     /// Where the pipeline is on its way to another buffer. To be stopped after the buffer is closed.
     pub(crate) follower: Option<Follower>,
 }
 
-impl Opened {
-    fn new(buffer: impl Buffer) -> Self {
-        Self { buffer: Arc::new(buffer), recovery: None, follower: None }
+impl From<backend::Opened> for Opened {
+    fn from(opened: backend::Opened) -> Self {
+        Self { buffer: opened.buffer, found: opened.found, follower: None }
     }
 }
 
@@ -48,32 +42,9 @@ pub(crate) fn clock() -> Arc<dyn Clock> {
 ///
 /// # Errors
 /// If it can't be opened, or another process has it.
-pub(crate) async fn buffer(buffer: &url::Buffer, config: &Config) -> Result<Opened> {
-    let opened = match buffer {
-        url::Buffer::Journal(options) => {
-            let options = beside_store(options, config);
-            // Recovering a large backlog takes a while, in which signals must be heard.
-            let opened = block_in_place(|| JournalBuffer::open(options, clock()));
-            let (journal, recovery) = opened.context("the buffer can't be opened")?;
-            Opened { recovery: Some(recovery), ..Opened::new(journal) }
-        }
-        url::Buffer::Memory(options) => Opened::new(Memory::new(options.clone(), clock())),
-        url::Buffer::Redis(options) => {
-            let options =
-                buffer_redis::Options { process: identity::process(), ..(**options).clone() };
-            let redis = RedisBuffer::open(options).await;
-            Opened::new(redis.context("the buffer can't be opened")?)
-        }
-        url::Buffer::Kafka(options) => {
-            let kafka = KafkaBuffer::open((**options).clone()).await;
-            Opened::new(kafka.context("the buffer can't be opened")?)
-        }
-        url::Buffer::Sqs(options) => {
-            let sqs = SqsBuffer::open((**options).clone()).await;
-            Opened::new(sqs.context("the buffer can't be opened")?)
-        }
-    };
-    Ok(opened)
+pub(crate) async fn buffer(buffer: &dyn Location, config: &Config) -> Result<Opened> {
+    let opened = buffer.open(&opening(config, false)).await;
+    Ok(opened.context("the buffer can't be opened")?.into())
 }
 
 /// Opens the buffer that `config` names: behind its spill if it names one, and beside the next one if
@@ -85,52 +56,28 @@ pub(crate) async fn configured_buffer(config: &Config) -> Result<Opened> {
     if let Some(next) = &config.next {
         return Both::open(config, next).await?.join(config, next).await;
     }
-    refuse_left(config, &config.buffer).await?;
+    refuse_left(config, &config.buffer.identity()).await?;
     let Some(spill) = &config.spill else {
-        return buffer(&config.buffer, config).await;
+        return buffer(&*config.buffer, config).await;
     };
-    let primary = match &config.buffer {
-        url::Buffer::Redis(options) => {
-            let options = buffer_redis::Options { lazy: true, ..(**options).clone() };
-            url::Buffer::Redis(Box::new(options))
-        }
-        url::Buffer::Kafka(options) => {
-            let options = buffer_kafka::Options { lazy: true, ..(**options).clone() };
-            url::Buffer::Kafka(Box::new(options))
-        }
-        url::Buffer::Sqs(options) => {
-            let options = buffer_sqs::Options { lazy: true, ..(**options).clone() };
-            url::Buffer::Sqs(Box::new(options))
-        }
-        other => other.clone(),
-    };
-    let primary = buffer(&primary, config).await?.buffer;
-    let spill = beside_store(spill, config);
-    let local = block_in_place(|| JournalBuffer::open(spill, clock()));
-    let (local, recovery) = local.context("the spill can't be opened")?;
-    let spill = Spill::new(primary, Arc::new(local), clock());
-    Ok(Opened { recovery: Some(recovery), ..Opened::new(spill) })
+    let primary = config.buffer.open(&opening(config, true)).await;
+    let primary = primary.context("the buffer can't be opened")?.buffer;
+    let local = spill.open(&opening(config, false)).await.context("the spill can't be opened")?;
+    let spill = Arc::new(Spill::new(primary, local.buffer, clock()));
+    Ok(Opened { buffer: spill, found: local.found, follower: None })
 }
 
-/// The journal as `config` needs it: on the file system of a SQLite store it leaves room for the store to
-/// settle what the journals there hold, whichever process or verb writes to it.
-fn beside_store(options: &buffer_journal::Options, config: &Config) -> buffer_journal::Options {
-    let url::Store::Sqlite(store) = &config.store else { return options.clone() };
-    let Some(here) = file_system(&options.dir) else { return options.clone() };
-    if Some(here) != file_system(&store.path) {
-        return options.clone();
-    }
+/// What buffers are opened with.
+fn opening(config: &Config, is_lazy: bool) -> Opening {
+    let store = match &config.store {
+        url::Store::Sqlite(store) => Some(store.path.clone()),
+        url::Store::Postgres(_) => None,
+    };
     let tables = config.tables.iter().map(|table| &table.buffer);
     let next = config.next.iter().map(|next| &next.buffer);
-    let journals = [&config.buffer].into_iter().chain(next).chain(tables).filter_map(|buffer| {
-        let url::Buffer::Journal(options) = buffer else { return None };
-        Some(options)
-    });
-    let mut dirs: BTreeSet<&Path> =
-        journals.chain(&config.spill).map(|options| &*options.dir).collect();
-    dirs.insert(&options.dir);
-    let journals = dirs.into_iter().filter(|dir| file_system(dir) == Some(here)).count() as u64;
-    options.clone().beside_store(here.bytes, journals)
+    let all = [&config.buffer].into_iter().chain(next).chain(&config.spill).chain(tables);
+    let buffers = all.filter_map(|buffer| buffer.folder()).map(Path::to_owned).collect();
+    Opening { process: identity::process(), clock: clock(), is_lazy, disk: Disk { store, buffers } }
 }
 
 /// The two buffers of a pipeline that moves, before it is known how far it has.
@@ -145,8 +92,8 @@ impl Both {
     /// # Errors
     /// If one can't be opened.
     pub(crate) async fn open(config: &Config, next: &Next) -> Result<Self> {
-        let source = buffer(&config.buffer, config).await?;
-        let target = buffer(&next.buffer, config).await.context("next_buffer")?;
+        let source = buffer(&*config.buffer, config).await?;
+        let target = buffer(&*next.buffer, config).await.context("next_buffer")?;
         Ok(Self { source, target })
     }
 
@@ -165,8 +112,8 @@ impl Both {
             }
             refused => refused.into(),
         })?;
-        let recovery = source.recovery.or(target.recovery);
-        Ok(Opened { buffer: moving, recovery, follower: Some(follower) })
+        let found = [source.found, target.found].concat();
+        Ok(Opened { buffer: moving, found, follower: Some(follower) })
     }
 }
 
@@ -243,121 +190,4 @@ pub(crate) fn tables(config: &Config, store: Option<&Claimed>) -> Result<Arc<dyn
         Some(store) => store.tables(),
         None => beside(&config.store)?.tables(),
     })
-}
-
-/// The journal, for looking at it from outside.
-///
-/// # Errors
-/// If the buffer is none that can be looked at, or is not there.
-pub(crate) fn journal(buffer: &url::Buffer) -> Result<&buffer_journal::Options> {
-    if let url::Buffer::Sqs(_) = buffer {
-        let problem = "SQS shows nothing without handing it out, and keeps no checksums of ours; \
-                       `forebay buffer stat` counts, and `forebay config check` looks at how it is \
-                       kept";
-        bail!(config::Error(problem.to_owned()));
-    }
-    let url::Buffer::Journal(options) = buffer else {
-        let problem = "a memory: buffer lives and dies with its process; only a journal: can be \
-                       looked at from outside";
-        bail!(config::Error(problem.to_owned()));
-    };
-    if !options.dir.is_dir() {
-        let dir = options.dir.display();
-        bail!("there is no journal in {dir} yet; `forebay serve` or `forebay demo` makes one");
-    }
-    Ok(options)
-}
-
-/// What recovery found, one finding a line.
-pub(crate) fn recovered(recovery: &Recovery) -> Vec<String> {
-    let Recovery { events, letters } = recovery;
-    let mut lines = Vec::new();
-    if events.records > 0 {
-        lines.push(format!(
-            "Recovered {} events that were accepted and not settled.",
-            events.records
-        ));
-    }
-    if events.ahead > 0 {
-        let (ahead, next) = (events.ahead, events.checkpoint.next_seq);
-        lines.push(format!(
-            "The events of {ahead} dead letters lie past the end of the journal: dead/ is newer than \
-             the segments. New events are numbered from {next}."
-        ));
-    }
-    if events.torn_bytes > 0 {
-        let held = match events.doubtful {
-            0 => "how many accepted events it held is unknown".to_owned(),
-            n => format!("the {n} events that are missing there may have been accepted"),
-        };
-        lines.push(format!(
-            "Cut off {} bytes at the end of the journal that hold no event; a copy is in quarantine/. \
-             It is an unfinished write, or damage; {held}.",
-            events.torn_bytes
-        ));
-    }
-    if events.damaged_bytes > 0 || events.missing > 0 {
-        lines.push(format!(
-            "DAMAGE: {} bytes are quarantined and {}; see `forebay buffer verify`.",
-            events.damaged_bytes,
-            gone(events.missing, events.end_known)
-        ));
-    }
-    if letters.torn_bytes > 0 {
-        lines.push(format!(
-            "Cut off {} bytes at the end of dead/ that hold no letter; their events are settled again.",
-            letters.torn_bytes
-        ));
-    }
-    if letters.damaged_bytes > 0 || letters.missing > 0 {
-        lines.push(format!(
-            "DAMAGE in dead/: {} bytes are quarantined and {} dead letters, or notes that letters \
-             were dropped, are gone; see `forebay buffer verify`.",
-            letters.damaged_bytes, letters.missing
-        ));
-    }
-    lines
-}
-
-/// How many accepted events are gone: exactly, where the end of the journal is known.
-pub(crate) fn gone(missing: u64, end_known: bool) -> String {
-    if end_known {
-        return format!("{missing} accepted events are gone");
-    }
-    format!(
-        "at least {missing} accepted events are gone (the last process did not close the journal: \
-         events accepted after its last checkpoint may be gone, too)"
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn said(events: journal::Recovery, letters: journal::Recovery) -> String {
-        recovered(&Recovery { events, letters }).join("\n")
-    }
-
-    #[test]
-    fn a_loss_is_exact_only_where_the_end_is_known() {
-        let found = journal::Recovery { missing: 3, ..Default::default() };
-        let known = journal::Recovery { end_known: true, ..found.clone() };
-        assert!(said(found, Default::default()).contains("at least 3 accepted events"));
-        assert!(said(known, Default::default()).contains("and 3 accepted events"));
-    }
-
-    #[test]
-    fn bytes_cut_off_are_never_called_unaccepted() {
-        let found = journal::Recovery { torn_bytes: 9, ..Default::default() };
-        let said_of_none = said(found.clone(), Default::default());
-        assert!(said_of_none.contains("how many accepted events it held is unknown"));
-        let two = journal::Recovery { doubtful: 2, ..found };
-        assert!(said(two, Default::default()).contains("the 2 events that are missing there may"));
-    }
-
-    #[test]
-    fn damage_among_the_dead_letters_is_reported_by_its_folder() {
-        let found = journal::Recovery { missing: 1, damaged_bytes: 70, ..Default::default() };
-        assert!(said(Default::default(), found).contains("DAMAGE in dead/: 70 bytes"));
-    }
 }

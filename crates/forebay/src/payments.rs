@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use buffer::Buffer;
-use buffer_journal::Recovery;
 use engine::{Counts, Stats};
 use runtime::fleet::OnFailure;
 use runtime::moving::Follower;
@@ -26,8 +25,8 @@ pub(crate) struct Payments {
     source: Source,
     /// What makes the fingerprints of cards.
     pub(crate) guard: Arc<Guard>,
-    /// What opening the buffer found.
-    pub(crate) recovery: Option<Recovery>,
+    /// What opening the buffer found, one sentence each.
+    pub(crate) found: Vec<String>,
 }
 
 /// The results of a pipeline that has ended, and the events that it did not settle.
@@ -59,8 +58,8 @@ impl Payments {
         let source = pipeline.source().context("the pipeline settles")?;
         let fleet = fleet::of(config);
         add(&fleet, pipeline, opened.follower)?;
-        let open::Opened { buffer, recovery, .. } = opened;
-        Ok(Self { fleet, buffer, store, source, guard, recovery })
+        let open::Opened { buffer, found, .. } = opened;
+        Ok(Self { fleet, buffer, store, source, guard, found })
     }
 
     /// The fleet, which further pipelines may join.
@@ -114,11 +113,11 @@ impl Payments {
 pub(crate) async fn offer(
     config: &Config,
     fleet: &Fleet,
-) -> Result<(Arc<dyn Buffer>, Option<Recovery>)> {
+) -> Result<(Arc<dyn Buffer>, Vec<String>)> {
     let opened = open::configured_buffer(config).await?;
     let pipeline = Pipeline::offering(fraud::handler::PIPELINE, opened.buffer.clone());
     add(fleet, pipeline, opened.follower)?;
-    Ok((opened.buffer, opened.recovery))
+    Ok((opened.buffer, opened.found))
 }
 
 fn add(fleet: &Fleet, pipeline: Pipeline, follower: Option<Follower>) -> Result<()> {

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use buffer::Buffer;
+use buffer::{Buffer, Location};
 use lab::sink::{Buffered, Http, Lines, Sink};
 
 use crate::config::Config;
 use crate::moving::refuse_left;
-use crate::{config, open, url};
+use crate::{config, open, registry};
 
 /// A target, as the user names it.
 #[derive(Debug, Clone)]
 pub(crate) enum Target {
     /// A buffer, which this process opens.
-    Buffer(url::Buffer),
+    Buffer(Arc<dyn Location>),
     /// The base address of a server.
     Server(String),
     /// Standard output, as NDJSON.
@@ -33,15 +33,11 @@ impl Target {
         if text.starts_with("http://") || text.starts_with("https://") {
             return Ok(Self::Server(text.to_owned()));
         }
-        let mut buffer = url::Buffer::parse(text).map_err(|error| {
+        let buffer = registry::buffer_of_payments(text).map_err(|error| {
             config::Error(format!(
                 "--to: {error}; http://… and - (standard output) are targets too"
             ))
         })?;
-        if let url::Buffer::Redis(options) = &mut buffer {
-            let password = &mut options.server.password;
-            *password = password.take().or_else(|| std::env::var("REDIS_PASSWORD").ok());
-        }
         Ok(Self::Buffer(buffer))
     }
 
@@ -62,8 +58,8 @@ impl Target {
             }
             Self::Buffer(buffer) => {
                 let config = configured()?;
-                refuse_left(&config, buffer).await?;
-                let buffer = open::buffer(buffer, &config).await?.buffer;
+                refuse_left(&config, &buffer.identity()).await?;
+                let buffer = open::buffer(&**buffer, &config).await?.buffer;
                 Ok(Opened::new(Buffered::new(buffer.clone()), Some(buffer)))
             }
         }

@@ -15,6 +15,7 @@ pub(crate) mod serve;
 pub(crate) mod store;
 
 use crate::config::{Config, Error, Flags, Settings, conventional};
+use crate::registry;
 
 /// Reads all layers and resolves them.
 ///
@@ -62,8 +63,8 @@ fn read(flags: &Flags) -> Result<(Settings, Config), Error> {
 fn variables() -> Result<Vec<(String, String)>, Error> {
     let ours = std::env::vars_os().filter_map(|(name, value)| {
         let name = name.into_string().ok()?;
-        let known = name.starts_with("FOREBAY_") || conventional::NAMES.contains(&name.as_str());
-        known.then_some(())?;
+        let ours = name.starts_with("FOREBAY_") || conventional::NAMES.contains(&name.as_str());
+        (ours || registry::asks_for(&name)).then_some(())?;
         Some((name, value))
     });
     ours.map(|(name, value)| {

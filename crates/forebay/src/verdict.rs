@@ -4,14 +4,15 @@
 //! has closed both. No counter of the pipeline has a say.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use buffer::{DeadLetter, Location, backend};
 use lab::audit::{Audit, Finding, Ledger, Row};
 use lab::report::{LatencyMs, Report};
 use lab::score::{Labels, Scorer, Scores};
 use store::inspect::Counts;
-use tokio_util::sync::CancellationToken;
 
 use crate::payments::Stopped;
 use crate::{open, outside, url};
@@ -26,7 +27,7 @@ pub(crate) struct Places {
     /// What the store held before the run; `None` if there was none.
     before: Option<Counts>,
     /// Of one that keeps nothing, what was left is in [`Stopped`].
-    buffer: url::Buffer,
+    buffer: Arc<dyn Location>,
     /// What the buffer held before the run; `None` if it could not be looked at, or held more than
     /// [`LEDGER_EVENTS_MAX`]: then the audit makes no claim about rows that were not offered.
     held: Option<Held>,
@@ -43,24 +44,17 @@ struct Held {
 
 impl Held {
     /// What can't be looked at may hold anything.
-    async fn by(buffer: &url::Buffer) -> Option<Self> {
-        match buffer {
-            url::Buffer::Memory(_) => return Some(Self::default()),
-            url::Buffer::Journal(options) if !options.dir.is_dir() => return Some(Self::default()),
-            _ => {}
+    async fn by(buffer: &dyn Location) -> Option<Self> {
+        if buffer.is_volatile() || buffer.folder().is_some_and(|folder| !folder.is_dir()) {
+            return Some(Self::default());
         }
         let mut pending = Vec::new();
-        let all = outside::pending(buffer, |held| {
+        let mut each = |held: backend::Held| {
             pending.push(held.event.id().to_vec());
             pending.len() < LEDGER_EVENTS_MAX
-        });
-        all.await.ok()?;
-        let dead = outside::dead(buffer, &CancellationToken::new())
-            .await
-            .ok()?
-            .iter()
-            .map(|letter| letter.seq)
-            .collect();
+        };
+        buffer.pending(&mut each).await.ok()?;
+        let dead = letters(buffer).await.ok()?.iter().map(|letter| letter.seq).collect();
         (pending.len() < LEDGER_EVENTS_MAX).then_some(Self { pending, dead })
     }
 }
@@ -79,9 +73,9 @@ impl Places {
     ///
     /// # Errors
     /// If it can't be read.
-    pub(crate) async fn before(store: &url::Store, buffer: &url::Buffer) -> Result<Self> {
+    pub(crate) async fn before(store: &url::Store, buffer: &Arc<dyn Location>) -> Result<Self> {
         let before = outside::counts(store).await?;
-        let held = Held::by(buffer).await;
+        let held = Held::by(&**buffer).await;
         Ok(Self { store: store.clone(), before, buffer: buffer.clone(), held })
     }
 
@@ -135,14 +129,14 @@ impl Places {
         let mut audit = Audit::new(ledger, began_empty && held.is_some());
         let now_ms = open::clock().now_ms();
         let (mut pending, mut dead) = (0, 0);
-        if !matches!(self.buffer, url::Buffer::Memory(_)) {
-            outside::pending(&self.buffer, |held| {
+        if !self.buffer.is_volatile() {
+            let mut each = |held: backend::Held| {
                 pending += 1;
                 audit.pending(held.event.id());
                 true
-            })
-            .await?;
-            for letter in outside::dead(&self.buffer, &CancellationToken::new()).await? {
+            };
+            self.buffer.pending(&mut each).await?;
+            for letter in letters(&*self.buffer).await? {
                 dead += 1;
                 if !held.is_some_and(|held| held.dead.contains(&letter.seq)) {
                     audit.dead(&letter.event, now_ms);
@@ -173,6 +167,11 @@ impl Places {
         let scores = scorer.finish();
         Ok(Found { finding: audit.finish(), pending, dead, scores, counts })
     }
+}
+
+/// All dead letters.
+async fn letters(buffer: &dyn Location) -> Result<Vec<DeadLetter>, buffer::Error> {
+    buffer.dead(Box::pin(std::future::pending())).await
 }
 
 /// `count` over this time.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
+use buffer::backend::Held;
 use buffer::{Buffer, Class, Classify as _};
 use runtime::fleet::OnFailure;
 use runtime::pipeline::{Companion, Settling};
@@ -14,7 +15,7 @@ use tokio::task::block_in_place;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::config::{Config, Table};
-use crate::{open, outside, url};
+use crate::{open, url};
 use model::units::grouped;
 
 /// What a process does with its tables.
@@ -92,9 +93,8 @@ impl Tables {
             if ready {
                 self.said.push(format!("Made the table {}.", entry.definition.target));
             }
-            let opened = open::buffer(&entry.buffer, config).await.with_context(|| at(entry))?;
-            let recovered = opened.recovery.iter().flat_map(open::recovered);
-            self.said.extend(recovered.map(|line| format!("Table {name}: {line}")));
+            let opened = open::buffer(&*entry.buffer, config).await.with_context(|| at(entry))?;
+            self.said.extend(opened.found.iter().map(|line| format!("Table {name}: {line}")));
             let pipeline = self.pipeline(entry, opened.buffer, made, part).await?;
             fleet.add(Entry::pipeline(pipeline, OnFailure::Restart))?;
             self.names.push(named(entry));
@@ -215,20 +215,20 @@ pub(crate) async fn create(config: &Config, store: &dyn store::Tables) -> Result
 
 /// Reads what the buffer held before this process started, so that it is read before it is settled.
 async fn remember(entry: &Table, front: &Front) -> Option<String> {
-    if matches!(entry.buffer, url::Buffer::Memory(_)) {
+    if entry.buffer.is_volatile() {
         return None;
     }
     let (mut rows, mut beyond) = (0_u64, 0_u64);
-    let looked = outside::pending(&entry.buffer, |held| {
+    let mut each = |held: Held| {
         if front.remember(&held.event, held.accepted_at_ms) {
             rows += 1;
         } else {
             beyond += 1;
         }
         true
-    });
+    };
     let name = entry.name();
-    if let Err(error) = looked.await {
+    if let Err(error) = entry.buffer.pending(&mut each).await {
         tracing::warn!(%error, table = name, "what the buffer holds is read only once it is settled");
     }
     (beyond > 0).then(|| {

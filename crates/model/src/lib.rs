@@ -6,6 +6,7 @@
 //! Invariants
 //! - An [`event::Event`] within bounds is the only kind there is: the constructor refuses others.
 //! - A payment's JSON is read in one place, [`payment::Payment::parse`]; every refusal names the field.
+//! - No error of [`url`] and no [`url::redacted`] URL shows a part of a password.
 
 pub mod class;
 pub mod clock;
@@ -13,6 +14,7 @@ pub mod event;
 pub mod payment;
 pub mod route;
 pub mod units;
+pub mod url;
 
 pub use class::{Class, Classify};
 pub use event::Event;

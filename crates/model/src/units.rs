@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
+use crate::clock::EpochMs;
+
 /// The longest duration a flag takes: thirty days.
 const DURATION_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
 
@@ -61,6 +65,12 @@ pub fn bytes(count: u64) -> String {
     format!("{count} B")
 }
 
+/// RFC 3339 in UTC, to the millisecond; the number itself where no date is that far away.
+#[must_use]
+pub fn time(ms: EpochMs) -> String {
+    Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |time| format!("{time:.3}"))
+}
+
 /// `00:12`, or `1:02:03` from an hour on.
 pub fn clock(elapsed: Duration) -> String {
     let seconds = elapsed.as_secs();
@@ -98,6 +108,8 @@ mod tests {
         assert_eq!(bytes(512), "512 B");
         assert_eq!(bytes(3_500), "3.4 KiB");
         assert_eq!(bytes(u64::MAX), "17179869183.9 GiB");
+        assert_eq!(time(1_500), "1970-01-01T00:00:01.500Z");
+        assert_eq!(time(i64::MAX), i64::MAX.to_string());
         assert_eq!(clock(Duration::from_secs(12)), "00:12");
         assert_eq!(clock(Duration::from_secs(3_723)), "1:02:03");
     }

@@ -8,7 +8,7 @@ use super::value::Origin;
 use super::{Error, Settings, service_links};
 
 /// All that are read.
-pub(crate) const NAMES: [&str; 11] = [
+pub(crate) const NAMES: [&str; 10] = [
     "POSTGRES_HOST",
     "POSTGRES_PORT",
     "POSTGRES_USER",
@@ -18,7 +18,6 @@ pub(crate) const NAMES: [&str; 11] = [
     "PGPASSWORD",
     "REDIS_HOST",
     "REDIS_PORT",
-    "REDIS_PASSWORD",
     "BATCH_SIZE",
 ];
 
@@ -57,7 +56,6 @@ pub(super) fn apply(settings: &mut Settings, variables: &[(String, String)]) -> 
     }
     let postgres_password = value("POSTGRES_PASSWORD").or_else(|| value("PGPASSWORD"));
     settings.secrets.postgres_password = postgres_password.map(str::to_owned);
-    settings.secrets.redis_password = value("REDIS_PASSWORD").map(str::to_owned);
     Ok(())
 }
 

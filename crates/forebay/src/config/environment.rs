@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 
 use super::value::Origin;
 use super::{Error, Settings, service_links};
-use crate::url::JOURNAL_KEY;
+use crate::registry;
 
 const PREFIX: &str = "FOREBAY_";
 
-/// Read elsewhere: the log filter, before anything else; the keys of journals, when one is opened.
-const NOT_SETTINGS: [&str; 2] = ["FOREBAY_LOG", JOURNAL_KEY];
+/// The log filter, which is read before anything else.
+const LOG: &str = "FOREBAY_LOG";
 
 /// Applies every variable that begins with `FOREBAY_`.
 ///
@@ -29,7 +29,8 @@ pub(super) fn apply(
     let mut seen: BTreeMap<String, String> = BTreeMap::new();
     for (name, text) in variables {
         let Some(rest) = name.strip_prefix(PREFIX) else { continue };
-        if NOT_SETTINGS.contains(&name.as_str()) {
+        // A backend reads its own variables.
+        if name == LOG || registry::asks_for(&name) {
             continue;
         }
         let dotted = rest.to_lowercase().replace("__", ".");
@@ -79,6 +80,7 @@ mod tests {
         check(&[("FOREBAY_ENGINE__BATCH_MAX", "9")], Ok(("engine.batch_max", "9")));
         check(&[("FOREBAY_DATA", "/tmp/x"), ("OTHER", "")], Ok(("data", "/tmp/x")));
         check(&[("FOREBAY_LOG", "debug")], Ok(("data", "./data")));
+        check(&[("FOREBAY_JOURNAL_KEY", "x")], Ok(("data", "./data")));
     }
 
     #[test]

@@ -2,8 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use buffer::Location;
+use buffer::backend::Reading;
+use buffer::foreign::Fields;
+use model::url::redacted;
 use runtime::history;
 use toml::{Table, Value as Toml};
 
@@ -11,7 +16,7 @@ use super::Error;
 use super::settings::{Entry, Settings};
 use super::tables;
 use super::value::{Origin, Value};
-use crate::{distinct, url};
+use crate::{distinct, registry, url};
 
 /// What stands for the data directory in a URL or a path.
 pub(super) const DATA: &str = "{data}";
@@ -24,12 +29,12 @@ const CARDS_MAX: &str = "fraud.cards_max";
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
     pub(crate) data: PathBuf,
-    pub(crate) buffer: url::Buffer,
+    pub(crate) buffer: Arc<dyn Location>,
     /// Where the pipeline moves to from `buffer`; `None` while it stays.
     pub(crate) next: Option<Next>,
     pub(crate) store: url::Store,
     /// Where events go while the buffer is out of reach; `None` refuses them instead.
-    pub(crate) spill: Option<buffer_journal::Options>,
+    pub(crate) spill: Option<Arc<dyn Location>>,
     pub(crate) bind: SocketAddr,
     pub(crate) http: server::Options,
     pub(crate) engine: engine::Options,
@@ -49,7 +54,7 @@ pub(crate) struct Config {
 /// The buffer that a pipeline moves to.
 #[derive(Debug, Clone)]
 pub(crate) struct Next {
-    pub(crate) buffer: url::Buffer,
+    pub(crate) buffer: Arc<dyn Location>,
     /// Its URL, without passwords.
     pub(crate) to: String,
 }
@@ -79,12 +84,12 @@ impl Config {
     /// If a value is not what it is used for: the sentence says who set it.
     pub(crate) fn resolve(settings: &Settings) -> Result<Self, Error> {
         blamed(settings.entry("data"), data(&settings.data()))?;
-        let buffer =
-            blamed(settings.entry("buffer"), url::Buffer::parse(&settings.path("buffer")))?;
+        let buffer = settings.payments(&settings.path("buffer"));
+        let buffer = blamed(settings.entry("buffer"), buffer)?;
         let store = blamed(settings.entry("store"), url::Store::parse(&settings.path("store")))?;
         let next = blamed(settings.entry("next_buffer"), next(settings))?;
-        let (buffer, store) = completed(settings, buffer, next.as_ref(), store);
-        let spill = blamed(settings.entry("spill"), spill(&settings.path("spill"), &buffer))?;
+        let store = completed(settings, &*buffer, next.as_ref(), store);
+        let spill = blamed(settings.entry("spill"), spill(settings, &*buffer))?;
         let bind = settings.entry("http.bind");
         let address = bind.value.to_string().parse().map_err(|_| {
             let problem = "http.bind is no address; write e.g. 127.0.0.1:8080 or [::1]:8080";
@@ -95,7 +100,7 @@ impl Config {
                            the move is through";
             return Err(Error(problem.to_owned()));
         }
-        let engine = engine(settings, &buffer, next.as_ref())?;
+        let engine = engine(settings, &*buffer, next.as_ref())?;
         let config = Self {
             tables: tables::resolve(settings, &engine)?,
             data: PathBuf::from(settings.text("data")),
@@ -134,7 +139,7 @@ impl Settings {
     /// What is shown of a value: `{data}` filled in, passwords hidden.
     pub(crate) fn shown(&self, entry: &Entry) -> Value {
         match &entry.value {
-            Value::Text(_) => Value::Text(url::redacted(&self.path(&entry.setting.key))),
+            Value::Text(_) => Value::Text(redacted(&self.path(&entry.setting.key))),
             other => other.clone(),
         }
     }
@@ -148,13 +153,16 @@ impl Settings {
         self.text("data")
     }
 
-    /// A buffer with the password that the environment may hold.
-    pub(super) fn with_password(&self, mut buffer: url::Buffer) -> url::Buffer {
-        if let url::Buffer::Redis(options) = &mut buffer {
-            let password = &mut options.server.password;
-            *password = password.take().or_else(|| self.secrets.redis_password.clone());
-        }
-        buffer
+    /// The buffer that a URL names, with what the environment says of it. `fields` are those of events of other
+    /// producers.
+    pub(super) fn buffer(&self, url: &str, fields: &Fields) -> Result<Arc<dyn Location>, Error> {
+        let variable = |name: &str| self.secrets.variables.get(name).cloned();
+        Ok(registry::buffer(url, &Reading { fields, variable: &variable })?)
+    }
+
+    /// The same, of payments.
+    fn payments(&self, url: &str) -> Result<Arc<dyn Location>, Error> {
+        self.buffer(url, &registry::payment_fields())
     }
 
     fn text(&self, key: &str) -> String {
@@ -193,24 +201,23 @@ impl Settings {
     }
 }
 
-/// What a URL leaves open and something else says: passwords, which the environment may hold, and
-/// whether a store is one process's alone, which the buffer decides.
+/// What the URL of a store leaves open and something else says: its password, which the environment may
+/// hold, and whether the store is one process's alone, which the buffer decides.
 fn completed(
     settings: &Settings,
-    buffer: url::Buffer,
+    buffer: &dyn Location,
     next: Option<&Next>,
     mut store: url::Store,
-) -> (url::Buffer, url::Store) {
-    let buffer = settings.with_password(buffer);
+) -> url::Store {
     if let url::Store::Postgres(options) = &mut store {
         let password = &mut options.password;
         *password = password.take().or_else(|| settings.secrets.postgres_password.clone());
-        let shared = buffer.shared() && next.is_none_or(|next| next.buffer.shared());
+        let shared = buffer.is_shared() && next.is_none_or(|next| next.buffer.is_shared());
         options.exclusive = !shared;
         // Somebody else's database is changed only when asked to.
         options.create = false;
     }
-    (buffer, store)
+    store
 }
 
 /// The buffer that is moved to.
@@ -220,30 +227,36 @@ fn next(settings: &Settings) -> Result<Option<Next>, Error> {
         return Ok(None);
     }
     // Who names a buffer on the command line looks at that one.
-    let buffer = url::Buffer::parse(&to).map_err(|error| Error(format!("next_{error}")))?;
+    let buffer = settings.payments(&to).map_err(|error| Error(format!("next_{error}")))?;
     let looked_at = matches!(settings.entry("buffer").origin, Origin::Flag(_));
-    if looked_at && url::Buffer::parse(&from)?.identity().is_same(&buffer.identity()) {
+    if looked_at && settings.payments(&from)?.identity().is_same(&buffer.identity()) {
         return Ok(None);
     }
-    Ok(Some(Next { buffer: settings.with_password(buffer), to: url::redacted(&to) }))
+    Ok(Some(Next { buffer, to: redacted(&to) }))
 }
 
-/// The journal that a spill is.
-fn spill(url: &str, buffer: &url::Buffer) -> Result<Option<buffer_journal::Options>, Error> {
+/// The buffer on this machine that takes events while `buffer` is out of reach.
+fn spill(settings: &Settings, buffer: &dyn Location) -> Result<Option<Arc<dyn Location>>, Error> {
+    let url = &settings.path("spill");
     if url == "none" {
         return Ok(None);
     }
-    match url::Buffer::parse(url) {
-        Ok(url::Buffer::Journal(_)) if !buffer.shared() => {
+    match settings.payments(url) {
+        Ok(spill) if spill.is_shared() || spill.is_volatile() => Err(wrong_spill(url)),
+        Ok(_) if !buffer.is_shared() => {
             let problem = "spill: the buffer is on this machine already; leave it \"none\"";
             Err(Error(problem.to_owned()))
         }
-        Ok(url::Buffer::Journal(options)) => Ok(Some(options)),
-        _ => Err(Error(format!(
-            "spill is \"{}\"; it must be \"none\" or a journal, e.g. journal:{{data}}/spill",
-            url::redacted(url)
-        ))),
+        Ok(spill) => Ok(Some(spill)),
+        Err(_) => Err(wrong_spill(url)),
     }
+}
+
+fn wrong_spill(url: &str) -> Error {
+    Error(format!(
+        "spill is \"{}\"; it must be \"none\" or a journal, e.g. journal:{{data}}/spill",
+        redacted(url)
+    ))
 }
 
 /// The data folder stands in URLs, whose options begin behind a `?`.
@@ -266,7 +279,7 @@ fn blamed<T>(entry: &Entry, result: Result<T, Error>) -> Result<T, Error> {
 
 fn engine(
     settings: &Settings,
-    buffer: &url::Buffer,
+    buffer: &dyn Location,
     next: Option<&Next>,
 ) -> Result<engine::Options, Error> {
     let batch_max = settings.count("engine.batch_max");

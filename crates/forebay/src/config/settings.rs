@@ -1,8 +1,11 @@
 //! Every key with its value and who set it: the raw stage.
 
+use std::collections::BTreeMap;
+
 use super::schema::{self, Setting};
 use super::value::{Origin, Value};
 use super::{Error, Flags, conventional, environment, file, tables};
+use crate::registry;
 
 /// Effective values, one for each key of the schema, in its order.
 #[derive(Debug, Clone)]
@@ -17,7 +20,8 @@ pub(crate) struct Settings {
 #[derive(Clone, Default)]
 pub(super) struct Secrets {
     pub(super) postgres_password: Option<String>,
-    pub(super) redis_password: Option<String>,
+    /// The environment variables that backends ask for.
+    pub(super) variables: BTreeMap<String, String>,
 }
 
 impl std::fmt::Debug for Secrets {
@@ -46,6 +50,8 @@ impl Settings {
     ) -> Result<Self, Error> {
         let variables: Vec<_> = variables.into_iter().collect();
         let mut settings = Self::defaults();
+        let asked = variables.iter().filter(|(name, _)| registry::asks_for(name)).cloned();
+        settings.secrets.variables = asked.collect();
         conventional::apply(&mut settings, &variables)?;
         file::apply(&mut settings, flags.config.as_deref())?;
         environment::apply(&mut settings, variables)?;

@@ -1,9 +1,10 @@
 //! `[[table]]`: the tables that are written behind. They are in the file alone.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use buffer::foreign;
-use model::payment;
+use buffer::Location;
+use model::url::redacted;
 use store::Target;
 use store::tables::{Column, Mode, Name, Type};
 use toml::Spanned;
@@ -12,7 +13,7 @@ use toml::de::{DeTable, DeValue};
 use super::settings::Settings;
 use super::value::{Kind, Value};
 use super::{Error, schema};
-use crate::url;
+use crate::registry;
 
 /// What a table's batches and waits are unless it says otherwise.
 const BATCH_MAX: i64 = 100;
@@ -65,7 +66,7 @@ pub(crate) struct Table {
     /// `forebay.toml:12`.
     pub(crate) place: String,
     pub(crate) definition: table::Definition,
-    pub(crate) buffer: url::Buffer,
+    pub(crate) buffer: Arc<dyn Location>,
     /// Whether it is made where it is missing, by `store migrate` (and in SQLite by `serve`).
     pub(crate) create: bool,
     pub(crate) engine: engine::Options,
@@ -111,8 +112,8 @@ pub(super) fn resolve(
         let Entry { place, definition, .. } = entry;
         let url = entry.url().replace(super::resolve::DATA, &settings.data());
         let at = |error: Error| Error(format!("{place}: {error}"));
-        let buffer =
-            settings.with_password(url::Buffer::parse_with(&url, foreign_fields()).map_err(at)?);
+        // The fields of rows of other producers are those of payments, unless the URL names others.
+        let buffer = settings.buffer(&url, &registry::payment_fields()).map_err(at)?;
         let engine = engine::Options {
             lanes: entry.lanes,
             batch_max: entry.batch_max,
@@ -137,12 +138,6 @@ pub(super) fn resolve(
     Ok(tables)
 }
 
-/// The fields of rows of other producers where the URL of a table's buffer names none. They are those of payments,
-/// as they have always been.
-fn foreign_fields() -> foreign::Fields {
-    foreign::Fields::named(payment::ID_FIELD, payment::KEY_FIELD)
-}
-
 impl Entry {
     /// What is shown of it: key, value, where it says so.
     pub(super) fn shown(&self, data: &str) -> Vec<(String, Value, String)> {
@@ -162,7 +157,7 @@ impl Entry {
         };
         let number = |number: usize| Value::Whole(i64::try_from(number).unwrap_or(i64::MAX));
         let shown = [
-            ("buffer", Value::Text(url::redacted(&self.url().replace(super::resolve::DATA, data)))),
+            ("buffer", Value::Text(redacted(&self.url().replace(super::resolve::DATA, data)))),
             ("target", Value::Text(target.to_string())),
             ("keys", Value::Text(names(&target.keys))),
             ("columns", Value::Text(columns.join(", "))),

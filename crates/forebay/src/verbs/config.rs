@@ -1,6 +1,7 @@
 //! `forebay config`: what is configured, where it comes from, and what it guarantees.
 
 use anyhow::{Result, anyhow, bail};
+use buffer::Location;
 use serde_json::json;
 use store::card::Guard;
 
@@ -38,29 +39,29 @@ async fn check(config: &Config) -> Result<Exit> {
         distinct::check(config).await.err().into_iter().map(anyhow::Error::from).collect();
     troubles.extend(check_move(config).await.err());
     for buffer in guarantee::payments(config) {
-        match guarantee::asked(buffer).await {
-            // What is promised holds whether or not a running server has it all open just now.
-            Ok((accepted, problems)) => {
-                out::line(accepted)?;
-                troubles.extend(problems.into_iter().map(anyhow::Error::msg));
-            }
-            // It is looked at below, and the trouble is told again among the others.
-            Err(why) => out::line(guarantee::unasked(buffer, &why))?,
-        }
-        troubles.extend(check_buffer(buffer, config).await.err());
+        let looked = Looked::at(&**buffer, config).await;
+        out::line(match &looked.unchecked {
+            None => looked.accepted.clone(),
+            Some(why) => guarantee::unchecked(&**buffer, why),
+        })?;
+        troubles.extend(looked.tell()?);
     }
-    let of_spill = config.spill.as_ref().and_then(|spill| spill.key.read().err());
+    let of_spill = config.spill.as_ref().and_then(|spill| spill.validate().err());
     troubles.extend(of_spill.map(|error| anyhow::Error::from(error).context("spill")));
     let of_store = check_store(config).await;
     for line in guarantee::beyond(config, of_store.as_ref().err()) {
         out::line(line)?;
     }
     for table in &config.tables {
-        let problems = guarantee::asked(&table.buffer).await.map_or(Vec::new(), |(_, them)| them);
-        let problems = problems.into_iter().map(anyhow::Error::msg);
-        let trouble = check_buffer(&table.buffer, config).await.err();
-        let all = problems.chain(trouble);
-        troubles.extend(all.map(|trouble| trouble.context(format!("table {}", table.name()))));
+        let looked = Looked::at(&*table.buffer, config).await;
+        let name = table.name();
+        out::line(match (&of_store, &looked.unchecked) {
+            (Err(_), _) => format!("NOT CHECKED: table {name}, which lies in that store."),
+            (_, Some(why)) => format!("NOT CHECKED: table {name}, whose buffer {why}"),
+            (Ok(_), None) => guarantee::written_behind(table),
+        })?;
+        let of_buffer = looked.tell()?.into_iter();
+        troubles.extend(of_buffer.map(|trouble| trouble.context(format!("table {name}"))));
     }
     match of_store {
         Ok(of_store) => troubles.extend(of_store),
@@ -76,42 +77,76 @@ async fn check(config: &Config) -> Result<Exit> {
     Ok(Exit::done_if(troubles.is_empty()))
 }
 
-/// Opens the buffer; a Redis or a Kafka, where opening would be joining those at work, is looked at. How it
-/// keeps what it holds has been asked already.
-async fn check_buffer(buffer: &url::Buffer, config: &Config) -> Result<()> {
-    if let url::Buffer::Redis(options) = buffer {
-        let obstacles = buffer_redis::inspect::obstacles(options).await?;
-        if !obstacles.is_empty() {
-            bail!("{}", obstacles.join("; "));
+/// What a look at a buffer came to.
+struct Looked {
+    /// What is promised of accepted payments.
+    accepted: String,
+    /// Why it could not be asked or opened, as a clause.
+    unchecked: Option<String>,
+    /// What a person should know.
+    found: Vec<String>,
+    troubles: Vec<anyhow::Error>,
+}
+
+impl Looked {
+    /// Asks how the buffer is kept, and whether it can be used.
+    async fn at(buffer: &dyn Location, config: &Config) -> Self {
+        let mut looked = Self {
+            accepted: String::new(),
+            unchecked: None,
+            found: Vec::new(),
+            troubles: Vec::new(),
+        };
+        match guarantee::asked(buffer).await {
+            Ok((accepted, problems)) => {
+                looked.accepted = accepted;
+                looked.troubles.extend(problems.into_iter().map(anyhow::Error::msg));
+            }
+            // It is used below, and the trouble is told again among the others.
+            Err(why) => looked.unchecked = Some(format!("could not be asked: {why}")),
         }
-        let shards = buffer_redis::inspect::distribution(options).await?.backlog.len();
-        if shards != usize::from(options.shards) {
-            bail!(
-                "the buffer has {shards} shards, and {} are configured; write shards={shards} in \
-                 its URL, or drain it and take another name",
-                options.shards
-            );
+        match try_out(buffer, config).await {
+            Ok(found) => looked.found = found,
+            Err(trouble) => {
+                // What is promised holds whether or not a running server has it open just now.
+                if looked.unchecked.is_none() && !is_held(&trouble) {
+                    looked.unchecked = Some(format!("could not be used: {trouble:#}"));
+                }
+                looked.troubles.push(trouble);
+            }
         }
-        return Ok(());
+        looked
     }
-    if let url::Buffer::Kafka(options) = buffer {
-        let partitions = buffer_kafka::inspect::partitions(options).await?;
-        out::line(format_args!(
-            "At most {partitions} processes settle at once: one for each partition."
-        ))?;
-        return Ok(());
+
+    /// Prints what a person should know. Returns the troubles.
+    fn tell(self) -> Result<Vec<anyhow::Error>> {
+        for line in self.found {
+            out::line(line)?;
+        }
+        Ok(self.troubles)
+    }
+}
+
+/// Opens the buffer, unless opening it would join the processes at work: then it is looked at.
+async fn try_out(buffer: &dyn Location, config: &Config) -> Result<Vec<String>> {
+    if let Some(found) = buffer.look().await? {
+        return Ok(found);
     }
     let opened = open::buffer(buffer, config).await?;
-    for line in opened.recovery.iter().flat_map(open::recovered) {
-        out::line(line)?;
-    }
-    Ok(opened.buffer.close().await?)
+    opened.buffer.close().await?;
+    Ok(opened.found)
+}
+
+fn is_held(trouble: &anyhow::Error) -> bool {
+    matches!(trouble.downcast_ref(), Some(buffer::Error::Held(_)))
 }
 
 /// Holds the buffers that are configured against the move that the store has recorded. A store that can't be
 /// read is looked at by itself.
 async fn check_move(config: &Config) -> Result<()> {
-    let Some(next) = &config.next else { return refuse_left(config, &config.buffer).await };
+    let Some(next) = &config.next else {
+        return refuse_left(config, &config.buffer.identity()).await;
+    };
     let Ok(moves) = open::moves(&config.store).await else { return Ok(()) };
     let Ok(recorded) = moves.recorded().await else { return Ok(()) };
     Ok(way(config, next).of(recorded).await.map(drop)?)

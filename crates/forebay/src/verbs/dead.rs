@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use buffer::{Buffer, DeadLetter};
+use model::units::time;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::buffer::{shown, time};
+use super::buffer::shown;
 use super::{configured_buffer, configured_table};
 use crate::config::{self, Config, Flags};
 use crate::exit::Exit;
 use crate::moving::refuse_left;
-use crate::{open, out, outside, signals, url};
+use crate::{open, out, signals};
 
 /// How many ids a group of letters shows.
 const EXAMPLES_MAX: usize = 3;
@@ -87,14 +88,15 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
     let config = configured_buffer(flags)?;
     let names = Names(configured_table(flags)?);
     let stop = signals::stop()?;
-    let letters = until_stopped(&stop, outside::dead(&config.buffer, &stop)).await?;
+    let looking = async { Ok(config.buffer.dead(Box::pin(stop.cancelled())).await?) };
+    let letters = until_stopped(&stop, looking).await?;
     match verb {
         Verb::List { all, json } => list(&letters, &names, all, json),
         Verb::Show { seq, reveal, json } => show(&letters, &names, seq, reveal, json),
         Verb::Replay { which, json } => {
             // Only the payments' buffer moves.
             if flags.table.is_none() {
-                refuse_left(&config, &config.buffer).await?;
+                refuse_left(&config, &config.buffer.identity()).await?;
             }
             let done = change(&config, &which, Change::Replay, &stop).await?;
             say("replayed", done, json)
@@ -229,16 +231,16 @@ async fn until_stopped<T>(
     }
 }
 
-/// Changes letters. Of a journal that takes the journal: no server may hold it.
+/// Changes letters. A buffer of one process must be held by no server meanwhile.
 async fn change(
     config: &Config,
     which: &Which,
     change: Change,
     stop: &CancellationToken,
 ) -> Result<usize> {
-    let opened = open::buffer(&config.buffer, config).await.map_err(|error| {
-        match (&config.buffer, error.downcast_ref()) {
-            (url::Buffer::Journal(_), Some(buffer::Error::Held(_))) => {
+    let opened = open::buffer(&*config.buffer, config).await.map_err(|error| {
+        match (config.buffer.is_shared(), error.downcast_ref()) {
+            (false, Some(buffer::Error::Held(_))) => {
                 error.context("a running server holds the dead letters; stop it first, or wait")
             }
             _ => error,

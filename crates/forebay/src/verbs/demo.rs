@@ -23,7 +23,7 @@ use crate::config::{Config, Error, Flags};
 use crate::exit::Exit;
 use crate::payments::{Payments, Stopped};
 use crate::verdict::{LEDGER_EVENTS_MAX, Places};
-use crate::{guarantee, log, open, out, signals, url};
+use crate::{guarantee, log, open, out, registry, signals, url};
 use model::units::duration;
 
 /// What marks a directory as one that may be wiped.
@@ -98,7 +98,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     watch.during(Phase::Draining, &enough, draining).await;
     let settling = began.elapsed();
     let stopped = payments.stop().await?;
-    let durability = guarantee::survives(&config.buffer);
+    let durability = config.buffer.survives();
     let audit = async move { audit(&places, traffic, &stopped, settling, &durability).await };
     let report = watch.during(Phase::Auditing, &enough, tokio::spawn(audit)).await??;
     drop(watch);
@@ -146,14 +146,9 @@ fn within(dir: &Path, config: Config) -> Result<Config> {
         url::Store::Postgres(_) => store_sqlite::Options::at(at),
     };
     let at = dir.join("buffer");
-    let buffer = match config.buffer {
-        url::Buffer::Journal(options) => {
-            url::Buffer::Journal(buffer_journal::Options { dir: at, ..options })
-        }
-        memory @ url::Buffer::Memory(_) => memory,
-        url::Buffer::Redis(_) | url::Buffer::Kafka(_) | url::Buffer::Sqs(_) => {
-            url::Buffer::Journal(buffer_journal::Options::new(at))
-        }
+    let buffer = match config.buffer.in_folder(&at) {
+        Some(here) => here,
+        None => registry::embedded(&at).map_err(Error::from)?,
     };
     Ok(Config {
         data: dir.to_owned(),
@@ -193,7 +188,7 @@ fn make_anew(dir: &Path) -> Result<()> {
 fn picture(args: &Args, config: &Config) -> Picture {
     let Traffic { seed, profile, .. } = &args.traffic;
     let title = format!("forebay demo · {profile} · {}/s · seed {seed}", args.tps);
-    Picture::new(title, guarantee::accepted(&config.buffer), Some(args.duration))
+    Picture::new(title, guarantee::accepted(&*config.buffer), Some(args.duration))
 }
 
 fn watched(payments: &Payments, offered: &Offered, telemetry: Telemetry) -> Watched {

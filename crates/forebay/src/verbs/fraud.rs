@@ -2,10 +2,10 @@
 
 use anyhow::{Context, Result};
 use fraud::Reach;
+use model::units::time;
 use serde_json::{Value, json};
 use store::rulesets::Ruleset;
 
-use super::buffer::time;
 use super::configured;
 use crate::config::{Config, Flags};
 use crate::exit::Exit;

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use buffer::Identity;
 use buffer::distinct::is_same;
 use model::route::SHARE_MAX;
+use model::url::redacted;
 use runtime::moving::{
     BoxError, Error as Trouble, Leader, Ledger, Settled, ended_here, is_through,
 };
@@ -20,7 +21,7 @@ use store::Moves;
 use self::shown::{Waiting, show};
 use crate::config::{Config, Error, Flags, Next};
 use crate::exit::Exit;
-use crate::{distinct, moving, open, out, outside, signals, url};
+use crate::{distinct, moving, open, out, outside, registry, signals, url};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -173,11 +174,11 @@ async fn check(args: &Args, config: &Config, next: &Next) -> Result<(), Error> {
     let both = [("--from", &args.from, &config.buffer), ("--to", &args.to, &next.buffer)];
     for (flag, given, configured) in both {
         let Some(given) = given else { continue };
-        let buffer =
-            url::Buffer::parse(given).map_err(|error| Error(format!("{flag}: {error}")))?;
+        let buffer = registry::buffer_of_payments(given)
+            .map_err(|error| Error(format!("{flag}: {error}")))?;
         let configured = configured.identity();
         if !is_same(&buffer.identity(), &configured).await {
-            let given = url::redacted(given);
+            let given = redacted(given);
             return Err(Error(format!(
                 "{flag} is {given}, and the configuration that the processes run with says \
                  {configured}; make them the same"

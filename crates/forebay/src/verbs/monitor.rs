@@ -3,14 +3,14 @@
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
-use buffer_redis::inspect::{self, Distribution, Member};
+use anyhow::Result;
+use buffer::backend::{Distribution, Member};
 use serde_json::json;
 
 use super::configured_buffer;
-use crate::config::{Error, Flags};
+use crate::config::Flags;
 use crate::exit::Exit;
-use crate::{out, signals, url};
+use crate::{out, signals};
 use model::units::grouped;
 
 /// How often it looks.
@@ -38,21 +38,16 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
-    let config = configured_buffer(flags)?;
-    let url::Buffer::Redis(options) = &config.buffer else {
-        let problem = "only of a Redis are shards and leases seen from outside; `forebay buffer stat` \
-                       looks at any other buffer, and Kafka's own kafka-consumer-groups.sh at a group";
-        bail!(Error(problem.to_owned()))
-    };
+    let buffer = configured_buffer(flags)?.buffer;
     let stop = signals::stop()?;
     let live = std::io::stdout().is_terminal() && !args.once && !args.json;
     loop {
-        let seen = inspect::distribution(options).await?;
+        let seen = buffer.distribution().await?;
         if args.json {
             out::line(as_json(&seen))?;
         } else {
             let clear = if live { CLEAR } else { "" };
-            out::line(format_args!("{clear}{}", drawn(&options.name, &seen)))?;
+            out::line(format_args!("{clear}{}", drawn(&buffer.name(), &seen)))?;
         }
         if args.once || stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
             return Ok(Exit::Done);

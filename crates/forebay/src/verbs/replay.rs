@@ -9,6 +9,7 @@ use lab::replay::{Format, Options, Progress as Done, Replay, Start, Summary};
 use lab::report::Report;
 use lab::score::Labels;
 use lab::sink::{Buffered, Sink};
+use model::url::redacted;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +20,7 @@ use crate::exit::Exit;
 use crate::payments::Payments;
 use crate::target::Target;
 use crate::verdict::{LEDGER_EVENTS_MAX, Places, per_second};
-use crate::{guarantee, open, out, signals, url};
+use crate::{open, out, signals};
 use lab::progress::Unit;
 use model::units::grouped;
 
@@ -89,12 +90,12 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
         let problem = "--to -: a replay goes to a buffer or a server, not to standard output";
         return Err(Error(problem.to_owned()).into());
     }
-    let forgets = matches!(target, Target::Buffer(url::Buffer::Memory(_)));
+    let forgets = matches!(&target, Target::Buffer(buffer) if buffer.is_volatile());
     if forgets && !args.drain {
         let problem = "--buffer memory: keeps nothing once the replay ends; add --drain";
         return Err(Error(problem.to_owned()).into());
     }
-    let named = args.to.clone().unwrap_or_else(|| url::redacted(&settings.path("buffer")));
+    let named = args.to.clone().unwrap_or_else(|| redacted(&settings.path("buffer")));
     // What a buffer that keeps nothing held when the last run ended is gone: begin again.
     let replay = prepare(&args, &config, named, args.restart || forgets)?;
     let stop = signals::stop()?;
@@ -163,7 +164,7 @@ async fn drain(
     let stopped = payments.stop().await?;
     let summary = summary?;
     let (ledger, _) = recorder.into_parts();
-    let durability = guarantee::survives(&config.buffer);
+    let durability = config.buffer.survives();
     let labels = Labels::default();
     let audited = places.report(ledger, &labels, &stopped, &durability, settling).await;
     let report = Report {

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use buffer::Buffer;
-use buffer_journal::Recovery;
 use runtime::Fleet;
 use runtime::history::{Book, History};
 use runtime::moving::left_behind;
@@ -107,7 +106,7 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
     };
     let serving = tokio::spawn(service.run(listener, stop.clone()));
     out::line(format_args!("Data in {}", config.data.display()))?;
-    let said = guarantee::all(&config).await.into_iter().chain(parts.recovered());
+    let said = guarantee::all(&config).await.into_iter().chain(parts.found.iter().cloned());
     let of_tables = tables.said.iter().cloned();
     for line in said.chain(of_tables).chain(unmoved(&config, &parts).await) {
         out::line(line)?;
@@ -125,11 +124,11 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
         out::line(format_args!("{kept} events stay in the buffer, for whoever settles next."))?;
     }
     if let Some(spill) = &config.spill {
-        let left = buffer_journal::inspect::verify(spill, |_, _| {})?.pending;
+        let left = spill.depth().await?.ready;
         if left > 0 {
-            let (left, dir) = (grouped(left), spill.dir.display());
+            let (left, name) = (grouped(left), spill.name());
             out::line(format_args!(
-                "{left} accepted events wait in the spill {dir}; they go to the buffer when this is \
+                "{left} accepted events wait in the spill {name}; they go to the buffer when this is \
                  started again with the same spill."
             ))?;
         }
@@ -143,8 +142,8 @@ struct Parts {
     fleet: Fleet,
     /// Where payments are offered.
     buffer: Arc<dyn Buffer>,
-    /// What opening that buffer found.
-    recovery: Option<Recovery>,
+    /// What opening that buffer found, one sentence each.
+    found: Vec<String>,
     /// Of a process that settles.
     payments: Option<Payments>,
 }
@@ -153,21 +152,17 @@ impl Parts {
     async fn open(config: &Config, roles: &[Role]) -> Result<Self> {
         if roles.contains(&Role::Worker) {
             let mut payments = Payments::start(config).await?;
-            let recovery = payments.recovery.take();
+            let found = std::mem::take(&mut payments.found);
             let (fleet, buffer) = (payments.fleet().clone(), payments.buffer().clone());
-            return Ok(Self { fleet, buffer, recovery, payments: Some(payments) });
+            return Ok(Self { fleet, buffer, found, payments: Some(payments) });
         }
         let fleet = fleet::of(config);
-        let (buffer, recovery) = payments::offer(config, &fleet).await?;
-        Ok(Self { fleet, buffer, recovery, payments: None })
+        let (buffer, found) = payments::offer(config, &fleet).await?;
+        Ok(Self { fleet, buffer, found, payments: None })
     }
 
     fn store(&self) -> Option<&Claimed> {
         self.payments.as_ref().map(Payments::store)
-    }
-
-    fn recovered(&self) -> Vec<String> {
-        self.recovery.as_ref().map(open::recovered).unwrap_or_default()
     }
 
     /// Runs until a signal stops the process, or until a pipeline fails that ends the process.

@@ -28,12 +28,11 @@ const OFFER_TRIES_MAX: u32 = 500;
 const LOOK: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(plan: &Plan, store: store_postgres::Options) -> Result<Figures> {
-    let name = format!("forebay_bench_{:08x}", rand::random::<u32>());
+    let name = plan.buffer.name();
     // A key made for a bench must not be the one that a worker finds later, and is refused with.
     let key_file = plan.out.join(format!("{name}.key"));
-    let buffer = buffer_redis::Options { name, ..plan.buffer.clone() };
     let config = Config {
-        buffer: url::Buffer::Redis(Box::new(buffer.clone())),
+        buffer: plan.buffer.clone(),
         store: url::Store::Postgres(Box::new(store)),
         // What waits in a spill or in another buffer is somebody's money, and no business of a bench.
         spill: None,
@@ -46,8 +45,8 @@ pub(super) async fn run(plan: &Plan, store: store_postgres::Options) -> Result<F
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         removed => removed.with_context(|| format!("can't remove {}", key_file.display())),
     };
-    let left_over = || format!("the list or stream {} is left over", buffer.name);
-    buffer_redis::erase(&buffer).await.with_context(left_over)?;
+    let left_over = || format!("the list or stream {name} is left over");
+    plan.buffer.erase().await.with_context(left_over)?;
     removed?;
     figures
 }

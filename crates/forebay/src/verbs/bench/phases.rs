@@ -1,9 +1,11 @@
 //! `forebay bench phases`: the plain ways into a PostgreSQL against ours.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use buffer::Location;
 use jiff::Timestamp;
 use lab::phases::processor::{self, Server};
 use lab::phases::{Comparison, Figures, Machine, Setting};
@@ -48,7 +50,8 @@ pub(crate) struct Args {
 pub(super) struct Plan {
     pub(super) config: Config,
     pub(super) store: store_postgres::Options,
-    pub(super) buffer: buffer_redis::Options,
+    /// A buffer of its own, on the server of the configured one.
+    pub(super) buffer: Arc<dyn Location>,
     pub(super) events: usize,
     pub(super) limit: Duration,
     pub(super) pool: usize,
@@ -67,7 +70,8 @@ impl Plan {
 
 pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     let (_, config) = configured(flags)?;
-    let (url::Buffer::Redis(buffer), url::Store::Postgres(store)) = (&config.buffer, &config.store)
+    let name = format!("forebay_bench_{:08x}", rand::random::<u32>());
+    let (Some(buffer), url::Store::Postgres(store)) = (config.buffer.renamed(&name), &config.store)
     else {
         let problem = "the phases are measured on a Redis and a PostgreSQL of yours; name them with \
                        --buffer redis://… and --store postgres://…";
@@ -77,11 +81,11 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
         .with_context(|| format!("can't make {}; name another --out", args.out.display()))?;
     let plan = Plan {
         store: (**store).clone(),
-        buffer: (**buffer).clone(),
         events: usize::try_from(args.events)?,
         limit: args.limit,
         pool: usize::from(args.pool),
-        servers: servers(store, buffer).await?,
+        servers: servers(store, &*buffer).await?,
+        buffer,
         out: args.out.clone(),
         stop: signals::stop()?,
         config,
@@ -99,7 +103,7 @@ async fn compare(plan: &Plan) -> Result<Comparison> {
     phases.push(in_schema(plan, 2, async |store| direct::pooled(plan, store).await).await?);
     out::note("3 of 3: buffered, screened, in batches …");
     phases.push(in_schema(plan, 3, async |store| buffered::run(plan, store).await).await?);
-    let (accepted, problems) = guarantee::asked(&plan.config.buffer).await?;
+    let (accepted, problems) = guarantee::asked(&*plan.config.buffer).await?;
     let setting = |name: &str, value: String| Setting::new(name, value);
     Ok(Comparison {
         title: "Three ways into PostgreSQL".to_owned(),
@@ -134,20 +138,18 @@ async fn in_schema(
 }
 
 /// The servers, as far as they run on this machine.
-async fn servers(
-    store: &store_postgres::Options,
-    buffer: &buffer_redis::Options,
-) -> Result<Vec<Server>> {
+async fn servers(store: &store_postgres::Options, buffer: &dyn Location) -> Result<Vec<Server>> {
     let postgres =
         store_postgres::baseline::while_connected(store, |pid| processor::root_of(pid, "postgres"));
-    let redis = buffer_redis::inspect::process_id(buffer).await?;
-    let redis = redis.into_iter().filter_map(|pid| processor::root_of(pid, "redis-server"));
-    let named = |name: &str, pids: Vec<u32>| Server { name: name.to_owned(), pids };
-    let all = [
-        named("PostgreSQL", postgres.await?.into_iter().collect()),
-        named("Redis", redis.collect()),
-    ];
-    Ok(all.into_iter().filter(|server| !server.pids.is_empty()).collect())
+    let of_buffer = buffer.server().await?.map(|server| {
+        let root = processor::root_of(server.pid, server.program);
+        (server.name, root)
+    });
+    let all = [("PostgreSQL", postgres.await?)].into_iter().chain(of_buffer);
+    let named = |(name, root): (&str, Option<u32>)| {
+        Some(Server { name: name.to_owned(), pids: vec![root?] })
+    };
+    Ok(all.filter_map(named).collect())
 }
 
 fn write(args: &Args, comparison: &Comparison) -> Result<()> {

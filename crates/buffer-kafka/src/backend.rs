@@ -1,0 +1,276 @@
+//! `kafka://HOST,HOST/TOPIC?group=NAME`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use buffer::backend::{Durability, Each, Held, Opened, Opening, Reading, Stop, in_pages};
+use buffer::{DeadLetter, Depth, Error, Identity, Location};
+use model::url::{self, Url, host_and_port};
+
+use crate::options::{Options, Start};
+use crate::{KafkaBuffer, inspect};
+
+/// What a broker listens on when the URL says nothing.
+const PORT: u16 = 9092;
+/// Most partitions a topic may be made with.
+const PARTITIONS_MAX: u16 = 1_024;
+/// Most replicas.
+const REPLICAS_MAX: u16 = 100;
+/// What a buffer may be told in its URL, besides `sasl.…` and `ssl.…`.
+const OPTIONS: [&str; 16] = [
+    "group",
+    "start",
+    "partitions",
+    "replication",
+    "min_insync",
+    "events_max",
+    "in_flight_max",
+    "lease_ms",
+    "drain_ms",
+    "session_ms",
+    "dead_max",
+    "id",
+    "key",
+    "timeout_ms",
+    "delete_settled",
+    "security.protocol",
+];
+
+/// Kafka as a backend.
+pub struct Backend;
+
+impl buffer::Backend for Backend {
+    fn schemes(&self) -> &'static [&'static str] {
+        &["kafka"]
+    }
+
+    fn parse(&self, url: &Url<'_>, reading: &Reading<'_>) -> Result<Arc<dyn Location>, url::Error> {
+        Ok(Arc::new(options(url, reading)?))
+    }
+}
+
+fn options(url: &Url<'_>, reading: &Reading<'_>) -> Result<Options, url::Error> {
+    let invalid = |what: &str| {
+        let example = format!("kafka://127.0.0.1:{PORT}/transactions?group=fds");
+        url.error(format!("{what}; write e.g. {example}"))
+    };
+    let rest = url.place().strip_prefix("//").ok_or_else(|| invalid("a Kafka URL needs //"))?;
+    let (authority, topic) = rest.split_once('/').unwrap_or((rest, ""));
+    if topic.is_empty() {
+        return Err(invalid("a Kafka URL names a topic"));
+    }
+    let (login, hosts) = match authority.rsplit_once('@') {
+        Some((login, hosts)) => (Some(login), hosts),
+        None => (None, authority),
+    };
+    let broker = |text| host_and_port(text, PORT).map(|(host, port)| format!("{host}:{port}"));
+    let brokers = hosts.split(',').map(broker).collect::<Option<Vec<_>>>();
+    let brokers = brokers.ok_or_else(|| invalid("no broker, or no port, that could be read"))?;
+    let (topic, fields) = (url.decoded(topic, "topic")?, reading.fields.clone());
+    let mut options = Options::new(brokers, &topic, "forebay", fields);
+    if let Some((user, password)) = login.map(|login| login.split_once(':').unwrap_or((login, "")))
+    {
+        for (name, text) in [("sasl.username", user), ("sasl.password", password)] {
+            options.security.push((name.to_owned(), url.decoded(text, "the login")?));
+        }
+        options.security.push(("security.protocol".to_owned(), "sasl_plaintext".to_owned()));
+        options.security.push(("sasl.mechanism".to_owned(), "PLAIN".to_owned()));
+    }
+    for (option, text) in url.options() {
+        set(&mut options, url, option, text)?;
+    }
+    options.validate().map_err(|error| url.error(error))?;
+    Ok(options)
+}
+
+fn set(options: &mut Options, url: &Url<'_>, option: &str, text: &str) -> Result<(), url::Error> {
+    match option {
+        "group" => options.group = url.decoded(text, option)?,
+        "start" => {
+            let choices = [("earliest", Start::Earliest), ("latest", Start::Latest)];
+            options.start = url.one_of(option, text, choices)?;
+        }
+        "partitions" => options.partitions = url.small(option, text, PARTITIONS_MAX)?,
+        "replication" => options.replication = url.small(option, text, REPLICAS_MAX)?,
+        "min_insync" => options.min_insync = url.small(option, text, REPLICAS_MAX)?,
+        "events_max" => options.events_max = url.number(option, text, 1)?,
+        "in_flight_max" => options.in_flight_max = url.number(option, text, 1)?,
+        "lease_ms" => options.lease_ms = url.number(option, text, 100)?,
+        "drain_ms" => options.drain_ms = url.number(option, text, 0_u64)?,
+        "session_ms" => options.session_ms = url.number(option, text, 1_000_u64)?,
+        "dead_max" => options.dead_max = url.number(option, text, 1)?,
+        "id" => options.fields.id = url.decoded(text, option)?,
+        "key" => options.fields.key = url.decoded(text, option)?,
+        "timeout_ms" => options.timeout_ms = url.number(option, text, 100_u64)?,
+        "delete_settled" => {
+            options.delete_settled = url.one_of(option, text, [("yes", true), ("no", false)])?;
+        }
+        _ if option == "security.protocol" || is_security(option) => {
+            // What is said twice counts as it was said last.
+            options.security.retain(|(name, _)| name != option);
+            options.security.push((option.to_owned(), url.decoded(text, option)?));
+        }
+        _ => return Err(url.no_option(option, &OPTIONS)),
+    }
+    Ok(())
+}
+
+fn is_security(option: &str) -> bool {
+    ["sasl.", "ssl.", "enable.ssl."].iter().any(|start| option.starts_with(start))
+}
+
+/// The topic and the group, and where.
+fn named(options: &Options) -> String {
+    let (topic, group) = (&options.topic, &options.group);
+    format!("topic {topic}, group {group}, at {}", options.brokers.join(","))
+}
+
+#[async_trait]
+impl Location for Options {
+    fn kind(&self) -> &'static str {
+        "kafka"
+    }
+
+    fn name(&self) -> String {
+        self.topic.clone()
+    }
+
+    fn place(&self) -> String {
+        format!("Kafka ({})", named(self))
+    }
+
+    fn identity(&self) -> Identity {
+        self.identity()
+    }
+
+    fn lease_ms(&self) -> u64 {
+        self.lease_ms.unsigned_abs()
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn accepted(&self, events: &str) -> String {
+        format!(
+            "Accepted {events} are held by {} and survive what its topic makes them survive; \
+             `forebay config check` looks.",
+            self.place()
+        )
+    }
+
+    fn survives(&self) -> String {
+        format!("what Kafka survives ({})", named(self))
+    }
+
+    async fn open(&self, opening: &Opening) -> Result<Opened, Error> {
+        let lazy = opening.is_lazy;
+        Ok(Opened::new(KafkaBuffer::open(Self { lazy, ..self.clone() }).await?))
+    }
+
+    async fn look(&self) -> Result<Option<Vec<String>>, Error> {
+        let partitions = inspect::partitions(self).await?;
+        let said =
+            format!("At most {partitions} processes settle at once: one for each partition.");
+        Ok(Some(vec![said]))
+    }
+
+    async fn durability(&self) -> Result<Option<Durability>, Error> {
+        let found = inspect::durability(self).await?;
+        let inspect::Durability { survives, problems, warnings, .. } = found;
+        Ok(Some(Durability { survives: survives.to_owned(), problems, warnings }))
+    }
+
+    async fn depth(&self) -> Result<Depth, Error> {
+        inspect::depth(self).await
+    }
+
+    async fn pending(&self, each: Each<'_>) -> Result<(), Error> {
+        let page = |from, max| async move {
+            let page = inspect::events(self, from, max).await?;
+            let held = |one: inspect::Held| {
+                let inspect::Held { seq, accepted_at_ms, event } = one;
+                Held { seq, accepted_at_ms, event }
+            };
+            Ok(page.into_iter().map(held).collect())
+        };
+        in_pages(page, each).await
+    }
+
+    async fn dead(&self, _: Stop<'_>) -> Result<Vec<DeadLetter>, Error> {
+        inspect::dead(self).await
+    }
+
+    fn refusal(&self) -> String {
+        "Kafka verifies its own checksums as it is read, and mends a broker from its replicas; \
+         `forebay config check` looks at how it is kept"
+            .to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use buffer::foreign::Fields;
+    use model::url::redacted;
+
+    use super::*;
+
+    fn tried(url: &str) -> Result<Options, String> {
+        let url = Url::split(buffer::backend::ROLE, url, "").unwrap();
+        let reading = Reading { fields: &Fields::named("i", "k"), variable: &|_| None };
+        options(&url, &reading).map_err(|error| error.to_string())
+    }
+
+    fn read(url: &str) -> Options {
+        tried(url).unwrap()
+    }
+
+    #[test]
+    fn a_url_holds_brokers_topic_and_options() {
+        let options = read(
+            "kafka://a,b:19092,[::1]:3/transactions?group=fds&start=latest&partitions=4&lease_ms=5_000\
+             &delete_settled=yes&min_insync=2",
+        );
+        assert_eq!(options.brokers, ["a:9092", "b:19092", "[::1]:3"]);
+        assert_eq!((options.topic.as_str(), options.group.as_str()), ("transactions", "fds"));
+        assert_eq!(
+            (options.start, options.partitions, options.lease_ms),
+            (Start::Latest, 4, 5_000)
+        );
+        assert!(options.delete_settled && options.min_insync == 2);
+        let options = read("kafka://h/t");
+        assert_eq!((options.group.as_str(), options.start), ("forebay", Start::Earliest));
+    }
+
+    #[test]
+    fn how_to_connect_is_handed_on_and_never_shown() {
+        let url = "kafka://h/t?security.protocol=sasl_plaintext&sasl.mechanism=PLAIN\
+                   &sasl.username=u&sasl.password=p%26ss";
+        let options = read(url);
+        let password = ("sasl.password".to_owned(), "p&ss".to_owned());
+        assert!(options.security.contains(&password));
+        assert!(!format!("{options:?}").contains("p&ss"));
+        assert!(!redacted(url).contains("p%26ss"), "{}", redacted(url));
+        let options = read("kafka://u:p%40ss@h/t");
+        assert!(options.security.contains(&("sasl.password".to_owned(), "p@ss".to_owned())));
+        assert!(options.security.contains(&("sasl.mechanism".to_owned(), "PLAIN".to_owned())));
+    }
+
+    #[test]
+    fn what_can_not_be_read_says_what_to_write() {
+        let refused = |url: &str, expect: &str| {
+            let error = tried(url).unwrap_err();
+            assert!(error.starts_with(expect), "{error}");
+        };
+        refused(
+            "kafka://h",
+            "buffer: a Kafka URL names a topic; write e.g. kafka://127.0.0.1:9092/",
+        );
+        refused("kafka:h/t", "buffer: a Kafka URL needs //");
+        refused("kafka://h:port/t", "buffer: no broker, or no port, that could be read");
+        refused("kafka://h/a/b", "buffer: kafka: the topic must have a name of");
+        refused("kafka://h/t?start=middle", "buffer: start is \"middle\"; it must be");
+        refused("kafka://h/t?acks=1", "buffer: the URL has no option \"acks\"; there are group,");
+        refused("kafka://h/t?partitions=0", "buffer: partitions is");
+    }
+}
