@@ -99,7 +99,13 @@ pub(crate) fn writer(options: &Options) -> Result<Connection, Error> {
 
 /// A connection that writes now and then, beside the process that settles. The file must be there.
 pub(crate) fn beside(options: &Options) -> Result<Connection, Error> {
-    writer(&Options { cache_kib: SMALL_CACHE_KIB, ..options.clone() })
+    let options = Options { cache_kib: SMALL_CACHE_KIB, ..options.clone() };
+    let options = options.bounded_by_its_file_system();
+    let db = writer(&options)?;
+    // While no process settles, nobody else keeps the log short.
+    let pages = i64::try_from(options.wal_pages_max()).unwrap_or(i64::MAX);
+    db.pragma_update(None, "wal_autocheckpoint", pages).map_err(|error| classify(&error))?;
+    Ok(db)
 }
 
 /// A connection that moves pages from the WAL to the database file.

@@ -2,14 +2,17 @@
 //! or beside a process that settles on a connection of its own.
 
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use model::clock::{Clock, EpochMs};
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use store::Error;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::spawn_blocking;
 
 use crate::error::{classify, classify_write};
+use crate::gate::{Gate, POLL};
 use crate::transaction::{self, Applied, Effect, effect};
 use crate::writer::Work;
 use crate::{Options, connection, migrations};
@@ -32,13 +35,13 @@ impl Database {
         options: Options,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let own = Own { options, db: Some(reader), closed: false };
+        let own = Own { options, db: Some(reader), gate: None, closed: false };
         Self { clock, own: Arc::new(Mutex::new(own)), queue: Some(queue) }
     }
 
     /// Of a process that does not settle. Connects when it is first used.
     pub(crate) fn beside(options: Options, clock: Arc<dyn Clock>) -> Self {
-        let own = Own { options, db: None, closed: false };
+        let own = Own { options, db: None, gate: None, closed: false };
         Self { clock, own: Arc::new(Mutex::new(own)), queue: None }
     }
 
@@ -111,6 +114,8 @@ impl Database {
 struct Own {
     options: Options,
     db: Option<Connection>,
+    /// Of a process beside the one that settles, once it has written.
+    gate: Option<Gate>,
     closed: bool,
 }
 
@@ -138,10 +143,7 @@ impl Own {
     }
 
     fn write(&mut self, mut effect: Box<dyn Effect>, now_ms: EpochMs) {
-        let committed = self.connected().and_then(|db| {
-            let alone = std::slice::from_mut(&mut effect);
-            transaction::commit(db, alone, now_ms).map_err(|error| classify_write(&error))
-        });
+        let committed = self.commit(&mut effect, now_ms);
         if committed.is_err() {
             // What it holds in memory after an error is not to be trusted.
             self.db = None;
@@ -149,9 +151,49 @@ impl Own {
         effect.answer(committed);
     }
 
+    /// Writes in a transaction of its own, in turn with the process that settles.
+    fn commit(&mut self, effect: &mut Box<dyn Effect>, now_ms: EpochMs) -> Result<(), Error> {
+        let patience = Duration::from_millis(self.options.busy_timeout_ms.into());
+        let end = Instant::now() + patience;
+        self.connected()?;
+        if self.gate.is_none() {
+            self.gate = Some(Gate::open(&self.options.path)?);
+        }
+        let (Some(db), Some(gate)) = (&self.db, &self.gate) else {
+            return Err(Error::Unavailable("it is not connected".into()));
+        };
+        let Some(closed) = gate.close(end) else {
+            let ms = patience.as_millis();
+            return Err(Error::Unavailable(format!("other processes wrote for {ms} ms")));
+        };
+        // The process that settles waits, so its lock is asked for often.
+        let begun = db.busy_timeout(Duration::ZERO).and_then(|()| begun_by(db, end));
+        let committed = begun.and_then(|()| {
+            db.busy_timeout(patience)?;
+            transaction::commit(db, std::slice::from_mut(effect), now_ms)
+        });
+        drop(closed);
+        committed.map_err(|error| classify_write(&error))
+    }
+
     fn close(&mut self) {
         self.closed = true;
         self.db = None;
+    }
+}
+
+/// Begins a transaction that writes, as soon as no other process is in one.
+fn begun_by(db: &Connection, end: Instant) -> rusqlite::Result<()> {
+    loop {
+        match transaction::begin(db) {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && Instant::now() < end =>
+            {
+                thread::sleep(POLL);
+            }
+            begun => return begun,
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //!                    (bounded)  one connection     ▲
 //!                               group commit       ├── checkpointer thread
 //!  families read ──► reader connection             │
-//!  beside: families write and read ──► a connection of their own, for one transaction at a time
+//!  beside: families write and read ──► a connection of its own: gate, one transaction, gate
 //! ```
 //!
 //! Invariants
@@ -15,6 +15,8 @@
 //!   recorded; and a COMMIT that fails is everybody's.
 //! - After any failure of a whole transaction the writer's connection is opened anew: what SQLite
 //!   holds in memory after an I/O error is not trusted.
+//! - A process beside the one that settles gets its turn to write, however much is settled: see
+//!   the module `gate`. The writer waits for one transaction of it, and never long.
 //! - The WAL is bounded ([`Options::wal_bytes_max`]) as long as no other program keeps a read
 //!   transaction open for ever.
 //!
@@ -26,6 +28,7 @@ mod connection;
 mod database;
 mod error;
 mod family;
+mod gate;
 pub mod inspect;
 mod migrations;
 mod options;

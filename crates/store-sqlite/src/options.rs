@@ -6,6 +6,8 @@ use std::path::PathBuf;
 const WAL_PART: u64 = 16;
 /// A shorter log, in bytes, would start over at nearly every transaction.
 const WAL_BYTES_MIN: u64 = 1024 * 1024;
+/// A page (4,096 bytes, SQLite's default) and its header in the log.
+const FRAME_BYTES: u64 = 4_096 + 24;
 
 /// How a store is set up. [`Options::at`] gives the defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +39,11 @@ impl Options {
             queue_max: 64,
             wal_bytes_max: 128 * 1024 * 1024,
         }
+    }
+
+    /// [`Options::wal_bytes_max`] in pages.
+    pub(crate) fn wal_pages_max(&self) -> u64 {
+        self.wal_bytes_max / FRAME_BYTES
     }
 
     /// On a small file system, a log of at most a part of it.

@@ -10,6 +10,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use crate::database::{Database, panicked};
 use crate::family::{completions, keys, loads, moves, payments, rulesets, tables};
+use crate::gate::Gate;
 use crate::wal::Checkpointer;
 use crate::writer::Writer;
 use crate::{Options, connection, migrations};
@@ -30,11 +31,12 @@ pub fn open(options: Options, clock: Arc<dyn Clock>) -> Result<Claimed, Error> {
     migrations::run(&mut db).map_err(|error| at(&options, error))?;
     let reader = connection::reader(&options.path, options.busy_timeout_ms)
         .map_err(|error| at(&options, error))?;
+    let gate = Gate::open(&options.path)?;
     let checkpointer = Checkpointer::start(&options).map_err(|error| at(&options, error))?;
     let (queue, receiver) = mpsc::channel(options.queue_max);
     let database = Database::claimed(reader, queue, options.clone(), Arc::clone(&clock));
     let writer =
-        Writer { options, clock, db: Some(db), checkpointer, queue: receiver, _lock: lock };
+        Writer { options, clock, db: Some(db), checkpointer, queue: receiver, gate, _lock: lock };
     let thread = thread::Builder::new()
         .name("store-writer".into())
         .spawn(move || writer.run())

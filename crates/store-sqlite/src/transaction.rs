@@ -93,7 +93,12 @@ where
     }
 }
 
-/// Writes what each of `effects` wants, or nothing of it, and commits. What each of them is to be
+/// Begins a transaction that writes.
+pub(crate) fn begin(db: &Connection) -> rusqlite::Result<()> {
+    db.prepare_cached("BEGIN IMMEDIATE")?.execute([]).map(drop)
+}
+
+/// Writes what each of `effects` wants in the transaction that is begun, or nothing of it, and commits. What each of them is to be
 /// answered holds only because the commit went through.
 ///
 /// # Errors
@@ -104,7 +109,6 @@ pub(crate) fn commit(
     effects: &mut [Box<dyn Effect>],
     now_ms: EpochMs,
 ) -> rusqlite::Result<()> {
-    db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
     // A lone caller needs no savepoint: what is not kept is rolled back with the transaction.
     let alone = effects.len() == 1;
     let mut kept = false;
@@ -162,6 +166,7 @@ mod tests {
 
     /// Commits all of them, and answers.
     fn committed(db: &Connection, mut effects: Vec<Box<dyn Effect>>) {
+        begin(db).unwrap();
         commit(db, &mut effects, 1).unwrap();
         effects.into_iter().for_each(|effect| effect.answer(Ok(())));
     }
@@ -213,6 +218,7 @@ mod tests {
         let many: Vec<_> = (0..1_000).map(|n| row(&format!("tx-{n}"), "4000", 1, 1)).collect();
         let group = [payments(&[("a", 1)]), settle(many), payments(&[("b", 1)])];
         let (mut effects, _answers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+        begin(&db).unwrap();
         let error = commit(&db, &mut effects, 1).unwrap_err();
         assert_eq!(classify(&error).class(), Class::Retryable, "{error}");
         if !db.is_autocommit() {
@@ -235,6 +241,7 @@ mod tests {
         .unwrap();
         let group = [payments(&[("a", 1)]), payments(&[("orphan", 1)])];
         let (mut effects, _answers): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+        begin(&db).unwrap();
         commit(&db, &mut effects, 1).unwrap_err();
         db.execute_batch("ROLLBACK").unwrap();
         assert!(ids(&db).is_empty());

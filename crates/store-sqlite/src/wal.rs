@@ -21,8 +21,6 @@ use crate::{Options, connection};
 const BEHIND_PART: u64 = 4;
 /// A tail of at most this many pages (1 MiB) is short enough to be copied between two transactions.
 const TAIL_PAGES_MAX: u64 = 256;
-/// A page (4,096 bytes, SQLite's default) and its header in the log.
-const FRAME_BYTES: u64 = 4_096 + 24;
 
 /// The thread, and what the writer knows of it.
 pub(crate) struct Checkpointer {
@@ -65,7 +63,7 @@ impl Checkpointer {
             wake: Some(wake),
             thread: Some(thread),
             turn,
-            pages_max: options.wal_bytes_max / FRAME_BYTES,
+            pages_max: options.wal_pages_max(),
         })
     }
 

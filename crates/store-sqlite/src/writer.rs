@@ -10,6 +10,7 @@ use store::Error;
 use tokio::sync::mpsc;
 
 use crate::error::{classify, classify_write};
+use crate::gate::Gate;
 use crate::transaction::{self, Effect};
 use crate::wal::Checkpointer;
 use crate::{Options, connection};
@@ -34,6 +35,7 @@ pub(crate) struct Writer {
     pub(crate) db: Option<Connection>,
     pub(crate) checkpointer: Checkpointer,
     pub(crate) queue: mpsc::Receiver<Work>,
+    pub(crate) gate: Gate,
     /// Keeps other processes from settling into the same store. Let go last.
     pub(crate) _lock: File,
 }
@@ -87,9 +89,13 @@ impl Writer {
             Some(db) => db,
             None => connection::writer(&self.options)?,
         };
+        self.gate.pass();
         let began = Instant::now();
         // On an error the connection is dropped here: what it holds in memory is not to be trusted.
-        transaction::commit(&db, effects, self.clock.now_ms()).map_err(|error| {
+        let now_ms = self.clock.now_ms();
+        let committed =
+            transaction::begin(&db).and_then(|()| transaction::commit(&db, effects, now_ms));
+        committed.map_err(|error| {
             if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
                 self.checkpointer.give_back(&db);
             }
