@@ -98,8 +98,8 @@ pub(crate) fn begin(db: &Connection) -> rusqlite::Result<()> {
     db.prepare_cached("BEGIN IMMEDIATE")?.execute([]).map(drop)
 }
 
-/// Writes what each of `effects` wants in the transaction that is begun, or nothing of it, and commits. What each of them is to be
-/// answered holds only because the commit went through.
+/// Writes what each of `effects` wants in the transaction that is begun, or nothing of it, and commits.
+/// What each of them is to be answered holds only because the commit went through.
 ///
 /// # Errors
 /// When the transaction as a whole failed. Nothing was written, unless the failure was the
