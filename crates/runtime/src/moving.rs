@@ -12,7 +12,7 @@
 //! - An unfinished move is joined or refused, never replaced.
 //! - A process with one buffer is refused where a finished move has left that buffer.
 //!
-//! What it deliberately does not do: it reads no URL (see [`way::Parse`]), opens no buffer, and prints nothing.
+//! What it deliberately does not do: it reads no URL (see [`Parse`]), opens no buffer, and prints nothing.
 
 mod audit;
 mod error;
@@ -22,6 +22,7 @@ mod ledger;
 mod left;
 #[cfg(test)]
 mod spelled;
+mod subject;
 #[cfg(test)]
 mod tests;
 mod together;
@@ -32,5 +33,6 @@ pub use error::Error;
 pub use following::{Follower, follow};
 pub use leading::{Leader, Told, ended_here, is_through};
 pub use ledger::{BoxError, Ledger, Settled};
-pub use left::{Place, left_behind, place, refusal};
-pub use way::{Parse, Way, shown};
+pub use left::{Place, left_behind, place};
+pub use subject::{Parse, Subject};
+pub use way::{Way, shown};

@@ -25,6 +25,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/V5__shard_fences.sql"),
     include_str!("../migrations/V6__rulesets.sql"),
     include_str!("../migrations/V7__empty_places.sql"),
+    include_str!("../migrations/V8__moves_by_pipeline.sql"),
 ];
 /// PostgreSQL 12: `INCLUDE` in indexes and `tcp_user_timeout` are there.
 const SERVER_VERSION_MIN: i32 = 120_000;
@@ -41,6 +42,7 @@ const TABLES: &[&str] = &[
     "load_history",
     "buffer_moves",
     "buffer_move_processes",
+    "buffers_left",
     "shard_fences",
     "rulesets",
 ];

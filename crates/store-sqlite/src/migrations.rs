@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/V5__move_identities.sql"),
     include_str!("../migrations/V6__rulesets.sql"),
     include_str!("../migrations/V7__empty_places.sql"),
+    include_str!("../migrations/V8__moves_by_pipeline.sql"),
 ];
 
 /// Brings the database to the version this program knows.
@@ -118,19 +119,48 @@ mod tests {
         assert_eq!(count(&db, kept), 2);
     }
 
-    #[test]
-    fn a_move_that_the_third_version_recorded_is_kept_with_its_name() {
-        let mut db = Connection::open_in_memory().unwrap();
-        db.execute_batch(&MIGRATIONS[..3].concat()).unwrap();
-        db.pragma_update(None, "user_version", 3).unwrap();
+    /// A database as an earlier version made it.
+    fn of_version(version: usize) -> Connection {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(&MIGRATIONS[..version].concat()).unwrap();
+        db.pragma_update(None, "user_version", i64::try_from(version).unwrap()).unwrap();
         db.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        db
+    }
+
+    #[test]
+    fn moves_of_the_third_version_become_those_of_the_payments() {
+        let mut db = of_version(3);
         db.execute_batch(
-            "INSERT INTO buffer_moves VALUES ('a to b', 3, 0, 50, 'open', 0, 0, 0, 0, 0, 1)",
+            "INSERT INTO buffer_moves VALUES ('x to a', 9, 0, 100, 'open', 0, 0, 0, 0, 0, 1), \
+                                             ('a to b', 3, 0, 50, 'open', 0, 0, 0, 0, 0, 2); \
+             INSERT INTO buffer_move_processes VALUES \
+                 ('x to a', 'h:1:a', 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1), \
+                 ('a to b', 'h:1:a', 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2)",
         )
         .unwrap();
         run(&mut db).unwrap();
-        let kept =
-            "SELECT count(*) FROM buffer_moves WHERE name = 'a to b' AND source || target = ''";
+        for table in ["buffer_moves", "buffer_move_processes"] {
+            let kept = format!(
+                "SELECT count(*) FROM {table} WHERE step = 3 AND name = 'payments' \
+                 AND source = 'a to b' AND target = ''"
+            );
+            assert_eq!(count(&db, &kept), 1, "{table}");
+            assert_eq!(count(&db, &format!("SELECT count(*) FROM {table}")), 1, "{table}");
+        }
+    }
+
+    #[test]
+    fn a_move_of_the_seventh_version_is_kept() {
+        let mut db = of_version(7);
+        db.execute_batch(
+            "INSERT INTO buffer_moves VALUES \
+                 ('payments', 3, 0, 50, 'drain', 1, 2, 3, 4, 5, 6, 'list:a', 'list:b', 7)",
+        )
+        .unwrap();
+        run(&mut db).unwrap();
+        let kept = "SELECT count(*) FROM buffer_moves WHERE name = 'payments' AND step = 3 \
+                    AND source = 'list:a' AND target = 'list:b' AND start_empty = 7 AND start_done = 0";
         assert_eq!(count(&db, kept), 1);
     }
 

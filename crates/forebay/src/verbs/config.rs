@@ -148,8 +148,9 @@ async fn check_move(config: &Config) -> Result<()> {
         return refuse_left(config, &config.buffer.identity()).await;
     };
     let Ok(moves) = open::moves(&config.store).await else { return Ok(()) };
-    let Ok(recorded) = moves.recorded().await else { return Ok(()) };
-    Ok(way(config, next).of(recorded).await.map(drop)?)
+    let way = way(config, next);
+    let Ok(recorded) = moves.recorded(way.pipeline()).await else { return Ok(()) };
+    Ok(way.of(recorded).await.map(drop)?)
 }
 
 /// Opens the store if it is this machine's alone; a PostgreSQL is looked at. Returns what is wrong

@@ -190,7 +190,7 @@ async fn check(args: &Args, config: &Config, next: &Next) -> Result<(), Error> {
 
 /// Records that the last move ended at `buffer`.
 async fn record_end(moves: &dyn Moves, buffer: &Identity) -> Result<()> {
-    let ended = ended_here(moves, buffer, moving::identity).await;
+    let ended = ended_here(moves, &moving::payments(), buffer).await;
     ended.map_err(|error| usage("--ended-here", error))
 }
 
@@ -214,5 +214,9 @@ impl Ledger for Counted {
         let counts = outside::counts(&self.0).await?.unwrap_or_default();
         let duplicates = outside::duplicates(&self.0).await?;
         Ok(Settled { rows: counts.total, double: counts.total - counts.distinct, duplicates })
+    }
+
+    fn is_exact(&self) -> bool {
+        true
     }
 }

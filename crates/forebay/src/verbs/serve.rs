@@ -221,7 +221,7 @@ async fn unmoved(config: &Config, parts: &Parts) -> Option<String> {
     let look = async {
         let moves = open::moves(&config.store).await?;
         Ok::<_, anyhow::Error>(
-            left_behind(&*moves, &config.buffer.identity(), moving::identity).await?,
+            left_behind(&*moves, &moving::payments(), &config.buffer.identity()).await?,
         )
     };
     look.await.unwrap_or_else(|error| {

@@ -276,12 +276,11 @@ fn buffers_that_changed_their_addresses_are_told_to_be_the_same() {
 #[test]
 fn a_move_that_an_earlier_version_recorded_goes_on() {
     let dir = half_moved();
-    // As it was recorded: by both URLs, options included.
+    // As the third version recorded it, options included, and as later ones keep it.
     let store = Connection::open(dir.path().join("data/forebay.db")).unwrap();
     for table in ["buffer_moves", "buffer_move_processes"] {
-        let name = "journal:./data/buffer?lease_ms=9000 to journal:./data/next";
-        let sql = format!("UPDATE {table} SET name = ?1, source = '', target = ''");
-        store.execute(&sql, [name]).unwrap();
+        let both = "journal:./data/buffer?lease_ms=9000 to journal:./data/next";
+        store.execute(&format!("UPDATE {table} SET source = ?1, target = ''"), [both]).unwrap();
     }
     write(dir.path(), "next_buffer = \"journal:{data}/third\"\n");
     assert_eq!(run(dir.path(), &["serve", "--bind", "127.0.0.1:0"]).code, 1);

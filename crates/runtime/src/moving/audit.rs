@@ -23,6 +23,9 @@ pub struct Audit {
     pub accounted: u64,
     /// Rows that are in the store more than once.
     pub double: u64,
+    /// Rows in the store beside those at the start, where they are no count of events
+    /// ([`super::Ledger::is_exact`]).
+    pub more_rows: Option<u64>,
     /// Events in the old buffer and in the new one.
     pub pending: [u64; 2],
     /// The processes that have not ended.
@@ -55,11 +58,12 @@ impl Leader {
     /// that the audit never misses what was not lost.
     pub(super) async fn start(&self) -> Result<Start, Error> {
         let Settled { rows, duplicates, .. } = self.settled().await?;
-        let empty = self.heard().await?.empty;
+        let first = self.heard().await?;
+        let (empty, done) = (first.empty, first.done);
         let held = self.heard_after(Instant::now()).await?;
         let offered = self.heard_after(Instant::now()).await?.offered.iter().sum();
         let (pending, dead) = (held.pending.iter().sum(), held.dead.iter().sum());
-        Ok(Start { settled: rows, pending, dead, duplicates, offered, empty })
+        Ok(Start { settled: rows, pending, dead, duplicates, offered, empty, done })
     }
 
     /// Counts, for at most 30 s while something is missing. `None` where nothing has moved yet.
@@ -68,7 +72,7 @@ impl Leader {
     /// If the store can't be read.
     pub async fn audit(&self) -> Result<Option<(Step, Audit)>, Error> {
         let Some(recorded) = self.recorded().await? else { return Ok(None) };
-        let start = self.moves.start(&recorded.name).await?.unwrap_or_default();
+        let start = self.moves.start(&recorded.pipeline).await?.unwrap_or_default();
         let end = Instant::now() + AUDIT_MAX;
         loop {
             let audit = self.count(start).await?;
@@ -79,20 +83,26 @@ impl Leader {
         }
     }
 
-    /// What was accepted first, then what the buffers hold, then what the store has: an event that
+    /// What was accepted first, then what the buffers hold, then what is done with: an event that
     /// passes from one to the next meanwhile is counted twice rather than not at all.
     async fn count(&self, start: Start) -> Result<Audit, Error> {
         let offered: u64 = self.heard().await?.offered.iter().sum();
         let seen = self.heard_after(Instant::now()).await?;
+        let is_exact = self.ledger.is_exact();
+        let done = if is_exact { 0 } else { self.heard_after(Instant::now()).await?.done };
         let settled = self.settled().await?;
         let since = |now: u64, then: u64| now.saturating_sub(then);
-        let dead: u64 = seen.dead.iter().sum();
-        let accounted = since(settled.rows, start.settled)
+        let rows = since(settled.rows, start.settled);
+        let of_store = rows
             + since(settled.duplicates, start.duplicates)
-            + since(dead, start.dead)
-            + seen.pending.iter().sum::<u64>();
+            + since(seen.dead.iter().sum(), start.dead);
+        // Where rows are no count of events, either may be too low: the rows where events collapse, and what the
+        // processes say where one was killed.
+        let finished = if is_exact { of_store } else { of_store.max(since(done, start.done)) };
+        let accounted = finished + seen.pending.iter().sum::<u64>();
         Ok(Audit {
             double: settled.double,
+            more_rows: (!is_exact).then_some(rows),
             pending: seen.pending,
             live: seen.live,
             ..Audit::new(start, offered, seen.empty, accounted)

@@ -38,8 +38,6 @@ struct Following {
     moving: Arc<Moving>,
     moves: Arc<dyn Moves>,
     way: Way,
-    /// What it reports to.
-    name: String,
     /// Unlike any other's, also of one that had this id before.
     process: String,
     /// The step in whose hold it is, and since when.
@@ -66,15 +64,14 @@ pub async fn follow(
     process: &str,
     clock: Arc<dyn Clock>,
 ) -> Result<(Arc<Moving>, Follower), Error> {
-    let joined = way.of(moves.recorded().await?).await?;
-    let name = joined.map_or_else(|| way.pipeline.clone(), |recorded| recorded.name);
+    way.of(moves.recorded(way.pipeline()).await?).await?;
+    let pipeline = way.pipeline().to_owned();
     let moving = Arc::new(Moving::new(source, target, clock));
     let process = format!("{process}:{:06x}", rand::random::<u32>() & 0x00ff_ffff);
     let mut following = Following {
         moving: moving.clone(),
         moves,
         way,
-        name,
         process,
         held: None,
         depths: Default::default(),
@@ -90,7 +87,8 @@ pub async fn follow(
     }
     let step = moving.step().await;
     if step > 0 {
-        tracing::info!(step, "goes along with the move to next_buffer, which has begun");
+        let pipeline = &*pipeline;
+        tracing::info!(step, pipeline, "goes along with the move to next_buffer, which has begun");
     }
     let stop = CancellationToken::new();
     let task = tokio::spawn(following.run(stop.clone()));
@@ -128,7 +126,7 @@ impl Following {
     /// Takes the present step, and reports if there is something to say.
     async fn look(&mut self) -> Result<(), Error> {
         // Another move that has begun is not joined: this process stays on its way, and reports it.
-        let joined = match self.way.of(self.moves.recorded().await?).await {
+        let joined = match self.way.of(self.moves.recorded(self.way.pipeline()).await?).await {
             Ok(Some(recorded)) => {
                 self.moving.take(recorded.step.number, recorded.step.route).await;
                 self.release(&recorded).await
@@ -164,7 +162,7 @@ impl Following {
             self.held = Some((step.number, now));
         } else if since.elapsed() > ABANDONED {
             // Whoever is the first does it; to the others the step is no longer the present one.
-            self.moves.advance(&recorded.name, step.back()).await?;
+            self.moves.advance(&recorded.pipeline, step.back()).await?;
             tracing::warn!("a move stood in its hold with nobody to lead it on: taken back");
         }
         Ok(())
@@ -192,7 +190,7 @@ impl Following {
             empty: self.moving.empty_places(),
             dead: depths.map(|depth| depth.dead),
         };
-        self.moves.report(&self.name, &report).await?;
+        self.moves.report(self.way.pipeline(), &report).await?;
         self.said = Some((report, Instant::now()));
         Ok(())
     }

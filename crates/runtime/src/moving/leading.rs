@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 use super::error::Error;
 use super::following::{HOLD_MAX, REPORT_EVERY};
 use super::ledger::Ledger;
+use super::subject::Subject;
 use super::together::{Together, buffers_of};
-use super::way::{Parse, Way, ended_at};
+use super::way::{Way, ended_at};
 
 /// How often the processes' reports are looked at.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -97,7 +98,7 @@ impl Leader {
     /// # Errors
     /// [`Error::Store`]; [`Error::Refused`] if another move is unfinished.
     pub async fn recorded(&self) -> Result<Option<Recorded>, Error> {
-        self.way.of(self.moves.recorded().await?).await
+        self.way.of(self.moves.recorded(self.way.pipeline()).await?).await
     }
 
     /// The present step, if this move has begun.
@@ -113,9 +114,9 @@ impl Leader {
     /// # Errors
     /// [`Error::NoMove`]; [`Error::Unlike`] if the recorded buffers are of other kinds.
     pub async fn rename(&self) -> Result<(), Error> {
-        let recorded = self.moves.recorded().await?.ok_or(Error::NoMove)?;
+        let recorded = self.moves.recorded(self.way.pipeline()).await?.ok_or(Error::NoMove)?;
         let buffers = self.way.in_place_of(&recorded)?;
-        self.moves.rename(&recorded.name, &buffers).await?;
+        self.moves.rename(&recorded.pipeline, &buffers).await?;
         Ok(())
     }
 
@@ -124,11 +125,11 @@ impl Leader {
     /// # Errors
     /// [`Error::Store`].
     pub async fn forget(&self, process: &str) -> Result<bool, Error> {
-        Ok(self.moves.forget(process).await?)
+        Ok(self.moves.forget(self.way.pipeline(), process).await?)
     }
 
     pub(super) async fn heard(&self) -> Result<Together, Error> {
-        Together::of(self.moves.reports().await?, &self.way).await
+        Together::of(self.moves.reports(self.way.pipeline()).await?, &self.way).await
     }
 
     /// Takes step after step until this share is open. Returns how many processes go by it.
@@ -154,7 +155,7 @@ impl Leader {
             self.everybody(&recorded).await?;
             let step = Step { number: recorded.step.number + 1, route: next };
             // Another leader may have taken another step: then that is the present one.
-            self.moves.advance(&recorded.name, step).await?;
+            self.moves.advance(&recorded.pipeline, step).await?;
         }
         Ok(self.heard().await?.live.len())
     }
@@ -163,12 +164,16 @@ impl Leader {
     async fn begin(&self, route: Route) -> Result<(), Error> {
         self.ready().await?;
         // Counts of processes that have ended are in no sum from here on.
-        self.moves.sweep().await?;
+        self.moves.sweep(self.way.pipeline()).await?;
         let start = self.start().await?;
-        let before = self.moves.recorded().await?.map_or(0, |recorded| recorded.step.number);
+        let before = self
+            .moves
+            .recorded(self.way.pipeline())
+            .await?
+            .map_or(0, |recorded| recorded.step.number);
         let step = Step { number: before + 1, route };
-        let name = self.way.pipeline.clone();
-        let first = Recorded { name, buffers: self.way.buffers(), step };
+        let pipeline = self.way.pipeline().to_owned();
+        let first = Recorded { pipeline, buffers: self.way.buffers(), step };
         // Another leader may have begun one: then that is the recorded one.
         self.moves.begin(&first, start).await?;
         Ok(())
@@ -190,7 +195,7 @@ impl Leader {
             return Err(Error::NoneJoined);
         }
         for other in &seen.strangers {
-            self.moves.forget(&other.report.process).await?;
+            self.moves.forget(self.way.pipeline(), &other.report.process).await?;
         }
         Ok(())
     }
@@ -259,10 +264,10 @@ impl Leader {
     }
 
     /// Lets nobody wait for a leader that has gone.
-    async fn interrupted(&self, Recorded { name, step, .. }: &Recorded) -> Result<(), Error> {
+    async fn interrupted(&self, Recorded { pipeline, step, .. }: &Recorded) -> Result<(), Error> {
         let route = step.route;
         if route.phase == Phase::Hold {
-            self.moves.advance(name, step.back()).await?;
+            self.moves.advance(pipeline, step.back()).await?;
         }
         Err(Error::Refused(format!(
             "stopped on the way to {} %; run it again to go on, or with --rollback",
@@ -274,7 +279,7 @@ impl Leader {
     async fn given_up(&self, recorded: &Recorded, seen: &Together) -> Result<(), Error> {
         let step = recorded.step;
         if step.route.phase == Phase::Hold {
-            self.moves.advance(&recorded.name, step.back()).await?;
+            self.moves.advance(&recorded.pipeline, step.back()).await?;
         }
         let missing = seen.missing(step.number);
         Err(Error::Refused(format!(
@@ -336,14 +341,18 @@ impl Leader {
     }
 }
 
-/// Records that the last move ended at `buffer`, which has a new address.
+/// Records that the last move of a pipeline ended at `buffer`, which has a new address.
 ///
 /// # Errors
 /// [`Error::NoMove`]; [`Error::Unlike`] if the move is unfinished, or ended at a buffer of another kind.
-pub async fn ended_here(moves: &dyn Moves, buffer: &Identity, parse: Parse) -> Result<(), Error> {
-    let recorded = moves.recorded().await?.ok_or(Error::NoMove)?;
-    let buffers = ended_at(&recorded, buffer, parse)?;
-    moves.rename(&recorded.name, &buffers).await?;
+pub async fn ended_here(
+    moves: &dyn Moves,
+    subject: &Subject,
+    buffer: &Identity,
+) -> Result<(), Error> {
+    let recorded = moves.recorded(&subject.pipeline).await?.ok_or(Error::NoMove)?;
+    let buffers = ended_at(&recorded, buffer, subject.parse)?;
+    moves.rename(&recorded.pipeline, &buffers).await?;
     Ok(())
 }
 

@@ -24,4 +24,9 @@ pub trait Ledger: Send + Sync {
     /// # Errors
     /// If it can't be read.
     async fn settled(&self) -> Result<Settled, BoxError>;
+
+    /// Whether each settled event is a row of its own, or counted as settled already. Where it is not, several
+    /// events may have written one row, and others may have written rows: the audit then goes by what the
+    /// processes say they were done with.
+    fn is_exact(&self) -> bool;
 }

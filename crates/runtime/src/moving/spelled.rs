@@ -4,6 +4,8 @@ use std::path::Path;
 
 use buffer::Identity;
 
+use super::subject::Subject;
+
 /// Which buffer a URL names. Options behind the first one are no part of it, nor are users.
 pub(super) fn identity(url: &str) -> Option<Identity> {
     if let Some(path) = url.strip_prefix("journal:") {
@@ -25,4 +27,13 @@ pub(super) fn identity(url: &str) -> Option<Identity> {
     });
     let place = format!("/{topic}?{own}");
     Some(Identity::at_hosts(kind, hosts, place.clone(), vec![place]))
+}
+
+/// The pipeline that moves.
+pub(super) fn payments() -> Subject {
+    Subject {
+        pipeline: "payments".to_owned(),
+        command: "forebay buffer migrate".to_owned(),
+        parse: identity,
+    }
 }

@@ -1,5 +1,6 @@
 //! The follower, over a store in memory that fails when a test wants it to.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -14,16 +15,17 @@ use store::moves::{Buffers, Heard, Recorded, Report, Start, Step};
 
 use super::following::{ABANDONED, LOOK_EVERY, REPORT_EVERY, follow};
 use super::left::left_behind;
-use super::spelled::identity;
+use super::spelled::{identity, payments};
 use super::way::Way;
 use crate::pipeline::Companion;
 
 const PIPELINE: &str = "payments";
 
-/// A recorded move, and whether the store is out of reach.
+/// The recorded move of each pipeline, and whether the store is out of reach.
 #[derive(Default)]
 struct Kept {
-    recorded: Mutex<Option<Recorded>>,
+    recorded: Mutex<BTreeMap<String, Recorded>>,
+    left: Mutex<Vec<String>>,
     reported: Mutex<Vec<Report>>,
     away: AtomicBool,
 }
@@ -38,30 +40,44 @@ impl Kept {
 
     fn set(&self, buffers: Buffers, number: u64, share: u8, phase: Phase) {
         let step = Step { number, route: Route { before: 0, share, phase } };
-        let name = PIPELINE.to_owned();
-        *self.recorded.lock().unwrap() = Some(Recorded { name, buffers, step });
+        self.set_of(PIPELINE, buffers, step);
+    }
+
+    fn set_of(&self, pipeline: &str, buffers: Buffers, step: Step) {
+        let recorded = Recorded { pipeline: pipeline.to_owned(), buffers, step };
+        self.recorded.lock().unwrap().insert(pipeline.to_owned(), recorded);
     }
 
     fn step(&self) -> Step {
-        self.recorded.lock().unwrap().as_ref().unwrap().step
+        self.recorded.lock().unwrap()[PIPELINE].step
     }
 }
 
 #[async_trait]
 impl Moves for Kept {
-    async fn recorded(&self) -> Result<Option<Recorded>, store::Error> {
+    async fn recorded(&self, pipeline: &str) -> Result<Option<Recorded>, store::Error> {
         self.there()?;
-        Ok(self.recorded.lock().unwrap().clone())
+        Ok(self.recorded.lock().unwrap().get(pipeline).cloned())
+    }
+
+    async fn all(&self) -> Result<Vec<Recorded>, store::Error> {
+        self.there()?;
+        Ok(self.recorded.lock().unwrap().values().cloned().collect())
+    }
+
+    async fn left(&self, _: &str) -> Result<Vec<String>, store::Error> {
+        self.there()?;
+        Ok(self.left.lock().unwrap().clone())
     }
 
     async fn begin(&self, _: &Recorded, _: Start) -> Result<bool, store::Error> {
         panic!("no follower begins a move")
     }
 
-    async fn advance(&self, _: &str, step: Step) -> Result<bool, store::Error> {
+    async fn advance(&self, pipeline: &str, step: Step) -> Result<bool, store::Error> {
         self.there()?;
         let mut recorded = self.recorded.lock().unwrap();
-        let recorded = recorded.as_mut().unwrap();
+        let recorded = recorded.get_mut(pipeline).unwrap();
         let next = recorded.step.number + 1 == step.number;
         if next {
             recorded.step = step;
@@ -83,22 +99,22 @@ impl Moves for Kept {
         Ok(())
     }
 
-    async fn reports(&self) -> Result<Vec<Heard>, store::Error> {
+    async fn reports(&self, _: &str) -> Result<Vec<Heard>, store::Error> {
         Ok(Vec::new())
     }
 
-    async fn forget(&self, _: &str) -> Result<bool, store::Error> {
+    async fn forget(&self, _: &str, _: &str) -> Result<bool, store::Error> {
         Ok(false)
     }
 
-    async fn sweep(&self) -> Result<(), store::Error> {
+    async fn sweep(&self, _: &str) -> Result<(), store::Error> {
         Ok(())
     }
 }
 
 fn way(target: &str) -> Way {
     let of = |text: &str| identity(text).unwrap();
-    Way::new(PIPELINE, of("redis://h?list=a"), of(target), identity)
+    Way::new(payments(), of("redis://h?list=a"), of(target))
 }
 
 fn memory() -> Arc<dyn Buffer> {
@@ -162,7 +178,7 @@ async fn a_buffer_that_a_finished_move_left_is_told_from_where_it_ended() {
     let kept = Kept::default();
     let said = async |list: &str| {
         let buffer = identity(&format!("redis://H:6379/0?list={list}")).unwrap();
-        left_behind(&kept, &buffer, identity).await.unwrap().unwrap_or_default()
+        left_behind(&kept, &payments(), &buffer).await.unwrap().unwrap_or_default()
     };
     let buffers = way("redis://h?list=b").buffers();
     let unknown = Buffers { target: "new://b".to_owned(), ..buffers.clone() };
@@ -186,4 +202,50 @@ async fn a_buffer_that_a_finished_move_left_is_told_from_where_it_ended() {
     let same = Buffers { target: buffers.source.clone(), ..buffers };
     kept.set(same, 1, 100, Phase::Open);
     assert_eq!(said("a").await, "");
+}
+
+#[tokio::test]
+async fn a_buffer_that_an_earlier_move_left_is_told_from_where_the_last_one_ended() {
+    let kept = Kept::default();
+    let said = async |list: &str| {
+        let buffer = identity(&format!("redis://H:6379/0?list={list}")).unwrap();
+        left_behind(&kept, &payments(), &buffer).await.unwrap().unwrap_or_default()
+    };
+    let named = |list: &str| format!("redis://h:6379/0?list={list}");
+    // From x to a, and then from a to b.
+    *kept.left.lock().unwrap() = vec![named("x"), "new://unknown".to_owned()];
+    kept.set(Buffers { source: named("a"), target: named("b") }, 4, 100, Phase::Open);
+    let told = said("x").await;
+    for expect in ["WAS LEFT", "an earlier move", "set buffer to redis://h:6379/0?list=b"] {
+        assert!(told.contains(expect), "{expect}: {told}");
+    }
+    assert!(said("a").await.contains("WAS LEFT"));
+    assert_eq!((said("b").await, said("other").await), Default::default());
+    // Back to x: it holds all that was accepted.
+    *kept.left.lock().unwrap() = vec![named("a"), named("x")];
+    kept.set(Buffers { source: named("b"), target: named("x") }, 7, 100, Phase::Open);
+    assert_eq!(said("x").await, "");
+    assert!(said("a").await.contains("an earlier move"));
+    // On the way there, both hold events.
+    kept.set(Buffers { source: named("b"), target: named("x") }, 6, 100, Phase::Drain);
+    assert!(said("x").await.contains("MAY WAIT IN ANOTHER BUFFER"));
+    assert!(said("a").await.contains("list=x is unfinished"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_follows_the_moves_of_its_own_pipeline_alone() {
+    let kept = Arc::new(Kept::default());
+    let step = |share| Step { number: 1, route: Route { before: 0, share, phase: Phase::Drain } };
+    let other = way("redis://h?list=other").buffers();
+    kept.set_of("table:prices", other, step(50));
+    let way = way("redis://h?list=b");
+    let buffers = way.buffers();
+    let follow = follow(memory(), memory(), kept.clone(), way, "h:1", Arc::new(System));
+    let (moving, follower) = follow.await.unwrap();
+    tokio::time::sleep(LOOK_EVERY * 3).await;
+    assert_eq!(moving.step().await, 0, "the other pipeline's move is none of its own");
+    kept.set_of(PIPELINE, buffers, step(100));
+    tokio::time::sleep(LOOK_EVERY * 3).await;
+    assert_eq!(moving.step().await, 1);
+    Box::new(follower).stop().await;
 }

@@ -1,9 +1,9 @@
 //! What the processes of a pipeline say of its move, together.
 
-use store::moves::{Buffers, Heard, Report};
+use store::moves::{Heard, Report};
 
 use super::error::Error;
-use super::way::Way;
+use super::way::{Way, words};
 
 /// What the processes say, together.
 #[derive(Debug, Default)]
@@ -14,6 +14,8 @@ pub(super) struct Together {
     pub(super) strangers: Vec<Heard>,
     /// Events that all of them offered to each buffer.
     pub(super) offered: [u64; 2],
+    /// Events that all of them acked or buried.
+    pub(super) done: u64,
     /// Events in the buffers, as the latest of the living sees them.
     pub(super) pending: [u64; 2],
     /// Dead letters, likewise.
@@ -27,14 +29,15 @@ impl Together {
     pub(super) async fn of(reports: Vec<Heard>, way: &Way) -> Result<Self, Error> {
         let mut seen = Self::default();
         for heard in reports {
-            let Report { buffers, offered, ended, .. } = &heard.report;
-            if !way.is(&heard.name, buffers).await {
+            let Report { buffers, offered, done, ended, .. } = &heard.report;
+            if !way.is(buffers).await {
                 seen.strangers.extend((!ended).then_some(heard));
                 continue;
             }
             for (sum, offered) in seen.offered.iter_mut().zip(offered) {
                 *sum += offered;
             }
+            seen.done += done.iter().sum::<u64>();
             seen.empty += heard.report.empty.iter().sum::<u64>();
             seen.live.extend((!ended).then_some(heard));
         }
@@ -60,11 +63,7 @@ impl Together {
     }
 }
 
-/// Which buffers a process moves between. A report of an earlier version has them in its name alone.
+/// Which buffers a process moves between, in words.
 pub(super) fn buffers_of(heard: &Heard) -> String {
-    let Buffers { source, target } = &heard.report.buffers;
-    match source.is_empty() {
-        true => heard.name.clone(),
-        false => format!("{source} to {target}"),
-    }
+    words(&heard.report.buffers)
 }

@@ -188,6 +188,14 @@ impl Table for One {
         bounds.ok_or_else(|| Error::Unavailable(format!("{target} is not as its entry says")))
     }
 
+    async fn rows(&self) -> Result<u64, Error> {
+        let session = self.database.tables().session(Stage::Read).await?;
+        let sql = format!("SELECT count(*) FROM {}", self.statements.target.quoted());
+        let row = session.bounded(async { session.client().query_one(&sql, &[]).await }).await?;
+        session.keep();
+        Ok(row.get::<_, i64>(0).max(0).unsigned_abs())
+    }
+
     async fn create(&self) -> Result<bool, Error> {
         let session = self.database.tables().session(Stage::Open).await?;
         let target = &self.statements.target;

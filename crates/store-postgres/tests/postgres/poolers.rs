@@ -133,7 +133,7 @@ async fn a_pooler_that_shares_sessions_is_refused_by_every_way_in() {
                 try_open(&Options { exclusive: true, ..options.clone() }).await.map(drop),
                 try_open(&options).await.map(drop),
                 inspect::open(&options).await.map(drop),
-                beside(&options).moves().recorded().await.map(drop),
+                beside(&options).moves().recorded("payments").await.map(drop),
                 store_postgres::migrate(&options).await.map(drop),
                 table.problems().await.map(drop),
             ] {

@@ -18,6 +18,7 @@ use store::tables::{
 };
 use store::{Error, Target};
 
+use crate::column::count;
 use crate::database::Database;
 use crate::error::{classify, classify_write};
 use crate::transaction::Applied;
@@ -99,6 +100,15 @@ impl Table for One {
             bounds.map_err(|error| classify(&error))?.ok_or_else(|| {
                 Error::Unavailable(format!("{} is not as its entry says", statements.target))
             })
+        })
+        .await
+    }
+
+    async fn rows(&self) -> Result<u64, Error> {
+        self.look(|db, statements| {
+            let sql = format!("SELECT count(*) FROM main.{}", statements.target.table.quoted());
+            let rows = db.query_row(&sql, [], |row| count(row, 0));
+            rows.map_err(reading)
         })
         .await
     }

@@ -105,7 +105,7 @@ async fn the_other_process() {
             Report { process: "beside".into(), step: n.unsigned_abs(), ..Report::default() };
         assert_eq!(moves.report("payments", &report).await, Ok(()), "report {n}");
     }
-    assert_eq!(moves.reports().await.unwrap()[0].report.step, WRITES.unsigned_abs() - 1);
+    assert_eq!(moves.reports("payments").await.unwrap()[0].report.step, WRITES.unsigned_abs() - 1);
     store.close().await.unwrap();
 }
 
@@ -157,7 +157,7 @@ async fn a_store_that_is_closed_or_of_another_version_is_not_written() {
     assert_eq!(refused.class(), Class::Fatal);
     assert!(refused.to_string().contains("has version 99"), "{refused}");
     other.close().await.unwrap();
-    let refused = other.moves().sweep().await.unwrap_err();
+    let refused = other.moves().sweep("payments").await.unwrap_err();
     assert!(refused.to_string().contains("it is closed"), "{refused}");
     assert_eq!(total(&path, "load_history"), 0);
 }

@@ -46,14 +46,39 @@ async fn what_a_process_said_last_counts() {
 }
 
 #[tokio::test]
+async fn each_pipeline_has_moves_of_its_own() {
+    let directory = TempDir::new().unwrap();
+    moves::each_pipeline_has_moves_of_its_own(&*open(&directory).await).await;
+}
+
+#[tokio::test]
+async fn what_earlier_moves_left_is_kept() {
+    let directory = TempDir::new().unwrap();
+    moves::what_earlier_moves_left_is_kept(&*open(&directory).await).await;
+}
+
+#[tokio::test]
+async fn a_leader_of_the_seventh_version_deletes_no_move_of_another_pipeline() {
+    let directory = TempDir::new().unwrap();
+    let moves = open(&directory).await;
+    moves::each_pipeline_has_moves_of_its_own(&*moves).await;
+    let recorded = moves.all().await.unwrap();
+    let db = rusqlite::Connection::open(directory.path().join("forebay.db")).unwrap();
+    // What such a leader runs first when it begins a move.
+    let refused = db.execute("DELETE FROM buffer_moves WHERE name <> 'payments'", []).unwrap_err();
+    assert!(refused.to_string().contains("this program is older than its store"), "{refused}");
+    assert_eq!(moves.all().await.unwrap(), recorded);
+}
+
+#[tokio::test]
 async fn it_is_opened_beside_the_one_who_settles() {
     let directory = TempDir::new().unwrap();
     let before = beside(&directory);
     // There is none yet, and none is made without its key.
-    assert_eq!(before.recorded().await.unwrap_err().class(), Class::Retryable);
+    assert_eq!(before.recorded("payments").await.unwrap_err().class(), Class::Retryable);
     let store = store(&directory);
     moves::what_a_process_said_last_counts(&*beside(&directory)).await;
-    let seen = before.reports().await.unwrap();
+    let seen = before.reports("payments").await.unwrap();
     assert_eq!(seen.len(), 1);
     store.close().await.unwrap();
 }

@@ -307,6 +307,7 @@ pub async fn a_key_may_have_several_columns(subject: &mut dyn Subject) {
     let rows = vec![row("a", 1), row("a", 2), row("b", 1)];
     assert_eq!(table.write(rows).await, Ok(vec![Written::Written; 3]));
     assert_eq!(table.write(vec![row("a", 2)]).await, Ok(vec![Written::Older]));
+    assert_eq!(table.rows().await, Ok(3));
     let key = |shop, sku: &str| vec![Value::Bigint(shop), Value::Text(sku.into())];
     assert_eq!(table.read(key(2, "a")).await, Ok(Some(row("a", 2))));
     assert_eq!(table.read(key(2, "b")).await, Ok(None));

@@ -1,5 +1,5 @@
-//! The `buffer_moves` and `buffer_move_processes` tables: how far a pipeline has moved from one buffer
-//! to another, and which processes go along.
+//! The `buffer_moves`, `buffer_move_processes` and `buffers_left` tables: how far each pipeline has moved from
+//! one buffer to another, which processes go along, and which buffers earlier moves have left.
 //!
 //! A move is recorded under the name of its pipeline, with the identities of its two buffers, and has
 //! steps, each a [`Route`]. A leader takes one step after the other; every process that offers or leases
@@ -10,14 +10,17 @@ use model::route::{Phase, Route, SHARE_MAX};
 
 use crate::Error;
 
-/// The longest name of a move or a process, in bytes.
+/// The longest name of a pipeline or a process, in bytes.
 pub const NAME_BYTES_MAX: usize = 1_024;
 
 /// The longest identity of a buffer, in bytes.
 pub const BUFFER_BYTES_MAX: usize = 8_192;
 
-/// The two buffers of a move, as their identities are written. Both are empty where an earlier version
-/// wrote them: the name of the move then holds both URLs.
+/// Buffers that are kept as left, for each pipeline.
+pub const LEFT_MAX: usize = 16;
+
+/// The two buffers of a move, as their identities are written. Where an earlier version wrote them, the target
+/// is empty and the source holds both URLs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Buffers {
     /// The buffer that keys leave.
@@ -26,11 +29,11 @@ pub struct Buffers {
     pub target: String,
 }
 
-/// The move that is under way or was made last.
+/// The move of a pipeline that is under way or was made last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
     /// The name of the pipeline.
-    pub name: String,
+    pub pipeline: String,
     /// Its two buffers.
     pub buffers: Buffers,
     /// The present step.
@@ -64,7 +67,7 @@ impl Step {
 /// What was there when a move began, for the audit that closes it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Start {
-    /// Payments in the store.
+    /// Rows in the store: payments, or those of a table.
     pub settled: u64,
     /// Events in both buffers.
     pub pending: u64,
@@ -76,6 +79,8 @@ pub struct Start {
     pub offered: u64,
     /// Places without an event that they had read past since then.
     pub empty: u64,
+    /// Events that they had acked or buried since then.
+    pub done: u64,
 }
 
 /// What one process says of itself. The source comes first in each pair.
@@ -106,25 +111,38 @@ pub struct Report {
 /// A report, and how old it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heard {
-    /// The name of the move that it was reported to.
-    pub name: String,
     /// What was said.
     pub report: Report,
     /// How long ago, in milliseconds, by the store's clock.
     pub ago_ms: u64,
 }
 
-/// Keeps track of moves between buffers.
+/// Keeps track of moves between buffers. Each pipeline has moves of its own: no call changes what is recorded
+/// of another one.
 #[async_trait]
 pub trait Moves: Send + Sync + 'static {
-    /// The move that is under way or was made last.
+    /// The move of this pipeline that is under way or was made last.
     ///
     /// # Errors
     /// If it can't be read.
-    async fn recorded(&self) -> Result<Option<Recorded>, Error>;
+    async fn recorded(&self, pipeline: &str) -> Result<Option<Recorded>, Error>;
 
-    /// Records the first step of a move in place of a finished one, whose step it follows. Returns whether
-    /// it was recorded: another leader may have begun a move.
+    /// The same of each pipeline that has moved, by name.
+    ///
+    /// # Errors
+    /// If they can't be read.
+    async fn all(&self) -> Result<Vec<Recorded>, Error>;
+
+    /// The buffers that the moves of this pipeline before the recorded one have left, the latest first, at most
+    /// [`LEFT_MAX`].
+    ///
+    /// # Errors
+    /// If they can't be read.
+    async fn left(&self, pipeline: &str) -> Result<Vec<String>, Error>;
+
+    /// Records the first step of a move in place of the finished one of the same pipeline, whose step it
+    /// follows. Keeps the buffer that the finished one left. Returns whether it was recorded: another leader
+    /// may have begun a move.
     ///
     /// # Errors
     /// If it can't be written.
@@ -135,41 +153,41 @@ pub trait Moves: Send + Sync + 'static {
     ///
     /// # Errors
     /// If it can't be written.
-    async fn advance(&self, name: &str, step: Step) -> Result<bool, Error>;
+    async fn advance(&self, pipeline: &str, step: Step) -> Result<bool, Error>;
 
     /// Records other identities for the buffers of a move. Returns whether there is such a move.
     ///
     /// # Errors
     /// If it can't be written.
-    async fn rename(&self, name: &str, buffers: &Buffers) -> Result<bool, Error>;
+    async fn rename(&self, pipeline: &str, buffers: &Buffers) -> Result<bool, Error>;
 
     /// What there was when the move began; `None` if it has not.
     ///
     /// # Errors
     /// If it can't be read.
-    async fn start(&self, name: &str) -> Result<Option<Start>, Error>;
+    async fn start(&self, pipeline: &str) -> Result<Option<Start>, Error>;
 
-    /// Records the report of a process in place of its last one.
+    /// Records the report of a process on this pipeline in place of its last one.
     ///
     /// # Errors
     /// If it can't be written.
-    async fn report(&self, name: &str, report: &Report) -> Result<(), Error>;
+    async fn report(&self, pipeline: &str, report: &Report) -> Result<(), Error>;
 
-    /// The last report of every process, whatever move it was made to.
+    /// The last report of every process on this pipeline.
     ///
     /// # Errors
     /// If they can't be read.
-    async fn reports(&self) -> Result<Vec<Heard>, Error>;
+    async fn reports(&self, pipeline: &str) -> Result<Vec<Heard>, Error>;
 
-    /// Marks a process as ended that can't report it. Returns whether there is such a process.
+    /// Marks a process of this pipeline as ended that can't report it. Returns whether there is such a process.
     ///
     /// # Errors
     /// If it can't be written.
-    async fn forget(&self, process: &str) -> Result<bool, Error>;
+    async fn forget(&self, pipeline: &str, process: &str) -> Result<bool, Error>;
 
-    /// Deletes the reports of processes that have ended.
+    /// Deletes the reports of this pipeline's processes that have ended.
     ///
     /// # Errors
     /// If they can't be deleted.
-    async fn sweep(&self) -> Result<(), Error>;
+    async fn sweep(&self, pipeline: &str) -> Result<(), Error>;
 }

@@ -71,6 +71,12 @@ pub trait Table: Send + Sync + 'static {
     /// [`Error::Unavailable`] also where the table or a column is not there (yet).
     async fn bounds(&self) -> Result<Vec<Bound>, Error>;
 
+    /// How many rows the table has, whoever wrote them. Reads all of it.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    async fn rows(&self) -> Result<u64, Error>;
+
     /// Makes the table if it is not there. Returns whether it was made.
     ///
     /// # Errors

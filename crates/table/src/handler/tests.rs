@@ -104,6 +104,10 @@ impl Table for Fake {
         Ok(vec![Bound { not_null: true, takes, shown }, open.clone(), open.clone(), open])
     }
 
+    async fn rows(&self) -> Result<u64, Error> {
+        Ok(self.rows.lock().unwrap().len() as u64)
+    }
+
     async fn create(&self) -> Result<bool, Error> {
         Ok(false)
     }
