@@ -46,6 +46,6 @@ pub use handle::{Handle, Probe, Summary};
 pub use handler::{Failure, Handler, Lane, Outcome};
 pub use load::Work;
 pub use meters::Meters;
-pub use options::Options;
+pub use options::{LANES_MAX, Options};
 pub use service::Service;
 pub use stats::{Counts, Stats};

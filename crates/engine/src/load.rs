@@ -2,8 +2,8 @@
 //! history of it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use metrics::{Gauge, Unit, describe_gauge, gauge};
@@ -20,7 +20,10 @@ const LOOKS: usize = 10;
 /// can't be reached is no reason for more workers.
 pub(crate) struct Load {
     pipeline: Arc<str>,
-    lanes: Vec<Mutex<Lane>>,
+    /// All that the pipeline's engines have had so far. An engine of fewer lanes leaves the others idle.
+    lanes: RwLock<Vec<Mutex<Lane>>>,
+    /// How many lanes the present engine has, or the last one had.
+    active: AtomicUsize,
     /// That were done with, by all lanes.
     batches: AtomicU64,
     busy_share: Gauge,
@@ -38,10 +41,17 @@ impl Work {
         &self.0.pipeline
     }
 
-    /// How long each lane has been settling by now.
+    /// How long each lane has been settling by now: each that there has been, so that their number never
+    /// shrinks.
     #[must_use]
     pub fn lanes(&self) -> Vec<Duration> {
-        (0..self.0.lanes.len()).map(|lane| self.0.worked_by(lane)).collect()
+        self.0.of_each(|lane| lane.worked_by_now())
+    }
+
+    /// How many lanes settle, or did before the engine ended.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.0.active()
     }
 
     /// How many batches the lanes were done with.
@@ -59,40 +69,58 @@ struct Lane {
     since: Option<Instant>,
 }
 
+impl Lane {
+    fn worked_by_now(&self) -> Duration {
+        self.worked + self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    fn end(&mut self) {
+        if let Some(since) = self.since.take() {
+            self.worked += since.elapsed();
+        }
+    }
+}
+
 impl Load {
     /// Registers the metrics under this pipeline's name. They go to the recorder that is installed
     /// by now.
-    pub(crate) fn new(pipeline: Arc<str>, lanes: usize) -> Self {
+    pub(crate) fn new(pipeline: Arc<str>) -> Self {
         describe_gauge!(
             "engine_busy_share",
             Unit::Count,
             "Share (0 to 1) of the last ten seconds that the lanes were settling, on average."
         );
         let busy_share = gauge!("engine_busy_share", "pipeline" => pipeline.clone());
-        let lanes = (0..lanes).map(|_| Mutex::default()).collect();
-        Self { pipeline, lanes, batches: AtomicU64::new(0), busy_share }
+        let (lanes, active) = (RwLock::default(), AtomicUsize::new(0));
+        Self { pipeline, lanes, active, batches: AtomicU64::new(0), busy_share }
+    }
+
+    /// An engine of this many lanes begins.
+    pub(crate) fn engage(&self, lanes: usize) {
+        let mut all = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
+        let missing = lanes.saturating_sub(all.len());
+        all.extend((0..missing).map(|_| Mutex::default()));
+        self.active.store(lanes, Ordering::Relaxed);
+    }
+
+    /// The lanes of the present engine, or of the last one.
+    pub(crate) fn active(&self) -> usize {
+        self.active.load(Ordering::Relaxed)
     }
 
     /// The lane begins to work.
     pub(crate) fn begin(&self, lane: usize) {
-        self.lane(lane).since = Some(Instant::now());
+        self.with(lane, |lane| lane.since = Some(Instant::now()));
     }
 
     /// The lane begins to wait.
     pub(crate) fn end(&self, lane: usize) {
-        let mut lane = self.lane(lane);
-        if let Some(since) = lane.since.take() {
-            lane.worked += since.elapsed();
-        }
+        self.with(lane, Lane::end);
     }
 
     /// No lane works any more.
     pub(crate) fn all_end(&self) {
-        (0..self.lanes.len()).for_each(|lane| self.end(lane));
-    }
-
-    pub(crate) fn lanes(&self) -> usize {
-        self.lanes.len()
+        self.of_each(Lane::end);
     }
 
     /// A batch is done with.
@@ -102,17 +130,22 @@ impl Load {
 
     /// How long all lanes together have worked by now.
     fn worked(&self) -> Duration {
-        (0..self.lanes.len()).map(|lane| self.worked_by(lane)).sum()
+        self.of_each(|lane| lane.worked_by_now()).into_iter().sum()
     }
 
-    fn worked_by(&self, lane: usize) -> Duration {
-        let lane = self.lane(lane);
-        lane.worked + lane.since.map_or(Duration::ZERO, |since| since.elapsed())
+    fn with(&self, lane: usize, act: impl FnOnce(&mut Lane)) {
+        let all = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
+        act(&mut locked(&all[lane]));
     }
 
-    fn lane(&self, lane: usize) -> MutexGuard<'_, Lane> {
-        self.lanes[lane].lock().unwrap_or_else(PoisonError::into_inner)
+    fn of_each<T>(&self, of: impl Fn(&mut Lane) -> T) -> Vec<T> {
+        let all = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
+        all.iter().map(|lane| of(&mut locked(lane))).collect()
     }
+}
+
+fn locked(lane: &Mutex<Lane>) -> MutexGuard<'_, Lane> {
+    lane.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Looks every second until the engine has ended.
@@ -127,7 +160,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         }
         let load = &shared.load;
         looks.push_back((Instant::now(), load.worked()));
-        load.busy_share.set(share(&looks, load.lanes.len()));
+        load.busy_share.set(share(&looks, load.active()));
         if looks.len() > LOOKS {
             looks.pop_front();
         }

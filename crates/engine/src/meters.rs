@@ -13,13 +13,12 @@ pub struct Meters {
 }
 
 impl Meters {
-    /// Registers the metrics of `pipeline` with the recorder that is installed by now. Its engines have
-    /// this number of lanes.
+    /// Registers the metrics of `pipeline` with the recorder that is installed by now.
     #[must_use]
-    pub fn new(pipeline: &str, lanes: usize) -> Self {
+    pub fn new(pipeline: &str) -> Self {
         let pipeline = Arc::from(pipeline);
         let stats = Arc::new(Stats::new(&pipeline));
-        Self { stats, load: Arc::new(Load::new(pipeline, lanes)) }
+        Self { stats, load: Arc::new(Load::new(pipeline)) }
     }
 
     /// What the engines did.

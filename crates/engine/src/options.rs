@@ -4,10 +4,13 @@ use std::ops::RangeInclusive;
 
 use crate::Error;
 
+/// Most lanes of an engine.
+pub const LANES_MAX: usize = 256;
+
 /// The bounds and waits of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// How many lanes settle at once: 1 to 256.
+    /// How many lanes settle at once: 1 to [`LANES_MAX`].
     pub lanes: usize,
     /// Most events settled in one transaction: 1 to 100,000.
     pub batch_max: usize,
@@ -65,7 +68,7 @@ impl Options {
     /// # Errors
     /// [`Error::Option`], which names the first field out of bounds.
     pub fn validate(&self) -> Result<(), Error> {
-        within("lanes", self.lanes as u64, 1..=256)?;
+        within("lanes", self.lanes as u64, 1..=LANES_MAX as u64)?;
         within("batch_max", self.batch_max as u64, 1..=100_000)?;
         within("linger_ms", self.linger_ms, 0..=60_000)?;
         within("held_max", self.held_max as u64, self.batch_max as u64..=1_000_000)?;

@@ -51,21 +51,18 @@ impl Service {
     /// [`Error::Option`] when an option is out of bounds.
     pub fn start(self, options: Options) -> Result<Handle, Error> {
         options.validate()?;
-        let meters = Meters::new(self.handler.pipeline(), options.lanes);
+        let meters = Meters::new(self.handler.pipeline());
         self.start_again(options, &meters)
     }
 
     /// Starts the engine as [`Service::start`] does, and continues the counts of `meters`: those of an
-    /// engine of the same pipeline, which has ended.
+    /// engine of the same pipeline, which has ended. It may have had another number of lanes.
     ///
     /// # Errors
     /// [`Error::Option`] when an option is out of bounds.
-    ///
-    /// # Panics
-    /// If `meters` are of another number of lanes.
     pub fn start_again(self, options: Options, meters: &Meters) -> Result<Handle, Error> {
         options.validate()?;
-        assert_eq!(meters.load.lanes(), options.lanes, "meters are of one number of lanes");
+        meters.load.engage(options.lanes);
         let Self { buffer, handler, completions, clock, seed, shutdown } = self;
         let progress = Progress::new(handler.pipeline().into());
         let shared = Arc::new(Shared {

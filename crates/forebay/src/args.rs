@@ -4,7 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::config::Flags;
 use crate::verbs::{
-    advise, bench, buffer, config, dead, demo, fraud, generate, monitor, replay, serve, store,
+    advise, bench, buffer, config, dead, demo, fraud, generate, monitor, pipeline, replay, serve,
+    store,
 };
 
 /// A durable buffer in front of your database: bursts in, each event settled once.
@@ -32,6 +33,9 @@ pub(crate) enum Verb {
     Generate(generate::Args),
     /// Replay a CSV or NDJSON file of payments into a buffer or a server
     Replay(replay::Args),
+    /// The pipelines: list them, pause and resume them, change how many lanes settle
+    #[command(subcommand)]
+    Pipeline(pipeline::Verb),
     /// Watch which process holds which shards and leases
     Monitor(monitor::Args),
     /// Say which buffer this load belongs on, by its own figures, and what that costs

@@ -63,6 +63,7 @@ async fn run(args: Args) -> anyhow::Result<Exit> {
         Verb::Serve(args) => verbs::serve::run(args, flags).await,
         Verb::Generate(args) => verbs::generate::run(args, &flags).await,
         Verb::Replay(args) => verbs::replay::run(args, &flags).await,
+        Verb::Pipeline(verb) => verbs::pipeline::run(verb, &flags).await,
         Verb::Monitor(args) => verbs::monitor::run(args, &flags).await,
         Verb::Advise(args) => verbs::advise::run(args, &flags).await,
         Verb::Bench(verb) => verbs::bench::run(verb, &flags).await,

@@ -8,9 +8,9 @@ use engine::{Counts, Stats};
 use runtime::fleet::OnFailure;
 use runtime::moving::Follower;
 use runtime::pipeline::Settling;
-use runtime::{Entry, Fleet, Pipeline, Remains, Source};
-use store::Claimed;
+use runtime::{Entry, Fleet, Following, Pipeline, Remains, Source};
 use store::card::Guard;
+use store::{Claimed, Pipelines};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -23,6 +23,8 @@ pub(crate) struct Payments {
     buffer: Arc<dyn Buffer>,
     store: Claimed,
     source: Source,
+    /// Where operators may pause it.
+    following: Option<Following>,
     /// What makes the fingerprints of cards.
     pub(crate) guard: Arc<Guard>,
     /// What opening the buffer found, one sentence each.
@@ -38,11 +40,11 @@ pub(crate) struct Stopped {
 }
 
 impl Payments {
-    /// Opens what `config` names and starts to settle.
+    /// Opens what `config` names and starts to settle, unless the rows of `wanted` say that it is paused.
     ///
     /// # Errors
     /// If something can't be opened.
-    pub(crate) async fn start(config: &Config) -> Result<Self> {
+    pub(crate) async fn start(config: &Config, wanted: Option<Arc<dyn Pipelines>>) -> Result<Self> {
         // The buffer first: who has a journal is waited for, who settles into the store is not.
         let (opened, (store, guard)) = match &config.next {
             // What keeps track of a move lies in the store, which is made with its key.
@@ -57,9 +59,13 @@ impl Payments {
         let pipeline = Pipeline::new(opened.buffer.clone(), settling)?;
         let source = pipeline.source().context("the pipeline settles")?;
         let fleet = fleet::of(config);
+        let following = match wanted {
+            Some(wanted) => Some(Following::begin(&fleet, wanted).await?),
+            None => None,
+        };
         add(&fleet, pipeline, opened.follower)?;
         let open::Opened { buffer, found, .. } = opened;
-        Ok(Self { fleet, buffer, store, source, guard, found })
+        Ok(Self { fleet, buffer, store, source, following, guard, found })
     }
 
     /// The fleet, which further pipelines may join.
@@ -97,6 +103,7 @@ impl Payments {
     /// # Errors
     /// The first of the engine's, the buffer's and the store's; all are closed all the same.
     pub(crate) async fn stop(self) -> Result<Stopped> {
+        drop(self.following);
         let stopped = fleet::stop(&self.fleet).await;
         let closed = self.store.close().await.context("the store could not be closed");
         let remains = stopped?.into_iter().next().unwrap_or_default();
@@ -129,11 +136,11 @@ fn add(fleet: &Fleet, pipeline: Pipeline, follower: Option<Follower>) -> Result<
 }
 
 async fn settling(config: &Config, store: &Claimed, guard: &Arc<Guard>) -> Result<Settling> {
-    let cards_max = (config.cards_max / config.engine.lanes).max(1);
     let ruleset = config.ruleset.clone();
     let (payments, rulesets) = (store.payments().clone(), store.rulesets());
     let handler =
-        fraud::Handler::open(payments, &*rulesets, guard.clone(), ruleset, cards_max).await?;
+        fraud::Handler::open(payments, &*rulesets, guard.clone(), ruleset, config.cards_max)
+            .await?;
     Ok(Settling {
         handler: Arc::new(handler),
         options: config.engine.clone(),

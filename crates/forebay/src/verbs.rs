@@ -10,6 +10,7 @@ pub(crate) mod fraud;
 pub(crate) mod generate;
 pub(crate) mod migrate;
 pub(crate) mod monitor;
+pub(crate) mod pipeline;
 pub(crate) mod replay;
 pub(crate) mod serve;
 pub(crate) mod store;

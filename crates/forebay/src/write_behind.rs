@@ -241,7 +241,7 @@ async fn remember(entry: &Table, front: &Front) -> Option<String> {
 }
 
 /// The name of a table's pipeline.
-fn named(entry: &Table) -> String {
+pub(crate) fn named(entry: &Table) -> String {
     format!("table:{}", entry.name())
 }
 

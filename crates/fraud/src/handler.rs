@@ -38,7 +38,10 @@ pub struct Handler {
     guard: Arc<Guard>,
     ruleset: Arc<Ruleset>,
     ruleset_version: i64,
+    /// Kept in memory by all lanes together.
     cards_max: usize,
+    /// Each lane has a clone, so that lanes can be counted: their number changes when a pipeline is scaled.
+    lanes: Arc<()>,
     /// The store held nothing when the handler was made.
     empty_at_start: bool,
     /// Some lane has begun to settle. A lane made after that may stand in for one that settled
@@ -47,9 +50,9 @@ pub struct Handler {
 }
 
 impl Handler {
-    /// A handler that settles into `store`, and has the ruleset's version from `rulesets`. Each of
-    /// its lanes keeps up to `cards_max` cards in memory (and those of one batch); divide what the
-    /// process may hold by the number of lanes.
+    /// A handler that settles into `store`, and has the ruleset's version from `rulesets`. All its lanes
+    /// together keep up to `cards_max` cards in memory (and those of one batch each), each lane as many as
+    /// any other.
     ///
     /// Nobody else may settle payments into the same store while the handler lives, unless all
     /// drain one shared buffer, whose terms say when a card was another's.
@@ -73,6 +76,7 @@ impl Handler {
             ruleset: Arc::new(ruleset),
             ruleset_version,
             cards_max,
+            lanes: Arc::new(()),
             empty_at_start,
             settling: Arc::new(AtomicBool::new(false)),
         })
@@ -86,12 +90,14 @@ impl engine::Handler for Handler {
 
     fn lane(&self) -> Box<dyn engine::Lane> {
         let complete = self.empty_at_start && !self.settling.load(Ordering::SeqCst);
-        let screen = Screen::new(Arc::clone(&self.ruleset), self.cards_max, complete)
+        let screen = Screen::new(Arc::clone(&self.ruleset), complete)
             .expect("the ruleset was validated when the handler was made");
         Box::new(Lane {
             store: Arc::clone(&self.store),
             guard: Arc::clone(&self.guard),
             screen,
+            cards_max: self.cards_max,
+            lanes: Arc::clone(&self.lanes),
             ruleset_version: self.ruleset_version,
             doubtful: Vec::new(),
             settling: Arc::clone(&self.settling),

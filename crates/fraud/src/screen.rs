@@ -41,7 +41,6 @@ pub struct Screen {
     /// For each card, under which ownership its history was read.
     owned_as: Vec<Ownership>,
     hand: usize,
-    cards_max: usize,
     complete: bool,
 }
 
@@ -68,12 +67,12 @@ pub struct Verdict {
 }
 
 impl Screen {
-    /// A screen without cards. `cards_max` (at least 1) is held to by [`Screen::trim`]. `complete`
-    /// says that no card has a history, so that a card not found here is a new one.
+    /// A screen without cards, which grows until [`Screen::trim`] is called. `complete` says that no card has
+    /// a history, so that a card not found here is a new one.
     ///
     /// # Errors
     /// [`Error::Ruleset`] when a threshold is out of bounds.
-    pub fn new(ruleset: Arc<Ruleset>, cards_max: usize, complete: bool) -> Result<Self, Error> {
+    pub fn new(ruleset: Arc<Ruleset>, complete: bool) -> Result<Self, Error> {
         ruleset.validate()?;
         Ok(Self {
             zone: Zone::named(&ruleset.dawn_high_amount.time_zone)?,
@@ -85,7 +84,6 @@ impl Screen {
             used: Vec::new(),
             owned_as: Vec::new(),
             hand: 0,
-            cards_max: cards_max.max(1),
             complete,
         })
     }
@@ -175,10 +173,10 @@ impl Screen {
         self.complete = false;
     }
 
-    /// Drops cards until no more than `cards_max` are left. Between two calls their number may go
+    /// Drops cards until no more than `cards_max` (at least 1) are left. Between two calls their number may go
     /// past it by as many as were inserted, so that one batch always fits.
-    pub fn trim(&mut self) {
-        while self.cards.len() > self.cards_max {
+    pub fn trim(&mut self, cards_max: usize) {
+        while self.cards.len() > cards_max.max(1) {
             if self.hand >= self.cards.len() {
                 self.hand = 0;
             }
@@ -234,7 +232,7 @@ pub fn verdicts<'p>(
     payments: impl IntoIterator<Item = impl Borrow<Payment<'p>>>,
     ruleset: &Ruleset,
 ) -> Result<Vec<Vec<Hit>>, Error> {
-    let mut screen = Screen::new(Arc::new(ruleset.clone()), usize::MAX, true)?;
+    let mut screen = Screen::new(Arc::new(ruleset.clone()), true)?;
     let mut verdicts = Vec::new();
     for payment in payments {
         let payment = payment.borrow();

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use buffer::Buffer;
 use futures_util::future::join_all;
+use store::pipelines::Wanted;
+use store::processes;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -97,6 +99,8 @@ struct Shared {
 #[derive(Default)]
 struct Members {
     by_name: BTreeMap<Arc<str>, Member>,
+    /// What operators want, by the name of a pipeline, whether it runs here or not.
+    wanted: BTreeMap<String, Wanted>,
     stopping: bool,
     added: u64,
 }
@@ -144,7 +148,10 @@ impl Fleet {
         }
         members.added += 1;
         let restarts = (on_failure == OnFailure::Restart).then_some(restarts);
-        let life = Life::start(component, restarts, seed.wrapping_add(members.added));
+        let seed = seed.wrapping_add(members.added);
+        let wanted = members.wanted.get(&*name);
+        say(&name, None, wanted);
+        let life = Life::start(component, restarts, seed, wanted);
         if on_failure == OnFailure::EndProcess {
             let (life, ended) = (life.clone(), self.shared.ended.clone());
             tokio::spawn(async move {
@@ -177,6 +184,21 @@ impl Fleet {
         Ok(())
     }
 
+    /// Every component is to do what operators want of it from now on, also one that is added later. This
+    /// replaces what was wanted before; a component whose row did not change is left alone.
+    pub fn want(&self, wanted: Vec<Wanted>) {
+        let mut members = self.members();
+        let wanted = wanted.into_iter().map(|wanted| (wanted.name.clone(), wanted)).collect();
+        let before = std::mem::replace(&mut members.wanted, wanted);
+        for (name, member) in &members.by_name {
+            let (before, now) = (before.get(&**name), members.wanted.get(&**name));
+            if before != now {
+                say(name, before, now);
+                member.life.want(now);
+            }
+        }
+    }
+
     /// Drains a component inside [`Options::drain_timeout`], closes it, and returns what is left. Its name
     /// is free again afterwards. One that ends the process may be removed without ending it.
     ///
@@ -198,6 +220,23 @@ impl Fleet {
         members.by_name.iter().map(|(name, member)| (name.clone(), member.life.state())).collect()
     }
 
+    /// The same, with the lanes that each settles with: as other processes are to know it.
+    #[must_use]
+    pub fn pipelines(&self) -> Vec<processes::Pipeline> {
+        let members = self.members();
+        let of = |(name, member): (&Arc<str>, &Member)| {
+            let wanted = members.wanted.get(&**name).and_then(|wanted| wanted.lanes);
+            let configured = |source: &Source| u32::try_from(source.lanes).unwrap_or(u32::MAX);
+            let lanes = |source| wanted.unwrap_or_else(|| configured(source));
+            processes::Pipeline {
+                name: name.to_string(),
+                state: member.life.state().name().to_owned(),
+                lanes: member.source.as_ref().map_or(0, lanes),
+            }
+        };
+        members.by_name.iter().map(of).collect()
+    }
+
     /// What is known from outside of each pipeline that settles here.
     #[must_use]
     pub fn sources(&self) -> Vec<Source> {
@@ -214,8 +253,8 @@ impl Fleet {
         members.by_name.iter().filter_map(of).collect()
     }
 
-    /// What an operator should know: pipelines that failed, with the reason, and events that a store
-    /// refuses. One sentence each.
+    /// What an operator should know: pipelines that failed, with the reason, pipelines that are paused, and
+    /// events that a store refuses. One sentence each.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let members = self.members();
@@ -228,7 +267,8 @@ impl Fleet {
                      the log says why"
                 )
             });
-            failed.into_iter().chain(refused)
+            let paused = paused(name, &member.life.state(), members.wanted.get(&**name));
+            failed.into_iter().chain(paused).chain(refused)
         };
         members.by_name.iter().flat_map(of).collect()
     }
@@ -290,6 +330,41 @@ impl Fleet {
     fn members(&self) -> MutexGuard<'_, Members> {
         self.shared.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Writes into the log what changed.
+fn say(pipeline: &str, before: Option<&Wanted>, now: Option<&Wanted>) {
+    let is_paused = |wanted: Option<&Wanted>| wanted.is_some_and(|wanted| wanted.paused);
+    let lanes = |wanted: Option<&Wanted>| wanted.and_then(|wanted| wanted.lanes);
+    match (is_paused(before), is_paused(now)) {
+        (false, true) => {
+            let reason = now.map_or("", |now| &now.reason);
+            tracing::warn!(
+                pipeline,
+                reason,
+                "a pipeline is paused: it accepts events and settles none"
+            );
+        }
+        (true, false) => tracing::warn!(pipeline, "a pipeline is resumed"),
+        _ => {}
+    }
+    if lanes(before) != lanes(now) {
+        let lanes = lanes(now);
+        tracing::warn!(pipeline, lanes, "a pipeline changes its lanes");
+    }
+}
+
+fn paused(name: &str, state: &State, wanted: Option<&Wanted>) -> Option<String> {
+    let wanted = wanted.filter(|wanted| wanted.paused);
+    if wanted.is_none() && !matches!(state, State::Paused) {
+        return None;
+    }
+    let reason = wanted.filter(|wanted| !wanted.reason.is_empty());
+    let reason = reason.map_or_else(String::new, |wanted| format!(" ({})", wanted.reason));
+    Some(format!(
+        "the pipeline {name} is paused{reason}: it accepts events and settles none; run `forebay pipeline \
+         resume {name}` to end the pause"
+    ))
 }
 
 fn failure(name: &str, state: &State) -> Option<String> {

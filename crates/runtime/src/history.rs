@@ -170,7 +170,7 @@ impl Keeper {
                 .oldest_accepted_ms
                 .map_or(0, |since_ms| u64::try_from(now_ms.saturating_sub(since_ms)).unwrap_or(0)),
         });
-        Look { at: Instant::now(), now_ms, counts, lanes, batches, held }
+        Look { at: Instant::now(), now_ms, counts, lanes, active: work.active(), batches, held }
     }
 
     async fn write(&mut self, window: &Window) {

@@ -11,7 +11,8 @@
 //! Invariants
 //! - A component has one life. It may be stopped twice; both callers get the same end.
 //! - A component that ends early says why: [`State`] holds the [`Reason`].
-//! - A paused pipeline leases nothing, finishes what it holds, and accepts events as before.
+//! - A paused pipeline leases nothing, finishes what it holds, and accepts events as before. What operators
+//!   want is a row of the store ([`Following`]); a pipeline that is added follows it before its first lease.
 //! - A pipeline closes its buffer when it is stopped, never while it drains.
 //! - All components of a fleet stop inside one deadline, side by side.
 //! - A failure of a component that is restarted never ends the process.
@@ -20,19 +21,24 @@
 
 pub mod component;
 pub mod fleet;
+pub mod following;
 pub mod history;
 mod life;
 mod meters;
 pub mod moving;
+mod outage;
 pub mod pipeline;
+pub mod presence;
 pub mod restart;
 mod state;
 mod turn;
 
 pub use component::Component;
 pub use fleet::{Entry, Fleet};
+pub use following::Following;
 pub use history::History;
 pub use life::Life;
 pub use pipeline::{Pipeline, Source};
+pub use presence::Presence;
 pub use state::{Reason, Remains, State};
 pub use turn::{Over, Turn};

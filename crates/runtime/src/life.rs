@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use store::pipelines::Wanted;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -14,7 +15,7 @@ use crate::component::Component;
 use crate::meters::Meters;
 use crate::restart::{self, Pauses};
 use crate::state::{Reason, Remains, State};
-use crate::turn::{Order, Shown, Turn};
+use crate::turn::{Call, Order, Shown, Turn};
 
 /// A component that lives. Clones share it; dropping it stops nothing.
 #[derive(Debug, Clone)]
@@ -28,14 +29,16 @@ pub struct Life {
 impl Life {
     /// Starts `component` on the current tokio runtime. If it fails, it starts again after a pause that
     /// `restarts` bounds; without `restarts` a failure is its end. `seed` is what pauses are drawn from.
+    /// A component that is to be paused from the start does not work before it is resumed.
     #[must_use]
     pub fn start(
         component: Box<dyn Component>,
         restarts: Option<restart::Options>,
         seed: u64,
+        wanted: Option<&Wanted>,
     ) -> Self {
         let (name, keeps) = (component.name(), component.keeps());
-        let orders = Arc::new(watch::Sender::new(Order::Work));
+        let orders = Arc::new(watch::Sender::new(Order::wanted(wanted)));
         let shown = Arc::new(Shown {
             states: watch::Sender::new(State::Starting),
             meters: Meters::new(&name),
@@ -93,25 +96,35 @@ impl Life {
 
     /// Pauses the component, and waits until it holds nothing. Does nothing to one that drains.
     pub async fn pause(&self) {
-        self.order(|order| if order == Order::Work { Order::Pause } else { order });
+        self.call(|call| if call == Call::Work { Call::Pause } else { call });
         self.until(|state| {
             let rests = matches!(state, State::Paused | State::Failed(_) | State::Draining);
-            rests || *self.orders.borrow() == Order::Work
+            rests || self.orders.borrow().call == Call::Work
         })
         .await;
     }
 
     /// Lets a paused component work again.
     pub fn resume(&self) {
-        self.order(|order| if order == Order::Pause { Order::Work } else { order });
+        self.call(|call| if call == Call::Pause { Call::Work } else { call });
+    }
+
+    /// The component is to do what an operator wants; without a row, to work as configured. Does nothing to
+    /// one that drains.
+    pub fn want(&self, wanted: Option<&Wanted>) {
+        let wanted = Order::wanted(wanted);
+        self.order(|order| match order.call {
+            Call::Work | Call::Pause => wanted,
+            Call::Drain(_) | Call::Stop(_) => order,
+        });
     }
 
     /// Begins to drain: by this moment the component has finished what it holds. It goes on accepting.
     pub fn drain(&self, by: Instant) {
-        self.order(|order| match order {
-            Order::Work | Order::Pause => Order::Drain(by),
-            Order::Drain(before) => Order::Drain(before.min(by)),
-            Order::Stop(before) => Order::Stop(before.min(by)),
+        self.call(|call| match call {
+            Call::Work | Call::Pause => Call::Drain(by),
+            Call::Drain(before) => Call::Drain(before.min(by)),
+            Call::Stop(before) => Call::Stop(before.min(by)),
         });
     }
 
@@ -121,10 +134,17 @@ impl Life {
     /// # Errors
     /// The first [`Reason`] for which the component did not end in order.
     pub async fn stop(&self, by: Instant) -> Result<Arc<Remains>, Reason> {
-        self.order(|order| Order::Stop(order.deadline().map_or(by, |before| before.min(by))));
+        self.order(|order| {
+            let by = order.deadline().map_or(by, |before| before.min(by));
+            Order { call: Call::Stop(by), ..order }
+        });
         let mut ends = self.shown.end.subscribe();
         let end = ends.wait_for(Option::is_some).await.ok().and_then(|end| end.clone());
         end.expect("the sender lives as long as `self`, and an end was waited for")
+    }
+
+    fn call(&self, next: impl FnOnce(Call) -> Call) {
+        self.order(|order| Order { call: next(order.call), ..order });
     }
 
     fn order(&self, next: impl FnOnce(Order) -> Order) {
@@ -165,26 +185,26 @@ impl Led {
         loop {
             let order = *self.orders.borrow_and_update();
             let late = order.deadline().is_some_and(|by| by <= Instant::now());
-            match order {
-                Order::Pause => {
+            match order.call {
+                Call::Pause => {
                     self.shown.is_in(State::Paused);
                     self.changed().await;
                     continue;
                 }
-                Order::Stop(_) if drained || late => return None,
-                Order::Drain(_) if drained || late => {
+                Call::Stop(_) if drained || late => return None,
+                Call::Drain(_) if drained || late => {
                     self.shown.is_in(State::Draining);
                     self.changed().await;
                     continue;
                 }
-                Order::Work => self.shown.is_in(State::Starting),
-                Order::Drain(_) | Order::Stop(_) => self.shown.is_in(State::Draining),
+                Call::Work => self.shown.is_in(State::Starting),
+                Call::Drain(_) | Call::Stop(_) => self.shown.is_in(State::Draining),
             }
             if std::mem::take(&mut self.has_failed) {
                 self.shown.meters.restarted();
             }
             let began = Instant::now();
-            match self.turn().await {
+            match self.turn(order.lanes).await {
                 Ok(drains) => drained |= drains,
                 Err(reason) if self.pauses.is_none() => return Some(self.fail(reason).await),
                 Err(reason) => self.wait(reason, began.elapsed()).await,
@@ -193,9 +213,9 @@ impl Led {
     }
 
     /// Returns whether the component has drained.
-    async fn turn(&mut self) -> Result<bool, Reason> {
+    async fn turn(&mut self, lanes: Option<usize>) -> Result<bool, Reason> {
         let (orders, shown) = (self.sender.subscribe(), Arc::clone(&self.shown));
-        let mut turn = Turn { orders, shown, drains: false };
+        let mut turn = Turn { orders, shown, lanes, drains: false };
         let work = AssertUnwindSafe(self.component.work(&mut turn)).catch_unwind();
         work.await.unwrap_or_else(|panic| Err(panicked(&*panic)))?;
         Ok(turn.drains)
@@ -205,7 +225,7 @@ impl Led {
     async fn fail(&mut self, reason: Reason) -> Reason {
         self.shown.ended.cancel();
         self.shown.is_in(State::Failed(reason.clone()));
-        let _ = self.orders.wait_for(|order| matches!(order, Order::Stop(_))).await;
+        let _ = self.orders.wait_for(|order| matches!(order.call, Call::Stop(_))).await;
         reason
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use buffer::Buffer;
-use engine::{Handle, Handler, Meters, Probe, Service, Stats, Work};
+use engine::{Handle, Handler, LANES_MAX, Meters, Probe, Service, Stats, Work};
 use model::Event;
 use model::clock::Clock;
 use store::Completions;
@@ -68,6 +68,8 @@ pub struct Source {
     pub work: Work,
     /// Most events that one transaction settles.
     pub batch_max: usize,
+    /// How many lanes it is configured to settle with.
+    pub lanes: usize,
     probe: Arc<Mutex<Option<Probe>>>,
 }
 
@@ -80,7 +82,7 @@ impl Pipeline {
     pub fn new(buffer: Arc<dyn Buffer>, settling: Settling) -> Result<Self, engine::Error> {
         settling.options.validate()?;
         let name = Arc::from(settling.handler.pipeline());
-        let meters = Meters::new(&name, settling.options.lanes);
+        let meters = Meters::new(&name);
         let engine = Engine { settling, meters, probe: Arc::default() };
         Ok(Self { name, buffer, companions: Vec::new(), engine: Some(engine) })
     }
@@ -113,6 +115,7 @@ impl Pipeline {
             stats: engine.meters.stats(),
             work: engine.meters.work(),
             batch_max: engine.settling.options.batch_max,
+            lanes: engine.settling.options.lanes,
             probe: engine.probe.clone(),
         })
     }
@@ -138,9 +141,11 @@ impl Engine {
     fn start(
         &self,
         buffer: &Arc<dyn Buffer>,
+        lanes: Option<usize>,
         shutdown: &CancellationToken,
     ) -> Result<Handle, engine::Error> {
         let Settling { handler, options, completions, clock, seed } = &self.settling;
+        let lanes = lanes.map_or(options.lanes, |lanes| lanes.clamp(1, LANES_MAX));
         let service = Service {
             buffer: buffer.clone(),
             handler: handler.clone(),
@@ -149,7 +154,7 @@ impl Engine {
             seed: *seed,
             shutdown: shutdown.clone(),
         };
-        service.start_again(options.clone(), &self.meters)
+        service.start_again(engine::Options { lanes, ..options.clone() }, &self.meters)
     }
 }
 
@@ -184,7 +189,7 @@ impl Component for Pipeline {
             return Ok(());
         };
         let shutdown = CancellationToken::new();
-        let handle = engine.start(&self.buffer, &shutdown)?;
+        let handle = engine.start(&self.buffer, turn.lanes(), &shutdown)?;
         let (probe, abandon) = (handle.probe(), handle.abandon());
         *locked(&engine.probe) = Some(probe.clone());
         let _probed = Probed(&engine.probe);

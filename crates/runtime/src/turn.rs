@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use store::pipelines::Wanted;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -9,9 +10,17 @@ use tokio_util::sync::CancellationToken;
 use crate::meters::Meters;
 use crate::state::{Reason, Remains, State};
 
-/// What a component was told last. A drain is never taken back, and a deadline never moved out.
+/// What a component was told last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Order {
+pub(crate) struct Order {
+    pub(crate) call: Call,
+    /// How many lanes a pipeline settles with; `None` as it is configured.
+    pub(crate) lanes: Option<usize>,
+}
+
+/// What it is to do. A drain is never taken back, and a deadline never moved out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
     Work,
     Pause,
     Drain(Instant),
@@ -19,10 +28,18 @@ pub(crate) enum Order {
 }
 
 impl Order {
+    /// What an operator wants; without a row, to work as configured.
+    pub(crate) fn wanted(wanted: Option<&Wanted>) -> Self {
+        let paused = wanted.is_some_and(|wanted| wanted.paused);
+        let lanes = wanted.and_then(|wanted| wanted.lanes);
+        let call = if paused { Call::Pause } else { Call::Work };
+        Self { call, lanes: lanes.map(|lanes| lanes as usize) }
+    }
+
     pub(crate) fn deadline(self) -> Option<Instant> {
-        match self {
-            Self::Work | Self::Pause => None,
-            Self::Drain(by) | Self::Stop(by) => Some(by),
+        match self.call {
+            Call::Work | Call::Pause => None,
+            Call::Drain(by) | Call::Stop(by) => Some(by),
         }
     }
 }
@@ -32,6 +49,8 @@ impl Order {
 pub struct Turn {
     pub(crate) orders: watch::Receiver<Order>,
     pub(crate) shown: Arc<Shown>,
+    /// With how many lanes it began.
+    pub(crate) lanes: Option<usize>,
     /// It was told to drain.
     pub(crate) drains: bool,
 }
@@ -39,24 +58,32 @@ pub struct Turn {
 /// Why a turn is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Over {
-    /// The component is to pause.
+    /// The component is to pause, or to begin another turn with other lanes.
     Pause,
     /// It is to drain: one that keeps nothing does all that is left, by [`Turn::deadline`].
     Drain,
 }
 
 impl Turn {
+    /// How many lanes a pipeline is to settle with in this turn; `None` as it is configured.
+    #[must_use]
+    pub fn lanes(&self) -> Option<usize> {
+        self.lanes
+    }
+
     /// The component works from now on.
     pub fn ready(&self) {
-        if *self.orders.borrow() == Order::Work {
+        if self.orders.borrow().call == Call::Work {
             self.shown.is_in(State::Ready);
         }
     }
 
     /// Resolves when the turn has to end.
     pub async fn over(&mut self) -> Over {
-        let order = self.orders.wait_for(|order| *order != Order::Work).await;
-        if order.is_ok_and(|order| *order == Order::Pause) {
+        let lanes = self.lanes;
+        let ends = |order: &Order| order.call != Call::Work || order.lanes != lanes;
+        let order = self.orders.wait_for(ends).await;
+        if order.is_ok_and(|order| matches!(order.call, Call::Work | Call::Pause)) {
             return Over::Pause;
         }
         self.drains = true;

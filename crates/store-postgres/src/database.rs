@@ -98,8 +98,26 @@ impl Database {
         sql: &str,
         values: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, Error> {
+        self.rows(Stage::Write, sql, values).await
+    }
+
+    /// The same. A right that the role lacks is [`Error::Fatal`]: an operator has to grant it.
+    pub(crate) async fn query_if_granted(
+        &self,
+        sql: &str,
+        values: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, Error> {
+        self.rows(Stage::Open, sql, values).await
+    }
+
+    async fn rows(
+        &self,
+        stage: Stage,
+        sql: &str,
+        values: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, Error> {
         let pool = self.enter().await?;
-        let session = pool.session(Stage::Write).await?;
+        let session = pool.session(stage).await?;
         let rows = session.bounded(async {
             let statement = session.client().prepare_cached(sql).await?;
             session.client().query(&statement, values).await

@@ -5,5 +5,7 @@ pub(crate) mod keys;
 pub(crate) mod loads;
 pub(crate) mod moves;
 pub(crate) mod payments;
+pub(crate) mod pipelines;
+pub(crate) mod processes;
 pub(crate) mod rulesets;
 pub(crate) mod tables;

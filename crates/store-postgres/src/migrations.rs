@@ -26,6 +26,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/V6__rulesets.sql"),
     include_str!("../migrations/V7__empty_places.sql"),
     include_str!("../migrations/V8__moves_by_pipeline.sql"),
+    include_str!("../migrations/V9__pipelines_processes.sql"),
 ];
 /// PostgreSQL 12: `INCLUDE` in indexes and `tcp_user_timeout` are there.
 const SERVER_VERSION_MIN: i32 = 120_000;
@@ -45,6 +46,8 @@ const TABLES: &[&str] = &[
     "buffers_left",
     "shard_fences",
     "rulesets",
+    "pipelines",
+    "processes",
 ];
 
 /// What a migration came to.

@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use model::clock::Clock;
-use store::{Claimed, Completions, Error, Keys, Loads, Moves, Rulesets, Tables};
+use store::{
+    Claimed, Completions, Error, Keys, Loads, Moves, Pipelines, Processes, Rulesets, Tables,
+};
 
 use crate::Options;
 use crate::claim::Claim;
 use crate::database::Database;
 use crate::error::{Stage, at};
-use crate::family::{completions, keys, loads, moves, payments, rulesets, tables};
+use crate::family::{
+    completions, keys, loads, moves, payments, pipelines, processes, rulesets, tables,
+};
 use crate::inspect::rights;
 
 /// Opens the store with the claim to settle into it: brings the schema up with [`Options::create`],
@@ -81,6 +85,14 @@ impl store::Store for Store {
 
     fn moves(&self) -> Arc<dyn Moves> {
         Arc::new(moves::Moves::new(&self.database))
+    }
+
+    fn pipelines(&self) -> Arc<dyn Pipelines> {
+        Arc::new(pipelines::Pipelines::new(&self.database))
+    }
+
+    fn processes(&self) -> Arc<dyn Processes> {
+        Arc::new(processes::Processes::new(&self.database))
     }
 
     fn rulesets(&self) -> Arc<dyn Rulesets> {

@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/V6__rulesets.sql"),
     include_str!("../migrations/V7__empty_places.sql"),
     include_str!("../migrations/V8__moves_by_pipeline.sql"),
+    include_str!("../migrations/V9__pipelines_processes.sql"),
 ];
 
 /// Brings the database to the version this program knows.

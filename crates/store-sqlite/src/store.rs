@@ -5,11 +5,15 @@ use std::thread::{self, JoinHandle};
 
 use async_trait::async_trait;
 use model::clock::Clock;
-use store::{Claimed, Completions, Error, Keys, Loads, Moves, Rulesets, Tables};
+use store::{
+    Claimed, Completions, Error, Keys, Loads, Moves, Pipelines, Processes, Rulesets, Tables,
+};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::database::{Database, panicked};
-use crate::family::{completions, keys, loads, moves, payments, rulesets, tables};
+use crate::family::{
+    completions, keys, loads, moves, payments, pipelines, processes, rulesets, tables,
+};
 use crate::gate::Gate;
 use crate::wal::Checkpointer;
 use crate::writer::Writer;
@@ -77,6 +81,14 @@ impl store::Store for Store {
 
     fn moves(&self) -> Arc<dyn Moves> {
         Arc::new(moves::Moves(Arc::clone(&self.database)))
+    }
+
+    fn pipelines(&self) -> Arc<dyn Pipelines> {
+        Arc::new(pipelines::Pipelines(Arc::clone(&self.database)))
+    }
+
+    fn processes(&self) -> Arc<dyn Processes> {
+        Arc::new(processes::Processes(Arc::clone(&self.database)))
     }
 
     fn rulesets(&self) -> Arc<dyn Rulesets> {

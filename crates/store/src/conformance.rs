@@ -25,6 +25,8 @@ pub mod histories;
 pub mod keys;
 pub mod loads;
 pub mod moves;
+pub mod pipelines;
+pub mod processes;
 pub mod reopening;
 pub mod round_trip;
 pub mod rulesets;

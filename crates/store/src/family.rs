@@ -6,5 +6,7 @@ pub mod keys;
 pub mod loads;
 pub mod moves;
 pub mod payments;
+pub mod pipelines;
+pub mod processes;
 pub mod rulesets;
 pub mod tables;

@@ -26,6 +26,8 @@ pub use family::keys::{self, Keys};
 pub use family::loads::{self, Load, Loads};
 pub use family::moves::{self, Moves};
 pub use family::payments::{self, Duplicate, Fence, History, Payments, Recent, Row, Settlement};
+pub use family::pipelines::{self, Pipelines};
+pub use family::processes::{self, Processes};
 pub use family::rulesets::{self, Rulesets};
 pub use family::tables::{self, Table, Tables, Target, Written};
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::{Completions, Error, Keys, Loads, Moves, Payments, Rulesets, Tables};
+use crate::{
+    Completions, Error, Keys, Loads, Moves, Payments, Pipelines, Processes, Rulesets, Tables,
+};
 
 /// An open store, with the families that any process may read and write: the one that settles
 /// payments, and those beside it.
@@ -23,6 +25,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// Moves between buffers.
     fn moves(&self) -> Arc<dyn Moves>;
+
+    /// What operators want of each pipeline.
+    fn pipelines(&self) -> Arc<dyn Pipelines>;
+
+    /// The processes that run.
+    fn processes(&self) -> Arc<dyn Processes>;
 
     /// Versions of the fraud rules.
     fn rulesets(&self) -> Arc<dyn Rulesets>;

@@ -78,7 +78,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
         async move { telemetry.upkeep(stop).await }
     });
     let places = Places::before(&config.store, &config.buffer).await?;
-    let payments = Payments::start(&config).await?;
+    let payments = Payments::start(&config, None).await?;
     let offered = Offered::default();
     let view = View::open(args.plain, TERMINAL)?;
     let watched = watched(&payments, &offered, telemetry);

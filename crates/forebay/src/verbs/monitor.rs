@@ -1,17 +1,18 @@
-//! `forebay monitor`: who holds what, live.
+//! `forebay monitor`: which processes run, and what each holds of a Redis.
 
 use std::io::IsTerminal;
 use std::time::Duration;
 
 use anyhow::Result;
 use buffer::backend::{Distribution, Member};
-use serde_json::json;
+use serde_json::{Value, json};
+use store::processes::Heard;
 
 use super::configured_buffer;
 use crate::config::Flags;
 use crate::exit::Exit;
-use crate::{out, signals};
-use model::units::grouped;
+use crate::{open, out, signals};
+use model::units::{grouped, millis_whole};
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -24,9 +25,12 @@ const BAR: u64 = 24;
 #[command(after_help = "\
 Examples:
   forebay monitor
-  forebay monitor --once --json")]
+  forebay monitor --once --json
+
+Shows the live processes of the store. Of a Redis it shows as well which process holds which shards and
+leases; `forebay buffer stat` looks at any other buffer.")]
 pub(crate) struct Args {
-    /// Which process holds which shards and leases: what is shown without this flag, too
+    /// Which process holds which shards and leases of a Redis: what is shown without this flag, too
     #[arg(long)]
     distribution: bool,
     /// Look once
@@ -38,21 +42,87 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
-    let buffer = configured_buffer(flags)?.buffer;
+    let config = configured_buffer(flags)?;
+    let buffer = config.buffer;
+    let running = open::beside(&config.store)?.processes();
     let stop = signals::stop()?;
     let live = std::io::stdout().is_terminal() && !args.once && !args.json;
     loop {
-        let seen = buffer.distribution().await?;
+        let heard = running.heard().await;
+        let distribution = match buffer.distribution().await {
+            Err(buffer::Error::Unsupported(_)) => None,
+            seen => Some(seen?),
+        };
+        // Without a distribution there is nothing else to show.
+        let heard = match distribution {
+            None => Ok(heard?),
+            Some(_) => heard.map_err(|error| error.to_string()),
+        };
         if args.json {
-            out::line(as_json(&seen))?;
+            let mut shown = distribution.as_ref().map_or_else(|| json!({}), as_json);
+            shown["processes"] = heard.map_or(Value::Null, |heard| processes_as_json(&heard));
+            out::line(shown)?;
         } else {
             let clear = if live { CLEAR } else { "" };
-            out::line(format_args!("{clear}{}", drawn(&buffer.name(), &seen)))?;
+            let processes = heard.map_or_else(
+                |error| format!("The live processes cannot be read: {error}"),
+                |heard| processes(&heard),
+            );
+            let name = buffer.name();
+            let shards = distribution.map(|seen| format!("\n\n{}", drawn(&name, &seen)));
+            out::line(format_args!("{clear}{processes}{}", shards.unwrap_or_default()))?;
         }
         if args.once || stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
             return Ok(Exit::Done);
         }
     }
+}
+
+/// A line for each process that the store has heard of.
+fn processes(heard: &[Heard]) -> String {
+    let width = heard.iter().map(|heard| heard.process.id.len()).max().unwrap_or(0).max(7);
+    let mut lines = vec![format!(
+        "{:<width$}  {:<10}  {:<9}  heard of    pipelines",
+        "process", "roles", "version"
+    )];
+    lines.extend(heard.iter().map(|heard| {
+        let process = &heard.process;
+        let pipelines: Vec<_> = process
+            .pipelines
+            .iter()
+            .map(|pipeline| format!("{} {}", pipeline.name, pipeline.state))
+            .collect();
+        let ago = format!("{} ago", millis_whole(ago_ms(heard)));
+        let shown = if heard.is_live() { pipelines.join(", ") } else { "not heard of".to_owned() };
+        let (id, roles, version) = (&process.id, &process.roles, &process.version);
+        format!("{id:<width$}  {roles:<10}  {version:<9}  {ago:<10}  {shown}")
+    }));
+    lines.join("\n")
+}
+
+fn ago_ms(heard: &Heard) -> u64 {
+    u64::try_from(heard.ago.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn processes_as_json(heard: &[Heard]) -> Value {
+    let one = |heard: &Heard| {
+        let process = &heard.process;
+        let pipelines = process.pipelines.iter().map(|pipeline| {
+            json!({ "name": pipeline.name, "state": pipeline.state, "lanes": pipeline.lanes })
+        });
+        json!({
+            "id": process.id,
+            "host": process.host,
+            "pid": process.pid,
+            "version": process.version,
+            "roles": process.roles,
+            "live": heard.is_live(),
+            "heard_ago_ms": ago_ms(heard),
+            "joined_ago_ms": u64::try_from(heard.joined_ago.as_millis()).unwrap_or(u64::MAX),
+            "pipelines": pipelines.collect::<Vec<_>>(),
+        })
+    };
+    heard.iter().map(one).collect()
 }
 
 /// Stands where a process would.

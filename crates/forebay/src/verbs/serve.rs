@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use buffer::Buffer;
-use runtime::Fleet;
 use runtime::history::{Book, History};
 use runtime::moving::left_behind;
+use runtime::{Fleet, Following, Presence};
 use server::{Readiness, Service};
-use store::Claimed;
+use store::processes::Process;
+use store::{Claimed, Store};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -78,7 +79,8 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
     warn_of(bind);
     let end = Instant::now() + OPEN_WITHIN;
     let Some(listener) = in_time(end, &stop, || listen(bind)).await? else { return unbegun() };
-    let opened = in_time(end, &stop, || Parts::open(&config, &args.roles)).await?;
+    let beside = open::beside(&config.store)?;
+    let opened = in_time(end, &stop, || Parts::open(&config, &args.roles, &*beside)).await?;
     let Some(parts) = opened else { return unbegun() };
     let tables = match in_time(end, &stop, || tables(&config, &parts, &args.roles)).await {
         Ok(Some(tables)) => tables,
@@ -91,6 +93,7 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
         }
     };
     let history = history(&config, &parts, &args.roles);
+    let presence = Presence::begin(&parts.fleet, beside.processes(), this_process(&args.roles));
     let address = listener.local_addr()?;
     // The engine finishes what it holds at the same time, so that both end in time.
     let grace = Duration::from_millis(config.engine.drain_timeout_ms);
@@ -117,8 +120,16 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
         history.stop().await;
     }
     let cut = finish(serving).await;
-    let kept = parts.stop().await?;
+    let kept = parts.stop().await;
+    presence.leave().await;
+    beside.close().await?;
+    let kept = kept?;
     cut?;
+    ended(&config, kept).await
+}
+
+/// Says what is left for the next start.
+async fn ended(config: &Config, kept: u64) -> Result<Exit> {
     if kept > 0 {
         let kept = grouped(kept);
         out::line(format_args!("{kept} events stay in the buffer, for whoever settles next."))?;
@@ -146,19 +157,22 @@ struct Parts {
     found: Vec<String>,
     /// Of a process that settles.
     payments: Option<Payments>,
+    /// Of a process that only offers: what is paused is shown there, too.
+    following: Option<Following>,
 }
 
 impl Parts {
-    async fn open(config: &Config, roles: &[Role]) -> Result<Self> {
+    async fn open(config: &Config, roles: &[Role], beside: &dyn Store) -> Result<Self> {
         if roles.contains(&Role::Worker) {
-            let mut payments = Payments::start(config).await?;
+            let mut payments = Payments::start(config, Some(beside.pipelines())).await?;
             let found = std::mem::take(&mut payments.found);
             let (fleet, buffer) = (payments.fleet().clone(), payments.buffer().clone());
-            return Ok(Self { fleet, buffer, found, payments: Some(payments) });
+            return Ok(Self { fleet, buffer, found, payments: Some(payments), following: None });
         }
         let fleet = fleet::of(config);
         let (buffer, found) = payments::offer(config, &fleet).await?;
-        Ok(Self { fleet, buffer, found, payments: None })
+        let following = Some(Following::begin_later(&fleet, beside.pipelines()));
+        Ok(Self { fleet, buffer, found, payments: None, following })
     }
 
     fn store(&self) -> Option<&Claimed> {
@@ -182,6 +196,7 @@ impl Parts {
 
     /// Ends everything, in order. Returns how many events the buffers keep.
     async fn stop(self) -> Result<u64> {
+        drop(self.following);
         let stopped = fleet::stop(&self.fleet).await;
         if let Some(payments) = self.payments {
             // The fleet has ended, and what is left is the store.
@@ -200,6 +215,27 @@ fn watched(fleet: &Fleet) -> impl Fn() -> Vec<(String, Arc<dyn Buffer>)> + Send 
             other => (other.to_owned(), buffer),
         };
         fleet.buffers().into_iter().map(shown).collect()
+    }
+}
+
+/// What other processes are to know of this one.
+fn this_process(roles: &[Role]) -> Process {
+    Process {
+        id: identity::start().to_owned(),
+        host: identity::host(),
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        roles: named(roles).to_owned(),
+        pipelines: Vec::new(),
+    }
+}
+
+/// As `--roles` has them.
+fn named(roles: &[Role]) -> &'static str {
+    match (roles.contains(&Role::Api), roles.contains(&Role::Worker)) {
+        (true, true) => "api,worker",
+        (true, false) => "api",
+        (false, _) => "worker",
     }
 }
 
@@ -233,12 +269,11 @@ async fn unmoved(config: &Config, parts: &Parts) -> Option<String> {
 /// The history of the load, which a process that settles keeps: one that only takes events has no store
 /// open, and what it takes shows in the backlog of those that settle.
 fn history(config: &Config, parts: &Parts, roles: &[Role]) -> Option<History> {
-    let roles = if roles.contains(&Role::Api) { "api,worker" } else { "worker" };
     let book = Book {
         loads: parts.store()?.loads(),
         clock: open::clock(),
         process: identity::process(),
-        roles: roles.to_owned(),
+        roles: named(roles).to_owned(),
     };
     let fleet = parts.fleet.clone();
     Some(History::start(move || fleet.sources(), book, config.history))

@@ -13,6 +13,7 @@ mod journal;
 mod migrate;
 mod migrate_kafka;
 mod names_twice;
+mod pipelines;
 mod replay;
 mod running;
 mod serve;

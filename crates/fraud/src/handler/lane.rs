@@ -27,6 +27,10 @@ pub(super) struct Lane {
     pub(super) store: Arc<dyn Payments>,
     pub(super) guard: Arc<Guard>,
     pub(super) screen: Screen,
+    /// Kept in memory by all lanes together.
+    pub(super) cards_max: usize,
+    /// The handler and each lane have one.
+    pub(super) lanes: Arc<()>,
     /// What each row bears.
     pub(super) ruleset_version: i64,
     /// Cards whose state may be ahead of the store, or behind it.
@@ -85,7 +89,8 @@ impl engine::Lane for Lane {
                     self.doubtful.clear();
                     // The store knows better: it had not seen what screening took for a repeat.
                     self.doubtful.extend(repeats);
-                    self.screen.trim();
+                    let lanes = Arc::strong_count(&self.lanes).saturating_sub(1).max(1);
+                    self.screen.trim(self.cards_max / lanes);
                     count(flagged);
                     return Ok(outcomes);
                 }

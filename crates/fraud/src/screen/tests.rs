@@ -25,8 +25,8 @@ fn payment(card: usize, nth: usize, at_ms: i64, amount: i64) -> Payment<'static>
     }
 }
 
-fn screen(cards_max: usize) -> Screen {
-    Screen::new(Arc::new(Ruleset::default()), cards_max, true).unwrap()
+fn screen() -> Screen {
+    Screen::new(Arc::new(Ruleset::default()), true).unwrap()
 }
 
 /// What a store that holds `payments` tells of their card.
@@ -44,7 +44,7 @@ fn history(payments: &[Payment<'_>]) -> History {
 
 #[test]
 fn an_unknown_card_is_not_screened() {
-    let mut screen = screen(10);
+    let mut screen = self::screen();
     assert_eq!(screen.screen(number(1), &payment(1, 0, 0, 1)), None);
     screen.insert(number(1), Fingerprint([7; 16]), &History::default(), Ownership::default());
     let verdict = screen.screen(number(1), &payment(1, 0, 0, 1)).unwrap();
@@ -54,27 +54,27 @@ fn an_unknown_card_is_not_screened() {
 
 #[test]
 fn unknown_is_new_until_a_card_is_forgotten_or_dropped() {
-    let mut one = screen(1);
+    let mut one = screen();
     assert!(one.unknown_is_new());
     one.insert(number(1), Fingerprint([0; 16]), &History::default(), Ownership::default());
-    one.trim();
+    one.trim(1);
     assert!(one.unknown_is_new());
     one.insert(number(2), Fingerprint([0; 16]), &History::default(), Ownership::default());
     assert!(
         one.knows(number(1), Ownership::default()) && one.knows(number(2), Ownership::default()),
         "a batch fits until it is trimmed"
     );
-    one.trim();
+    one.trim(1);
     assert_eq!(one.len(), 1);
     assert!(!one.unknown_is_new());
-    let mut other = screen(10);
+    let mut other = self::screen();
     other.forget(number(1));
     assert!(!other.unknown_is_new());
 }
 
 #[test]
 fn cards_in_use_outlive_those_that_are_not() {
-    let mut screen = screen(100);
+    let mut screen = self::screen();
     for card in 0..100 {
         screen.insert(
             number(card),
@@ -102,7 +102,7 @@ fn cards_in_use_outlive_those_that_are_not() {
             &History::default(),
             Ownership::default(),
         );
-        screen.trim();
+        screen.trim(100);
         assert_eq!(screen.len(), 100);
     }
     // On its first round the hand finds every card in use, and has to take one.
@@ -111,7 +111,7 @@ fn cards_in_use_outlive_those_that_are_not() {
 
 #[test]
 fn inserting_a_known_card_replaces_what_was_known() {
-    let mut screen = screen(10);
+    let mut screen = self::screen();
     let earlier: Vec<_> = (0..5).map(|nth| payment(1, nth, NOON_MS, 100)).collect();
     screen.insert(number(1), Fingerprint([0; 16]), &history(&earlier), Ownership::default());
     screen.insert(number(1), Fingerprint([0; 16]), &History::default(), Ownership::default());
@@ -124,7 +124,7 @@ fn a_ruleset_out_of_bounds_is_refused() {
     let mut ruleset = Ruleset::default();
     ruleset.velocity.payments_min = 0;
     assert!(matches!(
-        Screen::new(Arc::new(ruleset), 1, true),
+        Screen::new(Arc::new(ruleset), true),
         Err(Error::Ruleset { field: "velocity.payments_min", .. })
     ));
 }
@@ -152,7 +152,7 @@ proptest! {
     ) {
         let payments = stream(&steps);
         let undisturbed = verdicts(&payments, &Ruleset::default()).unwrap();
-        let mut screen = screen(cards_max);
+        let mut screen = self::screen();
         for (nth, payment) in payments.iter().enumerate() {
             for (_, card) in lost.iter().filter(|(when, _)| *when == nth) {
                 screen.forget(number(*card));
@@ -170,7 +170,7 @@ proptest! {
             let verdict = screen.screen(number, payment).unwrap();
             prop_assert!(!verdict.repeat);
             prop_assert_eq!(&verdict.hits, &undisturbed[nth]);
-            screen.trim();
+            screen.trim(cards_max);
             prop_assert!(screen.len() <= cards_max);
         }
     }

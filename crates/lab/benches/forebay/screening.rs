@@ -57,7 +57,7 @@ pub(crate) fn run(scale: Scale) -> Result<Vec<Row>> {
 /// Seconds, and cards seen. Every card is known beforehand, as after a warm-up: how a card's
 /// history is read is in the pipeline's figure.
 fn screen(payments: &[Payment<'_>]) -> Result<(f64, usize)> {
-    let mut screen = Screen::new(Ruleset::default().into(), CARDS * 2, true)?;
+    let mut screen = Screen::new(Ruleset::default().into(), true)?;
     for payment in payments {
         let number = number(payment)?;
         if !screen.knows(number, Ownership::default()) {

@@ -15,6 +15,8 @@ pub(super) struct Look {
     pub(super) counts: Counts,
     /// How long each lane has worked.
     pub(super) lanes: Vec<Duration>,
+    /// How many of them settle.
+    pub(super) active: usize,
     pub(super) batches: u64,
     /// `None` where nobody asked, or the buffer did not answer.
     pub(super) held: Option<Held>,
@@ -125,8 +127,10 @@ impl Window {
         if span_ms == 0 || span_ms.saturating_mul(2) < self.interval_ms.unsigned_abs() {
             return None;
         }
-        let lanes = first.lanes.iter().zip(&last.lanes);
-        let worked: Vec<_> = lanes.map(|(before, now)| now.saturating_sub(*before)).collect();
+        // A pipeline that was scaled has more lanes than before.
+        let before = first.lanes.iter().copied().chain(std::iter::repeat(Duration::ZERO));
+        let lanes = last.lanes.iter().zip(before);
+        let worked: Vec<_> = lanes.map(|(now, before)| now.saturating_sub(before)).collect();
         let busiest = worked.iter().max().copied().unwrap_or_default();
         Some(Load {
             started_at_ms: self.of(first.now_ms),
@@ -135,7 +139,7 @@ impl Window {
             roles: String::new(),
             pipeline: String::new(),
             buffer: String::new(),
-            lanes: u32::try_from(worked.len()).unwrap_or(u32::MAX),
+            lanes: u32::try_from(last.active).unwrap_or(u32::MAX),
             batch_max: 0,
             settled: last.counts.settled - first.counts.settled,
             finished: finished(&last.counts) - finished(&first.counts),
@@ -196,6 +200,7 @@ mod tests {
             now_ms: START_MS + i64::try_from(seconds).unwrap() * 1_000,
             counts,
             lanes: vec![Duration::from_millis(100 * seconds), Duration::from_millis(300 * seconds)],
+            active: 2,
             batches: finished / 5,
             held: held.map(|events| Held { events, oldest_age_ms: events * 2 }),
         }
@@ -236,6 +241,19 @@ mod tests {
         window.add(&last);
         let seen = window.seen().unwrap();
         assert_eq!((seen.worked_ms, seen.worked_ms_max), (29, 15));
+    }
+
+    #[test]
+    fn lanes_that_were_added_meanwhile_are_counted() {
+        let start = Instant::now();
+        let (mut first, mut last) = (look(start, 0, 0, None), look(start, 60, 0, None));
+        first.lanes = vec![Duration::from_secs(1)];
+        last.lanes = vec![Duration::from_secs(2), Duration::from_secs(5), Duration::from_secs(4)];
+        (first.active, last.active) = (1, 3);
+        let mut window = Window::begin(first, MINUTE_MS, true);
+        window.add(&last);
+        let seen = window.seen().unwrap();
+        assert_eq!((seen.lanes, seen.worked_ms, seen.worked_ms_max), (3, 10_000, 5_000));
     }
 
     #[test]

@@ -55,7 +55,7 @@ fn counting(panics: usize) -> (Counting, Arc<Counts>) {
 #[tokio::test(start_paused = true)]
 async fn a_component_that_is_stopped_twice_ends_once_and_both_calls_get_the_same() {
     let (component, counts) = counting(0);
-    let life = Life::start(Box::new(component), None, 7);
+    let life = Life::start(Box::new(component), None, 7, None);
     life.until(|state| matches!(state, State::Ready)).await;
     let by = Instant::now() + DRAIN_TIMEOUT;
     let (first, second) = tokio::join!(life.stop(by), life.stop(by));
@@ -83,7 +83,7 @@ async fn a_fleet_that_is_stopped_twice_ends_once() {
 #[tokio::test(start_paused = true)]
 async fn a_component_that_panics_says_so_and_is_closed_when_it_is_stopped() {
     let (component, counts) = counting(1);
-    let life = Life::start(Box::new(component), None, 7);
+    let life = Life::start(Box::new(component), None, 7, None);
     let failed = life.until(|state| matches!(state, State::Failed(_)));
     timeout(PATIENCE, failed).await.unwrap();
     assert!(life.ended().is_cancelled());
@@ -96,7 +96,7 @@ async fn a_component_that_panics_says_so_and_is_closed_when_it_is_stopped() {
 #[tokio::test(start_paused = true)]
 async fn a_component_that_panics_is_started_again_where_it_may() {
     let (component, counts) = counting(3);
-    let life = Life::start(Box::new(component), Some(restart::Options::default()), 7);
+    let life = Life::start(Box::new(component), Some(restart::Options::default()), 7, None);
     timeout(PATIENCE, life.until(|state| matches!(state, State::Ready))).await.unwrap();
     assert_eq!(counts.turns.load(Ordering::SeqCst), 4);
     assert!(life.stop(Instant::now() + DRAIN_TIMEOUT).await.is_ok());

@@ -7,6 +7,7 @@
 mod changing;
 mod draining;
 mod failing;
+mod following;
 mod lives;
 mod pausing;
 mod rig;

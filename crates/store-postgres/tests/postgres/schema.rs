@@ -10,7 +10,7 @@ use store_postgres::{Migrated, Options, inspect, migrate};
 use testbed::Postgres;
 
 /// What the last migration leads to.
-const VERSION: u32 = 8;
+const VERSION: u32 = 9;
 /// What the producer names with ids of its own, as text.
 const NAMED_BY_THE_PRODUCER: [&str; 2] = ["tx_id", "user_id"];
 /// Whole numbers of fewer than 64 bits, none of which names or counts rows: two percentages, which
@@ -234,7 +234,8 @@ async fn versions_of_rules_that_rows_bear_already_are_never_given_to_other_rules
     assert_eq!(open(&options).await.payments().settle(before).await, Ok(Settlement::Settled));
     server
         .execute(&format!(
-            "DROP TABLE {schema}.rulesets, {schema}.buffers_left; DROP RULE keep_moves ON {schema}.buffer_moves;
+            "DROP TABLE {schema}.rulesets, {schema}.pipelines, {schema}.processes, {schema}.buffers_left;
+  DROP RULE keep_moves ON {schema}.buffer_moves;
              ALTER TABLE {schema}.buffer_moves DROP COLUMN start_empty, DROP COLUMN start_done;
              ALTER TABLE {schema}.buffer_move_processes DROP COLUMN empty_source, DROP COLUMN empty_target;
              DELETE FROM {schema}.schema_version WHERE version >= 6"

@@ -6,5 +6,7 @@ mod beside;
 mod conformance;
 mod failures;
 mod moves;
+mod pipelines;
+mod processes;
 mod tables;
 mod versions;

@@ -53,7 +53,7 @@ pub(super) async fn run(plan: &Plan, store: store_postgres::Options) -> Result<F
 
 async fn measure(plan: &Plan, config: &Config) -> Result<Figures> {
     let batches = batches(plan.events)?;
-    let payments = Payments::start(config).await?;
+    let payments = Payments::start(config, None).await?;
     let sampler = Sampler::start(plan.servers.clone());
     let began = Instant::now();
     let (stats, buffer) = (payments.stats().clone(), payments.buffer().clone());
