@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use buffer::backend::{Durability, Each, Held, Opened, Opening, Reading, Stop, in_pages};
+use buffer::backend::{
+    Durability, Each, Held, Opened, Opening, Reading, Stop, Unordered, in_pages,
+};
 use buffer::{DeadLetter, Depth, Error, Identity, Location};
 use model::url::{self, Url, host_and_port};
 
-use crate::options::{Options, Start};
+use crate::options::{Mode, Options, Start};
 use crate::{KafkaBuffer, inspect};
 
 /// What a broker listens on when the URL says nothing.
@@ -17,8 +19,10 @@ const PARTITIONS_MAX: u16 = 1_024;
 /// Most replicas.
 const REPLICAS_MAX: u16 = 100;
 /// What a buffer may be told in its URL, besides `sasl.…` and `ssl.…`.
-const OPTIONS: [&str; 16] = [
+const OPTIONS: [&str; 18] = [
     "group",
+    "mode",
+    "dead",
     "start",
     "partitions",
     "replication",
@@ -86,6 +90,11 @@ fn options(url: &Url<'_>, reading: &Reading<'_>) -> Result<Options, url::Error> 
 fn set(options: &mut Options, url: &Url<'_>, option: &str, text: &str) -> Result<(), url::Error> {
     match option {
         "group" => options.group = url.decoded(text, option)?,
+        "mode" => {
+            let choices = [("own", Mode::Own), ("source", Mode::Source)];
+            options.mode = url.one_of(option, text, choices)?;
+        }
+        "dead" => options.dead = Some(url.decoded(text, option)?),
         "start" => {
             let choices = [("earliest", Start::Earliest), ("latest", Start::Latest)];
             options.start = url.one_of(option, text, choices)?;
@@ -163,12 +172,24 @@ impl Location for Options {
         format!("what Kafka survives ({})", named(self))
     }
 
+    fn unordered(&self) -> Option<Unordered> {
+        let source = Unordered {
+            by: "a topic whose producers put a card into several partitions (mode=source)",
+            remedy: "send each payment with its card as the record's key",
+        };
+        (self.mode == Mode::Source).then_some(source)
+    }
+
     async fn open(&self, opening: &Opening) -> Result<Opened, Error> {
         let lazy = opening.is_lazy;
         Ok(Opened::new(KafkaBuffer::open(Self { lazy, ..self.clone() }).await?))
     }
 
     async fn look(&self) -> Result<Option<Vec<String>>, Error> {
+        let obstacles = inspect::obstacles(self).await?;
+        if !obstacles.is_empty() {
+            return Err(Error::Open(obstacles.join("; ")));
+        }
         let partitions = inspect::partitions(self).await?;
         let said =
             format!("At most {partitions} processes settle at once: one for each partition.");
@@ -238,6 +259,8 @@ mod tests {
             (Start::Latest, 4, 5_000)
         );
         assert!(options.delete_settled && options.min_insync == 2);
+        let options = read("kafka://h/t?mode=source&dead=fds.dead");
+        assert_eq!((options.mode, options.dead_topic().as_str()), (Mode::Source, "fds.dead"));
         let options = read("kafka://h/t");
         assert_eq!((options.group.as_str(), options.start), ("forebay", Start::Earliest));
     }
@@ -270,6 +293,7 @@ mod tests {
         refused("kafka://h:port/t", "buffer: no broker, or no port, that could be read");
         refused("kafka://h/a/b", "buffer: kafka: the topic must have a name of");
         refused("kafka://h/t?start=middle", "buffer: start is \"middle\"; it must be");
+        refused("kafka://h/t?mode=source", "buffer: kafka: mode=source needs a topic for the dead");
         refused("kafka://h/t?acks=1", "buffer: the URL has no option \"acks\"; there are group,");
         refused("kafka://h/t?partitions=0", "buffer: partitions is");
     }

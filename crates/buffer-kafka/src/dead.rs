@@ -55,7 +55,10 @@ impl Shared {
         let from = index.next.max(range.low);
         index.next = self.reader.read(&self.dead_topic, 0, (from, range.high), |told| {
             let is_letter = record::read_dead(told).is_some();
-            index.take_in(told.offset(), told.key().unwrap_or_default(), is_letter);
+            let key = told.key().unwrap_or_default();
+            if key.starts_with(self.letters_of.as_bytes()) {
+                index.take_in(told.offset(), key, is_letter);
+            }
             Ok(true)
         })?;
         Ok(())
@@ -123,7 +126,8 @@ impl Shared {
             .iter()
             .map(|Burial { told, .. }| {
                 // With its time, because the places of a topic that is made anew are used again.
-                format!("{}-{}-{}", told.place.partition, told.place.offset, told.accepted_at_ms)
+                let (of, place) = (&self.letters_of, told.place);
+                format!("{of}{}-{}-{}", place.partition, place.offset, told.accepted_at_ms)
             })
             .collect();
         let records = burials.iter().zip(reasons).zip(&keys).map(|((burial, reason), key)| {
@@ -207,6 +211,10 @@ impl DeadLetters for KafkaBuffer {
         if self.shared.is_closed() {
             return Err(Error::Closed);
         }
+        self.shared.is_own(
+            "replay dead letters",
+            "send their events with a producer of that topic, and drop the letters with `forebay dead drop`",
+        )?;
         self.shared.ensure_open().await?;
         let _one_at_a_time = self.shared.burying.lock().await;
         self.shared.replay_now(seqs).await

@@ -15,7 +15,7 @@ use model::clock::EpochMs;
 use crate::client::blocking;
 use crate::options::Start;
 use crate::progress;
-use crate::reader::Range;
+use crate::reader::{self, Range};
 use crate::record;
 use crate::shared::Shared;
 use crate::window::Counts;
@@ -85,12 +85,13 @@ impl Shared {
             Ok((reader.ranges(&topic, partitions)?, committed))
         })
         .await?;
+        let start = reader::start(&self.options, &committed);
         let ours: BTreeMap<i32, i64> = self.window().positions().into_iter().collect();
         let mut unread = BTreeMap::new();
         for ((partition, Range { low, high }), committed) in (0..).zip(ranges).zip(committed) {
             let (from, metadata) = match committed {
                 Some(committed) => (committed.offset.max(low), committed.metadata),
-                None if self.options.start == Start::Latest => (high, String::new()),
+                None if start == Start::Latest => (high, String::new()),
                 None => (low, String::new()),
             };
             let done = progress::done(from, &metadata);

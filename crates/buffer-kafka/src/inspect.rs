@@ -10,7 +10,7 @@ use crate::client::blocking;
 use crate::place::Place;
 use crate::record;
 use crate::shared::Shared;
-use crate::{Options, topic};
+use crate::{Options, rights, topic};
 
 /// What the topics promise.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Durability {
     pub retention_bytes: Option<i64>,
     /// Its `cleanup.policy`.
     pub cleanup_policy: Option<String>,
+    /// Whether nothing deletes events before they are settled, as far as the topics' settings say.
+    pub durable: bool,
     /// What is wrong and how to mend it, one sentence each. With any, the buffer is not durable.
     pub problems: Vec<String>,
     /// What should be known all the same.
@@ -58,6 +60,16 @@ pub async fn depth(options: &Options) -> Result<Depth, Error> {
 /// If Kafka can't be read or there is no such topic.
 pub async fn durability(options: &Options) -> Result<Durability, Error> {
     topic::durability(&*look(options).await?).await
+}
+
+/// Rights that a worker needs and does not have, one sentence each: to read the topic and the dead letters, to
+/// join the group and commit for it, and to write dead letters. The right to write into a topic of ours is
+/// not asked for. Changes nothing.
+///
+/// # Errors
+/// If Kafka can't be read, or there is no such topic or it may not be looked at.
+pub async fn obstacles(options: &Options) -> Result<Vec<String>, Error> {
+    rights::lacking(&look(options).await?).await
 }
 
 /// How many partitions the topic has.
@@ -116,17 +128,7 @@ pub async fn dead(options: &Options) -> Result<Vec<DeadLetter>, Error> {
 async fn look(options: &Options) -> Result<Arc<Shared>, Error> {
     options.validate()?;
     let shared = Arc::new(Shared::new(options.clone()));
-    for topic in [&options.topic, &shared.dead_topic] {
-        let (reader, name) = (Arc::clone(&shared.reader), topic.clone());
-        let there = blocking(move || reader.partitions(&name)).await?;
-        let there = there.ok_or_else(|| {
-            Error::Open(format!(
-                "kafka: there is no topic {topic} yet; `forebay serve` makes it, or make it by hand"
-            ))
-        })?;
-        if topic == &options.topic {
-            shared.set_partitions(there);
-        }
-    }
+    let partitions = topic::there(&shared).await?;
+    shared.set_partitions(partitions);
     Ok(shared)
 }

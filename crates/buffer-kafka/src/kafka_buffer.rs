@@ -13,7 +13,7 @@ use crate::consumer::Running;
 use crate::producer::Record;
 use crate::shared::{Shared, lock};
 use crate::window::Burial;
-use crate::{Options, client, place, record, topic};
+use crate::{Mode, Options, client, place, record, topic};
 
 /// Most bytes of one offer (256 MiB).
 const OFFER_BYTES_MAX: usize = 256 << 20;
@@ -29,8 +29,9 @@ pub struct KafkaBuffer {
 }
 
 impl KafkaBuffer {
-    /// Opens the buffer in this topic, making its topics if they are not there. Needs a tokio
-    /// runtime, for as long as it is open. Becomes a member of the group when it first leases.
+    /// Opens the buffer in this topic. Makes its topics if they are not there, but none of a
+    /// [source](Mode::Source). Needs a tokio runtime, for as long as it is open. Becomes a member of the
+    /// group when it first leases.
     ///
     /// # Errors
     /// [`Error::Open`] if the options can't be used or Kafka refuses, [`Error::Unavailable`] if it
@@ -76,6 +77,7 @@ impl Buffer for KafkaBuffer {
         if shared.is_closed() {
             return Err(Error::Closed);
         }
+        shared.is_own("offer", "send the events with a producer of that topic")?;
         shared.fits(events)?;
         if events.is_empty() {
             return Ok(());
@@ -153,6 +155,17 @@ impl Buffer for KafkaBuffer {
 }
 
 impl Shared {
+    /// Refuses to write into a source.
+    pub(crate) fn is_own(&self, what: &str, instead: &str) -> Result<(), Error> {
+        if self.options.mode == Mode::Own {
+            return Ok(());
+        }
+        let topic = &self.options.topic;
+        Err(Error::Unsupported(format!(
+            "cannot {what} into the topic {topic}: it belongs to other producers (mode=source); {instead}"
+        )))
+    }
+
     /// Refuses what could never be offered at once.
     pub(crate) fn fits(&self, events: &[Event]) -> Result<(), Error> {
         let max = self.options.events_max;

@@ -18,6 +18,15 @@
 //! - No offset is ever chosen for us: a group that has committed nothing begins where it was told,
 //!   and what is gone from the topic is counted and said.
 //!
+//! A topic of other producers is read as a source ([`Mode::Source`]). No topic is made, nothing is written into
+//! the source, and dead letters go to a topic that is named. Offers and replays are refused. Only commits of our
+//! own group change the cluster. Records are settled in the partition where they lie, so what is kept is the
+//! order within a partition, and a key's order as far as its producer keeps the key in one partition. Several
+//! processes may hold events of one key: each lease has a new term, and no shard. A later event of a key waits
+//! behind a delayed one of the same partition.
+//!
+//! [`reading`] reads a topic from a given time on, without a group.
+//!
 //! What it deliberately does not do: it does not dedupe, it uses no transactions but to replay dead
 //! letters (an event's effect lies in another system, so dedupe is needed all the same), and it calls no
 //! topic durable whose retention may delete events before they are settled.
@@ -35,8 +44,10 @@ mod place;
 mod producer;
 mod progress;
 mod reader;
+pub mod reading;
 mod rebalance;
 mod record;
+mod rights;
 mod shared;
 mod topic;
 mod transaction;
@@ -44,4 +55,4 @@ mod window;
 
 pub use backend::Backend;
 pub use kafka_buffer::KafkaBuffer;
-pub use options::{Options, Start};
+pub use options::{Mode, Options, Start};

@@ -9,6 +9,9 @@ use crate::place::PARTITIONS_MAX;
 /// What a broker listens on unless told otherwise.
 const PORT: u16 = 9092;
 
+/// What the name of a topic is made of; `.dead` has room behind it.
+const NAME: &str = "1 to 244 letters, digits, dots, underscores and hyphens";
+
 /// What a group reads first of a topic that it has committed nothing of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
@@ -18,13 +21,30 @@ pub enum Start {
     Latest,
 }
 
+/// Who owns the topic.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Forebay: it makes the topics, writes offers into the topic, and moves records into the partitions of
+    /// their keys.
+    #[default]
+    Own,
+    /// Other producers: Forebay makes no topic and writes nothing into this one. See the crate's docs for
+    /// the order that is left.
+    Source,
+}
+
 /// Where a buffer lies, and its bounds.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Options {
     /// Some of the cluster's brokers, as `host:port`.
     pub brokers: Vec<String>,
-    /// The topic. Its dead letters lie in `{topic}.dead`.
+    /// The topic. Its dead letters lie in [`Options::dead_topic`].
     pub topic: String,
+    /// Who owns the topic.
+    pub mode: Mode,
+    /// The topic of the dead letters: required of a [`Mode::Source`], which may share it with other sources,
+    /// and refused of a [`Mode::Own`].
+    pub dead: Option<String>,
     /// The consumer group that settles. Dead letters are the topic's, whatever the group.
     pub group: String,
     /// What a new group reads first.
@@ -82,6 +102,8 @@ impl Options {
         Self {
             brokers,
             topic: topic.to_owned(),
+            mode: Mode::Own,
+            dead: None,
             group: group.to_owned(),
             start: Start::Earliest,
             partitions: 16,
@@ -101,10 +123,10 @@ impl Options {
         }
     }
 
-    /// The topic of the dead letters.
+    /// The topic of the dead letters: [`Options::dead`], or `{topic}.dead`.
     #[must_use]
     pub fn dead_topic(&self) -> String {
-        format!("{}.dead", self.topic)
+        self.dead.clone().unwrap_or_else(|| format!("{}.dead", self.topic))
     }
 
     /// Which buffer it is, whatever its options and which of the brokers it names. Another group reads the
@@ -130,14 +152,10 @@ impl Options {
         if self.brokers.is_empty() || self.brokers.iter().any(|broker| broker.is_empty()) {
             return refuse("kafka: name at least one broker, as host:port".to_owned());
         }
-        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        if self.topic.is_empty() || self.topic.len() > 244 || !self.topic.bytes().all(is_plain) {
-            return refuse(
-                "kafka: the topic must have a name of 1 to 244 letters, digits, dots, underscores \
-                 and hyphens"
-                    .to_owned(),
-            );
+        if !is_name(&self.topic) {
+            return refuse(format!("kafka: the topic must have a name of {NAME}"));
         }
+        self.validate_mode()?;
         if self.group.is_empty() {
             return refuse("kafka: the consumer group must have a name".to_owned());
         }
@@ -169,6 +187,33 @@ impl Options {
         self.validate_security()
     }
 
+    fn validate_mode(&self) -> Result<(), Error> {
+        let topic = &self.topic;
+        let problem = match (self.mode, &self.dead) {
+            (Mode::Own, None) => return Ok(()),
+            (Mode::Own, Some(_)) => {
+                format!(
+                    "kafka: dead is for mode=source; the dead letters of {topic} lie in {topic}.dead"
+                )
+            }
+            (Mode::Source, None) => {
+                "kafka: mode=source needs a topic for the dead letters; add dead=NAME".to_owned()
+            }
+            (Mode::Source, Some(dead)) if !is_name(dead) => {
+                format!("kafka: dead must be the name of a topic, {NAME}")
+            }
+            (Mode::Source, Some(dead)) if dead == topic => format!(
+                "kafka: dead must not be {topic} itself; mode=source writes nothing into that topic"
+            ),
+            (Mode::Source, Some(_)) if self.delete_settled => {
+                "kafka: delete_settled deletes records of others in mode=source; leave it out"
+                    .to_owned()
+            }
+            (Mode::Source, Some(_)) => return Ok(()),
+        };
+        Err(Error::Open(problem))
+    }
+
     fn validate_security(&self) -> Result<(), Error> {
         for (name, value) in &self.security {
             let known = name == "security.protocol"
@@ -193,6 +238,11 @@ impl Options {
     }
 }
 
+fn is_name(topic: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=244).contains(&topic.len()) && topic.bytes().all(is_plain)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,6 +260,17 @@ mod tests {
         assert!(options().validate().is_ok());
         check(Options { brokers: Vec::new(), ..options() }, "broker");
         check(Options { topic: "a/b".to_owned(), ..options() }, "topic");
+        let source = |dead: &str| Options {
+            mode: Mode::Source,
+            dead: Some(dead.to_owned()).filter(|dead| !dead.is_empty()),
+            ..options()
+        };
+        assert!(source("t.dead").validate().is_ok());
+        check(source(""), "add dead=NAME");
+        check(source("t"), "must not be t itself");
+        check(source("a/b"), "dead must be the name of a topic");
+        check(Options { delete_settled: true, ..source("d") }, "deletes records of others");
+        check(Options { mode: Mode::Own, ..source("d") }, "dead is for mode=source");
         check(Options { partitions: 0, ..options() }, "partitions must be 1 to 16384, not 0");
         check(Options { lease_ms: 29, ..options() }, "lease_ms must be at least 30, not 29");
         let set = |name: &str, value: &str| Options {

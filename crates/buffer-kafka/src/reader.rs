@@ -5,13 +5,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use buffer::Error;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use model::clock::EpochMs;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
-use crate::Options;
 use crate::client::{self, Speech, Trouble, failure};
+use crate::options::{Options, Start};
+use crate::place::PARTITIONS_MAX;
 
 /// How long one look for a record waits before the deadline is looked at.
 const POLL: Duration = Duration::from_millis(50);
@@ -33,11 +35,36 @@ pub(crate) struct Committed {
     pub(crate) metadata: String,
 }
 
+/// Where a partition begins of which the group has committed nothing. If it has committed something of
+/// others, this one was added since: it begins with its first record.
+pub(crate) fn start(options: &Options, committed: &[Option<Committed>]) -> Start {
+    if committed.iter().any(Option::is_some) { Start::Earliest } else { options.start }
+}
+
+/// A client that asks.
+struct Asking {
+    consumer: BaseConsumer<Speech>,
+    /// That it may not use the group: a client says so once, and does not answer what is asked of the group.
+    denied: Option<KafkaError>,
+}
+
+impl Asking {
+    /// What it had to say since the last time.
+    fn listen(&mut self) -> Option<KafkaError> {
+        let said = said_meanwhile(&self.consumer);
+        let denied = Some(RDKafkaErrorCode::GroupAuthorizationFailed);
+        if said.as_ref().is_some_and(|said| said.rdkafka_error_code() == denied) {
+            self.denied.clone_from(&said);
+        }
+        said
+    }
+}
+
 /// Clients that never join. Everything here blocks.
 pub(crate) struct Reader {
     options: Options,
     /// Asks.
-    asking: Mutex<Option<BaseConsumer<Speech>>>,
+    asking: Mutex<Option<Asking>>,
     /// Reads records, one reader at a time.
     reading: Mutex<Option<BaseConsumer<Speech>>>,
 }
@@ -47,14 +74,19 @@ impl Reader {
         Self { options, asking: Mutex::new(None), reading: Mutex::new(None) }
     }
 
-    /// How many partitions a topic has; none if there is no such topic.
+    /// How many partitions a topic has; none if there is no such topic, or it has no leaders yet.
     pub(crate) fn partitions(&self, topic: &str) -> Result<Option<i32>, Error> {
         self.ask(|consumer, timeout| {
             let told = consumer.fetch_metadata(Some(topic), timeout)?;
             let topic = told.topics().iter().find(|one| one.name() == topic);
-            let Some(topic) = topic.filter(|topic| topic.error().is_none()) else {
-                return Ok(None);
-            };
+            let Some(topic) = topic else { return Ok(None) };
+            match topic.error().map(RDKafkaErrorCode::from) {
+                None => {}
+                Some(code @ RDKafkaErrorCode::TopicAuthorizationFailed) => {
+                    return Err(KafkaError::MetadataFetch(code));
+                }
+                Some(_) => return Ok(None),
+            }
             let led = topic.partitions().iter().all(|partition| partition.leader() >= 0);
             let count = i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX);
             Ok(Some(count).filter(|count| *count > 0 && led))
@@ -101,13 +133,43 @@ impl Reader {
         })
     }
 
+    /// The first offset of each partition whose record is of this time or later, if there is one.
+    pub(crate) fn first_since(
+        &self,
+        topic: &str,
+        partitions: i32,
+        since_ms: EpochMs,
+    ) -> Result<Vec<Option<i64>>, Error> {
+        self.ask(|consumer, timeout| {
+            let mut list = TopicPartitionList::new();
+            for partition in 0..partitions {
+                // Negative times have meanings of their own.
+                list.add_partition_offset(topic, partition, Offset::Offset(since_ms.max(0)))?;
+            }
+            let told = consumer.offsets_for_times(list, timeout)?;
+            let mut offsets = Vec::new();
+            for element in told.elements() {
+                element.error()?;
+                offsets.push(match element.offset() {
+                    Offset::Offset(offset) => Some(offset),
+                    _ => None,
+                });
+            }
+            Ok(offsets)
+        })
+    }
+
     /// What the group has committed of each partition.
     pub(crate) fn committed(&self, partitions: i32) -> Result<Vec<Option<Committed>>, Error> {
-        self.ask(|consumer, timeout| {
+        let committed = self.ask(|consumer, timeout| {
             let mut list = TopicPartitionList::new();
             list.add_partition_range(&self.options.topic, 0, partitions - 1);
             committed(&consumer.committed_offsets(list, timeout)?)
-        })
+        })?;
+        if let Some(asking) = &mut *lock(&self.asking) {
+            asking.denied = None;
+        }
+        Ok(committed)
     }
 
     /// Commits these offsets of the topic for a group that has no members.
@@ -121,7 +183,31 @@ impl Reader {
                     Offset::Offset(*offset),
                 )?;
             }
-            consumer.commit(&list, rdkafka::consumer::CommitMode::Sync)
+            consumer.commit(&list, CommitMode::Sync)
+        })
+    }
+
+    /// Whether a member of the group may commit. Nothing is committed: no topic has a partition of the
+    /// number that is asked with.
+    pub(crate) fn may_commit(&self) -> Result<bool, Error> {
+        use RDKafkaErrorCode as Code;
+        self.ask(|consumer, _| {
+            let mut list = TopicPartitionList::new();
+            list.add_partition_offset(&self.options.topic, PARTITIONS_MAX, Offset::Offset(0))?;
+            let error = match consumer.commit(&list, CommitMode::Sync) {
+                Ok(()) => return Ok(true),
+                Err(error) => error,
+            };
+            match error.rdkafka_error_code() {
+                Some(Code::GroupAuthorizationFailed) => Ok(false),
+                // The right to read the topic is asked for by itself; the last one says that there are members.
+                Some(
+                    Code::UnknownTopicOrPartition
+                    | Code::TopicAuthorizationFailed
+                    | Code::UnknownMemberId,
+                ) => Ok(true),
+                _ => Err(error),
+            }
         })
     }
 
@@ -183,21 +269,24 @@ impl Reader {
         question: impl FnOnce(&BaseConsumer<Speech>, Duration) -> Result<T, KafkaError>,
     ) -> Result<T, Error> {
         let mut asking = lock(&self.asking);
-        let consumer = match &mut *asking {
-            Some(consumer) => consumer,
-            none => none.insert(self.client(false)?),
+        let asking = match &mut *asking {
+            Some(asking) => asking,
+            none => none.insert(Asking { consumer: self.client(false)?, denied: None }),
         };
-        // What it had to say before is of no interest.
-        let _ = said_meanwhile(consumer);
-        let answer = question(consumer, client::timeout(&self.options));
-        answer.map_err(|error| match said_meanwhile(consumer) {
-            // A question that is not answered in time does not say that we were not let in.
-            Some(why) => match (failure(&error), failure(&why)) {
-                (Error::Unavailable(_), Error::Open(why)) => Error::Open(why),
-                (Error::Unavailable(what), why) => Error::Unavailable(format!("{what}; {why}")),
-                (other, _) => other,
-            },
-            None => failure(&error),
+        // What else it had to say before is of no interest.
+        asking.listen();
+        let answer = question(&asking.consumer, client::timeout(&self.options));
+        answer.map_err(|error| {
+            let said = asking.listen();
+            match asking.denied.clone().or(said) {
+                // A question that is not answered in time does not say that we were not let in.
+                Some(why) => match (failure(&error), failure(&why)) {
+                    (Error::Unavailable(_), Error::Open(why)) => Error::Open(why),
+                    (Error::Unavailable(what), why) => Error::Unavailable(format!("{what}; {why}")),
+                    (other, _) => other,
+                },
+                None => failure(&error),
+            }
         })
     }
 
@@ -253,9 +342,13 @@ fn follow(
             Some(Ok(record)) => each(Ok(&record))?,
             Some(Err(KafkaError::PartitionEOF(partition))) => each(Err(partition))?,
             Some(Err(error)) => {
-                use rdkafka::error::RDKafkaErrorCode as Code;
+                use RDKafkaErrorCode as Code;
                 match error.rdkafka_error_code() {
-                    Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => {
+                    Some(
+                        Code::AutoOffsetReset
+                        | Code::OffsetOutOfRange
+                        | Code::TopicAuthorizationFailed,
+                    ) => {
                         return Err(failure(&error));
                     }
                     // The client goes on by itself, as far as the deadline allows.

@@ -17,7 +17,7 @@ use crate::client::Speech;
 use crate::options::Start;
 use crate::reader::{Committed, Range};
 use crate::shared::Shared;
-use crate::{consumer, progress};
+use crate::{consumer, progress, reader};
 
 /// How often a partition that is being drained is looked at though nothing was given back.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -125,6 +125,7 @@ impl Member {
         shared.set_partitions(count);
         let ranges = shared.reader.ranges(topic, count)?;
         let committed = shared.reader.committed(count)?;
+        let start = reader::start(&shared.options, &committed);
         let known = |partition: i32| {
             let index = usize::try_from(partition).ok()?;
             Some((*ranges.get(index)?, committed.get(index)?.as_ref()))
@@ -134,7 +135,7 @@ impl Member {
             .map(|partition| {
                 let (range, committed) = known(*partition)
                     .ok_or_else(|| Error::Unavailable("kafka: a partition is new".to_owned()))?;
-                let (next, done) = beginning(*partition, range, committed, shared.options.start);
+                let (next, done) = beginning(*partition, range, committed, start);
                 Ok(Beginning { partition: *partition, next, done })
             })
             .collect()

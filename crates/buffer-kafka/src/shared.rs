@@ -16,7 +16,7 @@ use crate::producer::{Producer, Record};
 use crate::reader::Reader;
 use crate::record::{self, Told};
 use crate::window::Window;
-use crate::{Options, place, topic};
+use crate::{Mode, Options, place, topic};
 
 /// Most misplaced records that are written where they belong at once.
 const REROUTED_MAX: usize = 500;
@@ -26,6 +26,8 @@ const REROUTE_PAUSE: Duration = Duration::from_millis(500);
 pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) dead_topic: String,
+    /// What the keys of our records there begin with: sources may share one topic of dead letters.
+    pub(crate) letters_of: String,
     pub(crate) reader: Arc<Reader>,
     pub(crate) producer: Producer,
     /// Whether what this Kafka promises is durable, and what in words.
@@ -55,12 +57,17 @@ impl Shared {
     pub(crate) fn new(options: Options) -> Self {
         Self {
             dead_topic: options.dead_topic(),
+            letters_of: match options.mode {
+                Mode::Own => String::new(),
+                // No name of a topic has a slash.
+                Mode::Source => format!("{}/", options.topic),
+            },
             reader: Arc::new(Reader::new(options.clone())),
             producer: Producer::new(options.clone()),
             durable: OnceLock::new(),
             opened: OnceCell::new(),
             partitions: AtomicI32::new(0),
-            window: Mutex::default(),
+            window: Mutex::new(Window::new(options.mode)),
             changed: Notify::new(),
             given_back: Condvar::new(),
             misplaced: Notify::new(),
@@ -88,22 +95,29 @@ impl Shared {
             if self.options.start == Start::Latest {
                 self.begin_at_the_end(partitions).await?;
             }
-            let _ = self.durable.set((found.problems.is_empty(), found.survives));
+            let _ = self.durable.set((found.durable, found.survives));
             Ok::<_, Error>(())
         });
         opened.await.copied()
     }
 
-    /// Commits the end of each partition of which the group has committed nothing: what is accepted
-    /// from here on is settled, whenever the first worker comes.
+    /// For a group that has committed nothing, commits the end of each partition: what is accepted from
+    /// here on is settled, whenever the first worker comes.
     async fn begin_at_the_end(&self, partitions: i32) -> Result<(), Error> {
         let (reader, topic) = (Arc::clone(&self.reader), self.options.topic.clone());
         blocking(move || {
-            let committed = reader.committed(partitions)?;
-            let highs = reader.highs(&topic, partitions)?;
-            let unset = (0..partitions).zip(highs).zip(&committed).filter(|(_, c)| c.is_none());
-            let unset: Vec<(i32, i64)> = unset.map(|(offset, _)| offset).collect();
-            if unset.is_empty() { Ok(()) } else { reader.commit(&unset) }
+            let is_new =
+                || Ok::<_, Error>(reader.committed(partitions)?.iter().all(Option::is_none));
+            if !is_new()? {
+                return Ok(());
+            }
+            let ends: Vec<(i32, i64)> =
+                (0..partitions).zip(reader.highs(&topic, partitions)?).collect();
+            match reader.commit(&ends) {
+                // Another process was quicker, and has joined the group.
+                Err(_) if !is_new()? => Ok(()),
+                committed => committed,
+            }
         })
         .await
     }
@@ -152,9 +166,10 @@ impl Shared {
     }
 
     /// Whether the record lies in another partition than its key belongs to. One without a key lies
-    /// well anywhere, and so does one that is buried as it is.
+    /// well anywhere, and so does one that is buried as it is, and each of a source.
     pub(crate) fn is_misplaced(&self, told: &Told) -> bool {
-        told.unfit.is_none()
+        self.options.mode == Mode::Own
+            && told.unfit.is_none()
             && !told.event.key().is_empty()
             && place::home(&told.event, self.partitions()) != told.place.partition
     }

@@ -8,10 +8,10 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, Top
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::Options;
 use crate::client::{self, Speech, Trouble, blocking, failure};
 use crate::inspect::Durability;
 use crate::shared::Shared;
+use crate::{Mode, Options};
 
 /// Between two looks for a topic that was just made.
 const POLL: Duration = Duration::from_millis(20);
@@ -24,11 +24,16 @@ const LOST_WITH_THE_LAST: &str = "a crash of any broker, and its loss unless it 
                                   sync (min.insync.replicas 1)";
 const REPLICATED: &str = "the loss of a broker (acks=all, at least two replicas in sync)";
 const NOTHING: &str = "nothing that can be relied on: see `config check`";
+const OF_OTHERS: &str =
+    "a crash of this process, for as long as the owner of the topic keeps each record";
 pub(crate) const UNKNOWN: &str = "whatever Kafka survives: it could not be asked yet";
 
-/// How many partitions the topic has; both topics are there afterwards.
+/// How many partitions the topic has; both topics are there afterwards. Of a source none is made.
 pub(crate) async fn ensure(shared: &Shared) -> Result<i32, Error> {
     let options = &shared.options;
+    if options.mode == Mode::Source {
+        return there(shared).await;
+    }
     let unlimited = [
         ("retention.ms", UNLIMITED),
         ("retention.bytes", UNLIMITED),
@@ -41,6 +46,47 @@ pub(crate) async fn ensure(shared: &Shared) -> Result<i32, Error> {
     settings[0].1 = "compact";
     one(shared, &shared.dead_topic, 1, &settings).await?;
     Ok(partitions)
+}
+
+/// How many partitions the topic has, if both topics are there. Makes none.
+///
+/// # Errors
+/// [`Error::Open`] if one is missing, or may not be looked at.
+pub(crate) async fn there(shared: &Shared) -> Result<i32, Error> {
+    let topic = &shared.options.topic;
+    let Some(partitions) = find(shared, topic).await? else {
+        return Err(missing(shared, topic).await?);
+    };
+    match find(shared, &shared.dead_topic).await? {
+        Some(_) => Ok(partitions),
+        None => Err(missing(shared, &shared.dead_topic).await?),
+    }
+}
+
+/// Why a topic was not found, and what to do.
+async fn missing(shared: &Shared, name: &str) -> Result<Error, Error> {
+    let (reader, asked) = (shared.reader.clone(), name.to_owned());
+    if blocking(move || reader.replication(&asked)).await? > 0 {
+        return Ok(Error::Unavailable(format!("kafka: a partition of topic {name} has no leader")));
+    }
+    let topic = &shared.options.topic;
+    Ok(Error::Open(match shared.options.mode {
+        Mode::Own => {
+            format!(
+                "kafka: there is no topic {name} yet; `forebay serve` makes it, or make it by hand"
+            )
+        }
+        Mode::Source if name == topic => format!(
+            "kafka: cannot open the source {topic}: there is no such topic; correct its name, or ask its \
+             owner to create it"
+        ),
+        Mode::Source => format!(
+            "kafka: cannot open the source {topic}: there is no topic {name} for its dead letters; create it \
+             with `kafka-topics.sh --bootstrap-server {} --create --topic {name} --partitions 1 --config \
+             cleanup.policy=compact`",
+            shared.options.brokers.join(",")
+        ),
+    }))
 }
 
 async fn one(
@@ -86,8 +132,14 @@ async fn one(
 }
 
 async fn find(shared: &Shared, topic: &str) -> Result<Option<i32>, Error> {
-    let (reader, topic) = (shared.reader.clone(), topic.to_owned());
-    blocking(move || reader.partitions(&topic)).await
+    let (reader, name) = (shared.reader.clone(), topic.to_owned());
+    let found = blocking(move || reader.partitions(&name)).await;
+    found.map_err(|error| match error {
+        Error::Open(why) => {
+            Error::Open(format!("{why}: cannot look at topic {topic}; allow Describe on it"))
+        }
+        other => other,
+    })
 }
 
 /// What the topics promise.
@@ -95,8 +147,57 @@ pub(crate) async fn durability(shared: &Shared) -> Result<Durability, Error> {
     let topic = &shared.options.topic;
     let (reader, name) = (shared.reader.clone(), topic.clone());
     let replication = blocking(move || reader.replication(&name)).await?;
-    let settings = settings(&shared.options, topic).await?;
-    let dead = self::settings(&shared.options, &shared.dead_topic).await?;
+    let mode = shared.options.mode;
+    let mut found = match settings(&shared.options, topic).await? {
+        Some(settings) => kept(topic, replication, &settings, mode),
+        None => Durability { replication, ..unknown(topic, mode) },
+    };
+    let dead = &shared.dead_topic;
+    match settings(&shared.options, dead).await? {
+        Some(settings) => found.problems.extend(problems(dead, &settings, "compact")),
+        None => {
+            let unknown = unknown(dead, mode);
+            found.problems.extend(unknown.problems);
+            found.warnings.extend(unknown.warnings);
+        }
+    }
+    found.durable &= found.problems.is_empty();
+    if !found.durable && mode == Mode::Own {
+        found.survives = NOTHING;
+    }
+    Ok(found)
+}
+
+impl Shared {
+    /// Whether the topic of dead letters refuses records without a key. `false` if its settings may not be
+    /// asked.
+    pub(crate) async fn dead_is_compacted(&self) -> Result<bool, Error> {
+        let settings = settings(&self.options, &self.dead_topic).await?;
+        let policy = settings.as_ref().and_then(|settings| settings.get("cleanup.policy"));
+        Ok(policy.is_some_and(|policy| policy == "compact"))
+    }
+}
+
+/// Of a topic whose settings may not be asked. The owner of a source need not show them.
+fn unknown(topic: &str, mode: Mode) -> Durability {
+    let what = format!("kafka does not say how topic {topic} is kept; allow DescribeConfigs on it");
+    match mode {
+        Mode::Own => {
+            Durability { problems: vec![what], survives: NOTHING, ..Durability::default() }
+        }
+        Mode::Source => {
+            Durability { warnings: vec![what], survives: OF_OTHERS, ..Durability::default() }
+        }
+    }
+}
+
+/// How the topic is kept. The owner of a source alone can change that, so nothing of it is a problem.
+fn kept(
+    topic: &str,
+    replication: usize,
+    settings: &BTreeMap<String, String>,
+    mode: Mode,
+) -> Durability {
     let number = |name: &str| settings.get(name).and_then(|text| text.parse::<i64>().ok());
     let mut found = Durability {
         replication,
@@ -108,28 +209,36 @@ pub(crate) async fn durability(shared: &Shared) -> Result<Durability, Error> {
         cleanup_policy: settings.get("cleanup.policy").cloned(),
         ..Durability::default()
     };
-    found.problems = problems(topic, &settings, "delete");
-    found.problems.extend(problems(&shared.dead_topic, &dead, "compact"));
+    let mut problems = problems(topic, settings, "delete");
     if replication > 1
         && settings.get("unclean.leader.election.enable").is_some_and(|on| on == "true")
     {
-        found.problems.push(format!(
+        problems.push(format!(
             "topic {topic} has unclean.leader.election.enable: a replica that misses accepted events \
              may become the leader; {}",
             mend(topic, "unclean.leader.election.enable=false")
         ));
     }
-    found.warnings = warnings(topic, &found);
-    found.survives = words(&found);
-    Ok(found)
+    found.durable = problems.is_empty();
+    match mode {
+        Mode::Own => {
+            found.problems = problems;
+            found.warnings = warnings(topic, &found);
+            found.survives = words(&found);
+        }
+        Mode::Source => {
+            found.warnings = problems.into_iter().map(|what| format!("NOT OURS: {what}")).collect();
+            found.survives = OF_OTHERS;
+        }
+    }
+    found
 }
 
 fn words(found: &Durability) -> &'static str {
-    match (found.problems.is_empty(), found.replication, found.min_insync) {
-        (false, ..) => NOTHING,
-        (true, 0 | 1, _) => LOST_WITH_A_DISK,
-        (true, _, 0 | 1) => LOST_WITH_THE_LAST,
-        (true, ..) => REPLICATED,
+    match (found.replication, found.min_insync) {
+        (0 | 1, _) => LOST_WITH_A_DISK,
+        (_, 0 | 1) => LOST_WITH_THE_LAST,
+        _ => REPLICATED,
     }
 }
 
@@ -181,22 +290,22 @@ fn mend(topic: &str, setting: &str) -> String {
     )
 }
 
-async fn settings(options: &Options, topic: &str) -> Result<BTreeMap<String, String>, Error> {
+/// The settings of a topic; none if they may not be asked.
+async fn settings(
+    options: &Options,
+    topic: &str,
+) -> Result<Option<BTreeMap<String, String>>, Error> {
     let asked = [ResourceSpecifier::Topic(topic)];
     let told = admin(options)?.describe_configs(&asked, &patience(options)).await;
     let mut settings = BTreeMap::new();
     for resource in told.map_err(|error| failure(&error))? {
-        let resource = resource.map_err(|code| match code {
-            RDKafkaErrorCode::TopicAuthorizationFailed => Error::Open(format!(
-                "kafka does not say how topic {topic} is kept ({code}); allow DescribeConfigs"
-            )),
-            code => Error::Unavailable(format!("kafka: {code}")),
-        })?;
+        let resource = resource.map_err(|code| Error::Unavailable(format!("kafka: {code}")))?;
         for entry in resource.entries {
             settings.insert(entry.name, entry.value.unwrap_or_default());
         }
     }
-    Ok(settings)
+    // The client library leaves out why there are none; a topic that may be asked always has some.
+    Ok(Some(settings).filter(|settings| !settings.is_empty()))
 }
 
 /// Deletes what lies below these offsets.

@@ -1,6 +1,7 @@
 //! What this process holds of the partitions that are its own: every record from the watermark on,
 //! and every step it can take. No waiting, no clock, no Kafka: times are passed in.
 
+mod behind;
 mod partition;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -9,9 +10,11 @@ use std::time::Instant;
 use buffer::{Envelope, Receipt};
 use model::clock::EpochMs;
 
+use behind::Behind;
 pub(crate) use partition::Progress;
 use partition::{Hold, Partition};
 
+use crate::Mode;
 use crate::place::Place;
 use crate::record::Told;
 
@@ -36,17 +39,21 @@ pub(crate) struct Counts {
 #[derive(Debug, Default)]
 pub(crate) struct Window {
     partitions: BTreeMap<i32, Partition>,
+    mode: Mode,
     /// Never leased yet, in the order they came.
     fresh: VecDeque<Place>,
     /// Read in another partition than their keys belong to.
     misplaced: VecDeque<Place>,
     /// Leased before, and ready now.
     again: BTreeSet<Place>,
+    /// Of a source: what waits behind a delayed event of its key.
+    behind: Behind,
     /// Leased or delayed: by when they are ready again.
     due: BTreeSet<(Instant, Place)>,
     /// One for each call that leases, so that no receipt of an earlier ownership is valid by chance.
     epoch: u32,
-    /// One for each time that a partition becomes ours.
+    /// One for each time that a partition becomes ours. Of a source, one for each call that leases, too:
+    /// other processes may settle events of the same keys.
     term: u64,
     /// Payload bytes of all that is held.
     bytes: usize,
@@ -55,6 +62,10 @@ pub(crate) struct Window {
 }
 
 impl Window {
+    pub(crate) fn new(mode: Mode) -> Self {
+        Self { mode, ..Self::default() }
+    }
+
     /// A partition is ours from here on; `done` are those from `next` on that were acked before.
     pub(crate) fn assign(&mut self, partition: i32, next: i64, done: BTreeSet<i64>) {
         self.lose(&[partition]);
@@ -86,6 +97,7 @@ impl Window {
             self.misplaced.retain(|place| ours.contains_key(&place.partition));
             self.again.retain(|place| ours.contains_key(&place.partition));
             self.due.retain(|(_, place)| ours.contains_key(&place.partition));
+            self.behind.retain(|partition| ours.contains_key(&partition));
         }
     }
 
@@ -145,6 +157,10 @@ impl Window {
     pub(crate) fn lease(&mut self, max: usize, now: Instant, until: Instant) -> Vec<Envelope> {
         self.collect_due(now);
         self.epoch = self.epoch.wrapping_add(1);
+        let owned = self.mode == Mode::Own;
+        if !owned {
+            self.term += 1;
+        }
         let mut leased = Vec::new();
         while leased.len() < max {
             let Some(place) = self.again.pop_first().or_else(|| self.fresh.pop_front()) else {
@@ -155,8 +171,11 @@ impl Window {
             if partition.revoking {
                 continue;
             }
-            let term = partition.term;
+            let term = if owned { partition.term } else { self.term };
             let Some(held) = partition.get_mut(place.offset) else { continue };
+            if self.behind.holds(place, held.told.event.key()) {
+                continue;
+            }
             held.leases = held.leases.saturating_add(1);
             held.epoch = self.epoch;
             held.hold = Hold::Leased(until);
@@ -166,7 +185,7 @@ impl Window {
                 accepted_at_ms: held.told.accepted_at_ms,
                 attempt: held.leases,
                 term,
-                shard: u32::try_from(place.partition).ok(),
+                shard: u32::try_from(place.partition).ok().filter(|_| owned),
                 event: held.told.event.clone(),
             });
         }
@@ -316,6 +335,10 @@ impl Window {
             }
             self.due.pop_first();
             self.again.insert(place);
+            let held = self.partitions.get_mut(&place.partition);
+            if let Some(held) = held.and_then(|partition| partition.get_mut(place.offset)) {
+                self.again.append(&mut self.behind.ready(place, held.told.event.key()));
+            }
         }
     }
 
@@ -343,8 +366,12 @@ impl Window {
         let Some(held) = self.valid(receipt) else { return false };
         let before = held.hold;
         held.hold = hold;
+        let event = held.told.event.clone();
         if let Hold::Leased(deadline) = before {
             self.due.remove(&(deadline, place));
+        }
+        if self.mode == Mode::Source && matches!(hold, Hold::Ready(_)) {
+            self.behind.delay(place, event.key());
         }
         self.again.remove(&place);
         self.due.insert((due, place));

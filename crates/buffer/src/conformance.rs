@@ -72,6 +72,9 @@ pub struct Lacks {
     pub late_receipts: bool,
     /// How old the oldest event is is not known unless it is leased.
     pub oldest: bool,
+    /// It is only read: it takes no offers and replays no dead letters. The subject then gives the suite's
+    /// offers to another producer, which knows no bounds.
+    pub offers: bool,
 }
 
 /// A backend under test, on a medium of its own.

@@ -31,7 +31,7 @@ pub struct Envelope {
     /// Which part of the buffer the event's key belongs to, where the buffer gives each part to one
     /// process at a time. All processes number the parts alike, but for those of a move's target
     /// while some processes are restarted after the move. `None` where no other process can lease, and
-    /// where keys have no owner (SQS).
+    /// where keys have no owner (SQS, a topic of others in Kafka).
     pub shard: Option<u32>,
     /// The event.
     pub event: Event,

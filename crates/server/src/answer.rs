@@ -65,6 +65,13 @@ impl Refusal {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, problem)
     }
 
+    /// 403.
+    pub(crate) fn read_only() -> Self {
+        let problem =
+            "events cannot be sent here: they are read from another system; send them there";
+        Self::new(StatusCode::FORBIDDEN, problem)
+    }
+
     /// 408.
     pub(crate) fn stalled() -> Self {
         let problem = "the body stopped coming; send it again without long pauses";

@@ -100,6 +100,10 @@ impl Door {
                 let begun = u64::from(retry_after.subsec_nanos() > 0);
                 return Refusal::full(retry_after.as_secs().saturating_add(begun));
             }
+            NotTaken::Buffer(buffer::Error::Unsupported(_)) => {
+                self.taken.rejected.increment(events);
+                return Refusal::read_only();
+            }
             NotTaken::Buffer(error) if error.class() == Class::Rejected => {
                 self.taken.rejected.increment(events);
                 let problem = "the event is larger than the buffer takes; send a smaller one";

@@ -19,7 +19,7 @@ use crate::routes::{Routes, not_allowed};
 use crate::shell::Shell;
 
 const PATH: &str = "/v1/events";
-const STATUSES: [u16; 8] = [202, 400, 405, 408, 413, 415, 429, 503];
+const STATUSES: [u16; 9] = [202, 400, 403, 405, 408, 413, 415, 429, 503];
 
 /// What the handlers use.
 struct Events {

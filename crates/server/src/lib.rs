@@ -16,6 +16,7 @@
 //! |---|---|
 //! | 202 | what `accepted` counts is durable; of a stream, some lines may be in `errors` |
 //! | 400 | the event is bad; of a stream, lines were rejected and none was accepted |
+//! | 403 | the events are read from another system, and none is taken here |
 //! | 408 | the body stopped coming |
 //! | 413 | the event, or the stream, is too large |
 //! | 415 | another content type than `application/json`, `application/x-ndjson`, or compressed |
@@ -25,7 +26,7 @@
 //! `GET /v1/tables/…` answers 200 with the row and `x-forebay-source` (`buffer`, `cache`, `store`),
 //! 400 when it is no key, 404 when there is no row, 503 when the store can't be asked.
 //!
-//! A stream that ends in 400, 408, 413, 429 or 503 says `resume_at_line`: from that line on nothing
+//! A stream that ends in 400, 403, 408, 413, 429 or 503 says `resume_at_line`: from that line on nothing
 //! is known to be accepted, and every line before it is counted. Sending lines again is always
 //! right, because effects are deduped by `tx_id`, and rows by key and version, where they are applied.
 //!

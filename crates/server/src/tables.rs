@@ -21,7 +21,7 @@ use crate::routes::{Routes, not_allowed};
 use crate::shell::Shell;
 
 const PREFIX: &str = "/v1/tables/";
-const STATUSES: [u16; 10] = [200, 202, 400, 404, 405, 408, 413, 415, 429, 503];
+const STATUSES: [u16; 11] = [200, 202, 400, 403, 404, 405, 408, 413, 415, 429, 503];
 
 /// The tables of this process, by name. Clones share them; they may change while the server runs.
 #[derive(Clone, Default)]

@@ -152,3 +152,40 @@ fn offsets_without_a_record_are_counted_once_and_done_ones_are_none() {
     window.lose_all();
     assert_eq!(window.empty(), 5);
 }
+
+/// Of a source, where the engine cannot keep the order by a term.
+#[test]
+fn events_of_a_source_wait_behind_a_delayed_one_of_their_key_and_partition() {
+    let mut window = Window::new(Mode::Source);
+    let now = Instant::now();
+    let told = |partition: i32, offset: i64, key: &str| Told {
+        place: Place { partition, offset },
+        event: Event::new(offset.to_string().as_bytes(), key.as_bytes(), b"{}").unwrap(),
+        ..told(offset)
+    };
+    for partition in 0..2 {
+        window.assign(partition, 0, BTreeSet::new());
+        for (offset, key) in [(0, "a"), (1, "b"), (2, "a"), (3, ""), (4, "a")] {
+            window.ingest(told(partition, offset, key), false);
+        }
+    }
+    let next = |window: &mut Window, at: Instant| {
+        let leased = window.lease(1, at, at + Duration::from_secs(30)).pop()?;
+        Some((leased.receipt.seq >> 48, leased.receipt.seq & 0xffff, leased.receipt))
+    };
+    let (partition, offset, first) = next(&mut window, now).unwrap();
+    assert_eq!((partition, offset), (0, 0));
+    let later = now + Duration::from_secs(5);
+    assert_eq!(window.release(&[first], later), 1);
+    let mut came = Vec::new();
+    while let Some((partition, offset, _)) = next(&mut window, now) {
+        came.push((partition, offset));
+    }
+    assert_eq!(came, [(0, 1), (0, 3), (1, 0), (1, 1), (1, 2), (1, 3), (1, 4)]);
+    let after: Vec<_> =
+        std::iter::from_fn(|| next(&mut window, later)).map(|(_, offset, _)| offset).collect();
+    assert_eq!(after, [0, 2, 4]);
+    // A partition that is lost takes along what waits.
+    window.lose_all();
+    assert_eq!(next(&mut window, later), None);
+}

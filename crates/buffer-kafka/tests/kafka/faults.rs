@@ -6,12 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use crate::topic::{PATIENCE, events, ids, options, receipts, take, until};
+use crate::topic::{PATIENCE, admin, events, ids, make, options, receipts, take, until};
 use buffer::{Buffer, Class, Classify, Error};
 use buffer_kafka::{KafkaBuffer, Options, inspect};
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::admin::AdminOptions;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use testbed::Kafka;
 
@@ -152,17 +151,6 @@ async fn a_burial_that_is_not_durable_moves_nothing() {
     until("the burial is committed", look, none).await.unwrap();
 }
 
-async fn make(name: &str, settings: &[(&str, &str)]) {
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", kafka().address()).create().unwrap();
-    let mut new = NewTopic::new(name, 1, TopicReplication::Fixed(1));
-    for (key, value) in settings {
-        new = new.set(key, value);
-    }
-    let made = admin.create_topics([&new], &AdminOptions::new()).await.unwrap();
-    made[0].as_ref().unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_topic_that_may_delete_what_is_not_settled_is_not_called_durable() {
     let ours = options(&kafka().address(), 1);
@@ -179,7 +167,7 @@ async fn a_topic_that_may_delete_what_is_not_settled_is_not_called_durable() {
         (&[("cleanup.policy", "compact")][..], "cleanup.policy=delete"),
     ] {
         let theirs = options(&kafka().address(), 1);
-        make(&theirs.topic, settings).await;
+        make(&kafka().address(), &theirs.topic, 1, settings).await;
         let kind = KafkaBuffer::open(theirs.clone()).await.unwrap().kind();
         assert!(!kind.durable, "{settings:?}: {kind:?}");
         let problems = inspect::durability(&theirs).await.unwrap().problems;
@@ -211,11 +199,9 @@ async fn what_is_gone_from_the_topic_is_passed_over_and_the_rest_comes() {
     let leased = take(&buffer, 5).await;
     buffer.ack(&receipts(&leased)).await.unwrap();
     buffer.close().await.unwrap();
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", kafka().address()).create().unwrap();
     let mut list = rdkafka::TopicPartitionList::new();
     list.add_partition_offset(&options.topic, 0, rdkafka::Offset::Offset(12)).unwrap();
-    admin.delete_records(&list, &AdminOptions::new()).await.unwrap();
+    admin(&kafka().address()).delete_records(&list, &AdminOptions::new()).await.unwrap();
     let buffer = KafkaBuffer::open(options).await.unwrap();
     assert_eq!(buffer.depth().await.unwrap().ready, 18);
     let came = take(&buffer, 18).await;

@@ -6,5 +6,8 @@ mod conformance;
 mod faults;
 mod foreign;
 mod members;
+mod reading;
+mod rights;
+mod source;
 mod topic;
 mod transactions;

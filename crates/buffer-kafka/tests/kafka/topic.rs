@@ -10,6 +10,9 @@ use buffer::{Buffer, Envelope, Receipt};
 use buffer_kafka::Options;
 use model::Event;
 use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 /// How long anything that must come is waited for.
@@ -80,13 +83,51 @@ pub(crate) async fn until<T, F: Future<Output = T>>(
     }
 }
 
+/// An administrator of the broker.
+pub(crate) fn admin(address: &str) -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", address).create().unwrap()
+}
+
+/// Makes a topic with these settings.
+pub(crate) async fn make(address: &str, name: &str, partitions: i32, settings: &[(&str, &str)]) {
+    let mut new = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+    for (key, value) in settings {
+        new = new.set(key, value);
+    }
+    let made = admin(address).create_topics([&new], &AdminOptions::new()).await.unwrap();
+    made[0].as_ref().unwrap();
+    // Brokers tell of it a little later.
+    let led = || async { led(address, name) };
+    until("the topic has its leaders", led, |led| *led == partitions).await;
+}
+
+/// How many partitions of a topic have a leader.
+pub(crate) fn led(address: &str, topic: &str) -> i32 {
+    let outside: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", address).create().unwrap();
+    let told = outside.fetch_metadata(Some(topic), PATIENCE).unwrap();
+    let partitions = told.topics()[0].partitions().iter();
+    i32::try_from(partitions.filter(|partition| partition.leader() >= 0).count()).unwrap()
+}
+
+/// The offset after the last record of each partition.
+pub(crate) fn highs(address: &str, topic: &str, partitions: i32) -> Vec<i64> {
+    let outside: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", address).create().unwrap();
+    let high = |partition| outside.fetch_watermarks(topic, partition, PATIENCE).unwrap().1;
+    (0..partitions).map(high).collect()
+}
+
 /// A foreign producer: any client, which knows nothing of us.
 pub(crate) struct Foreign(BaseProducer);
 
 impl Foreign {
     pub(crate) fn new(address: &str) -> Self {
-        let made = ClientConfig::new().set("bootstrap.servers", address).create();
-        Self(made.unwrap())
+        Self::with(ClientConfig::new().set("bootstrap.servers", address))
+    }
+
+    pub(crate) fn with(config: &ClientConfig) -> Self {
+        Self(config.create().unwrap())
     }
 
     /// Sends JSON: with a key or without, to a partition or wherever the client likes.

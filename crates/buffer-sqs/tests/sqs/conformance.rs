@@ -53,7 +53,7 @@ impl Subject for InSqs {
     /// age of the oldest is a figure of CloudWatch and not of the API.
     fn lacks(&self) -> Lacks {
         let order = if self.0.fifo() { Order::WithinKeys } else { Order::None };
-        Lacks { order, late_receipts: true, oldest: true }
+        Lacks { order, late_receipts: true, oldest: true, ..Lacks::default() }
     }
 }
 

@@ -13,6 +13,9 @@ async fn fill(buffer: &dyn Buffer, events_max: usize) {
 
 /// One past the bound is refused, retryably, by an error that names the bound's value.
 pub async fn a_full_buffer_refuses_and_names_the_bound(subject: &dyn Subject) {
+    if subject.lacks().offers {
+        return;
+    }
     let (buffer, events_max) = (subject.open().await, subject.limits().events_max);
     fill(&*buffer, events_max).await;
     let refused = buffer.offer(&[event(events_max)]).await.expect_err("it is full");
@@ -24,6 +27,9 @@ pub async fn a_full_buffer_refuses_and_names_the_bound(subject: &dyn Subject) {
 
 /// With room for three, a batch of five leaves nothing behind; a batch of three is still taken.
 pub async fn a_batch_that_does_not_fit_is_refused_whole(subject: &dyn Subject) {
+    if subject.lacks().offers {
+        return;
+    }
     let (buffer, events_max) = (subject.open().await, subject.limits().events_max);
     fill(&*buffer, events_max - 3).await;
     let refused = buffer.offer(&events(9000..9005)).await.expect_err("only three fit");
@@ -35,6 +41,9 @@ pub async fn a_batch_that_does_not_fit_is_refused_whole(subject: &dyn Subject) {
 
 /// A batch that could never fit is rejected for good, not asked to come again.
 pub async fn a_batch_larger_than_the_buffer_is_too_many(subject: &dyn Subject) {
+    if subject.lacks().offers {
+        return;
+    }
     let (buffer, events_max) = (subject.open().await, subject.limits().events_max);
     let refused = buffer.offer(&events(0..events_max + 1)).await.expect_err("it can never fit");
     assert_eq!(refused.class(), Class::Rejected);
@@ -44,6 +53,9 @@ pub async fn a_batch_larger_than_the_buffer_is_too_many(subject: &dyn Subject) {
 
 /// What is leased is still held.
 pub async fn leasing_frees_no_room_and_acking_does(subject: &dyn Subject) {
+    if subject.lacks().offers {
+        return;
+    }
     let (buffer, events_max) = (subject.open().await, subject.limits().events_max);
     fill(&*buffer, events_max).await;
     let leased = take(&*buffer, 5).await;

@@ -255,6 +255,15 @@ async fn an_event_larger_than_the_buffer_could_ever_hold_is_answered_413() {
 }
 
 #[tokio::test]
+async fn a_buffer_that_is_only_read_is_answered_403_and_does_not_say_where_it_reads() {
+    let server = failing(|| buffer::Error::Unsupported("the topic secret".to_owned())).await;
+    let answer = server.one(payment("tx-1")).await;
+    assert_eq!(answer.status, 403);
+    assert!(answer.body.contains("events cannot be sent here"), "{}", answer.body);
+    assert!(!answer.body.contains("secret"), "{}", answer.body);
+}
+
+#[tokio::test]
 async fn a_closed_buffer_is_answered_503() {
     let server = start(Options::default()).await;
     server.buffer.close().await.unwrap();

@@ -1,0 +1,89 @@
+//! Reading a topic from a given time on, without a consumer group.
+//!
+//! Nothing is joined, committed, made or written: a principal needs `Read` on the topic alone. Each call
+//! begins anew, so a caller that reads again after a failure meets records again.
+//!
+//! - Records of a partition come in the order of their offsets; partitions interleave.
+//! - A partition begins with its first record whose time is the asked one or later. Records behind it may
+//!   bear earlier times, because producers may set the times.
+//! - Records of aborted and of open transactions do not come.
+//! - What Kafka deletes before it is read is an error that says how many offsets are lost.
+//! - At most [`BATCHES_MAX`] batches of [`BATCH_RECORDS_MAX`] records or [`BATCH_BYTES_MAX`] bytes wait for the
+//!   caller, besides 16 MiB that the client fetches ahead. A slow caller slows reading.
+
+mod thread;
+
+use buffer::Error;
+use model::clock::EpochMs;
+use tokio::sync::mpsc;
+
+use crate::Options;
+use crate::client::blocking;
+use thread::Thread;
+
+/// Most records of one batch.
+pub const BATCH_RECORDS_MAX: usize = 1_000;
+/// Most bytes of keys and values of one batch (1 MiB), but for the record that goes past it.
+pub const BATCH_BYTES_MAX: usize = 1 << 20;
+/// Most batches that wait for the caller.
+pub const BATCHES_MAX: usize = 2;
+
+/// How far to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// To the end that each partition has at the call.
+    End,
+    /// On and on, also into partitions that are added, until [`Records`] is dropped.
+    Dropped,
+}
+
+/// A record as it lies in the topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset there.
+    pub offset: i64,
+    /// Its time: the producer's, or the broker's where the topic says so; 0 without one.
+    pub at_ms: EpochMs,
+    /// Its key, if it has one.
+    pub key: Option<Vec<u8>>,
+    /// Its value; `None` is a tombstone.
+    pub value: Option<Vec<u8>>,
+}
+
+/// Records that are being read. Reading ends when this is dropped.
+#[derive(Debug)]
+pub struct Records {
+    batches: mpsc::Receiver<Result<Vec<Record>, Error>>,
+}
+
+impl Records {
+    /// The next records, at least one; `None` at the end of an [`Until::End`], and after an error.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if Kafka is silent for longer than [`Options::timeout_ms`] before the end, or has
+    /// deleted records that were to be read; [`Error::Open`] if it refuses. With [`Until::Dropped`], an outage
+    /// is waited out.
+    pub async fn next(&mut self) -> Result<Option<Vec<Record>>, Error> {
+        self.batches.recv().await.transpose()
+    }
+}
+
+/// Reads [`Options::topic`] from `since_ms` on. Of the other options those of the connection count. Needs a
+/// tokio runtime.
+///
+/// # Errors
+/// [`Error::Open`] if there is no such topic, the options can't be used, or Kafka refuses;
+/// [`Error::Unavailable`] if it can't be reached.
+pub async fn from_time(
+    options: &Options,
+    since_ms: EpochMs,
+    until: Until,
+) -> Result<Records, Error> {
+    options.validate()?;
+    let options = options.clone();
+    let (sender, batches) = mpsc::channel(BATCHES_MAX);
+    blocking(move || Thread::start(options, since_ms, until, sender)).await?;
+    Ok(Records { batches })
+}
