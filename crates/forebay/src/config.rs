@@ -11,6 +11,7 @@ pub(crate) mod conventional;
 mod environment;
 mod file;
 mod flags;
+mod next;
 mod resolve;
 pub(crate) mod schema;
 mod service_links;
@@ -19,7 +20,8 @@ mod tables;
 mod value;
 
 pub(crate) use flags::Flags;
-pub(crate) use resolve::{Config, Next};
+pub(crate) use next::Next;
+pub(crate) use resolve::Config;
 pub(crate) use settings::Settings;
 pub(crate) use tables::Table;
 pub(crate) use value::Origin;

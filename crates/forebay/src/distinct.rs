@@ -2,7 +2,7 @@
 
 use buffer::distinct::{self, Named};
 
-use crate::config::{Config, Error};
+use crate::config::{Config, Error, Next};
 
 /// Refuses a configuration that uses one buffer twice, as far as the text of its URLs tells.
 ///
@@ -22,19 +22,20 @@ pub(crate) async fn check(config: &Config) -> Result<(), Error> {
 
 /// Each buffer, and what the configuration calls it.
 fn all(config: &Config) -> Vec<Named> {
-    let named = |name: &str, identity| Named { name: name.to_owned(), identity, leaves: None };
-    let mut all = vec![named("buffer", config.buffer.identity())];
-    all.extend(
-        config
-            .next
-            .as_ref()
-            .map(|next| Named { leaves: Some(0), ..named("next_buffer", next.buffer.identity()) }),
-    );
-    all.extend(config.spill.as_ref().map(|spill| named("spill", spill.identity())));
-    all.extend(config.tables.iter().map(|table| {
-        let name = format!("buffer of table {} ({})", table.name(), table.place);
-        named(&name, table.buffer.identity())
-    }));
+    let named = |name: String, identity| Named { name, identity, leaves: None };
+    let mut all = vec![named("buffer".to_owned(), config.buffer.identity())];
+    let add_next = |all: &mut Vec<Named>, name: &str, next: &Option<Next>| {
+        let leaves = all.len().checked_sub(1);
+        let next = next.as_ref().map(|next| next.buffer.identity());
+        all.extend(next.map(|next| Named { leaves, ..named(name.to_owned(), next) }));
+    };
+    add_next(&mut all, "next_buffer", &config.next);
+    all.extend(config.spill.as_ref().map(|spill| named("spill".to_owned(), spill.identity())));
+    for table in &config.tables {
+        let of = format!("buffer of table {} ({})", table.name(), table.place);
+        all.push(named(of.clone(), table.buffer.identity()));
+        add_next(&mut all, &format!("next_{of}"), &table.next);
+    }
     all
 }
 

@@ -9,13 +9,13 @@ use buffer::backend::{self, Disk, Opening};
 use buffer::spill::Spill;
 use buffer::{Buffer, Location};
 use model::clock::{Clock, System};
-use runtime::moving::{self, Follower, follow};
+use runtime::moving::{self, Follower, Way, follow};
 use store::card::Guard;
 use store::{Claimed, Moves, Store};
 use tokio::task::block_in_place;
 
-use crate::config::{Config, Next};
-use crate::moving::{refuse_left, way};
+use crate::config::Config;
+use crate::moving::{Line, refuse_left};
 use crate::{fingerprint, identity, url};
 
 /// An open buffer, and what opening it found.
@@ -47,14 +47,14 @@ pub(crate) async fn buffer(buffer: &dyn Location, config: &Config) -> Result<Ope
     Ok(opened.context("the buffer can't be opened")?.into())
 }
 
-/// Opens the buffer that `config` names: behind its spill if it names one, and beside the next one if
-/// the pipeline moves.
+/// Opens the buffer of the payments: behind its spill if `config` names one, and beside the next one if the
+/// pipeline moves.
 ///
 /// # Errors
 /// If one can't be opened, or a move has left it. With a spill, a buffer that is out of reach is no error.
 pub(crate) async fn configured_buffer(config: &Config) -> Result<Opened> {
-    if let Some(next) = &config.next {
-        return Both::open(config, next).await?.join(config, next).await;
+    if let Some(both) = Both::open(&Line::of_payments(config), config).await? {
+        return both.join(config).await;
     }
     refuse_left(config, &config.buffer.identity()).await?;
     let Some(spill) = &config.spill else {
@@ -73,10 +73,13 @@ fn opening(config: &Config, is_lazy: bool) -> Opening {
         url::Store::Sqlite(store) => Some(store.path.clone()),
         url::Store::Postgres(_) => None,
     };
-    let tables = config.tables.iter().map(|table| &table.buffer);
-    let next = config.next.iter().map(|next| &next.buffer);
-    let all = [&config.buffer].into_iter().chain(next).chain(&config.spill).chain(tables);
-    let buffers = all.filter_map(|buffer| buffer.folder()).map(Path::to_owned).collect();
+    let lines = Line::all(config);
+    let of = |line: &Line<'_>| {
+        let next = line.next.and_then(|next| next.buffer.folder());
+        [line.buffer.folder(), next].into_iter().flatten().map(Path::to_owned).collect::<Vec<_>>()
+    };
+    let spill = config.spill.iter().filter_map(|spill| spill.folder()).map(Path::to_owned);
+    let buffers = lines.iter().flat_map(of).chain(spill).collect();
     Opening { process: identity::process(), clock: clock(), is_lazy, disk: Disk { store, buffers } }
 }
 
@@ -84,27 +87,28 @@ fn opening(config: &Config, is_lazy: bool) -> Opening {
 pub(crate) struct Both {
     source: Opened,
     target: Opened,
+    way: Way,
 }
 
 impl Both {
-    /// Opens them.
+    /// Opens them. Nothing where the pipeline has no next buffer.
     ///
     /// # Errors
     /// If one can't be opened.
-    pub(crate) async fn open(config: &Config, next: &Next) -> Result<Self> {
-        let source = buffer(&*config.buffer, config).await?;
+    pub(crate) async fn open(line: &Line<'_>, config: &Config) -> Result<Option<Self>> {
+        let (Some(next), Some(way)) = (line.next, line.way()) else { return Ok(None) };
+        let source = buffer(line.buffer, config).await?;
         let target = buffer(&*next.buffer, config).await.context("next_buffer")?;
-        Ok(Self { source, target })
+        Ok(Some(Self { source, target, way }))
     }
 
     /// Makes one of them, which goes along with the move. The store has to be there.
     ///
     /// # Errors
     /// If the store can't be reached.
-    pub(crate) async fn join(self, config: &Config, next: &Next) -> Result<Opened> {
-        let Self { source, target } = self;
-        let moves = moves(&config.store).await?;
-        let (way, process) = (way(config, next), identity::process());
+    pub(crate) async fn join(self, config: &Config) -> Result<Opened> {
+        let Self { source, target, way } = self;
+        let (moves, process) = (moves(&config.store).await?, identity::process());
         let followed = follow(source.buffer, target.buffer, moves, way, &process, clock()).await;
         let (moving, follower) = followed.map_err(|error| match error {
             moving::Error::Store(_) => {

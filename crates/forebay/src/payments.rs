@@ -14,6 +14,7 @@ use store::{Claimed, Pipelines};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::moving::Line;
 use crate::{fleet, open};
 
 /// A fleet that the payments pipeline runs in, and the store that it settles into. [`Payments::stop`] ends
@@ -46,12 +47,12 @@ impl Payments {
     /// If something can't be opened.
     pub(crate) async fn start(config: &Config, wanted: Option<Arc<dyn Pipelines>>) -> Result<Self> {
         // The buffer first: who has a journal is waited for, who settles into the store is not.
-        let (opened, (store, guard)) = match &config.next {
+        let both = open::Both::open(&Line::of_payments(config), config).await?;
+        let (opened, (store, guard)) = match both {
             // What keeps track of a move lies in the store, which is made with its key.
-            Some(next) => {
-                let both = open::Both::open(config, next).await?;
+            Some(both) => {
                 let stored = open::store(config).await?;
-                (both.join(config, next).await?, stored)
+                (both.join(config).await?, stored)
             }
             None => (open::configured_buffer(config).await?, open::store(config).await?),
         };

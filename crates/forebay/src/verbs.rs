@@ -26,8 +26,7 @@ fn configured(flags: &Flags) -> Result<(Settings, Config), Error> {
     match &flags.table {
         None => read(flags),
         Some(_) => Err(Error(
-            "--table goes with advise, buffer (but not migrate), dead and monitor; leave it out"
-                .to_owned(),
+            "--table goes with advise, buffer, dead and monitor; leave it out".to_owned(),
         )),
     }
 }
@@ -42,6 +41,14 @@ fn configured_buffer(flags: &Flags) -> Result<Config, Error> {
         None => Ok(config),
         Some(name) => config.of_table(name),
     }
+}
+
+/// The same, with all pipelines, whether or not `--table` names one.
+///
+/// # Errors
+/// If the configuration can't be used.
+fn configured_all(flags: &Flags) -> Result<Config, Error> {
+    Ok(read(flags)?.1)
 }
 
 /// The table that `--table` names, if any.

@@ -15,6 +15,7 @@ use tokio::task::block_in_place;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::config::{Config, Table};
+use crate::moving::{Line, refuse_left_by_tables};
 use crate::{open, url};
 use model::units::grouped;
 
@@ -86,6 +87,7 @@ impl Tables {
         part: Part,
         fleet: &Fleet,
     ) -> Result<()> {
+        refuse_left_by_tables(config).await?;
         for entry in &config.tables {
             let name = entry.name();
             let made = store.table(&entry.definition.target).with_context(|| at(entry))?;
@@ -93,13 +95,25 @@ impl Tables {
             if ready {
                 self.said.push(format!("Made the table {}.", entry.definition.target));
             }
-            let opened = open::buffer(&*entry.buffer, config).await.with_context(|| at(entry))?;
+            let opened = self.open(entry, config).await.with_context(|| at(entry))?;
             self.said.extend(opened.found.iter().map(|line| format!("Table {name}: {line}")));
             let pipeline = self.pipeline(entry, opened.buffer, made, part).await?;
+            let pipeline = match opened.follower {
+                Some(follower) => pipeline.with(follower),
+                None => pipeline,
+            };
             fleet.add(Entry::pipeline(pipeline, OnFailure::Restart))?;
             self.names.push(named(entry));
         }
         Ok(())
+    }
+
+    /// The buffer of a table, beside its next one if it moves. What left it was looked at for all tables at once.
+    async fn open(&self, entry: &Table, config: &Config) -> Result<open::Opened> {
+        match open::Both::open(&Line::of_table(entry), config).await? {
+            Some(both) => both.join(config).await,
+            None => open::buffer(&*entry.buffer, config).await,
+        }
     }
 
     async fn pipeline(
@@ -215,9 +229,6 @@ pub(crate) async fn create(config: &Config, store: &dyn store::Tables) -> Result
 
 /// Reads what the buffer held before this process started, so that it is read before it is settled.
 async fn remember(entry: &Table, front: &Front) -> Option<String> {
-    if entry.buffer.is_volatile() {
-        return None;
-    }
     let (mut rows, mut beyond) = (0_u64, 0_u64);
     let mut each = |held: Held| {
         if front.remember(&held.event, held.accepted_at_ms) {
@@ -228,8 +239,13 @@ async fn remember(entry: &Table, front: &Front) -> Option<String> {
         true
     };
     let name = entry.name();
-    if let Err(error) = entry.buffer.pending(&mut each).await {
-        tracing::warn!(%error, table = name, "what the buffer holds is read only once it is settled");
+    // Of a key that has moved, the later rows are in the next one.
+    let next = entry.next.iter().map(|next| &next.buffer);
+    let buffers = [&entry.buffer].into_iter().chain(next);
+    for buffer in buffers.filter(|buffer| !buffer.is_volatile()) {
+        if let Err(error) = buffer.pending(&mut each).await {
+            tracing::warn!(%error, table = name, "what the buffer holds is read only once it is settled");
+        }
     }
     (beyond > 0).then(|| {
         format!(

@@ -13,6 +13,7 @@ use runtime::history;
 use toml::{Table, Value as Toml};
 
 use super::Error;
+use super::next::Next;
 use super::settings::{Entry, Settings};
 use super::tables;
 use super::value::{Origin, Value};
@@ -51,31 +52,31 @@ pub(crate) struct Config {
     pub(crate) advise: advise::Options,
 }
 
-/// The buffer that a pipeline moves to.
-#[derive(Debug, Clone)]
-pub(crate) struct Next {
-    pub(crate) buffer: Arc<dyn Location>,
-    /// Its URL, without passwords.
-    pub(crate) to: String,
-}
-
 impl Config {
     /// The same, with the buffer of one of its tables in place of the payments'.
     ///
     /// # Errors
     /// If there is no such table.
     pub(crate) fn of_table(mut self, name: &str) -> Result<Self, Error> {
-        let at = self.tables.iter().position(|table| table.name() == name).ok_or_else(|| {
+        self.buffer = self.table(name)?.buffer.clone();
+        self.tables.retain(|table| table.name() != name);
+        self.spill = None;
+        self.next = None;
+        Ok(self)
+    }
+
+    /// The table that `--table` names.
+    ///
+    /// # Errors
+    /// If there is no such table.
+    pub(crate) fn table(&self, name: &str) -> Result<&tables::Table, Error> {
+        self.tables.iter().find(|table| table.name() == name).ok_or_else(|| {
             let names: Vec<_> = self.tables.iter().map(tables::Table::name).collect();
             Error(format!(
                 "--table {name}: there is no such [[table]]; there are: {}",
                 names.join(", ")
             ))
-        })?;
-        self.buffer = self.tables.swap_remove(at).buffer;
-        self.spill = None;
-        self.next = None;
-        Ok(self)
+        })
     }
 
     /// Resolves `settings`.

@@ -10,6 +10,7 @@ use store::tables::{Column, Mode, Name, Type};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::next::Next;
 use super::settings::Settings;
 use super::value::{Kind, Value};
 use super::{Error, schema};
@@ -25,9 +26,10 @@ const HOUR_MS: i64 = 3_600_000;
 const HELD_BATCHES: usize = 8;
 
 /// All keys of an entry.
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "name",
     "buffer",
+    "next_buffer",
     "target",
     "create",
     "keys",
@@ -53,6 +55,7 @@ pub(super) struct Entry {
     place: String,
     definition: table::Definition,
     buffer: Option<String>,
+    next_buffer: Option<String>,
     create: bool,
     batch_max: usize,
     linger_ms: u64,
@@ -67,6 +70,8 @@ pub(crate) struct Table {
     pub(crate) place: String,
     pub(crate) definition: table::Definition,
     pub(crate) buffer: Arc<dyn Location>,
+    /// Where its pipeline moves to from `buffer`; `None` while it stays.
+    pub(crate) next: Option<Next>,
     /// Whether it is made where it is missing, by `store migrate` (and in SQLite by `serve`).
     pub(crate) create: bool,
     pub(crate) engine: engine::Options,
@@ -114,12 +119,15 @@ pub(super) fn resolve(
         let at = |error: Error| Error(format!("{place}: {error}"));
         // The fields of rows of other producers are those of payments, unless the URL names others.
         let buffer = settings.buffer(&url, &registry::payment_fields()).map_err(at)?;
+        let next = next(settings, entry).map_err(at)?;
+        let next_lease_ms = next.as_ref().map_or(u64::MAX, |next| next.buffer.lease_ms());
         let engine = engine::Options {
             lanes: entry.lanes,
             batch_max: entry.batch_max,
             linger_ms: entry.linger_ms,
             held_max: entry.batch_max * entry.lanes * HELD_BATCHES,
-            lease_ms: buffer.lease_ms(),
+            // The shorter of the two, while there are two.
+            lease_ms: next_lease_ms.min(buffer.lease_ms()),
             ..payments.clone()
         };
         engine.validate().map_err(|error| Error(format!("{place}: {error}")))?;
@@ -127,6 +135,7 @@ pub(super) fn resolve(
             place: place.clone(),
             definition: definition.clone(),
             buffer,
+            next,
             create: entry.create,
             engine,
             front: entry.front,
@@ -136,6 +145,14 @@ pub(super) fn resolve(
         });
     }
     Ok(tables)
+}
+
+/// The buffer that a table moves to.
+fn next(settings: &Settings, entry: &Entry) -> Result<Option<Next>, Error> {
+    let Some(to) = entry.next_url(&settings.data()) else { return Ok(None) };
+    let buffer = settings.buffer(&to, &registry::payment_fields());
+    let buffer = buffer.map_err(|error| Error(format!("next_{error}")))?;
+    Ok(Some(Next { buffer, to: redacted(&to) }))
 }
 
 impl Entry {
@@ -158,6 +175,10 @@ impl Entry {
         let number = |number: usize| Value::Whole(i64::try_from(number).unwrap_or(i64::MAX));
         let shown = [
             ("buffer", Value::Text(redacted(&self.url().replace(super::resolve::DATA, data)))),
+            (
+                "next_buffer",
+                Value::Text(self.next_url(data).map_or("none".to_owned(), |url| redacted(&url))),
+            ),
             ("target", Value::Text(target.to_string())),
             ("keys", Value::Text(names(&target.keys))),
             ("columns", Value::Text(columns.join(", "))),
@@ -179,6 +200,12 @@ impl Entry {
         let default =
             || format!("journal:{}/tables/{}", super::resolve::DATA, self.definition.name);
         self.buffer.clone().unwrap_or_else(default)
+    }
+
+    /// Where it moves to, if it does.
+    fn next_url(&self, data: &str) -> Option<String> {
+        let next = self.next_buffer.as_ref().filter(|next| *next != "none")?;
+        Some(next.replace(super::resolve::DATA, data))
     }
 }
 
@@ -231,6 +258,7 @@ impl Fields<'_> {
             place: self.place.to_owned(),
             definition,
             buffer: self.text("buffer")?,
+            next_buffer: self.text("next_buffer")?,
             create: self.switch("create")?,
             batch_max: self.count("batch_max", 1, 10_000, BATCH_MAX)?,
             linger_ms: self.ms("linger_ms", LINGER_MS_MAX, linger_ms)?,

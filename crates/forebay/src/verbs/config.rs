@@ -8,7 +8,7 @@ use store::card::Guard;
 use super::configured;
 use crate::config::{Config, Flags, Settings};
 use crate::exit::Exit;
-use crate::moving::{refuse_left, way};
+use crate::moving::{Line, check_way, refuse_left};
 use crate::{distinct, fingerprint, guarantee, open, out, url, write_behind};
 
 #[derive(Debug, clap::Subcommand)]
@@ -37,7 +37,7 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
 async fn check(config: &Config) -> Result<Exit> {
     let mut troubles: Vec<_> =
         distinct::check(config).await.err().into_iter().map(anyhow::Error::from).collect();
-    troubles.extend(check_move(config).await.err());
+    troubles.extend(check_move(config, &Line::of_payments(config)).await.err());
     for buffer in guarantee::payments(config) {
         let looked = Looked::at(&**buffer, config).await;
         out::line(match &looked.unchecked {
@@ -60,8 +60,13 @@ async fn check(config: &Config) -> Result<Exit> {
             (_, Some(why)) => format!("NOT CHECKED: table {name}, whose buffer {why}"),
             (Ok(_), None) => guarantee::written_behind(table),
         })?;
-        let of_buffer = looked.tell()?.into_iter();
-        troubles.extend(of_buffer.map(|trouble| trouble.context(format!("table {name}"))));
+        let mut of_table = looked.tell()?;
+        if let Some(next) = &table.next {
+            of_table.extend(Looked::at(&*next.buffer, config).await.tell()?);
+        }
+        of_table.extend(check_move(config, &Line::of_table(table)).await.err());
+        troubles
+            .extend(of_table.into_iter().map(|trouble| trouble.context(format!("table {name}"))));
     }
     match of_store {
         Ok(of_store) => troubles.extend(of_store),
@@ -141,16 +146,12 @@ fn is_held(trouble: &anyhow::Error) -> bool {
     matches!(trouble.downcast_ref(), Some(buffer::Error::Held(_)))
 }
 
-/// Holds the buffers that are configured against the move that the store has recorded. A store that can't be
-/// read is looked at by itself.
-async fn check_move(config: &Config) -> Result<()> {
-    let Some(next) = &config.next else {
-        return refuse_left(config, &config.buffer.identity()).await;
-    };
-    let Ok(moves) = open::moves(&config.store).await else { return Ok(()) };
-    let way = way(config, next);
-    let Ok(recorded) = moves.recorded(way.pipeline()).await else { return Ok(()) };
-    Ok(way.of(recorded).await.map(drop)?)
+/// Holds the buffers of a pipeline against the moves that the store has recorded.
+async fn check_move(config: &Config, line: &Line<'_>) -> Result<()> {
+    match line.way() {
+        Some(way) => check_way(config, &way).await,
+        None => refuse_left(config, &line.buffer.identity()).await,
+    }
 }
 
 /// Opens the store if it is this machine's alone; a PostgreSQL is looked at. Returns what is wrong

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::buffer::shown;
-use super::{configured_buffer, configured_table};
+use super::{configured_all, configured_buffer, configured_table};
 use crate::config::{self, Config, Flags};
 use crate::exit::Exit;
 use crate::moving::refuse_left;
@@ -94,10 +94,7 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
         Verb::List { all, json } => list(&letters, &names, all, json),
         Verb::Show { seq, reveal, json } => show(&letters, &names, seq, reveal, json),
         Verb::Replay { which, json } => {
-            // Only the payments' buffer moves.
-            if flags.table.is_none() {
-                refuse_left(&config, &config.buffer.identity()).await?;
-            }
+            refuse_left(&configured_all(flags)?, &config.buffer.identity()).await?;
             let done = change(&config, &which, Change::Replay, &stop).await?;
             say("replayed", done, json)
         }

@@ -5,11 +5,11 @@
 
 mod shown;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use async_trait::async_trait;
-use buffer::Identity;
 use buffer::distinct::is_same;
 use model::route::SHARE_MAX;
 use model::url::redacted;
@@ -21,7 +21,8 @@ use store::Moves;
 use self::shown::{Waiting, show};
 use crate::config::{Config, Error, Flags, Next};
 use crate::exit::Exit;
-use crate::{distinct, moving, open, out, outside, registry, signals, url};
+use crate::moving::Line;
+use crate::{distinct, open, out, outside, registry, signals, url};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -30,6 +31,7 @@ Examples:
   forebay buffer migrate --stages 10,50,100 --pause 300
   forebay buffer migrate --share 25
   forebay buffer migrate --rollback
+  forebay buffer migrate --table prices
 
 First name the new buffer in forebay.toml beside the old one, and restart each `forebay serve` with it:
   buffer = \"redis://127.0.0.1/0?list=tx_queue\"
@@ -75,24 +77,31 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
-    let (_, config) = super::configured(flags)?;
-    let Some(next) = config.next.clone() else {
+    let config = super::configured_all(flags)?;
+    let table = flags.table.as_deref().map(|name| config.table(name)).transpose()?;
+    let line = table.map_or_else(|| Line::of_payments(&config), Line::of_table);
+    let (Some(next), Some(way)) = (line.next, line.way()) else {
         if args.ended_here {
-            return end_here(&config, args.json).await;
+            return end_here(&config, &line, args.json).await;
         }
         let problem = "there is no next_buffer; name the new buffer in forebay.toml, restart \
                        each `forebay serve` with it, and run this again (see --help)";
         bail!(Error(problem.to_owned()));
     };
-    check(&args, &config, &next).await?;
+    check(&args, &config, &line, next).await?;
     let moves = open::moves(&config.store).await?;
     if args.ended_here {
-        record_end(&*moves, &config.buffer.identity()).await?;
+        record_end(&*moves, &line).await?;
     }
+    let ledger: Box<dyn Ledger> = match table {
+        Some(table) => {
+            Box::new(Rows(open::tables(&config, None)?.table(&table.definition.target)?))
+        }
+        None => Box::new(Payments(config.store.clone())),
+    };
     let waiting = Waiting::default();
-    let (way, ledger) = (moving::way(&config, &next), Counted(config.store.clone()));
     let (stop, tell) = (signals::stop()?, waiting.clone());
-    let leader = Leader::new(moves, way, Box::new(ledger), stop, move |told| tell.tell(told));
+    let leader = Leader::new(moves, way, ledger, stop, move |told| tell.tell(told));
     if args.same_buffers {
         leader.rename().await.map_err(|error| usage("--same-buffers", error))?;
     }
@@ -161,7 +170,7 @@ fn usage(flag: &str, error: Trouble) -> anyhow::Error {
 }
 
 /// Refuses a share that is none, one buffer for both, and URLs that are not those of the configuration.
-async fn check(args: &Args, config: &Config, next: &Next) -> Result<(), Error> {
+async fn check(args: &Args, config: &Config, line: &Line<'_>, next: &Next) -> Result<(), Error> {
     distinct::check(config).await?;
     let mut shares = args.stages.iter().chain(&args.share);
     if let Some(share) = shares.find(|share| **share > SHARE_MAX) {
@@ -171,7 +180,7 @@ async fn check(args: &Args, config: &Config, next: &Next) -> Result<(), Error> {
         let problem = "--stages must go up, e.g. 10,50,100; --share or --rollback go down";
         return Err(Error(problem.to_owned()));
     }
-    let both = [("--from", &args.from, &config.buffer), ("--to", &args.to, &next.buffer)];
+    let both = [("--from", &args.from, line.buffer), ("--to", &args.to, &*next.buffer)];
     for (flag, given, configured) in both {
         let Some(given) = given else { continue };
         let buffer = registry::buffer_of_payments(given)
@@ -188,16 +197,16 @@ async fn check(args: &Args, config: &Config, next: &Next) -> Result<(), Error> {
     Ok(())
 }
 
-/// Records that the last move ended at `buffer`.
-async fn record_end(moves: &dyn Moves, buffer: &Identity) -> Result<()> {
-    let ended = ended_here(moves, &moving::payments(), buffer).await;
+/// Records that the last move of a pipeline ended at its `buffer`.
+async fn record_end(moves: &dyn Moves, line: &Line<'_>) -> Result<()> {
+    let ended = ended_here(moves, &line.subject, &line.buffer.identity()).await;
     ended.map_err(|error| usage("--ended-here", error))
 }
 
 /// The same where no move is to follow, so that processes with this buffer alone start.
-async fn end_here(config: &Config, json: bool) -> Result<Exit> {
-    let buffer = config.buffer.identity();
-    record_end(&*open::moves(&config.store).await?, &buffer).await?;
+async fn end_here(config: &Config, line: &Line<'_>, json: bool) -> Result<Exit> {
+    record_end(&*open::moves(&config.store).await?, line).await?;
+    let buffer = line.buffer.identity();
     match json {
         true => out::json(&serde_json::json!({ "ended_at": buffer.to_string() }))?,
         false => out::line(format_args!("The last move is recorded as ended at {buffer}."))?,
@@ -205,11 +214,11 @@ async fn end_here(config: &Config, json: bool) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// What the store has settled, read beside those that settle.
-struct Counted(url::Store);
+/// The payments that the store has settled, read beside those that settle.
+struct Payments(url::Store);
 
 #[async_trait]
-impl Ledger for Counted {
+impl Ledger for Payments {
     async fn settled(&self) -> Result<Settled, BoxError> {
         let counts = outside::counts(&self.0).await?.unwrap_or_default();
         let duplicates = outside::duplicates(&self.0).await?;
@@ -218,5 +227,19 @@ impl Ledger for Counted {
 
     fn is_exact(&self) -> bool {
         true
+    }
+}
+
+/// The rows of a table.
+struct Rows(Arc<dyn store::Table>);
+
+#[async_trait]
+impl Ledger for Rows {
+    async fn settled(&self) -> Result<Settled, BoxError> {
+        Ok(Settled { rows: self.0.rows().await?, ..Settled::default() })
+    }
+
+    fn is_exact(&self) -> bool {
+        false
     }
 }

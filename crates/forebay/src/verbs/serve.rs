@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use buffer::Buffer;
 use runtime::history::{Book, History};
-use runtime::moving::left_behind;
 use runtime::{Fleet, Following, Presence};
 use server::{Readiness, Service};
 use store::processes::Process;
@@ -248,21 +247,15 @@ async fn warn(fleet: &Fleet, readiness: &Readiness) {
     }
 }
 
-/// What is to be said of a move that this process settles without. A role that may not look at moves has
+/// What is to be said of moves that this process settles without. A role that may not look at moves has
 /// made none, and settles all the same.
-async fn unmoved(config: &Config, parts: &Parts) -> Option<String> {
-    if parts.payments.is_none() || config.next.is_some() {
-        return None;
+async fn unmoved(config: &Config, parts: &Parts) -> Vec<String> {
+    if parts.payments.is_none() {
+        return Vec::new();
     }
-    let look = async {
-        let moves = open::moves(&config.store).await?;
-        Ok::<_, anyhow::Error>(
-            left_behind(&*moves, &moving::payments(), &config.buffer.identity()).await?,
-        )
-    };
-    look.await.unwrap_or_else(|error| {
+    moving::unmoved(config).await.unwrap_or_else(|error| {
         tracing::warn!("whether another buffer was moved to or from can't be looked at: {error:#}");
-        None
+        Vec::new()
     })
 }
 

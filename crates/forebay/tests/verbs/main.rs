@@ -12,6 +12,7 @@ mod generate;
 mod journal;
 mod migrate;
 mod migrate_kafka;
+mod migrate_tables;
 mod names_twice;
 mod pipelines;
 mod replay;

@@ -110,7 +110,7 @@ fn tell_json(audit: &Audit, Step { route, .. }: Step) -> Result<()> {
         })
     };
     let [old, new] = audit.pending;
-    out::json(&json!({
+    let mut told = json!({
         "share": route.share,
         "phase": route.phase.name(),
         "processes": audit.live.iter().map(process).collect::<Vec<_>>(),
@@ -120,7 +120,11 @@ fn tell_json(audit: &Audit, Step { route, .. }: Step) -> Result<()> {
         "accounted": audit.accounted,
         "missing": audit.missing(),
         "double": audit.double,
-    }))?;
+    });
+    if let Some(more) = audit.more_rows {
+        told["more_rows"] = more.into();
+    }
+    out::json(&told)?;
     Ok(())
 }
 
@@ -139,12 +143,36 @@ fn tell(audit: &Audit, Step { route, .. }: Step) -> Result<()> {
     out::line(format_args!("Held: {old} in the old buffer, {new} in the new."))?;
     let (accepted, on_the_way) =
         (grouped(audit.accepted), grouped(audit.accounted.saturating_sub(audit.accepted)));
+    if let Some(more) = audit.more_rows {
+        return tell_rows(audit, more);
+    }
     out::line(format_args!(
         "Audit: {accepted} accepted since it began; {} missing, {} settled twice (counted to \
          within {on_the_way}: what was on its way at the beginning and now, or came from elsewhere).",
         grouped(audit.missing()),
         grouped(audit.double)
     ))?;
+    tell_empty(audit)
+}
+
+/// The audit of a table, whose rows are no count of events.
+fn tell_rows(audit: &Audit, more: u64) -> Result<()> {
+    let on_the_way = grouped(audit.accounted.saturating_sub(audit.accepted));
+    out::line(format_args!(
+        "Audit: {} rows accepted since it began; {} missing (counted to within {on_the_way}). The table has {} \
+         more rows than when it began.",
+        grouped(audit.accepted),
+        grouped(audit.missing()),
+        grouped(more)
+    ))?;
+    out::line(
+        "What the processes say they were done with counts: several events may have written one row, and others \
+         may have written rows. What a killed process did in its last half second may count as missing.",
+    )?;
+    tell_empty(audit)
+}
+
+fn tell_empty(audit: &Audit) -> Result<()> {
     if audit.empty > 0 {
         out::line(format_args!(
             "{} offsets of Kafka counted as held at the beginning, and hold no event. They are left out. Offsets \

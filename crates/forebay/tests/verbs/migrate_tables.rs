@@ -1,0 +1,244 @@
+//! `buffer migrate`: two pipelines, the payments and a table, move at the same time.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use testbed::{Postgres, Redis};
+
+use super::migrate::{Load, lead, verdicts};
+use super::running::{PATIENCE, Serving, Worker, binary, done, json, run, wait};
+
+/// Keys of rows: each is written again and again, with a version that grows.
+const KEYS: u64 = 50;
+/// Rows posted together.
+const BATCH: u64 = 20;
+const EVERY: Duration = Duration::from_millis(10);
+
+/// One producer of rows. A batch that is refused is posted again, to the next server, until it is accepted.
+struct Rows {
+    stop: Arc<AtomicBool>,
+    accepted: Arc<AtomicUsize>,
+    thread: JoinHandle<u64>,
+}
+
+impl Rows {
+    fn start(addresses: Vec<String>) -> Self {
+        let (stop, accepted) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (stopped, counted) = (stop.clone(), accepted.clone());
+        let thread = std::thread::spawn(move || wait(post(addresses, stopped, counted)));
+        Self { stop, accepted, thread }
+    }
+
+    fn until(&self, rows: usize) {
+        let end = Instant::now() + PATIENCE;
+        while self.accepted.load(Ordering::SeqCst) < rows {
+            assert!(Instant::now() < end, "{rows} rows are never accepted");
+            std::thread::sleep(EVERY);
+        }
+    }
+
+    /// Stops. Returns how many rows were accepted: row `n` is of key `n % KEYS`, and has version `n`.
+    fn accepted(self) -> u64 {
+        self.stop.store(true, Ordering::SeqCst);
+        self.thread.join().unwrap()
+    }
+}
+
+async fn post(addresses: Vec<String>, stop: Arc<AtomicBool>, counted: Arc<AtomicUsize>) -> u64 {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let (mut made, mut server) = (0, 0);
+    while !stop.load(Ordering::SeqCst) {
+        let row = |n: u64| format!("{{\"id\":{},\"at\":{n},\"text\":\"row {n}\"}}\n", n % KEYS);
+        let lines: String = (made..made + BATCH).map(row).collect();
+        loop {
+            server += 1;
+            let url = format!("{}/v1/tables/prices", addresses[server % addresses.len()]);
+            let request = client.post(&url).header("content-type", "application/x-ndjson");
+            match request.body(lines.clone()).send().await.map(|answer| answer.status().as_u16()) {
+                Ok(202) => break,
+                // A server that was killed answers nothing: the batch goes to the other one.
+                Ok(429 | 503) | Err(_) => tokio::time::sleep(EVERY).await,
+                Ok(other) => panic!("{other}"),
+            }
+        }
+        made += BATCH;
+        counted.store(usize::try_from(made).unwrap(), Ordering::SeqCst);
+        tokio::time::sleep(EVERY).await;
+    }
+    made
+}
+
+/// Both pipelines on lists of one Redis, on the way to streams. Each file spells the server in its own way.
+struct Scene {
+    _redis: Redis,
+    postgres: Postgres,
+    dir: tempfile::TempDir,
+}
+
+const FILES: [&str; 2] = ["forebay.toml", "other.toml"];
+
+impl Scene {
+    fn new() -> Self {
+        let redis = Redis::start_with(&[("appendfsync", "always")]).unwrap();
+        let postgres = Postgres::start_with(&[("fsync", "off")]).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let port = redis.address().rsplit_once(':').unwrap().1.to_owned();
+        for (file, host, db) in [(FILES[0], "127.0.0.1", "/0"), (FILES[1], "LocalHost", "")] {
+            let at = format!("redis://{host}:{port}{db}");
+            let text = format!(
+                "buffer = \"{at}?list=tx_queue&lease_ms=5000\"\n\
+                 next_buffer = \"{at}?stream=tx_stream&group=fds&lease_ms=5000\"\n\
+                 store = \"{}\"\n[cards]\nkey_file = \"key\"\n\
+                 [[table]]\nname = \"prices\"\nkeys = [\"id\"]\nmode = \"upsert\"\nversion = \"at\"\n\
+                 buffer = \"{at}?list=rows&lease_ms=5000\"\n\
+                 next_buffer = \"{at}?stream=rows_stream&group=fds&lease_ms=5000\"\n\
+                 columns = {{ id = \"bigint\", at = \"bigint\", text = \"text\" }}\ncreate = true\n\
+                 linger_ms = 50\n",
+                postgres.url()
+            );
+            std::fs::write(dir.path().join(file), text).unwrap();
+        }
+        done(dir.path(), &["store", "migrate"]);
+        Self { _redis: redis, postgres, dir }
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn worker(&self, file: &str) -> Worker {
+        Worker::start_with(self.path(), &["--config", file])
+    }
+
+    fn api(&self, file: &str) -> Serving {
+        Serving::start(self.path(), &["--roles", "api", "--config", file])
+    }
+
+    /// Starts a leader beside the test.
+    fn leader(&self, args: &[&str]) -> Child {
+        let args = [&["buffer", "migrate", "--json"], args].concat();
+        let mut leader = binary(self.path(), &args);
+        leader.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    fn status(&self, of: &[&str]) -> Value {
+        json(self.path(), &[&["buffer", "migrate", "--status", "--json"], of].concat())
+    }
+
+    /// Every row of the table: version by key.
+    fn rows(&self) -> BTreeMap<u64, u64> {
+        let rows = self.postgres.query("SELECT id::text, at::text FROM prices").unwrap();
+        rows.into_iter()
+            .map(|row| {
+                let [id, at] = <[_; 2]>::try_from(row).unwrap().map(Option::unwrap);
+                (id.parse().unwrap(), at.parse().unwrap())
+            })
+            .collect()
+    }
+
+    /// Waits until the table has the last accepted row of each key.
+    fn has_rows(&self, accepted: u64) {
+        let last = |key: u64| (key, accepted - 1 - (accepted - 1 - key) % KEYS);
+        let expected: BTreeMap<u64, u64> = (0..KEYS).map(last).collect();
+        let end = Instant::now() + PATIENCE;
+        while self.rows() != expected {
+            assert!(Instant::now() < end, "{:?} and not {expected:?}", self.rows());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Waits until the store has these payments, each once, with the verdicts of one process.
+    fn has_payments(&self, expected: &BTreeMap<String, Vec<String>>) {
+        let flagged = expected.values().filter(|rules| !rules.is_empty()).count();
+        assert!(flagged > 10, "only {flagged} flagged: too few to compare");
+        let sql = "SELECT tx_id, array_to_json(fraud_rules)::text FROM fds.transactions";
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let rows = self.postgres.query(sql).unwrap();
+            if rows.len() >= expected.len() {
+                let row = |row: Vec<Option<String>>| {
+                    let [id, rules] = <[_; 2]>::try_from(row).unwrap().map(Option::unwrap);
+                    (id, serde_json::from_str(&rules).unwrap())
+                };
+                let settled: BTreeMap<String, Vec<String>> = rows.into_iter().map(row).collect();
+                assert_eq!(settled.len(), expected.len());
+                let wrong = expected.iter().filter(|(id, rules)| settled.get(*id) != Some(rules));
+                assert_eq!(wrong.count(), 0, "wrong verdicts of {}", expected.len());
+                return;
+            }
+            assert!(Instant::now() < end, "{} settled of {}", rows.len(), expected.len());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+const TABLE: [&str; 2] = ["--table", "prices"];
+
+/// Waits for a leader that moves all, and asserts that nothing is missing or double.
+fn moved_all(leader: Child) -> Value {
+    let ended = super::running::ran(&leader.wait_with_output().unwrap());
+    assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+    let said: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!((&said["share"], &said["phase"]), (&100.into(), &"open".into()), "{said}");
+    assert_eq!((&said["missing"], &said["double"]), (&0.into(), &0.into()), "{said}");
+    assert_eq!(said["pending"]["source"], 0, "{said}");
+    said
+}
+
+#[test]
+fn two_pipelines_move_at_once_and_neither_waits_for_the_other() {
+    let scene = Scene::new();
+    let workers = FILES.map(|file| scene.worker(file));
+    let apis = FILES.map(|file| scene.api(file));
+    let addresses: Vec<String> = apis.iter().map(|api| api.address.clone()).collect();
+    let (payments, rows) = (Load::start(addresses.clone()), Rows::start(addresses));
+    payments.until(200);
+    rows.until(200);
+    // One stays half moved while the other one goes to its end.
+    lead(scene.path(), &["--share", "50"], 50, None);
+    let said = moved_all(scene.leader(&[&TABLE[..], &["--pause", "0"]].concat()));
+    assert!(said["accepted"].as_u64() > Some(200) && said["more_rows"] == 0, "{said}");
+    assert_eq!(scene.status(&[])["share"], 50);
+    assert_eq!(scene.status(&TABLE)["processes"].as_array().unwrap().len(), 4);
+    // A second move of the same pipeline is refused.
+    let port_of = |file: &str| std::fs::read_to_string(scene.path().join(file)).unwrap();
+    let third = port_of(FILES[0]).replace("stream=tx_stream", "stream=third");
+    std::fs::write(scene.path().join("third.toml"), third).unwrap();
+    let refused = run(scene.path(), &["buffer", "migrate", "--config", "third.toml"]);
+    assert!(refused.code == 1 && refused.stderr.contains("is unfinished"), "{}", refused.stderr);
+    // Both at once: the payments to their end, the table back.
+    let leaders =
+        [scene.leader(&["--pause", "0"]), scene.leader(&[&TABLE[..], &["--rollback"]].concat())];
+    let [first, second] = leaders.map(|leader| leader.wait_with_output().unwrap());
+    for (leader, share) in [(first, 100), (second, 0)] {
+        let said: Value = serde_json::from_slice(&leader.stdout).unwrap();
+        assert!(leader.status.success(), "{said}{}", String::from_utf8_lossy(&leader.stderr));
+        assert_eq!((&said["share"], &said["phase"]), (&share.into(), &"open".into()), "{said}");
+    }
+    let (payments, rows) = (verdicts(&payments.accepted()), rows.accepted());
+    scene.has_payments(&payments);
+    scene.has_rows(rows);
+    for api in apis {
+        assert!(api.terminate().0.success());
+    }
+    for worker in workers {
+        assert!(worker.terminate().success());
+    }
+    // The table is judged by its own move, which went back, and the payments by theirs.
+    let without = |text: String| -> String {
+        text.lines()
+            .filter(|line| !line.starts_with("next_buffer"))
+            .fold(String::new(), |all, line| all + line + "\n")
+    };
+    std::fs::write(scene.path().join("alone.toml"), without(port_of(FILES[1]))).unwrap();
+    let refused = run(scene.path(), &["config", "check", "--config", "alone.toml"]);
+    assert_eq!(refused.code, 1, "{}{}", refused.stdout, refused.stderr);
+    assert!(refused.stderr.contains("list=tx_queue alone: the move from"), "{}", refused.stderr);
+    assert!(!refused.stderr.contains("list=rows alone"), "{}", refused.stderr);
+}
