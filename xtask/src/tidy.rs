@@ -4,6 +4,7 @@
 //! so each can be shown a bad sample in a test: a check that cannot fail is a defect. What clippy
 //! already holds (long functions, casts, printing) is not checked again here.
 
+mod backends;
 mod code;
 mod docs;
 mod invariants;
@@ -21,7 +22,7 @@ use cargo_metadata::MetadataCommand;
 use tree::Tree;
 
 pub(crate) const HELP: &str = "\
-Check the rules of the house: which crate may know which, sizes, names, leftovers, documents.
+Check the rules of the house: which crate may know which, what a backend costs, sizes, names, leftovers, documents.
 
 Usage: cargo xtask tidy
 
@@ -70,6 +71,7 @@ pub(crate) fn run(root: &Path) -> Result<bool> {
     findings.extend(manifests::check(&tree, &crates));
     findings.extend(shape::check(&tree));
     findings.extend(code::check(&tree));
+    findings.extend(backends::check(&tree));
     findings.extend(docs::check(&tree, &crates));
     findings.extend(invariants::check(&tree));
     findings.sort();

@@ -1,7 +1,7 @@
-//! The backends of this binary, one line each. No other file names them.
+//! The backends of this program, one line each. No other file names them.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use buffer::backend::{self, Reading};
 use buffer::foreign::Fields;
@@ -22,12 +22,26 @@ const EMBEDDED: &str = "journal";
 /// Schemes of backends that are planned.
 pub(crate) const LATER: &[&str] = &["mysql"];
 
+/// The backends of a program that is this one and more.
+static MORE: OnceLock<&[&dyn Backend]> = OnceLock::new();
+
+/// Adds buffer backends to those of the list. Only the first call has an effect.
+pub(crate) fn add(more: &'static [&'static dyn Backend]) {
+    MORE.get_or_init(|| more);
+}
+
+fn buffers() -> impl Iterator<Item = &'static dyn Backend> {
+    let more: &[&dyn Backend] = MORE.get().copied().unwrap_or_default();
+    BUFFERS.iter().chain(more).copied()
+}
+
 /// Reads a buffer URL.
 ///
 /// # Errors
 /// If no backend has its scheme, or as the backend refuses it.
 pub(crate) fn buffer(url: &str, reading: &Reading<'_>) -> Result<Arc<dyn Location>, url::Error> {
-    backend::parse(BUFFERS, LATER, url, reading)
+    let backends: Vec<_> = buffers().collect();
+    backend::parse(&backends, LATER, url, reading)
 }
 
 /// Reads the URL of a buffer of payments that no configuration holds, with the environment of this process.
@@ -55,5 +69,5 @@ pub(crate) fn payment_fields() -> Fields {
 
 /// Whether a backend asks for this environment variable.
 pub(crate) fn asks_for(variable: &str) -> bool {
-    BUFFERS.iter().any(|backend| backend.variables().contains(&variable))
+    buffers().any(|backend| backend.variables().contains(&variable))
 }

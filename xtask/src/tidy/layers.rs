@@ -75,6 +75,7 @@ const LAYERS: &[Layer] = &[
         ],
         tests_use: &["testbed"],
     },
+    Layer { name: "trial", uses: &["model", "buffer", "forebay"], tests_use: &[] },
     Layer { name: "xtask", uses: &[], tests_use: &[] },
 ];
 

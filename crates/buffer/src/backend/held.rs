@@ -46,3 +46,35 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn read(count: u64, mut wanted: usize) -> Vec<u64> {
+        let event = Event::new(b"a", b"", b"").unwrap();
+        // Every third number holds no event.
+        let there: Vec<u64> = (0..count).filter(|seq| seq % 3 > 0).collect();
+        let page = |from, max| {
+            let from = there.iter().filter(move |seq| **seq >= from).take(max);
+            let held = |seq: &u64| Held { seq: *seq, accepted_at_ms: 0, event: event.clone() };
+            std::future::ready(Ok(from.map(held).collect()))
+        };
+        let mut seen = Vec::new();
+        let mut each = |held: Held| {
+            seen.push(held.seq);
+            wanted -= 1;
+            wanted > 0
+        };
+        in_pages(page, &mut each).await.unwrap();
+        seen
+    }
+
+    #[tokio::test]
+    async fn all_pages_are_read_once_and_none_after_the_last_that_is_wanted() {
+        let all: Vec<u64> = (0..5_000).filter(|seq| seq % 3 > 0).collect();
+        assert_eq!(read(5_000, usize::MAX).await, all);
+        assert_eq!(read(5_000, 1_001).await, all[..1_001]);
+        assert_eq!(read(0, 1).await, [0_u64; 0]);
+    }
+}

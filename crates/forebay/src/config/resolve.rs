@@ -438,4 +438,19 @@ mod tests {
              journal:, redis:, redis-cluster:, kafka:, sqs: and memory: are",
         );
     }
+
+    #[test]
+    fn a_spill_is_any_buffer_of_this_machine_that_outlives_its_process() {
+        let redis = "buffer=redis://h?list=q";
+        let config = resolve(&[redis, "spill=journal:{data}/spill"]).unwrap();
+        let spill = config.spill.expect("it is configured");
+        assert_eq!((spill.kind(), spill.name().as_str()), ("journal", "./data/spill"));
+        for wrong in ["memory:", "redis://h?list=r", "nonsense:", "journal:x?syncs=os"] {
+            let refused = resolve(&[redis, &format!("spill={wrong}")]).unwrap_err().to_string();
+            let expect = format!("spill is \"{wrong}\"; it must be \"none\" or a journal");
+            assert!(refused.contains(&expect), "{refused}");
+        }
+        let refused = resolve(&["spill=journal:{data}/spill"]).unwrap_err().to_string();
+        assert!(refused.contains("the buffer is on this machine already"), "{refused}");
+    }
 }

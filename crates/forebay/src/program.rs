@@ -1,0 +1,48 @@
+//! From arguments to the verb that runs, and its exit code.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use buffer::Backend;
+use clap::Parser;
+use tokio::runtime::{self, Runtime};
+
+use crate::args::{Args, Verb};
+use crate::exit::Exit;
+use crate::{exit, files, log, registry, verbs};
+
+/// Runs the program with the arguments and the environment of this process. `more` are buffer backends besides
+/// those of the registry: the binary has none, tests have their own.
+#[must_use]
+pub fn main(more: &'static [&'static dyn Backend]) -> ExitCode {
+    registry::add(more);
+    let args = Args::parse();
+    let filter = std::env::var("FOREBAY_LOG").ok();
+    let started = log::start(filter.as_deref()).map_err(Into::into).and_then(|()| start());
+    exit::code(&started.and_then(|runtime| runtime.block_on(run(args))))
+}
+
+/// Prepares the process.
+fn start() -> anyhow::Result<Runtime> {
+    files::raise_limit()?;
+    runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
+}
+
+async fn run(args: Args) -> anyhow::Result<Exit> {
+    let Args { verb, flags } = args;
+    match verb {
+        Verb::Demo(args) => verbs::demo::run(args, &flags).await,
+        Verb::Serve(args) => verbs::serve::run(args, flags).await,
+        Verb::Generate(args) => verbs::generate::run(args, &flags).await,
+        Verb::Replay(args) => verbs::replay::run(args, &flags).await,
+        Verb::Pipeline(verb) => verbs::pipeline::run(verb, &flags).await,
+        Verb::Monitor(args) => verbs::monitor::run(args, &flags).await,
+        Verb::Advise(args) => verbs::advise::run(args, &flags).await,
+        Verb::Bench(verb) => verbs::bench::run(verb, &flags).await,
+        Verb::Fraud(verb) => verbs::fraud::run(verb, &flags).await,
+        Verb::Store(verb) => verbs::store::run(verb, &flags).await,
+        Verb::Buffer(verb) => verbs::buffer::run(verb, &flags).await,
+        Verb::Dead(verb) => verbs::dead::run(verb, &flags).await,
+        Verb::Config(verb) => verbs::config::run(verb, &flags).await,
+    }
+}

@@ -1,0 +1,7 @@
+//! Forebay with one backend more.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    forebay::main(&[&trial::Backend])
+}
