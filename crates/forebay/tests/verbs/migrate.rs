@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -24,12 +24,21 @@ const EVERY: Duration = Duration::from_millis(10);
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
     accepted: Arc<AtomicUsize>,
+    addresses: Addresses,
     thread: JoinHandle<Vec<Event>>,
 }
+
+/// Where a producer posts to. A server that is started again has another address.
+pub(crate) type Addresses = Arc<Mutex<Vec<String>>>;
 
 impl Load {
     pub(crate) fn start(addresses: Vec<String>) -> Self {
         Self::resumed(addresses, &[])
+    }
+
+    /// Where it posts to from its next request on.
+    pub(crate) fn addresses(&self) -> &Addresses {
+        &self.addresses
     }
 
     /// The same, after these were accepted.
@@ -38,8 +47,10 @@ impl Load {
         let stop = Arc::new(AtomicBool::new(false));
         let accepted = Arc::new(AtomicUsize::new(0));
         let (stopped, counted) = (stop.clone(), accepted.clone());
-        let thread = std::thread::spawn(move || wait(post(addresses, skipped, stopped, counted)));
-        Self { stop, accepted, thread }
+        let addresses = Arc::new(Mutex::new(addresses));
+        let to = addresses.clone();
+        let thread = std::thread::spawn(move || wait(post(to, skipped, stopped, counted)));
+        Self { stop, accepted, addresses, thread }
     }
 
     /// Waits until so many were accepted.
@@ -59,7 +70,7 @@ impl Load {
 }
 
 async fn post(
-    addresses: Vec<String>,
+    addresses: Addresses,
     skipped: usize,
     stop: Arc<AtomicBool>,
     counted: Arc<AtomicUsize>,
@@ -80,15 +91,20 @@ async fn post(
         let made = skipped + accepted.len();
         let batch: Vec<Event> = (made..made + BATCH).map(|n| generator.event(at(n)).0).collect();
         let lines = batch.iter().map(|event| [event.payload(), b"\n"].concat()).collect::<Vec<_>>();
-        let url = format!("{}/v1/events", addresses[round % addresses.len()]);
-        loop {
+        for at in round.. {
+            let url = {
+                let addresses = addresses.lock().unwrap();
+                format!("{}/v1/events", addresses[at % addresses.len()])
+            };
             let request = client.post(&url).header("content-type", "application/x-ndjson");
-            let answer = request.body(lines.concat()).send().await.unwrap();
-            match answer.status().as_u16() {
-                202 => break,
-                429 | 503 => tokio::time::sleep(EVERY).await,
-                other => panic!("{other}: {}", answer.text().await.unwrap()),
+            // A server that is killed gives no answer, whether or not it accepted the batch.
+            match request.body(lines.concat()).send().await {
+                Ok(answer) if answer.status() == 202 => break,
+                Ok(answer) if [429, 503].contains(&answer.status().as_u16()) => {}
+                Ok(other) => panic!("{}: {}", other.status(), other.text().await.unwrap()),
+                Err(_) => {}
             }
+            tokio::time::sleep(EVERY).await;
         }
         accepted.extend(batch);
         counted.store(accepted.len(), Ordering::SeqCst);

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde_json::Value;
 use testbed::{Postgres, Redis};
 
-use super::migrate::{Load, lead, verdicts};
+use super::migrate::{Addresses, Load, lead, verdicts};
 use super::running::{PATIENCE, Serving, Worker, binary, done, json, run, wait};
 
 /// Keys of rows: each is written again and again, with a version that grows.
@@ -24,6 +25,7 @@ const EVERY: Duration = Duration::from_millis(10);
 struct Rows {
     stop: Arc<AtomicBool>,
     accepted: Arc<AtomicUsize>,
+    addresses: Addresses,
     thread: JoinHandle<u64>,
 }
 
@@ -31,8 +33,10 @@ impl Rows {
     fn start(addresses: Vec<String>) -> Self {
         let (stop, accepted) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let (stopped, counted) = (stop.clone(), accepted.clone());
-        let thread = std::thread::spawn(move || wait(post(addresses, stopped, counted)));
-        Self { stop, accepted, thread }
+        let addresses = Arc::new(Mutex::new(addresses));
+        let to = addresses.clone();
+        let thread = std::thread::spawn(move || wait(post(to, stopped, counted)));
+        Self { stop, accepted, addresses, thread }
     }
 
     fn until(&self, rows: usize) {
@@ -50,7 +54,7 @@ impl Rows {
     }
 }
 
-async fn post(addresses: Vec<String>, stop: Arc<AtomicBool>, counted: Arc<AtomicUsize>) -> u64 {
+async fn post(addresses: Addresses, stop: Arc<AtomicBool>, counted: Arc<AtomicUsize>) -> u64 {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let (mut made, mut server) = (0, 0);
     while !stop.load(Ordering::SeqCst) {
@@ -58,7 +62,10 @@ async fn post(addresses: Vec<String>, stop: Arc<AtomicBool>, counted: Arc<Atomic
         let lines: String = (made..made + BATCH).map(row).collect();
         loop {
             server += 1;
-            let url = format!("{}/v1/tables/prices", addresses[server % addresses.len()]);
+            let url = {
+                let addresses = addresses.lock().unwrap();
+                format!("{}/v1/tables/prices", addresses[server % addresses.len()])
+            };
             let request = client.post(&url).header("content-type", "application/x-ndjson");
             match request.body(lines.clone()).send().await.map(|answer| answer.status().as_u16()) {
                 Ok(202) => break,
@@ -129,6 +136,28 @@ impl Scene {
 
     fn status(&self, of: &[&str]) -> Value {
         json(self.path(), &[&["buffer", "migrate", "--status", "--json"], of].concat())
+    }
+
+    /// Waits until both moves are in this phase on the way to this share.
+    fn until(&self, phase: &str, share: u8) {
+        let sql = format!(
+            "SELECT count(*)::text FROM fds.buffer_moves WHERE phase = '{phase}' AND share = {share}"
+        );
+        let end = Instant::now() + PATIENCE;
+        while self.postgres.query(&sql).unwrap()[0][0].as_deref() != Some("2") {
+            assert!(Instant::now() < end, "they are never both in the phase {phase} to {share} %");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// What the killed processes are called in the reports of a pipeline, each behind a --forget.
+    fn forget(&self, pipeline: &str, killed: &[u32]) -> Vec<String> {
+        let sql = format!(
+            "SELECT process FROM fds.buffer_move_processes WHERE name = '{pipeline}' AND NOT ended"
+        );
+        let all = self.postgres.query(&sql).unwrap().into_iter().map(|row| row[0].clone().unwrap());
+        let is_killed = |name: &String| killed.iter().any(|id| name.contains(&format!(":{id}:")));
+        all.filter(is_killed).flat_map(|name| ["--forget".to_owned(), name]).collect()
     }
 
     /// Every row of the table: version by key.
@@ -241,4 +270,73 @@ fn two_pipelines_move_at_once_and_neither_waits_for_the_other() {
     assert_eq!(refused.code, 1, "{}{}", refused.stdout, refused.stderr);
     assert!(refused.stderr.contains("list=tx_queue alone: the move from"), "{}", refused.stderr);
     assert!(!refused.stderr.contains("list=rows alone"), "{}", refused.stderr);
+}
+
+/// In each phase of both moves a worker, an api and both commands are killed.
+#[test]
+fn processes_and_commands_that_are_killed_in_any_phase_of_two_moves_lose_nothing() {
+    let scene = Scene::new();
+    let mut workers = FILES.map(|file| scene.worker(file));
+    let mut apis = FILES.map(|file| scene.api(file));
+    let addresses: Vec<String> = apis.iter().map(|api| api.address.clone()).collect();
+    let (payments, rows) = (Load::start(addresses.clone()), Rows::start(addresses));
+    let pipelines: [(&str, &[&str]); 2] = [("payments", &[]), ("table:prices", &TABLE)];
+    let mut before = 0;
+    for (round, (phase, share)) in
+        [("hold", 30), ("drain", 60), ("open", 100)].into_iter().enumerate()
+    {
+        before += 200;
+        payments.until(before);
+        rows.until(before);
+        let victim = round % FILES.len();
+        if phase == "hold" {
+            // It confirms no hold, so that the phase lasts until it is killed.
+            workers[victim].signal(Signal::STOP);
+        }
+        let text = share.to_string();
+        let to = |of: &[&str]| scene.leader(&[of, &["--share", &text]].concat());
+        let leaders = pipelines.map(|(_, of)| to(of));
+        scene.until(phase, share);
+        for mut leader in leaders {
+            leader.kill().unwrap();
+            leader.wait().unwrap();
+        }
+        let killed = [workers[victim].id(), apis[victim].id()];
+        // Dropping kills.
+        workers[victim] = scene.worker(FILES[victim]);
+        apis[victim].kill();
+        apis[victim] = scene.api(FILES[victim]);
+        for addresses in [payments.addresses(), &rows.addresses] {
+            addresses.lock().unwrap()[victim].clone_from(&apis[victim].address);
+        }
+        // Without it they are waited for.
+        for (pipeline, of) in pipelines {
+            let forget = scene.forget(pipeline, &killed);
+            assert_eq!(forget.len(), 4, "both had joined {pipeline}: {forget:?}");
+            let forget = forget.iter().map(String::as_str);
+            let args: Vec<&str> =
+                of.iter().copied().chain(forget).chain(["--share", &text]).collect();
+            let ended = super::running::ran(&scene.leader(&args).wait_with_output().unwrap());
+            let said: Value = serde_json::from_str(&ended.stdout).unwrap_or_default();
+            assert_eq!(
+                (&said["share"], &said["phase"]),
+                (&share.into(), &"open".into()),
+                "{}",
+                ended.stderr
+            );
+            assert_eq!(said["double"], 0, "{said}");
+            if of.is_empty() {
+                assert!(ended.code == 0 && said["missing"] == 0, "{said}{}", ended.stderr);
+            }
+        }
+    }
+    let (payments, rows) = (verdicts(&payments.accepted()), rows.accepted());
+    scene.has_payments(&payments);
+    scene.has_rows(rows);
+    for api in apis {
+        assert!(api.terminate().0.success());
+    }
+    for worker in workers {
+        assert!(worker.terminate().success());
+    }
 }

@@ -132,6 +132,11 @@ impl Serving {
         wait(async { reqwest::get(url).await.unwrap().status().as_u16() })
     }
 
+    /// The process's id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         rustix::process::kill_process(Pid::from_child(&self.child), signal).unwrap();
@@ -184,10 +189,19 @@ impl Worker {
 }
 
 impl Worker {
+    /// The process's id.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        rustix::process::kill_process(Pid::from_child(&self.0), signal).unwrap();
+    }
+
     /// SIGTERM, and waits for the end.
     pub(crate) fn terminate(mut self) -> ExitStatus {
-        let id = rustix::process::Pid::from_child(&self.0);
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        self.signal(Signal::TERM);
         self.0.wait().unwrap()
     }
 }
