@@ -10,7 +10,7 @@ use journal::fs::Fs;
 use journal::{Entry, Log, Record, Recovery};
 use model::Event;
 
-use crate::journal_buffer::error_of;
+use crate::failure::{RETRY_AFTER, error_of};
 
 const BURIED: u8 = 2;
 const DROPPED: u8 = 3;
@@ -97,7 +97,7 @@ impl Dead {
         if self.len() + burials.len() > self.letters_max {
             return Err(Error::Full {
                 bound: format!("dead_max = {} dead letters", self.letters_max),
-                retry_after: crate::journal_buffer::RETRY_AFTER,
+                retry_after: RETRY_AFTER,
             });
         }
         let bodies: Vec<Vec<u8>> = burials.iter().map(Burial::encode).collect();

@@ -17,7 +17,7 @@ use model::Event;
 
 use crate::Options;
 use crate::dead;
-use crate::journal_buffer::event_of;
+use crate::event::event_of;
 use crate::options::DEAD;
 
 /// One segment file.

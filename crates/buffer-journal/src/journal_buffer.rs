@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use buffer::{Buffer, DeadLetter, DeadLetters, Depth, Envelope, Error, Kind, Receipt};
+use buffer::{Buffer, DeadLetters, Depth, Envelope, Error, Kind, Receipt};
 use journal::checkpoint::RANGES_MAX;
 use journal::fs::Fs;
 use journal::fs::disk::Disk;
@@ -16,18 +16,17 @@ use model::clock::Clock;
 use tokio::sync::Notify;
 
 use crate::dead::{Burial, Dead};
+use crate::event::{entry, envelope, event_of};
+use crate::failure::{RETRY_AFTER, error_of, open};
 use crate::keeper::Keeper;
 use crate::window::{Place, Window};
 use crate::{Options, Recovery, replay};
 
-/// When a refused producer should try again.
-pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How often a waiting lease looks at the clock while something is leased or delayed: the clock is
 /// passed in and may be stepped by hand, so no timer can know when it will be due.
 const POLL: Duration = Duration::from_millis(20);
 /// No segment is closed for its age while so many are there: each is an open file.
 const SEGMENTS_AGED_MAX: usize = 16;
-const EVENT: u8 = 1;
 /// Room made at once for the events of a lease.
 const LEASE_RESERVED: usize = 4096;
 
@@ -113,7 +112,11 @@ impl JournalBuffer {
             promised: AtomicU64::new(recovery.checkpoint.next_seq),
             offering: AtomicU64::new(0),
         });
-        let keeper = Keeper::start(inner.clone(), inner.options.checkpoint_ms);
+        let (kept, mut written) = (inner.clone(), None);
+        let keeper = Keeper::start(inner.options.checkpoint_ms, move || {
+            kept.roll_aged(&mut written);
+            kept.checkpoint(false)
+        });
         Ok((Self { inner, keeper }, Recovery { events: recovery, letters: found.recovery }))
     }
 
@@ -215,7 +218,7 @@ impl Inner {
 
     /// Closes the segment that has been written to for long enough, so that it can be removed as soon
     /// as what it holds is done. Only from a thread outside of tokio.
-    pub(crate) fn roll_aged(&self, written: &mut Option<(u64, Instant)>) {
+    fn roll_aged(&self, written: &mut Option<(u64, Instant)>) {
         let usage = self.log.usage();
         let base = usage.writing;
         if written.map(|(seen, _)| seen) != base {
@@ -517,23 +520,6 @@ impl Buffer for JournalBuffer {
     }
 }
 
-#[async_trait]
-impl DeadLetters for JournalBuffer {
-    async fn list(&self, from: u64, max: usize) -> Result<Vec<DeadLetter>, Error> {
-        self.inner.dead.list(from, max)
-    }
-
-    async fn replay(&self, seqs: &[u64]) -> Result<usize, Error> {
-        self.replay_now(seqs).await
-    }
-
-    async fn drop_letters(&self, seqs: &[u64]) -> Result<usize, Error> {
-        let dropped = self.inner.dead.forget(seqs, self.inner.clock.now_ms()).await?;
-        self.inner.trim_dead().await?;
-        Ok(dropped)
-    }
-}
-
 /// Counts events as being offered until they are in the log or refused, also when the caller goes.
 struct Offering<'a>(&'a AtomicU64, u64);
 
@@ -543,50 +529,6 @@ impl Drop for Offering<'_> {
     }
 }
 
-fn entry(event: &Event, at_ms: i64) -> Entry<'_> {
-    let len = |part: &[u8]| u8::try_from(part.len()).expect("bounded by the event");
-    Entry {
-        kind: EVENT,
-        at_ms,
-        id_len: len(event.id()),
-        key_len: len(event.key()),
-        body: event.as_bytes(),
-    }
-}
-
-pub(crate) fn event_of(record: Record) -> Option<Event> {
-    if record.kind != EVENT {
-        return None;
-    }
-    Event::from_parts(record.body, record.id_len.into(), record.key_len.into()).ok()
-}
-
-fn envelope(receipt: Receipt, record: Record) -> Option<Envelope> {
-    let accepted_at_ms = record.at_ms;
-    let event = event_of(record)?;
-    Some(Envelope { receipt, accepted_at_ms, attempt: receipt.epoch, term: 0, shard: None, event })
-}
-
 fn after(now_ms: i64, delay: Duration) -> i64 {
     now_ms.saturating_add(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX))
-}
-
-fn open(error: &journal::Error) -> Error {
-    match error {
-        journal::Error::Held { .. } => Error::Held(error.to_string()),
-        _ => Error::Open(error.to_string()),
-    }
-}
-
-pub(crate) fn error_of(error: &journal::Error) -> Error {
-    use journal::Error as Journal;
-    match error {
-        Journal::Full(bound) => Error::Full { bound: bound.clone(), retry_after: RETRY_AFTER },
-        Journal::TooLarge { got, max } => Error::TooMany { got: *got, max: *max },
-        Journal::Poisoned(cause) => Error::Poisoned(cause.clone()),
-        Journal::Closed => Error::Closed,
-        Journal::Held { .. } => Error::Held(error.to_string()),
-        Journal::Key(_) => Error::Open(error.to_string()),
-        Journal::Io { .. } => Error::Unavailable(error.to_string()),
-    }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::journal_buffer::Inner;
+use buffer::Error;
 
 /// Runs until stopped; stopping twice is stopping once.
 pub(crate) struct Keeper {
@@ -13,13 +13,16 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    /// Starts it, unless `every_ms` is 0.
-    pub(crate) fn start(buffer: Arc<Inner>, every_ms: u64) -> Self {
+    /// Calls `step` every so often, unless `every_ms` is 0.
+    pub(crate) fn start(
+        every_ms: u64,
+        step: impl FnMut() -> Result<(), Error> + Send + 'static,
+    ) -> Self {
         let stop = Arc::new((Mutex::new(every_ms == 0), Condvar::new()));
         let stopping = stop.clone();
         let thread = std::thread::Builder::new()
             .name("journal-keeper".into())
-            .spawn(move || keep(&buffer, &stopping, Duration::from_millis(every_ms)))
+            .spawn(move || keep(step, &stopping, Duration::from_millis(every_ms)))
             .map_err(|e| tracing::error!(error = %e, "no thread to make progress durable; it is done on closing only"))
             .ok();
         Self { stop, thread: Mutex::new(thread) }
@@ -37,9 +40,12 @@ impl Keeper {
     }
 }
 
-fn keep(buffer: &Inner, stop: &(Mutex<bool>, Condvar), every: Duration) {
+fn keep(
+    mut step: impl FnMut() -> Result<(), Error>,
+    stop: &(Mutex<bool>, Condvar),
+    every: Duration,
+) {
     let (stopped, told) = stop;
-    let mut written = None;
     let mut stopping = stopped.lock().unwrap_or_else(PoisonError::into_inner);
     while !*stopping {
         stopping = told.wait_timeout(stopping, every).unwrap_or_else(PoisonError::into_inner).0;
@@ -47,8 +53,7 @@ fn keep(buffer: &Inner, stop: &(Mutex<bool>, Condvar), every: Duration) {
             break;
         }
         drop(stopping);
-        buffer.roll_aged(&mut written);
-        if let Err(e) = buffer.checkpoint(false) {
+        if let Err(e) = step() {
             tracing::warn!(error = %e, "progress was not made durable; trying again");
         }
         stopping = stopped.lock().unwrap_or_else(PoisonError::into_inner);

@@ -23,9 +23,12 @@
 
 mod backend;
 mod dead;
+mod event;
+mod failure;
 pub mod inspect;
 mod journal_buffer;
 mod keeper;
+mod letters;
 mod options;
 mod recovery;
 mod replay;

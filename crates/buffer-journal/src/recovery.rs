@@ -9,7 +9,7 @@ use journal::{Log, encryption};
 
 use crate::Options;
 use crate::dead::Dead;
-use crate::journal_buffer::error_of;
+use crate::failure::error_of;
 
 /// What opening found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -211,7 +211,7 @@ impl Client {
         message_bytes_max: usize,
     ) -> Result<(), Failure> {
         let mut attributes = json!({
-            "MessageRetentionPeriod": crate::inspect::RETENTION_SECONDS_MAX.to_string(),
+            "MessageRetentionPeriod": crate::options::RETENTION_SECONDS_MAX.to_string(),
             "VisibilityTimeout": visibility_seconds.to_string(),
             "MaximumMessageSize": message_bytes_max.to_string(),
         });

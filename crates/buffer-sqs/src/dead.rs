@@ -14,48 +14,19 @@ use async_trait::async_trait;
 use buffer::{DeadLetter, DeadLetters, Error};
 use model::Event;
 use model::clock::{Clock, EpochMs, System};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::SqsBuffer;
 use crate::api::{BATCH_MAX, Told};
-use crate::message::{self, LETTER, Message};
+use crate::letter::Note;
+use crate::message::{self, LETTER};
 use crate::shared::Shared;
 use crate::walk::{Found, Walk};
 
 /// Letters replayed under one note, at most: their names are far below the longest message.
 const REPLAYED_AT_ONCE: usize = 1_000;
-/// Added to the reason of a letter whose replay was cut short.
-pub(crate) const CUT_SHORT: &str = " (a replay of this letter was cut short: its event may be in the buffer again, or \
-                                    settled; replay it again to finish)";
 /// The longest reason, in characters.
 const REASON_MAX: usize = 4_096;
-
-/// What is kept of a letter besides its event.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Note {
-    pub(crate) seq: u64,
-    reason: String,
-    buried_at_ms: EpochMs,
-    accepted_at_ms: EpochMs,
-    attempts: u32,
-    /// The message it came from.
-    pub(crate) origin: String,
-}
-
-impl Note {
-    /// The letter of this number.
-    pub(crate) fn letter(self, seq: u64, event: Event) -> DeadLetter {
-        DeadLetter {
-            seq,
-            reason: self.reason,
-            buried_at_ms: self.buried_at_ms,
-            accepted_at_ms: self.accepted_at_ms,
-            attempts: self.attempts,
-            event,
-        }
-    }
-}
 
 impl Shared {
     /// The entry that sends a letter.
@@ -181,22 +152,6 @@ impl Shared {
     fn begun(&self, origins: &BTreeSet<String>) -> Value {
         let once = crate::client::hex(&rand::random::<u128>().to_be_bytes());
         message::begun(origins, self.options.fifo().then_some(once.as_str()))
-    }
-}
-
-/// What is known of a letter that this program did not send.
-pub(crate) fn unknown(message: &Message) -> Note {
-    let (sent_at_ms, origin) = (message.sent_at_ms(), message.message_id.clone());
-    let digest = message::digest(origin.as_bytes());
-    let low = u64::from_str_radix(&digest[..5], 16).unwrap_or(0);
-    Note {
-        seq: (sent_at_ms.unsigned_abs() << 22) | low,
-        reason: "moved here by SQS itself (a redrive policy), or by somebody else".to_owned(),
-        buried_at_ms: sent_at_ms,
-        accepted_at_ms: sent_at_ms,
-        // Looking counts as well.
-        attempts: 0,
-        origin,
     }
 }
 

@@ -3,12 +3,10 @@
 
 use buffer::{DeadLetter, Depth, Error};
 
-use crate::Options;
 use crate::api::About;
+use crate::options::{Options, RETENTION_SECONDS_MAX};
 use crate::shared::Shared;
 
-/// The longest that a queue keeps a message, in seconds: fourteen days.
-pub const RETENTION_SECONDS_MAX: u64 = 1_209_600;
 /// A queue that keeps messages for less than this is not called durable, in seconds.
 const RETENTION_SECONDS_MIN: u64 = 86_400;
 /// What an accepted event survives, where the queue was not asked.

@@ -23,6 +23,7 @@ mod client;
 mod dead;
 pub mod inspect;
 mod keeper;
+mod letter;
 mod message;
 mod offering;
 mod options;
@@ -35,5 +36,7 @@ mod state;
 mod walk;
 
 pub use backend::Backend;
-pub use options::{Credentials, MESSAGE_BYTES_MAX, Options, VISIBILITY_MS_MAX};
+pub use options::{
+    Credentials, MESSAGE_BYTES_MAX, Options, RETENTION_SECONDS_MAX, VISIBILITY_MS_MAX,
+};
 pub use sqs_buffer::SqsBuffer;

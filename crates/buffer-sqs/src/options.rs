@@ -8,6 +8,9 @@ pub const MESSAGE_BYTES_MAX: usize = 262_144;
 /// The longest that SQS hides a message, in milliseconds: twelve hours.
 pub const VISIBILITY_MS_MAX: i64 = 43_200_000;
 
+/// The longest that a queue keeps a message, in seconds: fourteen days.
+pub const RETENTION_SECONDS_MAX: u64 = 1_209_600;
+
 /// Keys of an account of AWS. Never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {

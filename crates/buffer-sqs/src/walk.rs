@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::api::{BATCH_MAX, Receive, Told};
 use crate::client::Failure;
-use crate::dead::{self, Note};
+use crate::letter::{CUT_SHORT, Note};
 use crate::message::{LETTER, Message, REPLAY};
 use crate::shared::Shared;
 
@@ -93,7 +93,7 @@ impl Walk {
         }
         let note = message.attribute(LETTER).and_then(|note| serde_json::from_str(note).ok());
         let event = message.read(&options.fields).event;
-        let note: Note = note.unwrap_or_else(|| dead::unknown(&message));
+        let note: Note = note.unwrap_or_else(|| Note::unknown(&message));
         // Of one sent twice the first number counts, whichever comes first.
         let number = self.numbers.get(&note.origin).copied();
         let earlier = number.and_then(|seq| self.found.remove(&seq));
@@ -119,7 +119,7 @@ impl Walk {
     fn mark_begun(&mut self) {
         let begun: BTreeSet<&String> = self.begun.iter().flat_map(|one| &one.origins).collect();
         for found in self.found.values_mut().filter(|found| begun.contains(&found.origin)) {
-            found.letter.reason.push_str(dead::CUT_SHORT);
+            found.letter.reason.push_str(CUT_SHORT);
         }
     }
 

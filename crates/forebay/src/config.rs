@@ -11,6 +11,7 @@ pub(crate) mod conventional;
 mod environment;
 mod file;
 mod flags;
+mod layers;
 mod next;
 mod resolve;
 pub(crate) mod schema;
@@ -18,13 +19,15 @@ mod service_links;
 mod settings;
 mod tables;
 mod value;
+mod written_behind;
 
 pub(crate) use flags::Flags;
+pub(crate) use layers::read;
 pub(crate) use next::Next;
 pub(crate) use resolve::Config;
 pub(crate) use settings::Settings;
-pub(crate) use tables::Table;
 pub(crate) use value::Origin;
+pub(crate) use written_behind::Table;
 
 /// A configuration that can't be used: one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]

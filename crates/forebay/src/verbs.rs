@@ -62,7 +62,7 @@ fn configured_table(flags: &Flags) -> Result<Option<table::Definition>, Error> {
 }
 
 fn read(flags: &Flags) -> Result<(Settings, Config), Error> {
-    let settings = Settings::read(flags, variables()?)?;
+    let settings = crate::config::read(flags, variables()?)?;
     let config = Config::resolve(&settings)?;
     Ok((settings, config))
 }

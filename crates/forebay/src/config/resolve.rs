@@ -6,21 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use buffer::Location;
-use buffer::backend::Reading;
-use buffer::foreign::Fields;
 use model::url::redacted;
 use runtime::history;
-use toml::{Table, Value as Toml};
+use toml::Value as Toml;
 
 use super::Error;
 use super::next::Next;
 use super::settings::{Entry, Settings};
-use super::tables;
 use super::value::{Origin, Value};
-use crate::{distinct, registry, url};
+use super::written_behind::{self, Table};
+use crate::{distinct, url};
 
-/// What stands for the data directory in a URL or a path.
-pub(super) const DATA: &str = "{data}";
 /// What the fraud rules' keys begin with.
 const RULES: &str = "fraud.";
 /// Beside the rules, not one of them.
@@ -47,7 +43,7 @@ pub(crate) struct Config {
     /// Where the key of card fingerprints lies.
     pub(crate) key_file: PathBuf,
     /// Tables that are written behind.
-    pub(crate) tables: Vec<tables::Table>,
+    pub(crate) tables: Vec<Table>,
     pub(crate) history: history::Options,
     pub(crate) advise: advise::Options,
 }
@@ -69,9 +65,9 @@ impl Config {
     ///
     /// # Errors
     /// If there is no such table.
-    pub(crate) fn table(&self, name: &str) -> Result<&tables::Table, Error> {
+    pub(crate) fn table(&self, name: &str) -> Result<&Table, Error> {
         self.tables.iter().find(|table| table.name() == name).ok_or_else(|| {
-            let names: Vec<_> = self.tables.iter().map(tables::Table::name).collect();
+            let names: Vec<_> = self.tables.iter().map(Table::name).collect();
             Error(format!(
                 "--table {name}: there is no such [[table]]; there are: {}",
                 names.join(", ")
@@ -103,7 +99,7 @@ impl Config {
         }
         let engine = engine(settings, &*buffer, next.as_ref())?;
         let config = Self {
-            tables: tables::resolve(settings, &engine)?,
+            tables: written_behind::resolve(settings, &engine)?,
             data: PathBuf::from(settings.text("data")),
             store,
             spill,
@@ -128,77 +124,6 @@ impl Config {
         };
         distinct::written(&config)?;
         Ok(config)
-    }
-}
-
-impl Settings {
-    /// Text with `{data}` filled in.
-    pub(crate) fn path(&self, key: &str) -> String {
-        self.text(key).replace(DATA, &self.text("data"))
-    }
-
-    /// What is shown of a value: `{data}` filled in, passwords hidden.
-    pub(crate) fn shown(&self, entry: &Entry) -> Value {
-        match &entry.value {
-            Value::Text(_) => Value::Text(redacted(&self.path(&entry.setting.key))),
-            other => other.clone(),
-        }
-    }
-
-    /// What is shown of the tables: key, value, and where it says so.
-    pub(crate) fn shown_tables(&self) -> Vec<(String, Value, String)> {
-        self.tables.iter().flat_map(|entry| entry.shown(&self.data())).collect()
-    }
-
-    pub(super) fn data(&self) -> String {
-        self.text("data")
-    }
-
-    /// The buffer that a URL names, with what the environment says of it. `fields` are those of events of other
-    /// producers.
-    pub(super) fn buffer(&self, url: &str, fields: &Fields) -> Result<Arc<dyn Location>, Error> {
-        let variable = |name: &str| self.secrets.variables.get(name).cloned();
-        Ok(registry::buffer(url, &Reading { fields, variable: &variable })?)
-    }
-
-    /// The same, of payments.
-    fn payments(&self, url: &str) -> Result<Arc<dyn Location>, Error> {
-        self.buffer(url, &registry::payment_fields())
-    }
-
-    fn text(&self, key: &str) -> String {
-        self.entry(key).value.to_string()
-    }
-
-    fn whole(&self, key: &str) -> i64 {
-        match self.entry(key).value {
-            Value::Whole(number) => number,
-            _ => unreachable!("{key} is a whole number in the schema"),
-        }
-    }
-
-    fn count(&self, key: &str) -> usize {
-        usize::try_from(self.whole(key)).expect("the schema allows no negative count")
-    }
-
-    fn number(&self, key: &str) -> u64 {
-        u64::try_from(self.whole(key)).expect("the schema allows no negative number")
-    }
-
-    fn decimal(&self, key: &str) -> f64 {
-        match self.entry(key).value {
-            Value::Decimal(number) => number,
-            _ => unreachable!("{key} is a number in the schema"),
-        }
-    }
-
-    /// A wait in units of so many seconds.
-    fn seconds(&self, key: &str, unit_s: u64) -> Duration {
-        Duration::from_secs(self.number(key) * unit_s)
-    }
-
-    fn millis(&self, key: &str) -> u64 {
-        u64::try_from(self.whole(key)).expect("the schema allows no negative wait")
     }
 }
 
@@ -327,7 +252,7 @@ fn advice(settings: &Settings) -> advise::Options {
 }
 
 fn ruleset(settings: &Settings) -> Result<fraud::Ruleset, Error> {
-    let mut table = Table::new();
+    let mut table = toml::Table::new();
     for entry in settings.entries() {
         let key = &entry.setting.key;
         if let Some(path) = key.strip_prefix(RULES).filter(|_| key != CARDS_MAX) {
@@ -348,13 +273,13 @@ fn ruleset(settings: &Settings) -> Result<fraud::Ruleset, Error> {
 }
 
 /// Puts `value` at the dotted `path`.
-fn insert(table: &mut Table, path: &str, value: Toml) {
+fn insert(table: &mut toml::Table, path: &str, value: Toml) {
     match path.split_once('.') {
         None => {
             table.insert(path.to_owned(), value);
         }
         Some((section, rest)) => {
-            let inner = table.entry(section).or_insert_with(|| Toml::Table(Table::new()));
+            let inner = table.entry(section).or_insert_with(|| Toml::Table(toml::Table::new()));
             if let Toml::Table(inner) = inner {
                 insert(inner, rest, value);
             }

@@ -9,6 +9,8 @@ use toml::Value as Toml;
 
 use super::value::{Kind, Value};
 
+/// What stands for the data directory in a URL or a path.
+pub(super) const DATA: &str = "{data}";
 /// One hour, in milliseconds.
 const HOUR_MS: i64 = 3_600_000;
 

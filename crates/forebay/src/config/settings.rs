@@ -1,10 +1,17 @@
 //! Every key with its value and who set it: the raw stage.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::schema::{self, Setting};
+use buffer::Location;
+use buffer::backend::Reading;
+use buffer::foreign::Fields;
+use model::url::redacted;
+
+use super::schema::{self, DATA, Setting};
 use super::value::{Origin, Value};
-use super::{Error, Flags, conventional, environment, file, tables};
+use super::{Error, tables};
 use crate::registry;
 
 /// Effective values, one for each key of the schema, in its order.
@@ -39,26 +46,6 @@ pub(crate) struct Entry {
 }
 
 impl Settings {
-    /// Reads all layers: defaults, the variables that other tools know (`POSTGRES_HOST`),
-    /// `forebay.toml` (or the file the flags name), our own variables (`FOREBAY_…`), flags.
-    ///
-    /// # Errors
-    /// If a layer can't be read, sets an unknown key, or a value its key does not take.
-    pub(crate) fn read(
-        flags: &Flags,
-        variables: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<Self, Error> {
-        let variables: Vec<_> = variables.into_iter().collect();
-        let mut settings = Self::defaults();
-        let asked = variables.iter().filter(|(name, _)| registry::asks_for(name)).cloned();
-        settings.secrets.variables = asked.collect();
-        conventional::apply(&mut settings, &variables)?;
-        file::apply(&mut settings, flags.config.as_deref())?;
-        environment::apply(&mut settings, variables)?;
-        flags.apply(&mut settings)?;
-        Ok(settings)
-    }
-
     /// What holds when nobody says anything.
     pub(crate) fn defaults() -> Self {
         let entry = |setting: Setting| {
@@ -137,5 +124,77 @@ impl Settings {
 
     fn keys(&self) -> impl Iterator<Item = &str> + Clone {
         self.entries.iter().map(|entry| entry.setting.key.as_str())
+    }
+}
+
+/// Values in the types of what uses them.
+impl Settings {
+    /// Text with `{data}` filled in.
+    pub(crate) fn path(&self, key: &str) -> String {
+        self.text(key).replace(DATA, &self.text("data"))
+    }
+
+    /// What is shown of a value: `{data}` filled in, passwords hidden.
+    pub(crate) fn shown(&self, entry: &Entry) -> Value {
+        match &entry.value {
+            Value::Text(_) => Value::Text(redacted(&self.path(&entry.setting.key))),
+            other => other.clone(),
+        }
+    }
+
+    /// What is shown of the tables: key, value, and where it says so.
+    pub(crate) fn shown_tables(&self) -> Vec<(String, Value, String)> {
+        self.tables.iter().flat_map(|entry| entry.shown(&self.data())).collect()
+    }
+
+    pub(super) fn data(&self) -> String {
+        self.text("data")
+    }
+
+    /// The buffer that a URL names, with what the environment says of it. `fields` are those of events of other
+    /// producers.
+    pub(super) fn buffer(&self, url: &str, fields: &Fields) -> Result<Arc<dyn Location>, Error> {
+        let variable = |name: &str| self.secrets.variables.get(name).cloned();
+        Ok(registry::buffer(url, &Reading { fields, variable: &variable })?)
+    }
+
+    /// The same, of payments.
+    pub(super) fn payments(&self, url: &str) -> Result<Arc<dyn Location>, Error> {
+        self.buffer(url, &registry::payment_fields())
+    }
+
+    pub(super) fn text(&self, key: &str) -> String {
+        self.entry(key).value.to_string()
+    }
+
+    pub(super) fn whole(&self, key: &str) -> i64 {
+        match self.entry(key).value {
+            Value::Whole(number) => number,
+            _ => unreachable!("{key} is a whole number in the schema"),
+        }
+    }
+
+    pub(super) fn count(&self, key: &str) -> usize {
+        usize::try_from(self.whole(key)).expect("the schema allows no negative count")
+    }
+
+    pub(super) fn number(&self, key: &str) -> u64 {
+        u64::try_from(self.whole(key)).expect("the schema allows no negative number")
+    }
+
+    pub(super) fn decimal(&self, key: &str) -> f64 {
+        match self.entry(key).value {
+            Value::Decimal(number) => number,
+            _ => unreachable!("{key} is a number in the schema"),
+        }
+    }
+
+    /// A wait in units of so many seconds.
+    pub(super) fn seconds(&self, key: &str, unit_s: u64) -> Duration {
+        Duration::from_secs(self.number(key) * unit_s)
+    }
+
+    pub(super) fn millis(&self, key: &str) -> u64 {
+        u64::try_from(self.whole(key)).expect("the schema allows no negative wait")
     }
 }

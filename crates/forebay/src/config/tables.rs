@@ -1,20 +1,16 @@
 //! `[[table]]`: the tables that are written behind. They are in the file alone.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
-use buffer::Location;
 use model::url::redacted;
 use store::Target;
 use store::tables::{Column, Mode, Name, Type};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::next::Next;
-use super::settings::Settings;
+use super::schema::DATA;
 use super::value::{Kind, Value};
 use super::{Error, schema};
-use crate::registry;
 
 /// What a table's batches and waits are unless it says otherwise.
 const BATCH_MAX: i64 = 100;
@@ -22,9 +18,6 @@ const LINGER_MS: i64 = 5_000;
 const LINGER_MS_MAX: i64 = 60_000;
 const LANES: i64 = 2;
 const HOUR_MS: i64 = 3_600_000;
-/// Batches of each lane that may be held at once.
-const HELD_BATCHES: usize = 8;
-
 /// All keys of an entry.
 const KEYS: [&str; 19] = [
     "name",
@@ -52,38 +45,15 @@ const KEYS: [&str; 19] = [
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     /// `forebay.toml:12`.
-    place: String,
-    definition: table::Definition,
-    buffer: Option<String>,
-    next_buffer: Option<String>,
-    create: bool,
-    batch_max: usize,
-    linger_ms: u64,
-    lanes: usize,
-    front: table::Options,
-}
-
-/// One table, resolved.
-#[derive(Debug, Clone)]
-pub(crate) struct Table {
-    /// `forebay.toml:12`.
-    pub(crate) place: String,
-    pub(crate) definition: table::Definition,
-    pub(crate) buffer: Arc<dyn Location>,
-    /// Where its pipeline moves to from `buffer`; `None` while it stays.
-    pub(crate) next: Option<Next>,
-    /// Whether it is made where it is missing, by `store migrate` (and in SQLite by `serve`).
-    pub(crate) create: bool,
-    pub(crate) engine: engine::Options,
-    pub(crate) front: table::Options,
-    /// Where it is kept which stamps were given; `None` where clients give the versions.
-    pub(crate) mark: Option<PathBuf>,
-}
-
-impl Table {
-    pub(crate) fn name(&self) -> &str {
-        &self.definition.name
-    }
+    pub(super) place: String,
+    pub(super) definition: table::Definition,
+    pub(super) buffer: Option<String>,
+    pub(super) next_buffer: Option<String>,
+    pub(super) create: bool,
+    pub(super) batch_max: usize,
+    pub(super) linger_ms: u64,
+    pub(super) lanes: usize,
+    pub(super) front: table::Options,
 }
 
 /// Reads every entry of `value`, which the file has under `table`.
@@ -107,54 +77,6 @@ pub(super) fn read(path: &Path, text: &str, value: &DeValue<'_>) -> Result<Vec<E
     Ok(read)
 }
 
-/// The tables with what the rest of the settings says of them.
-pub(super) fn resolve(
-    settings: &Settings,
-    payments: &engine::Options,
-) -> Result<Vec<Table>, Error> {
-    let mut tables = Vec::new();
-    for entry in &settings.tables {
-        let Entry { place, definition, .. } = entry;
-        let url = entry.url().replace(super::resolve::DATA, &settings.data());
-        let at = |error: Error| Error(format!("{place}: {error}"));
-        // The fields of rows of other producers are those of payments, unless the URL names others.
-        let buffer = settings.buffer(&url, &registry::payment_fields()).map_err(at)?;
-        let next = next(settings, entry).map_err(at)?;
-        let next_lease_ms = next.as_ref().map_or(u64::MAX, |next| next.buffer.lease_ms());
-        let engine = engine::Options {
-            lanes: entry.lanes,
-            batch_max: entry.batch_max,
-            linger_ms: entry.linger_ms,
-            held_max: entry.batch_max * entry.lanes * HELD_BATCHES,
-            // The shorter of the two, while there are two.
-            lease_ms: next_lease_ms.min(buffer.lease_ms()),
-            ..payments.clone()
-        };
-        engine.validate().map_err(|error| Error(format!("{place}: {error}")))?;
-        tables.push(Table {
-            place: place.clone(),
-            definition: definition.clone(),
-            buffer,
-            next,
-            create: entry.create,
-            engine,
-            front: entry.front,
-            mark: definition
-                .is_stamped()
-                .then(|| Path::new(&settings.data()).join("stamps").join(&definition.name)),
-        });
-    }
-    Ok(tables)
-}
-
-/// The buffer that a table moves to.
-fn next(settings: &Settings, entry: &Entry) -> Result<Option<Next>, Error> {
-    let Some(to) = entry.next_url(&settings.data()) else { return Ok(None) };
-    let buffer = settings.buffer(&to, &registry::payment_fields());
-    let buffer = buffer.map_err(|error| Error(format!("next_{error}")))?;
-    Ok(Some(Next { buffer, to: redacted(&to) }))
-}
-
 impl Entry {
     /// What is shown of it: key, value, where it says so.
     pub(super) fn shown(&self, data: &str) -> Vec<(String, Value, String)> {
@@ -174,7 +96,7 @@ impl Entry {
         };
         let number = |number: usize| Value::Whole(i64::try_from(number).unwrap_or(i64::MAX));
         let shown = [
-            ("buffer", Value::Text(redacted(&self.url().replace(super::resolve::DATA, data)))),
+            ("buffer", Value::Text(redacted(&self.url().replace(DATA, data)))),
             (
                 "next_buffer",
                 Value::Text(self.next_url(data).map_or("none".to_owned(), |url| redacted(&url))),
@@ -196,16 +118,15 @@ impl Entry {
         shown.into_iter().map(|(of, value)| (key(of), value, self.place.clone())).collect()
     }
 
-    fn url(&self) -> String {
-        let default =
-            || format!("journal:{}/tables/{}", super::resolve::DATA, self.definition.name);
+    pub(super) fn url(&self) -> String {
+        let default = || format!("journal:{}/tables/{}", DATA, self.definition.name);
         self.buffer.clone().unwrap_or_else(default)
     }
 
     /// Where it moves to, if it does.
-    fn next_url(&self, data: &str) -> Option<String> {
+    pub(super) fn next_url(&self, data: &str) -> Option<String> {
         let next = self.next_buffer.as_ref().filter(|next| *next != "none")?;
-        Some(next.replace(super::resolve::DATA, data))
+        Some(next.replace(DATA, data))
     }
 }
 
