@@ -1,11 +1,12 @@
 //! The command line, as it is typed. What it means is each verb's own to say.
 
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::config::Flags;
+use crate::domain;
+use crate::domains;
 use crate::verbs::{
-    advise, bench, buffer, config, dead, demo, fraud, generate, monitor, pipeline, replay, serve,
-    store,
+    advise, bench, buffer, config, dead, demo, generate, monitor, pipeline, replay, serve, store,
 };
 
 /// A durable buffer in front of your database: bursts in, each event settled once.
@@ -46,9 +47,6 @@ pub(crate) enum Verb {
     /// Dead letters: list, show, replay, drop
     #[command(subcommand)]
     Dead(dead::Verb),
-    /// The fraud rules: their versions and thresholds
-    #[command(subcommand)]
-    Fraud(fraud::Verb),
     /// The store: migrate, check
     #[command(subcommand)]
     Store(store::Verb),
@@ -58,4 +56,27 @@ pub(crate) enum Verb {
     /// The configuration: check it, or show where each value comes from
     #[command(subcommand)]
     Config(config::Verb),
+}
+
+/// What the command line asks for.
+pub(crate) enum Asked {
+    /// A verb of the binary.
+    Verb(Args),
+    /// A verb of a domain.
+    Domain { verb: &'static dyn domain::Verb, matches: ArgMatches, flags: Flags },
+}
+
+impl Asked {
+    /// Reads the command line. Ends the process on help, and on what is unusable.
+    pub(crate) fn parse() -> Self {
+        let matches = domains::with_verbs(Args::command()).get_matches();
+        let asked = match matches.subcommand() {
+            Some((name, of_verb)) if let Some(verb) = domains::verb(name) => {
+                let matches = of_verb.clone();
+                Flags::from_arg_matches(of_verb).map(|flags| Self::Domain { verb, matches, flags })
+            }
+            _ => Args::from_arg_matches(&matches).map(Self::Verb),
+        };
+        asked.unwrap_or_else(|error| error.exit())
+    }
 }

@@ -9,18 +9,23 @@
 
 pub(crate) mod conventional;
 mod environment;
+mod error;
 mod file;
 mod flags;
 mod layers;
 mod next;
+mod payments;
 mod resolve;
 pub(crate) mod schema;
+mod section;
+mod sections;
 mod service_links;
 mod settings;
 mod tables;
 mod value;
 mod written_behind;
 
+pub(crate) use error::Error;
 pub(crate) use flags::Flags;
 pub(crate) use layers::read;
 pub(crate) use next::Next;
@@ -28,14 +33,3 @@ pub(crate) use resolve::Config;
 pub(crate) use settings::Settings;
 pub(crate) use value::Origin;
 pub(crate) use written_behind::Table;
-
-/// A configuration that can't be used: one sentence that says what to do.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct Error(pub(crate) String);
-
-impl From<model::url::Error> for Error {
-    fn from(error: model::url::Error) -> Self {
-        Self(error.0)
-    }
-}

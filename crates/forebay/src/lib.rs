@@ -9,6 +9,8 @@
 mod args;
 mod config;
 mod distinct;
+mod domain;
+mod domains;
 mod exit;
 mod files;
 mod fingerprint;
@@ -22,6 +24,7 @@ mod open;
 mod out;
 mod outside;
 mod payments;
+mod process;
 mod program;
 mod registry;
 mod signals;

@@ -1,35 +1,48 @@
-//! The payments pipeline: buffer, screening and store, opened and put into a fleet.
+//! The payments pipeline: buffer, screening and store, opened and put into the fleet of a process.
 
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use async_trait::async_trait;
 use buffer::Buffer;
 use engine::{Counts, Stats};
 use runtime::fleet::OnFailure;
-use runtime::moving::Follower;
 use runtime::pipeline::Settling;
-use runtime::{Entry, Fleet, Following, Pipeline, Remains, Source};
+use runtime::{Entry, Pipeline, Remains, Source};
+use store::Pipelines;
 use store::card::Guard;
-use store::{Claimed, Pipelines};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+use crate::domain::{self, Started};
 use crate::moving::Line;
-use crate::{fleet, open};
+use crate::open;
+use crate::process::{Part, Process, Stored};
+use crate::verbs::fraud::Fraud;
 
-/// A fleet that the payments pipeline runs in, and the store that it settles into. [`Payments::stop`] ends
-/// both in order; dropping it does not.
+/// See the module.
+pub(crate) struct Domain;
+
+#[async_trait(?Send)]
+impl domain::Domain for Domain {
+    fn verb(&self) -> Option<&dyn domain::Verb> {
+        Some(&Fraud)
+    }
+
+    async fn start(&self, process: &Process) -> Result<Started> {
+        let Begun { buffer, found, .. } = begin(process).await?;
+        let routes = vec![server::events::routes(buffer)];
+        Ok(Started { routes, said: found })
+    }
+}
+
+/// A process that runs the payments pipeline alone. [`Payments::stop`] ends it in order; dropping it does not.
 pub(crate) struct Payments {
-    fleet: Fleet,
+    process: Process,
     buffer: Arc<dyn Buffer>,
-    store: Claimed,
     source: Source,
-    /// Where operators may pause it.
-    following: Option<Following>,
     /// What makes the fingerprints of cards.
     pub(crate) guard: Arc<Guard>,
-    /// What opening the buffer found, one sentence each.
-    pub(crate) found: Vec<String>,
 }
 
 /// The results of a pipeline that has ended, and the events that it did not settle.
@@ -46,42 +59,16 @@ impl Payments {
     /// # Errors
     /// If something can't be opened.
     pub(crate) async fn start(config: &Config, wanted: Option<Arc<dyn Pipelines>>) -> Result<Self> {
-        // The buffer first: who has a journal is waited for, who settles into the store is not.
-        let both = open::Both::open(&Line::of_payments(config), config).await?;
-        let (opened, (store, guard)) = match both {
-            // What keeps track of a move lies in the store, which is made with its key.
-            Some(both) => {
-                let stored = open::store(config).await?;
-                (both.join(config).await?, stored)
-            }
-            None => (open::configured_buffer(config).await?, open::store(config).await?),
-        };
-        let settling = settling(config, &store, &guard).await?;
-        let pipeline = Pipeline::new(opened.buffer.clone(), settling)?;
-        let source = pipeline.source().context("the pipeline settles")?;
-        let fleet = fleet::of(config);
-        let following = match wanted {
-            Some(wanted) => Some(Following::begin(&fleet, wanted).await?),
-            None => None,
-        };
-        add(&fleet, pipeline, opened.follower)?;
-        let open::Opened { buffer, found, .. } = opened;
-        Ok(Self { fleet, buffer, store, source, following, guard, found })
-    }
-
-    /// The fleet, which further pipelines may join.
-    pub(crate) fn fleet(&self) -> &Fleet {
-        &self.fleet
+        let process = Process::new(config.clone(), Part { api: false, worker: true }, wanted);
+        let Begun { buffer, source, .. } = begin(&process).await?;
+        let source = source.context("the pipeline settles")?;
+        let guard = process.store().await?.guard.clone();
+        Ok(Self { process, buffer, source, guard })
     }
 
     /// Where to offer.
     pub(crate) fn buffer(&self) -> &Arc<dyn Buffer> {
         &self.buffer
-    }
-
-    /// Where payments are settled.
-    pub(crate) fn store(&self) -> &Claimed {
-        &self.store
     }
 
     /// What the engine has done so far.
@@ -91,7 +78,7 @@ impl Payments {
 
     /// Cancelled when nothing is settled any more: by itself only when the engine can't go on.
     pub(crate) fn ended(&self) -> &CancellationToken {
-        self.fleet.ended()
+        self.process.fleet.ended()
     }
 
     /// Resolves when nothing is left to settle, or nothing is settled any more.
@@ -104,39 +91,55 @@ impl Payments {
     /// # Errors
     /// The first of the engine's, the buffer's and the store's; all are closed all the same.
     pub(crate) async fn stop(self) -> Result<Stopped> {
-        drop(self.following);
-        let stopped = fleet::stop(&self.fleet).await;
-        let closed = self.store.close().await.context("the store could not be closed");
-        let remains = stopped?.into_iter().next().unwrap_or_default();
-        closed?;
+        let remains = self.process.stop().await?.into_iter().next().unwrap_or_default();
         let stats = self.source.stats;
         Ok(Stopped { counts: stats.counts(), stats, remains })
     }
 }
 
-/// Opens the buffer alone, for a process that only takes payments, and puts it into `fleet`.
-///
-/// # Errors
-/// If it can't be opened.
-pub(crate) async fn offer(
-    config: &Config,
-    fleet: &Fleet,
-) -> Result<(Arc<dyn Buffer>, Vec<String>)> {
-    let opened = open::configured_buffer(config).await?;
-    let pipeline = Pipeline::offering(fraud::handler::PIPELINE, opened.buffer.clone());
-    add(fleet, pipeline, opened.follower)?;
-    Ok((opened.buffer, opened.found))
+/// A pipeline that was added to a fleet.
+struct Begun {
+    /// Where to offer.
+    buffer: Arc<dyn Buffer>,
+    /// What opening the buffer found, one sentence each.
+    found: Vec<String>,
+    /// `None` where it only offers.
+    source: Option<Source>,
 }
 
-fn add(fleet: &Fleet, pipeline: Pipeline, follower: Option<Follower>) -> Result<()> {
+/// Opens the buffer, in a process that settles the store as well, and adds the pipeline to the fleet.
+async fn begin(process: &Process) -> Result<Begun> {
+    let config = &process.config;
+    let both = match process.part.worker {
+        true => open::Both::open(&Line::of_payments(config), config).await?,
+        false => None,
+    };
+    let opened = match both {
+        // What keeps track of a move lies in the store, which is made with its key.
+        Some(both) => {
+            process.store().await?;
+            both.join(config).await?
+        }
+        None => open::configured_buffer(config).await?,
+    };
+    let open::Opened { buffer, found, follower } = opened;
+    let pipeline = if process.part.worker {
+        let settling = settling(config, process.store().await?).await?;
+        Pipeline::new(buffer.clone(), settling)?
+    } else {
+        Pipeline::offering(fraud::handler::PIPELINE, buffer.clone())
+    };
+    let source = pipeline.source();
     let pipeline = match follower {
         Some(follower) => pipeline.with(follower),
         None => pipeline,
     };
-    Ok(fleet.add(Entry::pipeline(pipeline, OnFailure::EndProcess))?)
+    process.fleet.add(Entry::pipeline(pipeline, OnFailure::EndProcess))?;
+    Ok(Begun { buffer, found, source })
 }
 
-async fn settling(config: &Config, store: &Claimed, guard: &Arc<Guard>) -> Result<Settling> {
+async fn settling(config: &Config, stored: &Stored) -> Result<Settling> {
+    let Stored { store, guard } = stored;
     let ruleset = config.ruleset.clone();
     let (payments, rulesets) = (store.payments().clone(), store.rulesets());
     let handler =

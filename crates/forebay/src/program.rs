@@ -4,10 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use buffer::Backend;
-use clap::Parser;
 use tokio::runtime::{self, Runtime};
 
-use crate::args::{Args, Verb};
+use crate::args::{Args, Asked, Verb};
 use crate::exit::Exit;
 use crate::{exit, files, log, registry, verbs};
 
@@ -16,10 +15,10 @@ use crate::{exit, files, log, registry, verbs};
 #[must_use]
 pub fn main(more: &'static [&'static dyn Backend]) -> ExitCode {
     registry::add(more);
-    let args = Args::parse();
+    let asked = Asked::parse();
     let filter = std::env::var("FOREBAY_LOG").ok();
     let started = log::start(filter.as_deref()).map_err(Into::into).and_then(|()| start());
-    exit::code(&started.and_then(|runtime| runtime.block_on(run(args))))
+    exit::code(&started.and_then(|runtime| runtime.block_on(run(asked))))
 }
 
 /// Prepares the process.
@@ -28,8 +27,11 @@ fn start() -> anyhow::Result<Runtime> {
     runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
 }
 
-async fn run(args: Args) -> anyhow::Result<Exit> {
-    let Args { verb, flags } = args;
+async fn run(asked: Asked) -> anyhow::Result<Exit> {
+    let Args { verb, flags } = match asked {
+        Asked::Verb(args) => args,
+        Asked::Domain { verb, matches, flags } => return verb.run(&matches, &flags).await,
+    };
     match verb {
         Verb::Demo(args) => verbs::demo::run(args, &flags).await,
         Verb::Serve(args) => verbs::serve::run(args, flags).await,
@@ -39,7 +41,6 @@ async fn run(args: Args) -> anyhow::Result<Exit> {
         Verb::Monitor(args) => verbs::monitor::run(args, &flags).await,
         Verb::Advise(args) => verbs::advise::run(args, &flags).await,
         Verb::Bench(verb) => verbs::bench::run(verb, &flags).await,
-        Verb::Fraud(verb) => verbs::fraud::run(verb, &flags).await,
         Verb::Store(verb) => verbs::store::run(verb, &flags).await,
         Verb::Buffer(verb) => verbs::buffer::run(verb, &flags).await,
         Verb::Dead(verb) => verbs::dead::run(verb, &flags).await,

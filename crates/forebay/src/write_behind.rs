@@ -15,26 +15,35 @@ use tokio::task::block_in_place;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::config::{Config, Table};
+use crate::domain::{self, Started};
 use crate::moving::{Line, refuse_left_by_tables};
+use crate::process::{Part, Process};
 use crate::{open, url};
 use model::units::grouped;
 
-/// What a process does with its tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Part {
-    /// It takes rows and answers reads.
-    pub(crate) api: bool,
-    /// It settles.
-    pub(crate) worker: bool,
+/// See the module.
+pub(crate) struct Domain;
+
+#[async_trait(?Send)]
+impl domain::Domain for Domain {
+    async fn start(&self, process: &Process) -> Result<Started> {
+        let Process { config, part, fleet, .. } = process;
+        let mut tables = Tables::default();
+        if !config.tables.is_empty() {
+            let store = open::tables(config, process.open_store())?;
+            tables = Tables::start(config, &*store, *part, fleet).await?;
+        }
+        Ok(Started { routes: vec![tables.served.routes()], said: tables.said })
+    }
 }
 
 /// All tables of this process. Their pipelines are in the fleet that they were started with.
 #[derive(Default)]
-pub(crate) struct Tables {
+struct Tables {
     /// What takes rows and answers reads, for the server. A table whose pipeline is removed leaves it.
-    pub(crate) served: server::tables::Tables,
+    served: server::tables::Tables,
     /// What was found and done at the start, one sentence a line.
-    pub(crate) said: Vec<String>,
+    said: Vec<String>,
     /// Their pipelines.
     names: Vec<String>,
 }
@@ -60,7 +69,7 @@ impl Tables {
     /// # Errors
     /// If a buffer can't be opened, or a table is not as its entry says. What was begun is ended again, so
     /// that it may be tried once more.
-    pub(crate) async fn start(
+    async fn start(
         config: &Config,
         store: &dyn store::Tables,
         part: Part,

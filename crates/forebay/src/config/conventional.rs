@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     fn tried(variables: &[(&str, &str)]) -> Result<Settings, Error> {
-        let mut settings = Settings::defaults();
+        let mut settings = super::super::layers::defaults();
         let owned = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
         apply(&mut settings, &variables.iter().map(owned).collect::<Vec<_>>())?;
         Ok(settings)

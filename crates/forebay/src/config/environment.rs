@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     fn check(variables: &[(&str, &str)], expect: Result<(&str, &str), &str>) {
-        let mut settings = Settings::defaults();
+        let mut settings = super::super::layers::defaults();
         let variables = variables.iter().map(|(name, text)| ((*name).into(), (*text).into()));
         match (apply(&mut settings, variables.collect::<Vec<_>>()), expect) {
             (Ok(()), Ok((key, value))) => {
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn no_two_keys_share_a_variable() {
-        let settings = Settings::defaults();
+        let settings = super::super::layers::defaults();
         let names: std::collections::BTreeSet<_> =
             settings.entries().map(|entry| flatten(&entry.setting.key)).collect();
         assert_eq!(names.len(), settings.entries().count());

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expect: Result<&[(&str, &str, &str)], &str>) {
-        let mut settings = Settings::defaults();
+        let mut settings = super::super::layers::defaults();
         let got = apply_text(&mut settings, Path::new("forebay.toml"), text);
         match (got, expect) {
             (Ok(()), Ok(expect)) => {
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn what_is_no_toml_is_told_with_its_line() {
-        let mut settings = Settings::defaults();
+        let mut settings = super::super::layers::defaults();
         let error = apply_text(&mut settings, Path::new("x.toml"), "a = 1\nb = = 2\n").unwrap_err();
         assert!(error.to_string().starts_with("x.toml:2: "), "{error}");
     }

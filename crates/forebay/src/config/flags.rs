@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_flag_wins_over_everything_and_the_last_set_wins() {
-        let mut settings = Settings::defaults();
+        let mut settings = super::super::layers::defaults();
         let flags = Flags {
             set: vec!["engine.lanes=2".into(), "engine.lanes = 3".into(), "data=a".into()],
             data: Some("b".into()),
@@ -90,7 +90,7 @@ mod tests {
     fn a_flag_that_can_not_be_read_says_what_to_write() {
         let check = |set: &str, expect: &str| {
             let flags = Flags { set: vec![set.into()], ..Flags::default() };
-            let got = flags.apply(&mut Settings::defaults()).unwrap_err();
+            let got = flags.apply(&mut super::super::layers::defaults()).unwrap_err();
             assert_eq!(got.to_string(), expect);
         };
         check("engine.lanes", "--set engine.lanes: write KEY=VALUE, e.g. engine.lanes=4");

@@ -1,11 +1,13 @@
-//! The layers of settings, one over the other.
+//! All layers of the settings, in the order of their precedence.
 
+use super::error::Error;
+use super::flags::Flags;
 use super::settings::Settings;
-use super::{Error, Flags, conventional, environment, file};
+use super::{conventional, environment, file, sections};
 use crate::registry;
 
-/// Reads all layers: defaults, the variables that other tools know (`POSTGRES_HOST`),
-/// `forebay.toml` (or the file the flags name), our own variables (`FOREBAY_…`), flags.
+/// Reads all layers: defaults, the variables that other tools know (`POSTGRES_HOST`), `forebay.toml` (or the
+/// file the flags name), our own variables (`FOREBAY_…`), flags.
 ///
 /// # Errors
 /// If a layer can't be read, sets an unknown key, or a value its key does not take.
@@ -14,7 +16,7 @@ pub(crate) fn read(
     variables: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Settings, Error> {
     let variables: Vec<_> = variables.into_iter().collect();
-    let mut settings = Settings::defaults();
+    let mut settings = defaults();
     let asked = variables.iter().filter(|(name, _)| registry::asks_for(name)).cloned();
     settings.secrets.variables = asked.collect();
     conventional::apply(&mut settings, &variables)?;
@@ -22,4 +24,9 @@ pub(crate) fn read(
     environment::apply(&mut settings, variables)?;
     flags.apply(&mut settings)?;
     Ok(settings)
+}
+
+/// What holds when nothing is set.
+pub(super) fn defaults() -> Settings {
+    Settings::of(sections::keys())
 }

@@ -8,19 +8,14 @@ use std::time::Duration;
 use buffer::Location;
 use model::url::redacted;
 use runtime::history;
-use toml::Value as Toml;
 
 use super::Error;
 use super::next::Next;
 use super::settings::{Entry, Settings};
-use super::value::{Origin, Value};
+use super::value::Origin;
 use super::written_behind::{self, Table};
+use super::{payments, sections};
 use crate::{distinct, url};
-
-/// What the fraud rules' keys begin with.
-const RULES: &str = "fraud.";
-/// Beside the rules, not one of them.
-const CARDS_MAX: &str = "fraud.cards_max";
 
 /// Everything the process runs with.
 #[derive(Debug, Clone)]
@@ -81,6 +76,7 @@ impl Config {
     /// If a value is not what it is used for: the sentence says who set it.
     pub(crate) fn resolve(settings: &Settings) -> Result<Self, Error> {
         blamed(settings.entry("data"), data(&settings.data()))?;
+        sections::check(settings)?;
         let buffer = settings.payments(&settings.path("buffer"));
         let buffer = blamed(settings.entry("buffer"), buffer)?;
         let store = blamed(settings.entry("store"), url::Store::parse(&settings.path("store")))?;
@@ -112,8 +108,8 @@ impl Config {
             engine,
             buffer,
             next,
-            ruleset: ruleset(settings)?,
-            cards_max: settings.count(CARDS_MAX),
+            ruleset: payments::ruleset(settings)?,
+            cards_max: settings.count(payments::CARDS_MAX),
             cards_clear: settings.text("cards.store") == "clear",
             key_file: PathBuf::from(settings.path("cards.key_file")),
             history: history::Options {
@@ -251,51 +247,6 @@ fn advice(settings: &Settings) -> advise::Options {
     }
 }
 
-fn ruleset(settings: &Settings) -> Result<fraud::Ruleset, Error> {
-    let mut table = toml::Table::new();
-    for entry in settings.entries() {
-        let key = &entry.setting.key;
-        if let Some(path) = key.strip_prefix(RULES).filter(|_| key != CARDS_MAX) {
-            insert(&mut table, path, toml_of(&entry.value));
-        }
-    }
-    let ruleset: fraud::Ruleset = table.try_into().map_err(|error: toml::de::Error| {
-        Error(format!("a threshold of a fraud rule is out of bounds: {}", error.message()))
-    })?;
-    ruleset.validate().map_err(|error| match error {
-        fraud::Error::Ruleset { field, problem } => {
-            let key = format!("{RULES}{field}");
-            Error(format!("{}: {key} {problem}", settings.entry(&key).origin))
-        }
-        other => Error(other.to_string()),
-    })?;
-    Ok(ruleset)
-}
-
-/// Puts `value` at the dotted `path`.
-fn insert(table: &mut toml::Table, path: &str, value: Toml) {
-    match path.split_once('.') {
-        None => {
-            table.insert(path.to_owned(), value);
-        }
-        Some((section, rest)) => {
-            let inner = table.entry(section).or_insert_with(|| Toml::Table(toml::Table::new()));
-            if let Toml::Table(inner) = inner {
-                insert(inner, rest, value);
-            }
-        }
-    }
-}
-
-fn toml_of(value: &Value) -> Toml {
-    match value {
-        Value::Text(text) => Toml::String(text.clone()),
-        Value::Whole(number) => Toml::Integer(*number),
-        Value::Decimal(number) => Toml::Float(*number),
-        Value::Switch(on) => Toml::Boolean(*on),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::Flags;
@@ -303,7 +254,7 @@ mod tests {
 
     fn resolve(set: &[&str]) -> Result<Config, Error> {
         let set = set.iter().map(|pair| (*pair).to_owned()).collect();
-        let mut settings = Settings::defaults();
+        let mut settings = super::super::layers::defaults();
         Flags { set, ..Flags::default() }.apply(&mut settings)?;
         Config::resolve(&settings)
     }

@@ -1,11 +1,7 @@
-//! Every key there is, with what it takes and its default.
-//!
-//! The thresholds of the fraud rules are not listed here: they are read off `fraud::Ruleset`, so
-//! that a rule that gains one is configurable at once.
+//! What a key of the configuration is, and every key that no domain brings. Those of a domain are in its own
+//! file beside this one.
 
 use std::collections::BTreeSet;
-
-use toml::Value as Toml;
 
 use super::value::{Kind, Value};
 
@@ -23,8 +19,8 @@ pub(crate) struct Setting {
     pub(crate) default: Value,
 }
 
-/// All keys, in the order they are shown in.
-pub(crate) fn all() -> Vec<Setting> {
+/// All keys that no domain brings, in the order they are shown in.
+pub(super) fn general() -> Vec<Setting> {
     let engine = engine::Options::default();
     let http = server::Options::default();
     let delay_ms = i64::try_from(http.drain_delay.as_millis()).unwrap_or(i64::MAX);
@@ -47,7 +43,6 @@ pub(crate) fn all() -> Vec<Setting> {
         whole("engine.backoff_min_ms", up_to(HOUR_MS), number(engine.backoff_min_ms)),
         whole("engine.backoff_max_ms", up_to(HOUR_MS), number(engine.backoff_max_ms)),
         whole("engine.drain_timeout_ms", up_from_0(HOUR_MS), number(engine.drain_timeout_ms)),
-        whole("fraud.cards_max", up_to(100_000_000), count(fraud::CARDS_MAX)),
     ];
     settings.extend([
         whole("history.interval_s", up_to(3_600), 60),
@@ -66,10 +61,6 @@ pub(crate) fn all() -> Vec<Setting> {
         price("advise.prices.kafka", prices.kafka),
         price("advise.prices.postgres", prices.postgres),
     ]);
-    rules(&mut settings);
-    let card_store = Kind::Choice(&["masked", "clear"]);
-    settings.push(Setting { kind: card_store, ..text("cards.store", "masked") });
-    settings.push(text("cards.key_file", "{data}/fingerprint.key"));
     settings
 }
 
@@ -100,11 +91,11 @@ pub(super) fn nearest<'a>(
     (distance(best) <= (key.len() / 3).max(1)).then(|| best.to_owned())
 }
 
-fn text(key: &str, default: &str) -> Setting {
+pub(super) fn text(key: &str, default: &str) -> Setting {
     Setting { key: key.to_owned(), kind: Kind::Text, default: Value::Text(default.to_owned()) }
 }
 
-fn whole(key: &str, kind: Kind, default: i64) -> Setting {
+pub(super) fn whole(key: &str, kind: Kind, default: i64) -> Setting {
     Setting { key: key.to_owned(), kind, default: Value::Whole(default) }
 }
 
@@ -118,39 +109,12 @@ fn price(key: &str, default: f64) -> Setting {
     decimal(key, 0.0, 100_000.0, default)
 }
 
-fn count(of: usize) -> i64 {
+pub(super) fn count(of: usize) -> i64 {
     i64::try_from(of).unwrap_or(i64::MAX)
 }
 
 fn number(of: u64) -> i64 {
     i64::try_from(of).unwrap_or(i64::MAX)
-}
-
-/// The thresholds of the rules. Their bounds are the ruleset's own to hold.
-fn rules(settings: &mut Vec<Setting>) {
-    let rules = Toml::try_from(fraud::Ruleset::default()).expect("a ruleset is plain data");
-    flatten("fraud", &rules, settings);
-}
-
-fn flatten(name: &str, value: &Toml, settings: &mut Vec<Setting>) {
-    let (kind, default) = match value {
-        Toml::Table(table) => {
-            // Plain values before sections, as in a file.
-            let (sections, plain): (Vec<_>, Vec<_>) =
-                table.iter().partition(|(_, value)| value.is_table());
-            for (key, value) in plain.into_iter().chain(sections) {
-                flatten(&format!("{name}.{key}"), value, settings);
-            }
-            return;
-        }
-        Toml::String(text) if name.ends_with(".tier") => {
-            (Kind::Choice(&["vip", "premium", "normal"]), Value::Text(text.clone()))
-        }
-        Toml::Integer(default) => (Kind::Whole { min: 0, max: i64::MAX }, Value::Whole(*default)),
-        Toml::Boolean(on) => (Kind::Switch, Value::Switch(*on)),
-        other => (Kind::Text, Value::Text(other.as_str().unwrap_or_default().to_owned())),
-    };
-    settings.push(Setting { key: name.to_owned(), kind, default });
 }
 
 #[cfg(test)]
@@ -159,24 +123,17 @@ mod tests {
 
     #[test]
     fn every_default_is_a_value_its_key_takes() {
-        for setting in all() {
+        for setting in super::super::sections::keys() {
             let text = setting.default.to_string();
             assert_eq!(setting.kind.read_text(&text), Some(setting.default), "{}", setting.key);
         }
     }
 
     #[test]
-    fn the_thresholds_of_the_rules_are_keys() {
-        let keys: Vec<_> = all().into_iter().map(|setting| setting.key).collect();
-        for key in ["fraud.velocity.window_ms", "fraud.unusual_category.tier"] {
-            assert!(keys.iter().any(|known| known == key), "{key} in {keys:?}");
-        }
-    }
-
-    #[test]
     fn the_nearest_key_may_be_named_by_its_last_part_or_be_a_section() {
         let check = |key: &str, expect: Option<&str>| {
-            let keys: Vec<_> = all().into_iter().map(|setting| setting.key).collect();
+            let keys: Vec<_> =
+                super::super::sections::keys().into_iter().map(|setting| setting.key).collect();
             let got = nearest(key, keys.iter().map(String::as_str));
             assert_eq!(got.as_deref(), expect, "{key}");
         };

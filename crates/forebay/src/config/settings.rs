@@ -9,9 +9,10 @@ use buffer::backend::Reading;
 use buffer::foreign::Fields;
 use model::url::redacted;
 
+use super::error::Error;
 use super::schema::{self, DATA, Setting};
+use super::tables;
 use super::value::{Origin, Value};
-use super::{Error, tables};
 use crate::registry;
 
 /// Effective values, one for each key of the schema, in its order.
@@ -46,13 +47,13 @@ pub(crate) struct Entry {
 }
 
 impl Settings {
-    /// What holds when nobody says anything.
-    pub(crate) fn defaults() -> Self {
+    /// The defaults of `keys`: what holds when nothing is set.
+    pub(super) fn of(keys: Vec<Setting>) -> Self {
         let entry = |setting: Setting| {
             let value = setting.default.clone();
             Entry { setting, value, origin: Origin::Default }
         };
-        let entries = schema::all().into_iter().map(entry).collect();
+        let entries = keys.into_iter().map(entry).collect();
         Self { entries, tables: Vec::new(), secrets: Secrets::default() }
     }
 

@@ -1,6 +1,8 @@
 //! `forebay fraud`: the fraud rules, and which version of them each row was judged by.
 
 use anyhow::{Context, Result};
+use async_trait::async_trait;
+use clap::{ArgMatches, Command, FromArgMatches as _, Subcommand as _};
 use fraud::Reach;
 use model::units::time;
 use serde_json::{Value, json};
@@ -9,11 +11,29 @@ use store::rulesets::Ruleset;
 use super::configured;
 use crate::config::{Config, Flags};
 use crate::exit::Exit;
-use crate::{out, outside};
+use crate::{domain, out, outside};
 use model::units::millis_whole;
 
+/// The verb of the payments' domain.
+pub(crate) struct Fraud;
+
+#[async_trait]
+impl domain::Verb for Fraud {
+    fn command(&self) -> Command {
+        let command = Command::new("fraud").about("The fraud rules: their versions and thresholds");
+        Verb::augment_subcommands(command).subcommand_required(true).arg_required_else_help(true)
+    }
+
+    async fn run(&self, matches: &ArgMatches, flags: &Flags) -> Result<Exit> {
+        let (_, config) = configured(flags)?;
+        match Verb::from_arg_matches(matches)? {
+            Verb::Rules { json } => rules(&config, json).await,
+        }
+    }
+}
+
 #[derive(Debug, clap::Subcommand)]
-pub(crate) enum Verb {
+enum Verb {
     /// The versions of the fraud rules: their thresholds, and when each was first used
     #[command(after_help = "\
 Examples:
@@ -27,13 +47,6 @@ starts to settle: the same thresholds always have the same version.")]
         #[arg(long)]
         json: bool,
     },
-}
-
-pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
-    let (_, config) = configured(flags)?;
-    match verb {
-        Verb::Rules { json } => rules(&config, json).await,
-    }
 }
 
 async fn rules(config: &Config, json: bool) -> Result<Exit> {

@@ -5,23 +5,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use buffer::Buffer;
+use buffer::{Buffer, Location};
 use runtime::history::{Book, History};
-use runtime::{Fleet, Following, Presence};
+use runtime::{Fleet, Presence};
 use server::{Readiness, Service};
-use store::processes::Process;
-use store::{Claimed, Store};
+use store::processes;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::configured;
 use crate::config::{Config, Flags, Origin};
+use crate::domain::Started;
+use crate::domains::DOMAINS;
 use crate::exit::Exit;
-use crate::moving;
-use crate::payments::{self, Payments};
-use crate::write_behind::{Part, Tables};
-use crate::{distinct, fleet, guarantee, identity, open, out, signals};
+use crate::process::{Part, Process};
+use crate::{distinct, guarantee, identity, moving, open, out, signals};
 use model::units::grouped;
 
 /// Where a process that takes no events listens unless told otherwise: many of them may share a
@@ -78,62 +77,62 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
     warn_of(bind);
     let end = Instant::now() + OPEN_WITHIN;
     let Some(listener) = in_time(end, &stop, || listen(bind)).await? else { return unbegun() };
+    let part = Part { api, worker: args.roles.contains(&Role::Worker) };
     let beside = open::beside(&config.store)?;
-    let opened = in_time(end, &stop, || Parts::open(&config, &args.roles, &*beside)).await?;
-    let Some(parts) = opened else { return unbegun() };
-    let tables = match in_time(end, &stop, || tables(&config, &parts, &args.roles)).await {
-        Ok(Some(tables)) => tables,
+    let process = Process::new(config, part, Some(beside.pipelines()));
+    let started = match start(&process, end, &stop).await {
+        Ok(Some(started)) => started,
         // Ended in order: others may wait for what it would have to say of itself.
         unbegun_or_not => {
-            let stopped = parts.stop().await;
+            let stopped = process.stop().await;
             unbegun_or_not?;
             stopped?;
             return unbegun();
         }
     };
-    let history = history(&config, &parts, &args.roles);
-    let presence = Presence::begin(&parts.fleet, beside.processes(), this_process(&args.roles));
+    let config = &process.config;
+    let history = history(&process, &args.roles);
+    let presence = Presence::begin(&process.fleet, beside.processes(), this_process(&args.roles));
     let address = listener.local_addr()?;
     // The engine finishes what it holds at the same time, so that both end in time.
     let grace = Duration::from_millis(config.engine.drain_timeout_ms);
     let options = server::Options { grace, ..config.http.clone() };
-    let watched = watched(&parts.fleet);
-    let service = Service::new(watched, open::clock(), telemetry, readiness.clone(), options);
-    let service = if api {
+    let watched = watched(&process.fleet);
+    let mut service = Service::new(watched, open::clock(), telemetry, readiness.clone(), options);
+    if api {
         out::line(format_args!("Listening on http://{address}"))?;
-        service.with(server::events::routes(parts.buffer.clone())).with(tables.served.routes())
+        service = started.routes.into_iter().fold(service, Service::with);
     } else {
         out::line(format_args!("Health and metrics on http://{address}"))?;
-        service
-    };
+    }
     let serving = tokio::spawn(service.run(listener, stop.clone()));
     out::line(format_args!("Data in {}", config.data.display()))?;
-    let said = guarantee::all(&config).await.into_iter().chain(parts.found.iter().cloned());
-    let of_tables = tables.said.iter().cloned();
-    for line in said.chain(of_tables).chain(unmoved(&config, &parts).await) {
+    let said = guarantee::all(config).await.into_iter().chain(started.said);
+    for line in said.chain(unmoved(&process).await) {
         out::line(line)?;
     }
-    parts.run_until(&stop, &readiness).await;
+    run_until(&process.fleet, &stop, &readiness).await;
     // The store is open still.
     if let Some(history) = history {
         history.stop().await;
     }
     let cut = finish(serving).await;
-    let kept = parts.stop().await;
+    let spill = config.spill.clone();
+    let stopped = process.stop().await;
     presence.leave().await;
     beside.close().await?;
-    let kept = kept?;
+    let kept = stopped?.iter().map(|remains| remains.kept).sum();
     cut?;
-    ended(&config, kept).await
+    ended(spill.as_deref(), kept).await
 }
 
 /// Says what is left for the next start.
-async fn ended(config: &Config, kept: u64) -> Result<Exit> {
+async fn ended(spill: Option<&dyn Location>, kept: u64) -> Result<Exit> {
     if kept > 0 {
         let kept = grouped(kept);
         out::line(format_args!("{kept} events stay in the buffer, for whoever settles next."))?;
     }
-    if let Some(spill) = &config.spill {
+    if let Some(spill) = spill {
         let left = spill.depth().await?.ready;
         if left > 0 {
             let (left, name) = (grouped(left), spill.name());
@@ -147,62 +146,35 @@ async fn ended(config: &Config, kept: u64) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// What this process runs besides the server.
-struct Parts {
-    fleet: Fleet,
-    /// Where payments are offered.
-    buffer: Arc<dyn Buffer>,
-    /// What opening that buffer found, one sentence each.
-    found: Vec<String>,
-    /// Of a process that settles.
-    payments: Option<Payments>,
-    /// Of a process that only offers: what is paused is shown there, too.
-    following: Option<Following>,
+/// Starts every domain. Nothing if the process is told to stop meanwhile.
+async fn start(
+    process: &Process,
+    end: Instant,
+    stop: &CancellationToken,
+) -> Result<Option<Started>> {
+    let mut all = Started::default();
+    for domain in DOMAINS {
+        let Some(started) = in_time(end, stop, || domain.start(process)).await? else {
+            return Ok(None);
+        };
+        all.and(started);
+    }
+    Ok(Some(all))
 }
 
-impl Parts {
-    async fn open(config: &Config, roles: &[Role], beside: &dyn Store) -> Result<Self> {
-        if roles.contains(&Role::Worker) {
-            let mut payments = Payments::start(config, Some(beside.pipelines())).await?;
-            let found = std::mem::take(&mut payments.found);
-            let (fleet, buffer) = (payments.fleet().clone(), payments.buffer().clone());
-            return Ok(Self { fleet, buffer, found, payments: Some(payments), following: None });
+/// Runs until a signal stops the process, or until a pipeline fails that ends the process.
+async fn run_until(fleet: &Fleet, stop: &CancellationToken, readiness: &Readiness) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = warn(fleet, readiness) => {}
+        () = fleet.ended().cancelled() => {
+            readiness.block("engine", "has stopped: nothing is settled any more");
+            stop.cancel();
         }
-        let fleet = fleet::of(config);
-        let (buffer, found) = payments::offer(config, &fleet).await?;
-        let following = Some(Following::begin_later(&fleet, beside.pipelines()));
-        Ok(Self { fleet, buffer, found, payments: None, following })
     }
-
-    fn store(&self) -> Option<&Claimed> {
-        self.payments.as_ref().map(Payments::store)
-    }
-
-    /// Runs until a signal stops the process, or until a pipeline fails that ends the process.
-    async fn run_until(&self, stop: &CancellationToken, readiness: &Readiness) {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = warn(&self.fleet, readiness) => {}
-            () = self.fleet.ended().cancelled() => {
-                readiness.block("engine", "has stopped: nothing is settled any more");
-                stop.cancel();
-            }
-        }
-        // Where a buffer keeps what is left, its engine winds down while the server does. Where it
-        // does not, everything that is accepted until the server has ended is settled first.
-        self.fleet.wind_down();
-    }
-
-    /// Ends everything, in order. Returns how many events the buffers keep.
-    async fn stop(self) -> Result<u64> {
-        drop(self.following);
-        let stopped = fleet::stop(&self.fleet).await;
-        if let Some(payments) = self.payments {
-            // The fleet has ended, and what is left is the store.
-            payments.stop().await?;
-        }
-        Ok(stopped?.iter().map(|remains| remains.kept).sum())
-    }
+    // Where a buffer keeps what is left, its engine winds down while the server does. Where it
+    // does not, everything that is accepted until the server has ended is settled first.
+    fleet.wind_down();
 }
 
 /// The buffers whose depth `/metrics` shows: that of payments by its kind, each other one by its pipeline.
@@ -218,8 +190,8 @@ fn watched(fleet: &Fleet) -> impl Fn() -> Vec<(String, Arc<dyn Buffer>)> + Send 
 }
 
 /// What other processes are to know of this one.
-fn this_process(roles: &[Role]) -> Process {
-    Process {
+fn this_process(roles: &[Role]) -> processes::Process {
+    processes::Process {
         id: identity::start().to_owned(),
         host: identity::host(),
         pid: std::process::id(),
@@ -249,11 +221,11 @@ async fn warn(fleet: &Fleet, readiness: &Readiness) {
 
 /// What is to be said of moves that this process settles without. A role that may not look at moves has
 /// made none, and settles all the same.
-async fn unmoved(config: &Config, parts: &Parts) -> Vec<String> {
-    if parts.payments.is_none() {
+async fn unmoved(process: &Process) -> Vec<String> {
+    if !process.part.worker {
         return Vec::new();
     }
-    moving::unmoved(config).await.unwrap_or_else(|error| {
+    moving::unmoved(&process.config).await.unwrap_or_else(|error| {
         tracing::warn!("whether another buffer was moved to or from can't be looked at: {error:#}");
         Vec::new()
     })
@@ -261,24 +233,15 @@ async fn unmoved(config: &Config, parts: &Parts) -> Vec<String> {
 
 /// The history of the load, which a process that settles keeps: one that only takes events has no store
 /// open, and what it takes shows in the backlog of those that settle.
-fn history(config: &Config, parts: &Parts, roles: &[Role]) -> Option<History> {
+fn history(process: &Process, roles: &[Role]) -> Option<History> {
     let book = Book {
-        loads: parts.store()?.loads(),
+        loads: process.open_store()?.loads(),
         clock: open::clock(),
         process: identity::process(),
         roles: named(roles).to_owned(),
     };
-    let fleet = parts.fleet.clone();
-    Some(History::start(move || fleet.sources(), book, config.history))
-}
-
-/// The tables that are written behind, in this process's roles.
-async fn tables(config: &Config, parts: &Parts, roles: &[Role]) -> Result<Tables> {
-    let part = Part { api: roles.contains(&Role::Api), worker: roles.contains(&Role::Worker) };
-    if config.tables.is_empty() {
-        return Ok(Tables::default());
-    }
-    Tables::start(config, &*open::tables(config, parts.store())?, part, &parts.fleet).await
+    let fleet = process.fleet.clone();
+    Some(History::start(move || fleet.sources(), book, process.config.history))
 }
 
 /// Tries again while what is needed may come: servers that start together come up in any order, and who
