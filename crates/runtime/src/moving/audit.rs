@@ -1,8 +1,9 @@
 //! The audit of a move: what was accepted, held against what was settled, buried, or is still held.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use store::moves::{Heard, Start, Step};
+use tokio::time::Instant;
 
 use super::error::Error;
 use super::leading::{LOOK_EVERY, Leader};

@@ -4,12 +4,13 @@
 //! every process goes by it. Ended at any time, the next leader takes over.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use buffer::Identity;
 use model::route::{Phase, Route, SHARE_MAX, Side};
 use store::Moves;
 use store::moves::{Heard, Recorded, Step};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::error::Error;

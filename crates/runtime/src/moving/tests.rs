@@ -8,12 +8,16 @@ use async_trait::async_trait;
 use buffer::memory::{Memory, Options};
 use buffer::{Buffer, Error};
 use model::Event;
-use model::clock::System;
+use model::clock::{Clock, System};
 use model::route::{Phase, Route};
 use store::Moves;
 use store::moves::{Buffers, Heard, Recorded, Report, Start, Step};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::following::{ABANDONED, LOOK_EVERY, REPORT_EVERY, follow};
+use super::leading::Leader;
+use super::ledger::{BoxError, Ledger, Settled};
 use super::left::left_behind;
 use super::spelled::{identity, payments};
 use super::way::Way;
@@ -26,7 +30,9 @@ const PIPELINE: &str = "payments";
 struct Kept {
     recorded: Mutex<BTreeMap<String, Recorded>>,
     left: Mutex<Vec<String>>,
-    reported: Mutex<Vec<Report>>,
+    reported: Mutex<Vec<(Instant, Report)>>,
+    /// Each step that was taken, in order.
+    taken: Mutex<Vec<Step>>,
     away: AtomicBool,
 }
 
@@ -46,6 +52,11 @@ impl Kept {
     fn set_of(&self, pipeline: &str, buffers: Buffers, step: Step) {
         let recorded = Recorded { pipeline: pipeline.to_owned(), buffers, step };
         self.recorded.lock().unwrap().insert(pipeline.to_owned(), recorded);
+    }
+
+    /// What was reported last.
+    fn last(&self) -> Report {
+        self.reported.lock().unwrap().last().unwrap().1.clone()
     }
 
     fn step(&self) -> Step {
@@ -70,8 +81,15 @@ impl Moves for Kept {
         Ok(self.left.lock().unwrap().clone())
     }
 
-    async fn begin(&self, _: &Recorded, _: Start) -> Result<bool, store::Error> {
-        panic!("no follower begins a move")
+    async fn begin(&self, first: &Recorded, _: Start) -> Result<bool, store::Error> {
+        self.there()?;
+        let was = self.recorded.lock().unwrap().get(&first.pipeline).map(|was| was.step.number);
+        let follows = was.unwrap_or(0) + 1 == first.step.number;
+        if follows {
+            self.set_of(&first.pipeline, first.buffers.clone(), first.step);
+            self.taken.lock().unwrap().push(first.step);
+        }
+        Ok(follows)
     }
 
     async fn advance(&self, pipeline: &str, step: Step) -> Result<bool, store::Error> {
@@ -81,6 +99,7 @@ impl Moves for Kept {
         let next = recorded.step.number + 1 == step.number;
         if next {
             recorded.step = step;
+            self.taken.lock().unwrap().push(step);
         }
         Ok(next)
     }
@@ -95,12 +114,18 @@ impl Moves for Kept {
 
     async fn report(&self, _: &str, report: &Report) -> Result<(), store::Error> {
         self.there()?;
-        self.reported.lock().unwrap().push(report.clone());
+        self.reported.lock().unwrap().push((Instant::now(), report.clone()));
         Ok(())
     }
 
     async fn reports(&self, _: &str) -> Result<Vec<Heard>, store::Error> {
-        Ok(Vec::new())
+        let reported = self.reported.lock().unwrap();
+        let last: BTreeMap<_, _> = reported.iter().map(|said| (&said.1.process, said)).collect();
+        let heard = |(when, report): &(Instant, Report)| {
+            let ago_ms = u64::try_from(when.elapsed().as_millis()).unwrap();
+            Heard { report: report.clone(), ago_ms }
+        };
+        Ok(last.into_values().map(heard).collect())
     }
 
     async fn forget(&self, _: &str, _: &str) -> Result<bool, store::Error> {
@@ -135,7 +160,7 @@ async fn a_hold_lasts_while_the_store_is_away_and_is_rolled_back_when_it_is_ther
     let (moving, follower) = follow.await.unwrap();
     kept.set(buffers, 1, 100, Phase::Hold);
     tokio::time::sleep(LOOK_EVERY * 2).await;
-    assert_eq!(kept.reported.lock().unwrap().last().unwrap().step, 1, "the hold is confirmed");
+    assert_eq!(kept.last().step, 1, "the hold is confirmed");
     kept.away.store(true, Ordering::SeqCst);
     // The next phase may have begun since: neither buffer is known to be the right one.
     tokio::time::sleep(ABANDONED * 3).await;
@@ -162,7 +187,7 @@ async fn a_move_between_other_buffers_is_not_followed_and_refuses_a_start() {
     kept.set(way("redis://h?list=c").buffers(), 1, 100, Phase::Drain);
     tokio::time::sleep(REPORT_EVERY * 4).await;
     assert_eq!(moving.step().await, 0);
-    let last = kept.reported.lock().unwrap().last().unwrap().clone();
+    let last = kept.last();
     assert!(last.step == 0 && !last.ended, "{last:?}");
     let refused = follow_to("redis://h?list=b").await.err().unwrap().to_string();
     assert!(refused.contains("list=b") && refused.contains("list=c"), "{refused}");
@@ -248,4 +273,74 @@ async fn a_process_follows_the_moves_of_its_own_pipeline_alone() {
     tokio::time::sleep(LOOK_EVERY * 3).await;
     assert_eq!(moving.step().await, 1);
     Box::new(follower).stop().await;
+}
+
+/// Time that follows tokio's, so that pausing one pauses the other.
+struct Paused(Instant);
+
+impl Clock for Paused {
+    fn now_ms(&self) -> i64 {
+        1_700_000_000_000 + self.uptime_ms()
+    }
+
+    fn uptime_ms(&self) -> i64 {
+        i64::try_from(self.0.elapsed().as_millis()).unwrap()
+    }
+}
+
+/// A store that nothing is settled into.
+struct Empty;
+
+#[async_trait]
+impl Ledger for Empty {
+    async fn settled(&self) -> Result<Settled, BoxError> {
+        Ok(Settled::default())
+    }
+
+    fn is_exact(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_takes_each_step_after_the_last_process_has_done_the_one_before() {
+    let (kept, clock) = (Arc::new(Kept::default()), Arc::new(Paused(Instant::now())));
+    let held = |clock: &Arc<Paused>| -> Arc<dyn Buffer> {
+        Arc::new(Memory::new(Options::default(), clock.clone()))
+    };
+    let (source, target) = (held(&clock), held(&clock));
+    let join = async |process| {
+        let (source, target) = (source.clone(), target.clone());
+        let way = way("redis://h?list=b");
+        follow(source, target, kept.clone(), way, process, clock.clone()).await.unwrap()
+    };
+    let [(one, first), (_, second)] = [join("h:1").await, join("h:2").await];
+    one.offer(&[event()]).await.unwrap();
+    let way = way("redis://h?list=b");
+    let leader = Leader::new(kept.clone(), way, Box::new(Empty), CancellationToken::new(), drop);
+    let leading = tokio::spawn(async move { leader.go_to(100).await });
+    let phases = || -> Vec<Phase> {
+        kept.taken.lock().unwrap().iter().map(|step| step.route.phase).collect()
+    };
+    tokio::time::sleep(ABANDONED).await;
+    // The old buffer holds an event of a key that moves.
+    assert_eq!(phases(), [Phase::Hold, Phase::Drain]);
+    let leased = source.lease(1, LOOK_EVERY).await.unwrap();
+    source.ack(&[leased[0].receipt]).await.unwrap();
+    assert_eq!(leading.await.unwrap().unwrap(), 2);
+    assert_eq!(phases(), [Phase::Hold, Phase::Drain, Phase::Open]);
+    // Each step was reported by both before the next one was taken.
+    let steps = |process: &str| -> Vec<u64> {
+        let reported = kept.reported.lock().unwrap();
+        let of = reported.iter().filter(|(_, report)| report.process.starts_with(process));
+        let mut steps: Vec<u64> = of.map(|(_, report)| report.step).collect();
+        steps.dedup();
+        steps
+    };
+    for process in ["h:1:", "h:2:"] {
+        assert_eq!(steps(process)[..3], [0, 1, 2], "{process}");
+    }
+    for follower in [first, second] {
+        Box::new(follower).stop().await;
+    }
 }

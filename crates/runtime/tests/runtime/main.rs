@@ -10,4 +10,5 @@ mod failing;
 mod following;
 mod lives;
 mod pausing;
+mod recording;
 mod rig;

@@ -180,6 +180,10 @@ impl Rig {
         Self { name: name.to_owned(), store: Arc::default(), memory, clock }
     }
 
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        self.clock.clone()
+    }
+
     pub(crate) fn pipeline(&self, buffer: Arc<dyn Buffer>) -> Pipeline {
         let handler = Scripted { name: self.name.clone(), store: self.store.clone() };
         let settling = Settling {
