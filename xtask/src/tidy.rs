@@ -7,6 +7,7 @@
 mod backends;
 mod code;
 mod docs;
+mod families;
 mod invariants;
 mod layers;
 mod manifests;
@@ -73,6 +74,7 @@ pub(crate) fn run(root: &Path) -> Result<bool> {
     findings.extend(code::check(&tree));
     findings.extend(backends::check(&tree));
     findings.extend(docs::check(&tree, &crates));
+    findings.extend(families::check(&tree));
     findings.extend(invariants::check(&tree));
     findings.sort();
     for finding in &findings {

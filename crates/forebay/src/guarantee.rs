@@ -7,7 +7,6 @@ use buffer::backend::{Durability, Unordered};
 use store::tables::Mode;
 
 use crate::config::{Config, Table};
-use crate::url::Store;
 
 /// What the events of the payments pipeline are called.
 const PAYMENTS: &str = "payments";
@@ -23,26 +22,12 @@ pub(crate) fn unchecked(buffer: &dyn Location, why: &str) -> String {
 }
 
 /// One sentence on how effects are applied once.
-pub(crate) fn settled(store: &Store) -> String {
+pub(crate) fn settled(store: &dyn store::Location) -> String {
     format!(
         "Settled once: {}, tx_id unique; a payment and its dedupe mark are one row in one \
          transaction.",
-        kept(store)
+        store.kept()
     )
-}
-
-/// The store, and where.
-fn kept(store: &Store) -> String {
-    match store {
-        Store::Sqlite(options) => {
-            format!("SQLite {}, WAL, synchronous=FULL", options.path.display())
-        }
-        Store::Postgres(options) => {
-            let hosts = options.hosts.iter().map(|(host, port)| format!("{host}:{port}"));
-            let hosts = hosts.collect::<Vec<_>>().join(",");
-            format!("PostgreSQL {hosts}/{}, schema {}", options.dbname, options.schema)
-        }
-    }
 }
 
 /// The same as [`accepted`], after asking how the buffer is kept; and what is wrong with that. A buffer of
@@ -117,7 +102,7 @@ pub(crate) fn beyond(config: &Config, unchecked: Option<&anyhow::Error>) -> Vec<
     let spill = config.spill.as_ref().map(|spill| {
         format!("While the buffer is out of reach, payments spill into {}.", spill.place())
     });
-    let alone = (config.buffer.is_shared() && matches!(config.store, Store::Sqlite(_))).then(|| {
+    let alone = (config.buffer.is_shared() && config.store.shared().is_none()).then(|| {
         "ONE WORKER ONLY: a SQLite store is this machine's alone; a second worker elsewhere would \
          settle into another one. Use postgres: to have several."
             .to_owned()
@@ -131,11 +116,15 @@ pub(crate) fn beyond(config: &Config, unchecked: Option<&anyhow::Error>) -> Vec<
     });
     let lines = spill.into_iter().chain(unordered).chain(alone);
     let settled = match unchecked {
-        None => settled(&config.store),
+        None => settled(&*config.store),
         Some(why) => {
-            let kept = kept(&config.store);
+            let kept = config.store.kept();
             format!("NOT CHECKED: whether payments are settled once in {kept}: {why:#}")
         }
     };
-    lines.chain([settled, cards(config)]).collect()
+    let key = unchecked.map(|_| {
+        let key = config.key_file.display();
+        format!("NOT CHECKED: whether the store was begun with the key in {key}.")
+    });
+    lines.chain([settled, cards(config)]).chain(key).collect()
 }

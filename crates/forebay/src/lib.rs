@@ -29,7 +29,6 @@ mod program;
 mod registry;
 mod signals;
 mod target;
-mod url;
 mod verbs;
 mod verdict;
 mod write_behind;

@@ -10,7 +10,7 @@ use store::Moves;
 use tokio::time::timeout;
 
 use crate::config::{Config, Next, Table};
-use crate::{open, registry, url};
+use crate::{open, registry};
 
 /// What a move of the payments is recorded under.
 const PAYMENTS: &str = "payments";
@@ -123,7 +123,7 @@ pub(crate) async fn refuse_left_by_tables(config: &Config) -> Result<()> {
 /// # Errors
 /// If the store can't be read.
 pub(crate) async fn unmoved(config: &Config) -> Result<Vec<String>> {
-    let moves = open::moves(&config.store).await?;
+    let moves = open::moves(&*config.store)?;
     let recorded = moves.all().await?;
     let mut said = Vec::new();
     for line in Line::all(config).iter().filter(|line| line.next.is_none()) {
@@ -141,7 +141,7 @@ pub(crate) async fn unmoved(config: &Config) -> Result<Vec<String>> {
 /// # Errors
 /// If another move is unfinished, or ended elsewhere.
 pub(crate) async fn check_way(config: &Config, way: &Way) -> Result<()> {
-    let Ok(moves) = open::moves(&config.store).await else { return Ok(()) };
+    let Ok(moves) = open::moves(&*config.store) else { return Ok(()) };
     let Ok(recorded) = moves.recorded(way.pipeline()).await else { return Ok(()) };
     Ok(way.of(recorded).await.map(drop)?)
 }
@@ -151,13 +151,11 @@ async fn looked(
     config: &Config,
     look: impl AsyncFnOnce(&dyn Moves) -> Result<Option<String>>,
 ) -> Result<Option<String>> {
-    if let url::Store::Sqlite(options) = &config.store
-        && !options.path.exists()
-    {
+    if config.store.is_missing() {
         // The first process is about to make it.
         return Ok(None);
     }
-    let look = async { look(&*open::moves(&config.store).await?).await };
+    let look = async { look(&*open::moves(&*config.store)?).await };
     let late = || anyhow!("no answer within {} s", LOOK_MAX.as_secs());
     timeout(LOOK_MAX, look).await.ok().context(late()).and_then(|looked| looked)
 }

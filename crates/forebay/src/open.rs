@@ -12,11 +12,10 @@ use model::clock::{Clock, System};
 use runtime::moving::{self, Follower, Way, follow};
 use store::card::Guard;
 use store::{Claimed, Moves, Store};
-use tokio::task::block_in_place;
 
 use crate::config::Config;
 use crate::moving::{Line, refuse_left};
-use crate::{fingerprint, identity, url};
+use crate::{fingerprint, identity};
 
 /// An open buffer, and what opening it found.
 pub(crate) struct Opened {
@@ -69,10 +68,7 @@ pub(crate) async fn configured_buffer(config: &Config) -> Result<Opened> {
 
 /// What buffers are opened with.
 fn opening(config: &Config, is_lazy: bool) -> Opening {
-    let store = match &config.store {
-        url::Store::Sqlite(store) => Some(store.path.clone()),
-        url::Store::Postgres(_) => None,
-    };
+    let store = config.store.file().map(Path::to_owned);
     let lines = Line::all(config);
     let of = |line: &Line<'_>| {
         let next = line.next.and_then(|next| next.buffer.folder());
@@ -108,7 +104,7 @@ impl Both {
     /// If the store can't be reached.
     pub(crate) async fn join(self, config: &Config) -> Result<Opened> {
         let Self { source, target, way } = self;
-        let (moves, process) = (moves(&config.store).await?, identity::process());
+        let (moves, process) = (moves(&*config.store)?, identity::process());
         let followed = follow(source.buffer, target.buffer, moves, way, &process, clock()).await;
         let (moving, follower) = followed.map_err(|error| match error {
             moving::Error::Store(_) => {
@@ -125,42 +121,28 @@ impl Both {
 ///
 /// # Errors
 /// If an option is wrong.
-pub(crate) fn beside(store: &url::Store) -> Result<Arc<dyn Store>> {
-    Ok(match store {
-        url::Store::Sqlite(options) => store_sqlite::beside(options.clone(), clock()),
-        url::Store::Postgres(options) => store_postgres::beside((**options).clone(), clock())?,
-    })
+pub(crate) fn beside(store: &dyn store::Location) -> Result<Arc<dyn Store>> {
+    Ok(store.beside(clock())?)
 }
 
-/// What keeps track of moves between buffers, in the store that `store` names.
+/// What keeps track of moves between buffers, beside the process that settles.
 ///
 /// # Errors
 /// If an option is wrong.
-pub(crate) async fn moves(store: &url::Store) -> Result<Arc<dyn Moves>> {
+pub(crate) fn moves(store: &dyn store::Location) -> Result<Arc<dyn Moves>> {
     Ok(beside(store)?.moves())
 }
 
-/// Opens the store and the guard of its card numbers. A SQLite store is made if it is not there.
+/// Opens the store and the guard of its card numbers. A store in a file is made if it is not there.
 ///
 /// # Errors
 /// If either can't be opened, or the store was begun with another key.
 pub(crate) async fn store(config: &Config) -> Result<(Claimed, Arc<Guard>)> {
-    let guard = |key| Arc::new(Guard::new(&key, config.cards_clear));
-    let (store, guard) = match &config.store {
-        url::Store::Sqlite(options) => {
-            // The key comes first: a store without its key is of no use, a key without a store does
-            // no harm.
-            let there = block_in_place(|| store_sqlite::inspect::is_store(&options.path))?;
-            let there = there.then(|| options.path.display().to_string());
-            let guard = guard(fingerprint::key(&config.key_file, there.as_deref())?);
-            (block_in_place(|| store_sqlite::open(options.clone(), clock()))?, guard)
-        }
-        url::Store::Postgres(options) => {
-            let store = store_postgres::open((**options).clone(), clock()).await?;
-            let there = (!store.payments().is_empty().await?).then_some("in PostgreSQL");
-            (store, guard(fingerprint::key(&config.key_file, there)?))
-        }
-    };
+    // The key comes first: a store without its key is of no use, a key without a store does no harm.
+    let begun = config.store.is_begun().await?.then(|| config.store.place());
+    let key = fingerprint::key(&config.key_file, begun.as_deref())?;
+    let guard = Arc::new(Guard::new(&key, config.cards_clear));
+    let store = config.store.open(clock()).await?;
     if !store.keys().same_key(guard.key_check()).await? {
         store.close().await?;
         return Err(fingerprint::another(&config.key_file));
@@ -192,6 +174,6 @@ pub(crate) fn may_come(error: &anyhow::Error) -> bool {
 pub(crate) fn tables(config: &Config, store: Option<&Claimed>) -> Result<Arc<dyn store::Tables>> {
     Ok(match store {
         Some(store) => store.tables(),
-        None => beside(&config.store)?.tables(),
+        None => beside(&*config.store)?.tables(),
     })
 }

@@ -6,7 +6,9 @@ use std::sync::{Arc, OnceLock};
 use buffer::backend::{self, Reading};
 use buffer::foreign::Fields;
 use buffer::{Backend, Location, memory};
+use model::url::Url;
 use model::{payment, url};
+use store::backend as stores;
 
 /// Every buffer backend.
 const BUFFERS: &[&dyn Backend] = &[
@@ -17,10 +19,15 @@ const BUFFERS: &[&dyn Backend] = &[
     &memory::Backend,
 ];
 
+/// Every store backend.
+const STORES: &[&dyn store::Backend] = &[&store_sqlite::Backend, &store_postgres::Backend];
+
 /// The scheme of the buffer that is used where none is named.
 const EMBEDDED: &str = "journal";
+/// The scheme of the store that is used where none is named.
+const EMBEDDED_STORE: &str = "sqlite";
 /// Schemes of backends that are planned.
-pub(crate) const LATER: &[&str] = &["mysql"];
+const LATER: &[&str] = &["mysql"];
 
 /// The backends of a program that is this one and more.
 static MORE: OnceLock<&[&dyn Backend]> = OnceLock::new();
@@ -62,6 +69,35 @@ pub(crate) fn embedded(folder: &Path) -> Result<Arc<dyn Location>, url::Error> {
     buffer(&url, &Reading { fields: &payment_fields(), variable: &|_| None })
 }
 
+/// Reads a store URL.
+///
+/// # Errors
+/// If no backend has its scheme, or as the backend refuses it.
+pub(crate) fn store(
+    url: &str,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<Arc<dyn store::Location>, url::Error> {
+    stores::parse(STORES, LATER, url, &stores::Reading { variable })
+}
+
+/// A store in the file `path`, as it is without a word about it.
+///
+/// # Errors
+/// If the file's name does not fit into a URL.
+pub(crate) fn embedded_store(path: &Path) -> Result<Arc<dyn store::Location>, url::Error> {
+    store(&format!("{EMBEDDED_STORE}:{}", path.display()), &|_| None)
+}
+
+/// The PostgreSQL that a store URL names, for the bench that compares plain ways into one with ours; `None` of
+/// another backend.
+pub(crate) fn postgres(
+    url: &str,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Option<store_postgres::Options> {
+    let url = Url::split(stores::ROLE, url, "").ok()?;
+    store_postgres::Backend::options(&url, &stores::Reading { variable }).ok()
+}
+
 /// The fields of payments of other producers.
 pub(crate) fn payment_fields() -> Fields {
     Fields::named(payment::ID_FIELD, payment::KEY_FIELD)
@@ -69,5 +105,26 @@ pub(crate) fn payment_fields() -> Fields {
 
 /// Whether a backend asks for this environment variable.
 pub(crate) fn asks_for(variable: &str) -> bool {
-    buffers().any(|backend| backend.variables().contains(&variable))
+    let buffers = buffers().flat_map(|backend| backend.variables());
+    let stores = STORES.iter().flat_map(|backend| backend.variables());
+    buffers.chain(stores).any(|asked| *asked == variable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_of_no_backend_is_refused_with_the_list_of_all() {
+        let refused = |text: &str, expect: &str| {
+            assert_eq!(store(text, &|_| None).unwrap_err().to_string(), expect);
+        };
+        let expect = "store: mysql: is not built into this version yet; sqlite: and postgres: are";
+        refused("mysql://u:p@h/db", expect);
+        let expect = "store: \"data.db\" names no backend; sqlite: and postgres: are built in";
+        refused("data.db", expect);
+        let expect = "store: cannot read the URL: its login holds an unencoded character; \
+                      percent-encode it (/ is %2F, ? is %3F, @ is %40)";
+        refused("postgres://app:p@ss/w0rd@h:1/shop", expect);
+    }
 }

@@ -12,10 +12,10 @@ use buffer::{DeadLetter, Location, backend};
 use lab::audit::{Audit, Finding, Ledger, Row};
 use lab::report::{LatencyMs, Report};
 use lab::score::{Labels, Scorer, Scores};
-use store::inspect::Counts;
+use store::inspect::{Counts, Payment};
 
 use crate::payments::Stopped;
-use crate::{open, outside, url};
+use crate::{open, outside};
 
 /// Most events an audit holds, at 25 bytes each and 5 more while it compares. Further ones are
 /// counted as unaudited.
@@ -23,7 +23,7 @@ pub(crate) const LEDGER_EVENTS_MAX: usize = 4_000_000;
 
 /// Where to look.
 pub(crate) struct Places {
-    store: url::Store,
+    store: Arc<dyn store::Location>,
     /// What the store held before the run; `None` if there was none.
     before: Option<Counts>,
     /// Of one that keeps nothing, what was left is in [`Stopped`].
@@ -73,8 +73,11 @@ impl Places {
     ///
     /// # Errors
     /// If it can't be read.
-    pub(crate) async fn before(store: &url::Store, buffer: &Arc<dyn Location>) -> Result<Self> {
-        let before = outside::counts(store).await?;
+    pub(crate) async fn before(
+        store: &Arc<dyn store::Location>,
+        buffer: &Arc<dyn Location>,
+    ) -> Result<Self> {
+        let before = outside::counts(&**store).await?;
         let held = Held::by(&**buffer).await;
         Ok(Self { store: store.clone(), before, buffer: buffer.clone(), held })
     }
@@ -152,7 +155,8 @@ impl Places {
             audit.dead(event, now_ms);
         }
         let mut scorer = Scorer::new(labels);
-        outside::payments(&self.store, |payment| {
+        let view = outside::look(&*self.store).await?.context("the store is gone")?;
+        view.payments(&mut |payment: Payment<'_>| {
             audit.settled(&Row {
                 tx_id: payment.tx_id,
                 amount: payment.amount,
@@ -163,7 +167,7 @@ impl Places {
             scorer.settled(payment.tx_id.as_bytes(), rules);
         })
         .await?;
-        let counts = outside::counts(&self.store).await?.context("the store is gone")?;
+        let counts = view.counts().await?;
         let scores = scorer.finish();
         Ok(Found { finding: audit.finish(), pending, dead, scores, counts })
     }

@@ -1,5 +1,6 @@
 //! The tables that are written behind: for each its pipeline, and what answers reads.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +18,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::config::{Config, Table};
 use crate::domain::{self, Started};
 use crate::moving::{Line, refuse_left_by_tables};
+use crate::open;
 use crate::process::{Part, Process};
-use crate::{open, url};
 use model::units::grouped;
 
 /// See the module.
@@ -194,8 +195,9 @@ async fn ready(
     made: &dyn store::Table,
     part: Part,
 ) -> Result<bool> {
-    let sqlite = matches!(config.store, url::Store::Sqlite(_));
-    let created = entry.create && sqlite && part.worker && made.create().await?;
+    // A database of others is changed only when asked to.
+    let is_ours = config.store.file().is_some();
+    let created = entry.create && is_ours && part.worker && made.create().await?;
     match made.problems().await {
         Ok(problems) if problems.is_empty() => Ok(created),
         Ok(problems) => bail!("{}", problems.join("; ")),
@@ -208,15 +210,20 @@ async fn ready(
     }
 }
 
-/// What `config check` finds wrong with the tables.
-pub(crate) async fn check(config: &Config, store: &dyn store::Tables) -> Vec<anyhow::Error> {
-    let mut troubles = Vec::new();
+/// What `config check` finds wrong with the tables, by their names.
+pub(crate) async fn check(
+    config: &Config,
+    store: &dyn store::Tables,
+) -> BTreeMap<String, anyhow::Error> {
+    let mut troubles = BTreeMap::new();
     for entry in &config.tables {
         let look = async {
             let made = store.table(&entry.definition.target)?;
             ready(config, entry, &*made, Part { api: true, worker: true }).await
         };
-        troubles.extend(look.await.err().map(|error| error.context(at(entry))));
+        if let Err(error) = look.await {
+            troubles.insert(entry.name().to_owned(), error);
+        }
     }
     troubles
 }

@@ -31,6 +31,7 @@ impl Classify for Error {
 #[derive(Clone)]
 pub struct Url<'a> {
     role: &'static str,
+    text: &'a str,
     scheme: &'a str,
     place: &'a str,
     options: Vec<(&'a str, &'a str)>,
@@ -57,7 +58,13 @@ impl<'a> Url<'a> {
         let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
         let pairs = query.split('&').filter(|pair| !pair.is_empty());
         let options = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect();
-        Ok(Self { role, scheme, place, options })
+        Ok(Self { role, text: url, scheme, place, options })
+    }
+
+    /// All of it, as it is written: it may hold a password.
+    #[must_use]
+    pub fn text(&self) -> &'a str {
+        self.text
     }
 
     /// What stands before the first `:`.

@@ -28,6 +28,7 @@
 //! What it deliberately does not do: it retries nothing (the engine does), and it keeps no rows in
 //! memory across calls.
 
+mod backend;
 pub mod baseline;
 mod claim;
 mod column;
@@ -47,7 +48,8 @@ mod store;
 mod time;
 mod tls;
 
+pub use backend::Backend;
 pub use migrations::{Migrated, migrate};
 pub use options::{Options, SslMode};
 
-pub use crate::store::{beside, open};
+pub use crate::store::{begun, beside, open};

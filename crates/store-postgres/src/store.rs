@@ -8,14 +8,16 @@ use store::{
     Claimed, Completions, Error, Keys, Loads, Moves, Pipelines, Processes, Rulesets, Tables,
 };
 
-use crate::Options;
 use crate::claim::Claim;
 use crate::database::Database;
-use crate::error::{Stage, at};
+use crate::error::{Stage, at, classify};
 use crate::family::{
     completions, keys, loads, moves, payments, pipelines, processes, rulesets, tables,
 };
 use crate::inspect::rights;
+use crate::link::{self, Link};
+use crate::options::Role;
+use crate::{Options, migrations, tls};
 
 /// Opens the store with the claim to settle into it: brings the schema up with [`Options::create`],
 /// checks it, and claims it, for this process alone with [`Options::exclusive`] and beside others
@@ -43,6 +45,29 @@ pub fn beside(options: Options, clock: Arc<dyn Clock>) -> Result<Arc<dyn store::
     let shown = options.to_string();
     let database = Database::new(options, clock).map_err(|error| at(shown, error))?;
     Ok(Arc::new(Store { database: Arc::new(database), claim: None }))
+}
+
+/// Whether any payment is in the store. Claims nothing.
+///
+/// # Errors
+/// As [`open`], but that no other process is in the way.
+pub async fn begun(options: &Options) -> Result<bool, Error> {
+    let looked = async {
+        let schema = options.check().map_err(Error::Fatal)?;
+        let link = Link::open(options, Role::Work, tls::connector(options)?).await?;
+        let look = async {
+            migrations::checked(&link.client, &schema).await?;
+            let lacking = rights::lacking(&link.client, &schema).await;
+            let lacking = lacking.map_err(|error| classify(&error, Stage::Open))?;
+            if !lacking.is_empty() {
+                return Err(Error::Fatal(lacking.join("; ")));
+            }
+            let any = format!("SELECT EXISTS (SELECT FROM {schema}.transactions)");
+            Ok(link::one(&link.client, &any, &[]).await?.get(0))
+        };
+        link::within(options.patience(), look).await
+    };
+    looked.await.map_err(|error| at(options, error))
 }
 
 async fn opened(options: Options, clock: Arc<dyn Clock>) -> Result<Claimed, Error> {

@@ -15,7 +15,7 @@ use store::{Error, Load};
 
 use crate::column::count;
 use crate::error::classify;
-use crate::family::{loads, rulesets};
+use crate::family::{keys, loads, rulesets};
 use crate::{connection, migrations};
 
 /// Rows read in one transaction.
@@ -148,6 +148,14 @@ impl View {
     /// If the store can't be read.
     pub fn rulesets(&self) -> Result<Vec<Ruleset>, Error> {
         rulesets::all(&self.db).map_err(|error| classify(&error))
+    }
+
+    /// What the store keeps of the card fingerprint key it was begun with, if any.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub fn key_check(&self) -> Result<Option<Fingerprint>, Error> {
+        keys::kept(&self.db).map_err(|error| classify(&error))
     }
 
     /// What SQLite's own check of the file says is wrong; `None` when nothing is.

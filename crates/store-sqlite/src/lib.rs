@@ -23,6 +23,7 @@
 //! What it deliberately does not do: it holds no rows in memory across calls, it retries nothing
 //! (the engine does), and async workers never wait on the disk in it.
 
+mod backend;
 mod column;
 mod connection;
 mod database;
@@ -37,6 +38,7 @@ mod transaction;
 mod wal;
 mod writer;
 
+pub use backend::Backend;
 pub use options::Options;
 
 pub use crate::store::{beside, open};

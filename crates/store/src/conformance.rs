@@ -1,4 +1,4 @@
-//! What every adapter must hold, one file for each guarantee.
+//! What every adapter must hold, one file for each family of tables.
 //!
 //! An adapter's tests implement [`Subject`] and hand a constructor to
 //! [`conformance_suite!`](crate::conformance_suite), which makes one test of each guarantee. What
@@ -15,20 +15,13 @@ use crate::card::Guard;
 use crate::rulesets::Ruleset;
 use crate::{Claimed, Completion, Duplicate, Load, Row, Settlement};
 
-pub mod all_or_nothing;
 pub mod completions;
-pub mod concurrency;
-pub mod duplicates;
-pub mod emptiness;
-pub mod fences;
-pub mod histories;
 pub mod keys;
 pub mod loads;
 pub mod moves;
+pub mod payments;
 pub mod pipelines;
 pub mod processes;
-pub mod reopening;
-pub mod round_trip;
 pub mod rulesets;
 pub mod tables;
 
@@ -110,26 +103,26 @@ pub(crate) async fn ids(subject: &dyn Subject) -> Vec<String> {
 macro_rules! conformance_suite {
     ($subject:expr) => {
         $crate::conformance_suite! { $subject;
-            all_or_nothing::a_batch_is_settled_whole,
-            all_or_nothing::a_batch_with_a_bad_row_writes_nothing,
+            payments::a_batch_is_settled_whole,
+            payments::a_batch_with_a_bad_row_writes_nothing,
             completions::completions_come_back_as_written,
-            concurrency::overlapping_batches_settle_each_payment_once,
-            duplicates::a_payment_settled_before_is_named_and_nothing_is_written,
-            duplicates::a_repeat_within_the_batch_is_named,
-            duplicates::another_payment_of_a_taken_id_is_named_with_the_fields_that_differ,
-            emptiness::a_store_is_empty_until_something_is_settled,
-            fences::a_process_keeps_its_fence_and_settles_under_it,
-            histories::amounts_past_64_bits_add_up,
-            histories::an_unknown_card_has_an_empty_history,
-            histories::answers_come_in_the_order_of_the_cards,
-            histories::the_latest_payments_are_by_event_time_then_settling,
+            payments::overlapping_batches_settle_each_payment_once,
+            payments::a_payment_settled_before_is_named_and_nothing_is_written,
+            payments::a_repeat_within_the_batch_is_named,
+            payments::another_payment_of_a_taken_id_is_named_with_the_fields_that_differ,
+            payments::a_store_is_empty_until_something_is_settled,
+            payments::a_process_keeps_its_fence_and_settles_under_it,
+            payments::amounts_past_64_bits_add_up,
+            payments::an_unknown_card_has_an_empty_history,
+            payments::answers_come_in_the_order_of_the_cards,
+            payments::the_latest_payments_are_by_event_time_then_settling,
             keys::a_store_with_payments_and_without_a_key_keeps_the_first,
             keys::the_first_key_stays_and_another_is_refused,
             loads::a_load_that_is_rejected_deletes_nothing,
             loads::loads_come_back_as_written,
             loads::what_began_before_the_bound_is_forgotten,
-            reopening::everything_is_there_after_a_reopen,
-            round_trip::rows_come_back_as_written,
+            payments::everything_is_there_after_a_reopen,
+            payments::rows_come_back_as_written,
             rulesets::a_ruleset_past_its_bound_is_rejected,
             rulesets::a_ruleset_that_is_used_again_has_its_version_again,
             rulesets::processes_that_begin_at_once_agree_on_versions,

@@ -1,7 +1,7 @@
 //! Ports to the store: one narrow trait for each family of tables. Adapters are crates of their
 //! own.
 //!
-//! Invariants (each has a file in [`conformance`])
+//! Invariants (held by [`conformance`])
 //! - A payment's row and its dedupe mark (`tx_id`, unique) are one write in one transaction.
 //! - A batch that holds a duplicate writes nothing, and names each duplicate with the fields in
 //!   which it is another payment.
@@ -13,6 +13,7 @@
 //! What it deliberately does not do: it knows no rules, and it never sees a full card number unless
 //! configured to ([`card::Guard`] masks before a row is built).
 
+pub mod backend;
 pub mod card;
 pub mod conformance;
 mod error;
@@ -20,6 +21,7 @@ mod family;
 pub mod inspect;
 mod store;
 
+pub use backend::{Backend, Location};
 pub use error::Error;
 pub use family::completions::{self, Completion, Completions};
 pub use family::keys::{self, Keys};

@@ -8,14 +8,12 @@ use super::value::Origin;
 use super::{Error, Settings, service_links};
 
 /// All that are read.
-pub(crate) const NAMES: [&str; 10] = [
+pub(crate) const NAMES: [&str; 8] = [
     "POSTGRES_HOST",
     "POSTGRES_PORT",
     "POSTGRES_USER",
-    "POSTGRES_PASSWORD",
     "POSTGRES_DB",
     "POSTGRES_SCHEMA",
-    "PGPASSWORD",
     "REDIS_HOST",
     "REDIS_PORT",
     "BATCH_SIZE",
@@ -54,8 +52,6 @@ pub(super) fn apply(settings: &mut Settings, variables: &[(String, String)]) -> 
     if let Some(size) = value("BATCH_SIZE") {
         set("engine.batch_max", size, "BATCH_SIZE")?;
     }
-    let postgres_password = value("POSTGRES_PASSWORD").or_else(|| value("PGPASSWORD"));
-    settings.secrets.postgres_password = postgres_password.map(str::to_owned);
     Ok(())
 }
 
@@ -114,7 +110,6 @@ mod tests {
         let settings = applied(&[
             ("POSTGRES_HOST", "db.example"),
             ("POSTGRES_USER", "app"),
-            ("POSTGRES_PASSWORD", "s3c/ret"),
             ("POSTGRES_DB", "shop"),
             ("REDIS_HOST", "redis.example"),
             ("REDIS_PORT", "6380"),
@@ -125,8 +120,6 @@ mod tests {
         assert_eq!(value("buffer"), "redis://redis.example:6380/0?list=tx_queue");
         assert_eq!(value("engine.batch_max"), "500");
         assert_eq!(settings.entry("store").origin.to_string(), "env POSTGRES_HOST");
-        assert_eq!(settings.secrets.postgres_password.as_deref(), Some("s3c/ret"));
-        assert!(!format!("{settings:?}").contains("s3c/ret"), "a password is never shown");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::settings::{Entry, Settings};
 use super::value::Origin;
 use super::written_behind::{self, Table};
 use super::{payments, sections};
-use crate::{distinct, url};
+use crate::{distinct, registry};
 
 /// Everything the process runs with.
 #[derive(Debug, Clone)]
@@ -24,7 +24,7 @@ pub(crate) struct Config {
     pub(crate) buffer: Arc<dyn Location>,
     /// Where the pipeline moves to from `buffer`; `None` while it stays.
     pub(crate) next: Option<Next>,
-    pub(crate) store: url::Store,
+    pub(crate) store: Arc<dyn store::Location>,
     /// Where events go while the buffer is out of reach; `None` refuses them instead.
     pub(crate) spill: Option<Arc<dyn Location>>,
     pub(crate) bind: SocketAddr,
@@ -79,9 +79,12 @@ impl Config {
         sections::check(settings)?;
         let buffer = settings.payments(&settings.path("buffer"));
         let buffer = blamed(settings.entry("buffer"), buffer)?;
-        let store = blamed(settings.entry("store"), url::Store::parse(&settings.path("store")))?;
+        let store = registry::store(&settings.path("store"), &settings.variable());
+        let store = blamed(settings.entry("store"), store.map_err(Error::from))?;
         let next = blamed(settings.entry("next_buffer"), next(settings))?;
-        let store = completed(settings, &*buffer, next.as_ref(), store);
+        let is_shared =
+            buffer.is_shared() && next.as_ref().is_none_or(|next| next.buffer.is_shared());
+        let store = store.shared().filter(|_| is_shared).unwrap_or(store);
         let spill = blamed(settings.entry("spill"), spill(settings, &*buffer))?;
         let bind = settings.entry("http.bind");
         let address = bind.value.to_string().parse().map_err(|_| {
@@ -121,25 +124,6 @@ impl Config {
         distinct::written(&config)?;
         Ok(config)
     }
-}
-
-/// What the URL of a store leaves open and something else says: its password, which the environment may
-/// hold, and whether the store is one process's alone, which the buffer decides.
-fn completed(
-    settings: &Settings,
-    buffer: &dyn Location,
-    next: Option<&Next>,
-    mut store: url::Store,
-) -> url::Store {
-    if let url::Store::Postgres(options) = &mut store {
-        let password = &mut options.password;
-        *password = password.take().or_else(|| settings.secrets.postgres_password.clone());
-        let shared = buffer.is_shared() && next.is_none_or(|next| next.buffer.is_shared());
-        options.exclusive = !shared;
-        // Somebody else's database is changed only when asked to.
-        options.create = false;
-    }
-    store
 }
 
 /// The buffer that is moved to.
@@ -249,6 +233,8 @@ fn advice(settings: &Settings) -> advise::Options {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::super::Flags;
     use super::*;
 
@@ -291,8 +277,7 @@ mod tests {
         assert!((config.advise.prices.machine - 0.1).abs() < f64::EPSILON);
         assert_eq!(config.history.keep, Duration::from_secs(7_200));
         assert!(config.cards_clear);
-        let url::Store::Sqlite(store) = &config.store else { panic!("no SQLite") };
-        assert_eq!(store.path, PathBuf::from("/srv/f/forebay.db"));
+        assert_eq!(config.store.file(), Some(Path::new("/srv/f/forebay.db")));
     }
 
     #[test]

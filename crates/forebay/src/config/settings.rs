@@ -27,7 +27,6 @@ pub(crate) struct Settings {
 /// What is never shown and lies in no file of ours.
 #[derive(Clone, Default)]
 pub(super) struct Secrets {
-    pub(super) postgres_password: Option<String>,
     /// The environment variables that backends ask for.
     pub(super) variables: BTreeMap<String, String>,
 }
@@ -155,8 +154,12 @@ impl Settings {
     /// The buffer that a URL names, with what the environment says of it. `fields` are those of events of other
     /// producers.
     pub(super) fn buffer(&self, url: &str, fields: &Fields) -> Result<Arc<dyn Location>, Error> {
-        let variable = |name: &str| self.secrets.variables.get(name).cloned();
-        Ok(registry::buffer(url, &Reading { fields, variable: &variable })?)
+        Ok(registry::buffer(url, &Reading { fields, variable: &self.variable() })?)
+    }
+
+    /// The environment, as far as backends ask for it.
+    pub(crate) fn variable(&self) -> impl Fn(&str) -> Option<String> {
+        |name| self.secrets.variables.get(name).cloned()
     }
 
     /// The same, of payments.

@@ -4,13 +4,12 @@ use std::io::IsTerminal;
 
 use advise::{Layout, Report, Seen, Verdict, decide, next};
 use anyhow::{Result, bail};
-use store::Load;
-use tokio::task::block_in_place;
+use store::{Load, Location};
 
 use super::configured_buffer;
 use crate::config::{Error, Flags};
 use crate::exit::Exit;
-use crate::{open, out, url};
+use crate::{open, out, outside};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -45,7 +44,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     };
     let now_ms = open::clock().now_ms();
     let hours = i64::try_from(args.hours).expect("the flag is bounded");
-    let loads = loads(&config.store, &pipeline, now_ms - hours * HOUR_MS).await?;
+    let loads = loads(&*config.store, &pipeline, now_ms - hours * HOUR_MS).await?;
     let seen = Seen::of(&loads);
     let options = config.advise.clone();
     let verdict = decide(&seen, &options.thresholds);
@@ -63,16 +62,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
 }
 
 /// What processes noted; nothing where there is no store yet.
-async fn loads(store: &url::Store, pipeline: &str, since_ms: i64) -> Result<Vec<Load>> {
-    match store {
-        url::Store::Sqlite(options) => block_in_place(|| {
-            if !options.path.exists() {
-                return Ok(Vec::new());
-            }
-            Ok(store_sqlite::inspect::open(&options.path)?.loads(pipeline, since_ms)?)
-        }),
-        url::Store::Postgres(options) => {
-            Ok(store_postgres::inspect::open(options).await?.loads(pipeline, since_ms).await?)
-        }
-    }
+async fn loads(store: &dyn Location, pipeline: &str, since_ms: i64) -> Result<Vec<Load>> {
+    let Some(view) = outside::look(store).await? else { return Ok(Vec::new()) };
+    Ok(view.loads(pipeline, since_ms).await?)
 }

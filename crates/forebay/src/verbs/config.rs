@@ -1,15 +1,18 @@
 //! `forebay config`: what is configured, where it comes from, and what it guarantees.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Result, anyhow, bail};
 use buffer::Location;
 use serde_json::json;
 use store::card::Guard;
+use store::inspect::Inspect;
 
 use super::configured;
 use crate::config::{Config, Flags, Settings};
 use crate::exit::Exit;
 use crate::moving::{Line, check_way, refuse_left};
-use crate::{distinct, fingerprint, guarantee, open, out, url, write_behind};
+use crate::{distinct, fingerprint, guarantee, open, out, write_behind};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
@@ -58,7 +61,10 @@ async fn check(config: &Config) -> Result<Exit> {
         out::line(match (&of_store, &looked.unchecked) {
             (Err(_), _) => format!("NOT CHECKED: table {name}, which lies in that store."),
             (_, Some(why)) => format!("NOT CHECKED: table {name}, whose buffer {why}"),
-            (Ok(_), None) => guarantee::written_behind(table),
+            (Ok(beside), None) => match beside.tables.get(name) {
+                Some(why) => format!("NOT CHECKED: table {name}, which could not be used: {why:#}"),
+                None => guarantee::written_behind(table),
+            },
         })?;
         let mut of_table = looked.tell()?;
         if let Some(next) = &table.next {
@@ -69,7 +75,11 @@ async fn check(config: &Config) -> Result<Exit> {
             .extend(of_table.into_iter().map(|trouble| trouble.context(format!("table {name}"))));
     }
     match of_store {
-        Ok(of_store) => troubles.extend(of_store),
+        Ok(Beside { troubles: beside, tables }) => {
+            troubles.extend(beside);
+            let named = |(name, why): (String, anyhow::Error)| why.context(format!("table {name}"));
+            troubles.extend(tables.into_iter().map(named));
+        }
         Err(trouble) => troubles.push(trouble),
     }
     if let Err(error) = tokio::net::TcpListener::bind(config.bind).await {
@@ -154,37 +164,46 @@ async fn check_move(config: &Config, line: &Line<'_>) -> Result<()> {
     }
 }
 
-/// Opens the store if it is this machine's alone; a PostgreSQL is looked at. Returns what is wrong
-/// beside it: with the key of card fingerprints, and with the tables in it that are written behind.
+/// What is wrong beside a store that could be used.
+#[derive(Default)]
+struct Beside {
+    /// Rights that are missing, and the key of card fingerprints.
+    troubles: Vec<anyhow::Error>,
+    /// The tables in it that are written behind, by their names.
+    tables: BTreeMap<String, anyhow::Error>,
+}
+
+/// Opens the store if it lies in a file of this machine; one elsewhere is looked at.
 ///
 /// # Errors
 /// If it can't be opened, or is not as payments need it to be settled once.
-async fn check_store(config: &Config) -> Result<Vec<anyhow::Error>> {
-    if let url::Store::Postgres(options) = &config.store {
-        let view = store_postgres::inspect::open(options).await?;
-        let problems = view.check().await?;
-        if !problems.is_empty() {
-            bail!("{}", problems.join("; "));
-        }
-        let rights = view.rights().await?.into_iter().map(anyhow::Error::msg);
-        let of_key = check_key(config, &view).await.err();
-        let of_tables = write_behind::check(config, &*open::tables(config, None)?).await;
-        return Ok(rights.chain(of_key).chain(of_tables).collect());
+async fn check_store(config: &Config) -> Result<Beside> {
+    if config.store.file().is_some() {
+        let (store, _) = open::store(config).await?;
+        let tables = write_behind::check(config, &*open::tables(config, Some(&store))?).await;
+        store.close().await?;
+        return Ok(Beside { tables, ..Beside::default() });
     }
-    let (store, _) = open::store(config).await?;
-    let troubles = write_behind::check(config, &*open::tables(config, Some(&store))?).await;
-    store.close().await?;
-    Ok(troubles)
+    let view = config.store.inspect().await?;
+    let problems = view.problems().await?;
+    if !problems.is_empty() {
+        bail!("{}", problems.join("; "));
+    }
+    let rights = view.rights().await?.into_iter().map(anyhow::Error::msg);
+    let troubles = rights.chain(check_key(config, &*view).await.err()).collect();
+    let tables = write_behind::check(config, &*open::tables(config, None)?).await;
+    Ok(Beside { troubles, tables })
 }
 
 /// Reads the key of card fingerprints as a process that settles here would, and compares it with the one the
 /// store was begun with. Makes and keeps none: the first process of a store without payments does.
-async fn check_key(config: &Config, view: &store_postgres::inspect::View) -> Result<()> {
+async fn check_key(config: &Config, view: &dyn Inspect) -> Result<()> {
     let path = &config.key_file;
     if !path.exists() && view.counts().await?.total == 0 {
         return Ok(());
     }
-    let guard = Guard::new(&fingerprint::key(path, Some("in PostgreSQL"))?, config.cards_clear);
+    let key = fingerprint::key(path, Some(&config.store.place()))?;
+    let guard = Guard::new(&key, config.cards_clear);
     if view.key_check().await?.is_some_and(|kept| kept != guard.key_check()) {
         return Err(fingerprint::another(path));
     }

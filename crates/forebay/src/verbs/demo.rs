@@ -23,7 +23,7 @@ use crate::config::{Config, Error, Flags};
 use crate::exit::Exit;
 use crate::payments::{Payments, Stopped};
 use crate::verdict::{LEDGER_EVENTS_MAX, Places};
-use crate::{guarantee, log, open, out, registry, signals, url};
+use crate::{guarantee, log, open, out, registry, signals};
 use model::units::duration;
 
 /// What marks a directory as one that may be wiped.
@@ -141,9 +141,9 @@ pub(super) fn writable(path: &Path) -> Result<(), Error> {
 fn within(dir: &Path, config: Config) -> Result<Config> {
     make_anew(dir)?;
     let at = dir.join("forebay.db");
-    let store = match config.store {
-        url::Store::Sqlite(store) => store_sqlite::Options { path: at, ..store },
-        url::Store::Postgres(_) => store_sqlite::Options::at(at),
+    let store = match config.store.in_file(&at) {
+        Some(here) => here,
+        None => registry::embedded_store(&at).map_err(Error::from)?,
     };
     let at = dir.join("buffer");
     let buffer = match config.buffer.in_folder(&at) {
@@ -153,7 +153,7 @@ fn within(dir: &Path, config: Config) -> Result<Config> {
     Ok(Config {
         data: dir.to_owned(),
         buffer,
-        store: url::Store::Sqlite(store),
+        store,
         spill: None,
         next: None,
         key_file: dir.join("fingerprint.key"),

@@ -51,7 +51,10 @@ starts to settle: the same thresholds always have the same version.")]
 
 async fn rules(config: &Config, json: bool) -> Result<Exit> {
     let configured = config.ruleset.content();
-    let versions = outside::rulesets(&config.store).await?.unwrap_or_default();
+    let versions = match outside::look(&*config.store).await? {
+        Some(view) => view.rulesets().await?,
+        None => Vec::new(),
+    };
     let is_configured = |one: &Ruleset| one.rules.as_ref() == Some(&configured);
     if json {
         let versions = versions.iter().map(|one| {

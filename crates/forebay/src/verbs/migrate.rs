@@ -22,7 +22,7 @@ use self::shown::{Waiting, show};
 use crate::config::{Config, Error, Flags, Next};
 use crate::exit::Exit;
 use crate::moving::Line;
-use crate::{distinct, open, out, outside, registry, signals, url};
+use crate::{distinct, open, out, outside, registry, signals};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -89,7 +89,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
         bail!(Error(problem.to_owned()));
     };
     check(&args, &config, &line, next).await?;
-    let moves = open::moves(&config.store).await?;
+    let moves = open::moves(&*config.store)?;
     if args.ended_here {
         record_end(&*moves, &line).await?;
     }
@@ -205,7 +205,7 @@ async fn record_end(moves: &dyn Moves, line: &Line<'_>) -> Result<()> {
 
 /// The same where no move is to follow, so that processes with this buffer alone start.
 async fn end_here(config: &Config, line: &Line<'_>, json: bool) -> Result<Exit> {
-    record_end(&*open::moves(&config.store).await?, line).await?;
+    record_end(&*open::moves(&*config.store)?, line).await?;
     let buffer = line.buffer.identity();
     match json {
         true => out::json(&serde_json::json!({ "ended_at": buffer.to_string() }))?,
@@ -215,13 +215,13 @@ async fn end_here(config: &Config, line: &Line<'_>, json: bool) -> Result<Exit> 
 }
 
 /// The payments that the store has settled, read beside those that settle.
-struct Payments(url::Store);
+struct Payments(Arc<dyn store::Location>);
 
 #[async_trait]
 impl Ledger for Payments {
     async fn settled(&self) -> Result<Settled, BoxError> {
-        let counts = outside::counts(&self.0).await?.unwrap_or_default();
-        let duplicates = outside::duplicates(&self.0).await?;
+        let Some(view) = outside::look(&*self.0).await? else { return Ok(Settled::default()) };
+        let (counts, duplicates) = (view.counts().await?, view.duplicates().await?);
         Ok(Settled { rows: counts.total, double: counts.total - counts.distinct, duplicates })
     }
 

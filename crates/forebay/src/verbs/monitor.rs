@@ -44,7 +44,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     let config = configured_buffer(flags)?;
     let buffer = config.buffer;
-    let running = open::beside(&config.store)?.processes();
+    let running = open::beside(&*config.store)?.processes();
     let stop = signals::stop()?;
     let live = std::io::stdout().is_terminal() && !args.once && !args.json;
     loop {

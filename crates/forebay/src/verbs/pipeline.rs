@@ -73,7 +73,7 @@ pub(crate) struct Lanes {
 
 pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
     let (_, config) = configured(flags)?;
-    let beside = open::beside(&config.store)?;
+    let beside = open::beside(&*config.store)?;
     match verb {
         Verb::List { json } => list(&config, &*beside, json).await,
         Verb::Pause { name, reason } => pause(&config, &*beside, &name, reason).await,

@@ -149,7 +149,7 @@ async fn drain(
     stop: &CancellationToken,
 ) -> Result<Exit> {
     let places = Places::before(&config.store, &config.buffer).await?;
-    let payments = Payments::start(config, Some(open::beside(&config.store)?.pipelines())).await?;
+    let payments = Payments::start(config, Some(open::beside(&*config.store)?.pipelines())).await?;
     let began = Instant::now();
     let guard = payments.guard.clone();
     let ledger = Ledger::new(LEDGER_EVENTS_MAX).with_cards(move |card| guard.fingerprint(card).0);

@@ -78,7 +78,7 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
     let end = Instant::now() + OPEN_WITHIN;
     let Some(listener) = in_time(end, &stop, || listen(bind)).await? else { return unbegun() };
     let part = Part { api, worker: args.roles.contains(&Role::Worker) };
-    let beside = open::beside(&config.store)?;
+    let beside = open::beside(&*config.store)?;
     let process = Process::new(config, part, Some(beside.pipelines()));
     let started = match start(&process, end, &stop).await {
         Ok(Some(started)) => started,

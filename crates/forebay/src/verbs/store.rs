@@ -2,11 +2,12 @@
 
 use anyhow::Result;
 use serde_json::json;
+use store::Location;
 
 use super::configured;
 use crate::config::{Config, Flags};
 use crate::exit::Exit;
-use crate::{guarantee, open, out, outside, url, write_behind};
+use crate::{guarantee, open, out, write_behind};
 use model::units::grouped;
 
 #[derive(Debug, clap::Subcommand)]
@@ -37,37 +38,29 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
     let (_, config) = configured(flags)?;
     match verb {
         Verb::Migrate { json } => migrate(&config, json).await,
-        Verb::Check { json } => check(&config.store, json).await,
+        Verb::Check { json } => check(&*config.store, json).await,
     }
 }
 
 async fn migrate(config: &Config, json: bool) -> Result<Exit> {
-    let store = &config.store;
-    let tables;
-    let changed = match store {
-        url::Store::Sqlite(options) => {
-            let there = options.path.exists();
-            // Opening makes it, with its key, and brings an older one to the present version.
-            let (store, _) = open::store(config).await?;
-            let made = write_behind::create(config, &*open::tables(config, Some(&store))?).await;
-            store.close().await?;
-            tables = made?;
-            (!there).then_some(())
-        }
-        url::Store::Postgres(options) => {
-            let store_postgres::Migrated { from, to } = store_postgres::migrate(options).await?;
-            tables = write_behind::create(config, &*open::tables(config, None)?).await?;
-            (from != to).then_some(())
-        }
+    let store = &*config.store;
+    let is_changed = if store.file().is_some() {
+        let made = store.is_missing();
+        // Opening makes it, with its key, and brings an older one to the present version.
+        open::store(config).await?.0.close().await?;
+        made
+    } else {
+        store.migrate().await?
     };
+    let tables = write_behind::create(config, &*open::tables(config, None)?).await?;
     if json {
-        out::json(&json!({ "changed": changed.is_some(), "tables": tables }))?;
+        out::json(&json!({ "changed": is_changed, "tables": tables }))?;
         return Ok(Exit::Done);
     }
-    let said = changed.map_or(
-        "Nothing to do: the schema is of the present version.",
-        |()| "The schema is made, or brought to the present version.",
-    );
+    let said = match is_changed {
+        true => "The schema is made, or brought to the present version.",
+        false => "Nothing to do: the schema is of the present version.",
+    };
     out::line(said)?;
     for table in tables {
         out::line(format_args!("Made the table {table}."))?;
@@ -76,16 +69,9 @@ async fn migrate(config: &Config, json: bool) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-async fn check(store: &url::Store, json: bool) -> Result<Exit> {
-    let problems = match store {
-        url::Store::Sqlite(options) => {
-            store_sqlite::inspect::open(&options.path)?.damage()?.into_iter().collect()
-        }
-        url::Store::Postgres(options) => {
-            store_postgres::inspect::open(options).await?.check().await?
-        }
-    };
-    let counts = outside::counts(store).await?.unwrap_or_default();
+async fn check(store: &dyn Location, json: bool) -> Result<Exit> {
+    let view = store.inspect().await?;
+    let (problems, counts) = (view.problems().await?, view.counts().await?);
     let double = counts.total - counts.distinct;
     if json {
         out::json(&json!({

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use store::Error;
 use store::card::Fingerprint;
 
@@ -12,6 +12,7 @@ use crate::transaction::Applied;
 
 const KEEP: &str =
     "INSERT INTO card_key (id, key_check) VALUES (1, ?1) ON CONFLICT (id) DO NOTHING";
+const KEPT: &str = "SELECT key_check FROM card_key WHERE id = 1";
 const SAME: &str = "SELECT key_check = ?1 FROM card_key WHERE id = 1";
 
 /// The key, in the store's file.
@@ -28,4 +29,9 @@ impl store::Keys for Keys {
 fn same(db: &Connection, check: Fingerprint) -> rusqlite::Result<bool> {
     db.prepare_cached(KEEP)?.execute([&check.0])?;
     db.prepare_cached(SAME)?.query_row([&check.0], |row| row.get(0))
+}
+
+/// The check of the key that is kept, if any is.
+pub(crate) fn kept(db: &Connection) -> rusqlite::Result<Option<Fingerprint>> {
+    db.query_row(KEPT, [], |row| row.get(0).map(Fingerprint)).optional()
 }

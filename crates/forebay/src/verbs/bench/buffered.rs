@@ -14,8 +14,8 @@ use model::{Class, Classify, Event};
 
 use super::phases::Plan;
 use crate::config::Config;
+use crate::open;
 use crate::payments::Payments;
-use crate::{open, url};
 
 /// Payments offered together.
 const BATCH: usize = 500;
@@ -33,7 +33,7 @@ pub(super) async fn run(plan: &Plan, store: store_postgres::Options) -> Result<F
     let key_file = plan.out.join(format!("{name}.key"));
     let config = Config {
         buffer: plan.buffer.clone(),
-        store: url::Store::Postgres(Box::new(store)),
+        store: Arc::new(store),
         // What waits in a spill or in another buffer is somebody's money, and no business of a bench.
         spill: None,
         next: None,

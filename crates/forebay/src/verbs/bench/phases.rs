@@ -16,7 +16,7 @@ use super::super::configured;
 use super::{buffered, direct};
 use crate::config::{Config, Error, Flags};
 use crate::exit::Exit;
-use crate::{guarantee, out, signals, url};
+use crate::{guarantee, out, registry, signals};
 use model::units::{duration, grouped};
 
 #[derive(Debug, clap::Args)]
@@ -69,10 +69,10 @@ impl Plan {
 }
 
 pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
-    let (_, config) = configured(flags)?;
+    let (settings, config) = configured(flags)?;
     let name = format!("forebay_bench_{:08x}", rand::random::<u32>());
-    let (Some(buffer), url::Store::Postgres(store)) = (config.buffer.renamed(&name), &config.store)
-    else {
+    let store = registry::postgres(&settings.path("store"), &settings.variable());
+    let (Some(buffer), Some(store)) = (config.buffer.renamed(&name), store) else {
         let problem = "the phases are measured on a Redis and a PostgreSQL of yours; name them with \
                        --buffer redis://… and --store postgres://…";
         bail!(Error(problem.to_owned()))
@@ -80,11 +80,11 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("can't make {}; name another --out", args.out.display()))?;
     let plan = Plan {
-        store: (**store).clone(),
         events: usize::try_from(args.events)?,
         limit: args.limit,
         pool: usize::from(args.pool),
-        servers: servers(store, &*buffer).await?,
+        servers: servers(&store, &*buffer).await?,
+        store,
         buffer,
         out: args.out.clone(),
         stop: signals::stop()?,

@@ -1,7 +1,7 @@
 //! What a card did before can be read back exactly as it was settled.
 
-use super::{Subject, row};
 use crate::card::{Fingerprint, Guard};
+use crate::conformance::{Subject, row};
 use crate::{History, Recent, Row, Settlement};
 
 const CARD: &str = "4000123412341234";

@@ -2,7 +2,7 @@
 
 use model::payment::Tier;
 
-use super::{Subject, duplicates, ids, row};
+use crate::conformance::{Subject, duplicates, ids, row};
 use crate::payments::COMPARED;
 use crate::{Duplicate, Row, Settlement};
 

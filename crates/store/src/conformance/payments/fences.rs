@@ -1,6 +1,6 @@
 //! A batch that relies on a fence is settled while the fence is the latest.
 
-use super::{Subject, ids, row};
+use crate::conformance::{Subject, ids, row};
 use crate::{Duplicate, Fence, Settlement};
 
 /// A process keeps the fence that it has, and settles under it.

@@ -1,6 +1,6 @@
 //! Writers at the same moment do not undo one another.
 
-use super::{Subject, ids, row};
+use crate::conformance::{Subject, ids, row};
 use crate::{Claimed, Row, Settlement};
 
 /// Tasks that settle at once.

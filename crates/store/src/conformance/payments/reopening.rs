@@ -1,8 +1,8 @@
 //! A store opened again has all that was settled, and knows it.
 
-use super::{Subject, duplicates, row};
 use crate::Settlement;
 use crate::card::Guard;
+use crate::conformance::{Subject, duplicates, row};
 
 const CARD: &str = "4000123412341234";
 

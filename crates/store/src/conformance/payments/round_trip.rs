@@ -2,7 +2,7 @@
 
 use model::payment::Tier;
 
-use super::{Subject, row};
+use crate::conformance::{Subject, row};
 use crate::{Row, Settlement};
 
 /// Every column survives, whatever the text: quotes, other scripts, emoji, newlines, nothing at

@@ -1,6 +1,6 @@
 //! Emptiness is told apart from everything else.
 
-use super::{Subject, duplicates, row};
+use crate::conformance::{Subject, duplicates, row};
 use crate::{Completion, Settlement};
 
 /// Neither a batch that was refused nor a completion makes a store other than empty; a payment

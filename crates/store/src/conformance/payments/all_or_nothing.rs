@@ -1,6 +1,6 @@
 //! A batch is settled whole, or nothing of it is.
 
-use super::{Subject, ids, row};
+use crate::conformance::{Subject, ids, row};
 use crate::{Error, Settlement};
 
 /// All rows of a batch are there, in its order; an empty batch is settled too.
