@@ -14,7 +14,7 @@ use tokio::task::block_in_place;
 
 use crate::inspect::{self, Stat};
 use crate::options::{Key, Options};
-use crate::{JournalBuffer, recovery, report};
+use crate::{JournalBuffer, erase, recovery, report};
 
 /// The variable that holds the keys of each journal whose URL names no key file.
 const KEYS: &str = "FOREBAY_JOURNAL_KEY";
@@ -198,6 +198,11 @@ impl Location for Options {
         let fs: Arc<dyn journal::fs::Fs> = Arc::new(Files);
         let repaired = block_in_place(|| recovery::repair(&fs, self))?;
         Ok(report::repaired(repaired))
+    }
+
+    async fn erase(&self) -> Result<(), Error> {
+        is_there(self)?;
+        erase::erase(self).await
     }
 
     fn in_folder(&self, folder: &Path) -> Option<Arc<dyn Location>> {

@@ -16,6 +16,7 @@ use model::clock::Clock;
 use tokio::sync::Notify;
 
 use crate::dead::{Burial, Dead};
+use crate::erased::refuse_erased;
 use crate::event::{entry, envelope, event_of};
 use crate::failure::{RETRY_AFTER, error_of, open};
 use crate::keeper::Keeper;
@@ -89,6 +90,7 @@ impl JournalBuffer {
         // Before the journal is taken: a wrong key changes nothing.
         encryption::check(&*fs, &letters).map_err(|e| open(&e))?;
         let held = Log::hold(fs.clone(), options.events_log(keys)).map_err(|e| open(&e))?;
+        refuse_erased(&*fs, &options.dir)?;
         let (dead, found) = Dead::open(fs, letters, options.dead_max).map_err(|e| open(&e))?;
         let (log, recovery) = held.open(&found.buried).map_err(|e| open(&e))?;
         replay::finish(&log, &dead, &found.begun, clock.now_ms())?;

@@ -23,6 +23,8 @@
 
 mod backend;
 mod dead;
+mod erase;
+mod erased;
 mod event;
 mod failure;
 pub mod inspect;
@@ -36,6 +38,8 @@ mod report;
 mod window;
 
 pub use backend::Backend;
+pub use erase::{erase, erase_on};
+pub use erased::ERASED;
 pub use journal::Sync;
 pub use journal_buffer::JournalBuffer;
 pub use options::{Key, Options};

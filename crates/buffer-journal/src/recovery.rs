@@ -9,6 +9,7 @@ use journal::{Log, encryption};
 
 use crate::Options;
 use crate::dead::Dead;
+use crate::erased::refuse_erased;
 use crate::failure::error_of;
 
 /// What opening found.
@@ -101,6 +102,7 @@ impl Repaired {
 /// rewritten: the old one then stands.
 pub fn repair(fs: &Arc<dyn Fs>, options: &Options) -> Result<Repaired, Error> {
     let keys = options.key.read()?;
+    refuse_erased(&**fs, &options.dir)?;
     let mend = || {
         let letters = options.dead_log(keys.clone());
         // Before the journal is taken: a wrong key changes nothing.

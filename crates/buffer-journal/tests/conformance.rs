@@ -8,8 +8,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use buffer::Buffer;
 use buffer::conformance::{Limits, Subject};
+use buffer::{Buffer, Error};
 use buffer_journal::{JournalBuffer, Key, Options};
 use model::clock::Manual;
 use tempfile::TempDir;
@@ -36,19 +36,31 @@ impl OnDisk {
         file.write_all(&[b'5'; 64]).unwrap();
         Self { key: Key::File(path), ..plain }
     }
-}
 
-#[async_trait]
-impl Subject for OnDisk {
-    async fn open(&self) -> Arc<dyn Buffer> {
-        let options = Options {
+    fn options(&self) -> Options {
+        Options {
             events_max: LIMITS.events_max as u64,
             lease_ms: i64::try_from(LIMITS.lease_ms).unwrap(),
             dead_max: LIMITS.dead_max,
             key: self.key.clone(),
             ..Options::new(self.dir.path())
-        };
-        Arc::new(JournalBuffer::open(options, Arc::new(self.clock.clone())).unwrap().0)
+        }
+    }
+}
+
+#[async_trait]
+impl Subject for OnDisk {
+    async fn open(&self) -> Arc<dyn Buffer> {
+        self.try_open().await.unwrap()
+    }
+
+    async fn try_open(&self) -> Result<Arc<dyn Buffer>, Error> {
+        let clock = Arc::new(self.clock.clone());
+        Ok(Arc::new(JournalBuffer::open(self.options(), clock)?.0))
+    }
+
+    async fn erase(&self) -> Result<(), Error> {
+        buffer_journal::erase(&self.options()).await
     }
 
     async fn advance(&self, by_ms: u64) {

@@ -10,7 +10,7 @@ use buffer::{DeadLetter, Depth, Error, Identity, Location};
 use model::url::{self, Url, host_and_port};
 
 use crate::options::{Mode, Options, Start};
-use crate::{KafkaBuffer, inspect};
+use crate::{KafkaBuffer, erase, inspect};
 
 /// What a broker listens on when the URL says nothing.
 const PORT: u16 = 9092;
@@ -220,6 +220,10 @@ impl Location for Options {
 
     async fn dead(&self, _: Stop<'_>) -> Result<Vec<DeadLetter>, Error> {
         inspect::dead(self).await
+    }
+
+    async fn erase(&self) -> Result<(), Error> {
+        erase::erase(self).await
     }
 
     fn refusal(&self) -> String {

@@ -36,6 +36,7 @@ mod client;
 mod consumer;
 mod dead;
 mod depth;
+mod erase;
 pub mod inspect;
 mod kafka_buffer;
 mod lag;
@@ -54,5 +55,6 @@ mod transaction;
 mod window;
 
 pub use backend::Backend;
+pub use erase::erase;
 pub use kafka_buffer::KafkaBuffer;
 pub use options::{Mode, Options, Start};

@@ -272,6 +272,10 @@ impl Location for Options {
         erase::erase(self).await
     }
 
+    async fn purge(&self) -> Result<(), Error> {
+        erase::purge(self).await
+    }
+
     fn refusal(&self) -> String {
         "a Redis keeps no checksums of ours to verify or repair; `forebay config check` looks at how it \
          is kept"

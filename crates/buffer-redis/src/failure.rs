@@ -20,6 +20,8 @@ pub(crate) enum Failure {
     Fenced,
     /// The buffer's own keys are gone: it has to be opened anew.
     Lost,
+    /// The buffer was erased; the key that says so.
+    Erased(String),
     /// A bound is reached.
     Full,
     /// It could never fit.
@@ -46,6 +48,10 @@ impl Failure {
             Self::Fenced => Error::Unavailable(
                 "another process took this one's shards over; it joins again".to_owned(),
             ),
+            Self::Erased(key) => open_error(&format!(
+                "cannot open the buffer: it was erased; to make it anew, run DEL \"{key}\" in redis-cli, or \
+                 take another name"
+            )),
             Self::Lost => Error::Unavailable(
                 "the buffer's keys are gone from Redis: flushed, or on their way to another master"
                     .to_owned(),
@@ -82,6 +88,7 @@ impl From<RedisError> for Failure {
             "FENCED" => return Self::Fenced,
             "LOST" => return Self::Lost,
             "FULL" => return Self::Full,
+            "ERASED" => return Self::Erased(error.detail().unwrap_or_default().trim().to_owned()),
             "TOOMANY" => {
                 let got = error.detail().and_then(|n| n.trim().parse().ok()).unwrap_or(0);
                 return Self::TooMany(got);

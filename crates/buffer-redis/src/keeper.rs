@@ -97,28 +97,31 @@ pub(crate) async fn beat(queues: Arc<Queues>) {
     }
 }
 
-/// Looks at the memory of Redis for all queues. On one server what one queue is told holds for all; in a cluster
-/// each asks the node it lies on.
+/// Looks at the memory of Redis for all queues, now and then.
 pub(crate) async fn watch_memory(queues: Arc<Queues>, cluster: bool) {
-    let (mut turn, mut asked) = (0_usize, JoinSet::new());
-    loop {
-        let open = queues.open();
-        if cluster {
-            for queue in open {
-                asked.spawn(async move {
-                    if let Some(memory) = queue.ask_memory().await {
-                        queue.told_memory(memory);
-                    }
-                });
-            }
-            while asked.join_next().await.is_some() {}
-        } else if !open.is_empty() {
-            // In turn: a user may be kept from the keys of one of them.
-            turn = (turn + 1) % open.len();
-            if let Some(memory) = open[turn].ask_memory().await {
-                open.iter().for_each(|queue| queue.told_memory(memory));
-            }
-        }
+    for turn in 0_usize.. {
+        // Nothing is held of them between two looks: one that is dropped is gone at once.
+        look_at_memory(queues.open(), cluster, turn).await;
         sleep(MEMORY_EVERY).await;
+    }
+}
+
+/// On one server what one queue is told holds for all; in a cluster each asks the node it lies on.
+async fn look_at_memory(open: Vec<Arc<dyn Kept>>, cluster: bool, turn: usize) {
+    if cluster {
+        let mut asked = JoinSet::new();
+        for queue in open {
+            asked.spawn(async move {
+                if let Some(memory) = queue.ask_memory().await {
+                    queue.told_memory(memory);
+                }
+            });
+        }
+        while asked.join_next().await.is_some() {}
+    } else if !open.is_empty() {
+        // In turn: a user may be kept from the keys of one of them.
+        if let Some(memory) = open[turn % open.len()].ask_memory().await {
+            open.iter().for_each(|queue| queue.told_memory(memory));
+        }
     }
 }

@@ -47,6 +47,6 @@ mod waiting;
 mod watch;
 
 pub use backend::Backend;
-pub use erase::erase;
+pub use erase::{ERASED_FOR, erase, purge};
 pub use options::{Connections, Layout, Options, PROCESS_BYTES_MAX, Poll, SHARDS_MAX, Server};
 pub use redis_buffer::RedisBuffer;

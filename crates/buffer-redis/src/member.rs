@@ -61,6 +61,12 @@ impl Shared {
                 self.fenced(&member);
                 Err(Failure::Fenced)
             }
+            // Erased while this process was not heard of: there is nothing to be a member of.
+            Err(failure @ Failure::Erased(_)) => {
+                self.state().left();
+                self.watch.wake();
+                Err(failure)
+            }
             Err(failure) => Err(failure),
         }
     }

@@ -28,8 +28,8 @@ const KEYLESS: [&str; 13] = [
     "XREAD",
     "XREADGROUP",
 ];
-/// Commands whose refusal is no obstacle: what they tell is then unknown, or polled.
-const OPTIONAL: [&str; 4] = ["INFO", "TYPE", "XINFO|CONSUMERS", "XREAD"];
+/// Commands whose refusal is no obstacle: what they tell is then unknown, or polled, and who erases is told.
+const OPTIONAL: [&str; 5] = ["INFO", "SET", "TYPE", "XINFO|CONSUMERS", "XREAD"];
 /// Commands of which one subcommand is meant.
 const CONTAINERS: [&str; 2] = ["XGROUP", "XINFO"];
 /// Which of the commands in ARGV[3] are refused on the source (ARGV[1]), and which on a key beside it (ARGV[2]).

@@ -58,6 +58,7 @@ pub(crate) struct Scripts {
     pub(crate) memory: Script,
     pub(crate) process: Script,
     pub(crate) erase: Script,
+    pub(crate) purge: Script,
     pub(crate) peek: Script,
     pub(crate) distribution: Script,
     /// Streams only.
@@ -118,6 +119,7 @@ impl Scripts {
             memory: Script::new(&[KEYS, include_str!("scripts/memory.lua")]),
             process: Script::new(&[KEYS, include_str!("scripts/process.lua")]),
             erase: Script::new(&[KEYS, include_str!("scripts/erase.lua")]),
+            purge: Script::new(&[KEYS, include_str!("scripts/purge.lua")]),
             peek: routing(include_str!("scripts/peek.lua")),
             distribution: routing(include_str!("scripts/distribution.lua")),
             sweep: leasing(include_str!("scripts/sweep.lua")),

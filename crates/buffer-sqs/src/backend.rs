@@ -9,7 +9,7 @@ use buffer::{DeadLetter, Depth, Error, Identity, Location};
 use model::url::{self, Url};
 
 use crate::options::Options;
-use crate::{SqsBuffer, inspect};
+use crate::{SqsBuffer, erase, inspect};
 
 /// What a buffer may be told in its URL.
 const OPTIONS: [&str; 11] = [
@@ -181,6 +181,10 @@ impl Location for Options {
 
     async fn dead(&self, stop: Stop<'_>) -> Result<Vec<DeadLetter>, Error> {
         inspect::dead(self, stop).await
+    }
+
+    async fn erase(&self) -> Result<(), Error> {
+        erase::erase(self).await
     }
 
     fn refusal(&self) -> String {

@@ -21,6 +21,7 @@ mod api;
 mod backend;
 mod client;
 mod dead;
+mod erase;
 pub mod inspect;
 mod keeper;
 mod letter;
@@ -36,6 +37,7 @@ mod state;
 mod walk;
 
 pub use backend::Backend;
+pub use erase::erase;
 pub use options::{
     Credentials, MESSAGE_BYTES_MAX, Options, RETENTION_SECONDS_MAX, VISIBILITY_MS_MAX,
 };

@@ -21,6 +21,7 @@ pub mod concurrency;
 pub mod dead_letters;
 pub mod depth;
 pub mod durability;
+pub mod erasing;
 pub mod expiry;
 pub mod extending;
 pub mod foreign;
@@ -37,7 +38,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::Buffer;
+use crate::{Buffer, Error};
 
 /// The bounds a subject was opened with. Small ones keep the suite quick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +76,8 @@ pub struct Lacks {
     /// It is only read: it takes no offers and replays no dead letters. The subject then gives the suite's
     /// offers to another producer, which knows no bounds.
     pub offers: bool,
+    /// It cannot be erased: it is gone with its process, or it may be used by others too.
+    pub erasing: bool,
 }
 
 /// A backend under test, on a medium of its own.
@@ -88,6 +91,22 @@ pub trait Subject: Send + Sync {
     /// passes, one that expires by itself would look like one that was lost.
     async fn open_with_long_leases(&self) -> Arc<dyn Buffer> {
         self.open().await
+    }
+
+    /// Opens it as [`Subject::open`] does, where that may be refused.
+    ///
+    /// # Errors
+    /// As the backend says.
+    async fn try_open(&self) -> Result<Arc<dyn Buffer>, Error> {
+        Ok(self.open().await)
+    }
+
+    /// Removes the buffer from this subject's medium, as the backend's `erase` does.
+    ///
+    /// # Errors
+    /// As the backend says; always where [`Lacks::erasing`].
+    async fn erase(&self) -> Result<(), Error> {
+        Err(Error::Open("cannot erase this buffer: it is gone with its process".to_owned()))
     }
 
     /// Lets this much time pass on the buffer's clock: steps a manual one, or sleeps.
@@ -236,6 +255,14 @@ macro_rules! conformance {
             payloads {
                 bytes_come_back_exactly
                 the_smallest_and_the_largest_event_pass
+            }
+            erasing {
+                an_erased_buffer_is_not_made_anew
+                erasing_twice_is_erasing_once
+                a_buffer_that_holds_an_event_is_not_erased
+                a_buffer_that_holds_a_dead_letter_is_not_erased
+                a_buffer_that_a_worker_has_is_not_erased
+                what_is_accepted_while_a_buffer_is_erased_is_kept
             }
             waiting {
                 an_empty_buffer_keeps_a_lease_waiting_as_long_as_asked

@@ -33,7 +33,7 @@ pub enum Error {
     /// Closed by us.
     #[error("the buffer is closed")]
     Closed,
-    /// Another process has it, which may let go of it.
+    /// Another process has it, which may let go of it; or it is to be erased and still holds something.
     #[error("{0}")]
     Held(String),
     /// It can't be used as configured: a right, a key of another type, a queue that is not there. The

@@ -19,6 +19,7 @@ pub mod conformance;
 mod contract;
 mod dead;
 pub mod distinct;
+pub mod erasing;
 mod error;
 pub mod foreign;
 pub mod identity;

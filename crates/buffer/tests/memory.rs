@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use buffer::Buffer;
-use buffer::conformance::{Limits, Subject};
+use buffer::conformance::{Lacks, Limits, Subject};
 use buffer::memory::{Memory, Options};
 use model::clock::Manual;
 
@@ -28,6 +28,10 @@ impl Subject for InMemory {
 
     fn limits(&self) -> Limits {
         LIMITS
+    }
+
+    fn lacks(&self) -> Lacks {
+        Lacks { erasing: true, ..Lacks::default() }
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use buffer::conformance::{Limits, Subject};
+use buffer::conformance::{Lacks, Limits, Subject};
 use buffer::memory::{Memory, Options};
 use buffer::moving::{Done, Moving};
 use buffer::{Buffer, Envelope, Error, Receipt};
@@ -47,6 +47,10 @@ impl Subject for AllToOne {
 
     fn limits(&self) -> Limits {
         LIMITS
+    }
+
+    fn lacks(&self) -> Lacks {
+        Lacks { erasing: true, ..Lacks::default() }
     }
 }
 

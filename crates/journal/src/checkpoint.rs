@@ -15,6 +15,8 @@ pub const RANGES_MAX: usize = 16_384;
 /// The bit of the count of ranges that says that the log was closed in order.
 const CLOSED: u32 = 1 << 31;
 const FIXED_BYTES: usize = 8 + 8 + 8 + 8 + 4;
+/// What the names of its files begin with; the slot follows.
+const NAME: &str = "checkpoint-";
 const SLOT_BYTES: usize = FIXED_BYTES + RANGES_MAX * 16 + 4;
 
 /// What is known to be done.
@@ -188,7 +190,14 @@ impl Unwritten {
 }
 
 fn path(dir: &Path, slot: u64) -> PathBuf {
-    dir.join(format!("checkpoint-{slot}"))
+    dir.join(format!("{NAME}{slot}"))
+}
+
+/// Whether a checkpoint lies at this path.
+#[must_use]
+pub fn is_slot(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.and_then(|name| name.strip_prefix(NAME)).is_some_and(|slot| slot.parse::<u64>().is_ok())
 }
 
 /// Makes a slot of its full size, written and not only reserved.

@@ -111,7 +111,7 @@ impl Location for Options {
         Ok(())
     }
 
-    async fn erase(&self) -> Result<(), Error> {
+    async fn purge(&self) -> Result<(), Error> {
         fs::remove_dir_all(&self.folder).map_err(unavailable)
     }
 }

@@ -6,9 +6,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use buffer::Buffer;
 use buffer::conformance::{Lacks, Limits, Order, Subject};
 use buffer::foreign::Fields;
+use buffer::{Buffer, Error};
 use buffer_kafka::{KafkaBuffer, Options};
 use model::Event;
 use testbed::Kafka;
@@ -81,7 +81,12 @@ impl Subject for InKafka {
 
     fn lacks(&self) -> Lacks {
         let order = if self.0.partitions == 1 { Order::Whole } else { Order::WithinKeys };
-        Lacks { order, ..Lacks::default() }
+        // Consumer groups of others may read the topic.
+        Lacks { order, erasing: true, ..Lacks::default() }
+    }
+
+    async fn erase(&self) -> Result<(), Error> {
+        buffer_kafka::erase(&self.0).await
     }
 }
 

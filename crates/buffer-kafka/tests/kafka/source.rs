@@ -150,7 +150,12 @@ impl Subject for Source {
 
     fn lacks(&self) -> Lacks {
         let order = if self.partitions == 1 { Order::Whole } else { Order::WithinKeys };
-        Lacks { order, offers: true, ..Lacks::default() }
+        Lacks { order, offers: true, erasing: true, ..Lacks::default() }
+    }
+
+    async fn erase(&self) -> Result<(), Error> {
+        let options = self.options.get_or_init(|| source(self.partitions)).await;
+        buffer_kafka::erase(options).await
     }
 }
 

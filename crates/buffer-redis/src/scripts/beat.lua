@@ -3,7 +3,7 @@
 -- Replies with the members, the events that came back from lost ones, my shards, and the last
 -- delivered id of each (streams).
 local member, total, mode, given = ARGV[2], tonumber(ARGV[4]), ARGV[5], ARGV[6]
-if not call('HGET', META, 'format') then return fail('LOST') end
+if not call('HGET', META, 'format') then return absent() end
 if mode == 'stay' and not call('ZSCORE', MEMBERS, member) then return fail('FENCED') end
 
 drains()

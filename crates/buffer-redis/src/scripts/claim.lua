@@ -119,7 +119,7 @@ if at < max and not more then
   -- Streams find theirs without lowest().
   at, lost = take_fresh(shards, max, member, out, fields, at, lowest)
   -- Nothing is made here: what is missing may be on its way to another master.
-  if lost and at == 0 then return fail('LOST') end
+  if lost and at == 0 then return absent() end
 end
 
 if at < max and not more and not foreign then

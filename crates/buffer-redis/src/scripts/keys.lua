@@ -14,6 +14,7 @@
 --   members       zset member by deadline;   shards  hash shard -> member
 --   claims        hash member -> the last token it claimed with
 --   dead          stream <n>-0
+--   erased        when the buffer was erased (ms), for as long as nothing makes it anew
 --
 -- A tail is an event as it is offered: shard 3 digits, the lengths of id and key 2 each, id, key, payload.
 -- A value begins with a head of fixed width: seq 16, accepted ms 13, leases so far 5, shard 3. Numbers
@@ -23,6 +24,7 @@ local P = '{' .. N .. '}:'
 local META, BACK, LATER, LEASES = P .. 'meta', P .. 'back', P .. 'later', P .. 'leases'
 local MEMBERS, SHARDS, DEAD = P .. 'members', P .. 'shards', P .. 'dead'
 local CLAIMS, INBOX, STAGE, BLOCK = P .. 'claims', P .. 'in', P .. 'stage', P .. 'in:'
+local ERASED = P .. 'erased'
 local GROUP = ARGV[1]
 local call, sub, format, byte, unpack = redis.call, string.sub, string.format, string.byte, unpack
 local CHUNK, FIRST = 4000, 1000000000000000
@@ -31,6 +33,12 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
 local function fail(code, text)
   return redis.error_reply(code .. ' ' .. (text or ''))
+end
+
+-- The buffer is not there: it was erased on purpose, or its keys are gone.
+local function absent()
+  if call('EXISTS', ERASED) == 1 then return fail('ERASED', ERASED) end
+  return fail('LOST')
 end
 
 -- One command over any number of arguments, in chunks under Lua's limit.

@@ -2,13 +2,12 @@
 -- as tails, unless the transaction that ends with this has pushed them onto the stage: so they need
 -- not pass through Lua while a producer waits.
 local n = tonumber(ARGV[3])
-local function refuse(code)
-  call('UNLINK', STAGE)
-  return fail(code)
-end
 local meta = call('HMGET', META, 'held', 'ms', 'format')
-if not meta[3] then return refuse('LOST') end
-if meta[1] + n > tonumber(ARGV[2]) then return refuse('FULL') end
+local refused = not meta[3] and absent() or meta[3] and meta[1] + n > tonumber(ARGV[2]) and fail('FULL')
+if refused then
+  call('UNLINK', STAGE)
+  return refused
+end
 for from = 4, #ARGV, CHUNK do
   call('LPUSH', STAGE, unpack(ARGV, from, math.min(from + CHUNK - 1, #ARGV)))
 end

@@ -1,7 +1,7 @@
 -- Holds a batch, or refuses it whole. ARGV: 2 events_max, then each event as a tail.
 local n = #ARGV - 2
 local meta = call('HMGET', META, 'held', 'ms', 'format')
-if not meta[3] then return fail('LOST') end
+if not meta[3] then return absent() end
 if meta[1] + n > tonumber(ARGV[2]) then return fail('FULL') end
 local base = call('HINCRBY', META, 'seq', n) - n
 local prefix = format('%d-', accept_ms(meta[2]))

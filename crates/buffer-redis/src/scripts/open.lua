@@ -3,6 +3,7 @@
 drains()
 local stored = call('HMGET', META, 'format', 'layout', 'shards')
 if not stored[1] then
+  if call('EXISTS', ERASED) == 1 then return absent() end
   local refused = prepare(tonumber(ARGV[3]))
   if refused then return fail('ERR', refused) end
   call('HSET', META, 'format', 2, 'layout', ARGV[2], 'shards', ARGV[3])

@@ -14,7 +14,7 @@ local n = #letters
 if n == 0 then return 0 end
 if n > max then return fail('TOOMANY', n) end
 local meta = call('HMGET', META, 'held', 'ms', 'format')
-if not meta[3] then return fail('LOST') end
+if not meta[3] then return absent() end
 if meta[1] + n > max then return fail('FULL') end
 table.sort(letters, function(a, b)
   return tonumber(string.match(a[1], '^%d+')) < tonumber(string.match(b[1], '^%d+'))

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::{conformance, place};
 use async_trait::async_trait;
 use buffer::conformance::{Lacks, Limits, Subject};
-use buffer::{Buffer, Class, Classify};
+use buffer::{Buffer, Class, Classify, Error};
 use buffer_redis::{Options, RedisBuffer, Server};
 use testbed::RedisCluster;
 
@@ -56,6 +56,14 @@ impl Subject for InCluster {
 
     fn lacks(&self) -> Lacks {
         conformance::lacks(&self.0)
+    }
+
+    async fn try_open(&self) -> Result<Arc<dyn Buffer>, Error> {
+        Ok(Arc::new(RedisBuffer::open(self.0.clone()).await?))
+    }
+
+    async fn erase(&self) -> Result<(), Error> {
+        buffer_redis::erase(&self.0).await
     }
 }
 

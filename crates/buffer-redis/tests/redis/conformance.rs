@@ -5,9 +5,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use buffer::Buffer;
 use buffer::conformance::{Lacks, Limits, Order, Subject};
 use buffer::foreign::Fields;
+use buffer::{Buffer, Error};
 use buffer_redis::{Layout, Options, RedisBuffer, Server};
 use testbed::Redis;
 
@@ -73,6 +73,14 @@ impl Subject for InRedis {
 
     fn lacks(&self) -> Lacks {
         lacks(&self.0)
+    }
+
+    async fn try_open(&self) -> Result<Arc<dyn Buffer>, Error> {
+        Ok(Arc::new(RedisBuffer::open(self.0.clone()).await?))
+    }
+
+    async fn erase(&self) -> Result<(), Error> {
+        buffer_redis::erase(&self.0).await
     }
 }
 

@@ -355,7 +355,7 @@ async fn what_is_offered_is_seen_in_order_before_anybody_leases_and_erased_whole
         }
         assert_eq!(ids(&leased), expected, "it has the numbers with which it was seen");
         buffer.offer(&place::events(31..40)).await.unwrap();
-        buffer_redis::erase(&options).await.unwrap();
+        buffer_redis::purge(&options).await.unwrap();
         let left = redis().call(&["KEYS", &format!("*{}*", options.name)]).unwrap();
         assert_eq!(left, testbed::Reply::Array(Vec::new()));
     }

@@ -5,6 +5,7 @@
 mod cluster;
 mod commands;
 mod conformance;
+mod erasing;
 mod failover;
 mod faults;
 mod foreign;

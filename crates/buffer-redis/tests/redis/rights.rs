@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::place::{events, ids, options, receipts, take, until};
 use buffer::moving::Moving;
 use buffer::{Buffer, Error};
-use buffer_redis::{Options, Poll, RedisBuffer, erase, inspect, rights};
+use buffer_redis::{Options, Poll, RedisBuffer, inspect, purge, rights};
 use model::clock::System;
 use model::route::{Phase, Route};
 use testbed::{Redis, RedisCluster};
@@ -116,14 +116,14 @@ async fn a_user_with_the_printed_line_alone_can_do_all_that_a_buffer_does() {
         redis.call(&["ACL", "DELUSER", "worker"]).unwrap();
         allow(&redis, options);
         everything(options).await;
-        erase(options).await.unwrap();
+        purge(options).await.unwrap();
         assert_eq!(refused(&redis), Vec::<String>::new());
     }
     // The rights add up where a user has two buffers.
     allow(&redis, &both[0]);
     moves(&both[0], &both[1]).await;
     for options in &both {
-        erase(options).await.unwrap();
+        purge(options).await.unwrap();
     }
     assert_eq!(refused(&redis), Vec::<String>::new());
     assert_eq!(redis.call(&["DBSIZE"]).unwrap().integer(), Some(0), "nothing is left");
@@ -140,7 +140,7 @@ async fn the_line_is_enough_on_a_cluster_too() {
             allow(cluster.node(node), &options);
         }
         everything(&options).await;
-        erase(&options).await.unwrap();
+        purge(&options).await.unwrap();
         for node in 0..cluster.addresses().len() {
             assert_eq!(refused(cluster.node(node)), Vec::<String>::new());
         }
@@ -192,7 +192,7 @@ async fn the_line_is_enough_for_any_name_and_another_database() {
         redis.call(&["ACL", "DELUSER", "worker"]).unwrap();
         allow(&redis, &options);
         everything(&options).await;
-        erase(&options).await.unwrap();
+        purge(&options).await.unwrap();
         assert_eq!(refused(&redis), Vec::<String>::new(), "{name}");
     }
 }

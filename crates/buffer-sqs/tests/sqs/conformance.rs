@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::place;
 use async_trait::async_trait;
-use buffer::Buffer;
 use buffer::conformance::{Lacks, Limits, Order, Subject};
+use buffer::{Buffer, Error};
 use buffer_sqs::{Options, SqsBuffer};
 
 /// Real time passes here: long enough that a slow machine does not expire a lease by itself.
@@ -53,7 +53,11 @@ impl Subject for InSqs {
     /// age of the oldest is a figure of CloudWatch and not of the API.
     fn lacks(&self) -> Lacks {
         let order = if self.0.fifo() { Order::WithinKeys } else { Order::None };
-        Lacks { order, late_receipts: true, oldest: true, ..Lacks::default() }
+        Lacks { order, late_receipts: true, oldest: true, erasing: true, ..Lacks::default() }
+    }
+
+    async fn erase(&self) -> Result<(), Error> {
+        buffer_sqs::erase(&self.0).await
     }
 }
 

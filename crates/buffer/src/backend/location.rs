@@ -171,16 +171,26 @@ pub trait Location: fmt::Debug + Send + Sync + 'static {
     }
 
     /// The same under another name, for a buffer that is made to measure; `None` where that can't be made and
-    /// erased.
+    /// purged.
     fn renamed(&self, _name: &str) -> Option<Arc<dyn Location>> {
         None
     }
 
-    /// Removes the buffer with everything it holds.
+    /// Removes the buffer, and leaves a mark by which whoever opens it later is refused.
     ///
     /// # Errors
-    /// If it can't be removed, or the backend can't remove a buffer.
+    /// [`Error::Held`] while it holds anything or a process has it; if it can't be removed, or the backend can't
+    /// remove a buffer.
     async fn erase(&self) -> Result<(), Error> {
+        Err(Error::Unsupported(self.refusal()))
+    }
+
+    /// Removes the buffer with everything it holds, and leaves no mark: for one that is made to measure
+    /// ([`Location::renamed`]).
+    ///
+    /// # Errors
+    /// If it can't be removed, or the backend can't.
+    async fn purge(&self) -> Result<(), Error> {
         Err(Error::Unsupported(self.refusal()))
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use buffer::Buffer;
-use buffer::conformance::{Limits, Subject};
+use buffer::conformance::{Lacks, Limits, Subject};
 use buffer::memory::{Memory, Options};
 use buffer::spill::Spill;
 use model::clock::Manual;
@@ -30,6 +30,10 @@ impl Subject for Spilling {
 
     fn limits(&self) -> Limits {
         LIMITS
+    }
+
+    fn lacks(&self) -> Lacks {
+        Lacks { erasing: true, ..Lacks::default() }
     }
 }
 

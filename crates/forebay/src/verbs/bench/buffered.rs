@@ -46,7 +46,7 @@ pub(super) async fn run(plan: &Plan, store: store_postgres::Options) -> Result<F
         removed => removed.with_context(|| format!("can't remove {}", key_file.display())),
     };
     let left_over = || format!("the list or stream {name} is left over");
-    plan.buffer.erase().await.with_context(left_over)?;
+    plan.buffer.purge().await.with_context(left_over)?;
     removed?;
     figures
 }
