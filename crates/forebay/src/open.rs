@@ -11,11 +11,11 @@ use buffer::{Buffer, Location};
 use model::clock::{Clock, System};
 use runtime::moving::{self, Follower, Way, follow};
 use store::card::Guard;
-use store::{Claimed, Moves, Store};
+use store::{Claimed, Moves, Store, key_file};
 
 use crate::config::Config;
+use crate::identity;
 use crate::moving::{Line, refuse_left};
-use crate::{fingerprint, identity};
 
 /// An open buffer, and what opening it found.
 pub(crate) struct Opened {
@@ -140,12 +140,12 @@ pub(crate) fn moves(store: &dyn store::Location) -> Result<Arc<dyn Moves>> {
 pub(crate) async fn store(config: &Config) -> Result<(Claimed, Arc<Guard>)> {
     // The key comes first: a store without its key is of no use, a key without a store does no harm.
     let begun = config.store.is_begun().await?.then(|| config.store.place());
-    let key = fingerprint::key(&config.key_file, begun.as_deref())?;
+    let key = key_file::key(&config.key_file, begun.as_deref())?;
     let guard = Arc::new(Guard::new(&key, config.cards_clear));
     let store = config.store.open(clock()).await?;
     if !store.keys().same_key(guard.key_check()).await? {
         store.close().await?;
-        return Err(fingerprint::another(&config.key_file));
+        return Err(key_file::another(&config.key_file).into());
     }
     Ok((store, guard))
 }

@@ -11,6 +11,7 @@
 pub mod class;
 pub mod clock;
 pub mod event;
+pub mod mask;
 pub mod payment;
 pub mod route;
 pub mod units;

@@ -19,6 +19,7 @@ pub mod conformance;
 mod error;
 mod family;
 pub mod inspect;
+pub mod key_file;
 mod store;
 
 pub use backend::{Backend, Location};

@@ -3,13 +3,14 @@
 use anyhow::Result;
 use buffer::Location;
 use buffer::backend::{Held, Report};
+use model::mask;
 use model::units::time;
 use serde_json::json;
 
 use super::{configured_buffer, migrate};
 use crate::config::Flags;
 use crate::exit::Exit;
-use crate::{mask, out};
+use crate::out;
 use lab::progress::Unit;
 
 #[derive(Debug, clap::Subcommand)]

@@ -7,12 +7,13 @@ use buffer::Location;
 use serde_json::json;
 use store::card::Guard;
 use store::inspect::Inspect;
+use store::key_file;
 
 use super::configured;
 use crate::config::{Config, Flags, Settings};
 use crate::exit::Exit;
 use crate::moving::{Line, check_way, refuse_left};
-use crate::{distinct, fingerprint, guarantee, open, out, write_behind};
+use crate::{distinct, guarantee, open, out, write_behind};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
@@ -202,10 +203,10 @@ async fn check_key(config: &Config, view: &dyn Inspect) -> Result<()> {
     if !path.exists() && view.counts().await?.total == 0 {
         return Ok(());
     }
-    let key = fingerprint::key(path, Some(&config.store.place()))?;
+    let key = key_file::key(path, Some(&config.store.place()))?;
     let guard = Guard::new(&key, config.cards_clear);
     if view.key_check().await?.is_some_and(|kept| kept != guard.key_check()) {
-        return Err(fingerprint::another(path));
+        return Err(key_file::another(path).into());
     }
     Ok(())
 }

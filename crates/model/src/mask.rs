@@ -3,14 +3,15 @@
 use serde_json::Value;
 
 /// As many digits in a row may be a card number.
-const CARD_DIGITS_MIN: usize = model::payment::CARD_DIGITS_MIN;
+const CARD_DIGITS_MIN: usize = crate::payment::CARD_DIGITS_MIN;
 /// Digits kept at the end.
 const KEPT: usize = 4;
 /// Fields whose long numbers are no card's.
 const INNOCENT: [&str; 3] = ["tx_id", "amount", "created_at"];
 
 /// `payload` as text, with everything that may be a card number masked.
-pub(crate) fn payload(payload: &[u8]) -> String {
+#[must_use]
+pub fn payload(payload: &[u8]) -> String {
     match serde_json::from_slice::<Value>(payload) {
         Ok(mut value @ Value::Object(_)) => {
             mask(&mut value);
@@ -22,7 +23,8 @@ pub(crate) fn payload(payload: &[u8]) -> String {
 
 /// Each run of twelve or more digits, with all but the last four as `*`. Blanks and hyphens between
 /// digits do not end a run.
-pub(crate) fn digits(text: &str) -> String {
+#[must_use]
+pub fn digits(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find(|c: char| c.is_ascii_digit()) {

@@ -11,46 +11,53 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
-
 /// Bytes of a key; twice as many hexadecimal digits in the file.
 const KEY_BYTES: usize = 32;
 /// What others than the owner may do with the file: nothing.
 const OTHERS: u32 = 0o077;
+
+/// Why there is no key, as a sentence that says what to do. It never holds the key.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Error(String);
 
 /// The key in `path`; made there if there is none and no `store` holds payments either: that is
 /// what such a store is called.
 ///
 /// # Errors
 /// If the file can't be read or written, holds no key, or is missing beside a store.
-pub(crate) fn key(path: &Path, store: Option<&str>) -> Result<[u8; KEY_BYTES]> {
+pub fn key(path: &Path, store: Option<&str>) -> Result<[u8; KEY_BYTES], Error> {
     match std::fs::read_to_string(path) {
         Ok(text) => {
             warn_if_open_to_others(path);
             let advice = "restore it from a backup: without it every card looks new";
-            parse(text.trim()).with_context(|| format!("{} holds no key; {advice}", path.display()))
+            parse(text.trim())
+                .ok_or_else(|| Error(format!("{} holds no key; {advice}", path.display())))
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             if let Some(store) = store {
-                bail!(
+                return Err(Error(format!(
                     "{} is missing, but the store {store} is there; restore the key from a backup \
                      or copy it from another process of this store, or begin a new store",
                     path.display(),
-                );
+                )));
             }
-            make(path).with_context(|| format!("can't make the key file {}", path.display()))
+            make(path).map_err(|error| {
+                Error(format!("can't make the key file {}: {error}", path.display()))
+            })
         }
-        Err(e) => Err(e).with_context(|| format!("can't read the key file {}", path.display())),
+        Err(error) => Err(Error(format!("can't read the key file {}: {error}", path.display()))),
     }
 }
 
 /// The refusal of a key that is not the one the store was begun with.
-pub(crate) fn another(path: &Path) -> anyhow::Error {
-    anyhow!(
+#[must_use]
+pub fn another(path: &Path) -> Error {
+    Error(format!(
         "the store was begun with another card fingerprint key than the one in {}: every card would \
          look new; copy the key file (cards.key_file) of the process that began it",
         path.display()
-    )
+    ))
 }
 
 fn parse(text: &str) -> Option<[u8; KEY_BYTES]> {
@@ -62,7 +69,7 @@ fn parse(text: &str) -> Option<[u8; KEY_BYTES]> {
 
 /// Writes a new key beside its place, makes it durable, and then links it into place, which fails
 /// if another process was there first; that one's key is then used.
-fn make(path: &Path) -> Result<[u8; KEY_BYTES]> {
+fn make(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
     let dir = match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir.to_owned(),
         _ => PathBuf::from("."),
@@ -83,9 +90,10 @@ fn make(path: &Path) -> Result<[u8; KEY_BYTES]> {
     match linked {
         Ok(()) => Ok(key),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            parse(std::fs::read_to_string(path)?.trim()).context("it holds no key")
+            let text = std::fs::read_to_string(path)?;
+            parse(text.trim()).ok_or_else(|| io::Error::other("it holds no key"))
         }
-        Err(e) => Err(e.into()),
+        Err(error) => Err(error),
     }
 }
 
