@@ -82,7 +82,9 @@ impl Options {
                 "--against" => given.against = Some(value("a commit")?),
                 "--pairs" => given.pairs = Some(value("a number")?),
                 "--" => given.pass.extend(args.by_ref().cloned()),
-                flag if flag.starts_with('-') => return Err(crate::unknown("bench", flag)),
+                flag if flag.starts_with('-') => {
+                    return Err(crate::arguments::unknown("bench", flag));
+                }
                 name => given.names.push(name.to_string()),
             }
         }

@@ -41,7 +41,7 @@ impl Options {
         for arg in args {
             match arg.as_str() {
                 "--warm" => options.warm = true,
-                other => return Err(crate::unknown("ci", other)),
+                other => return Err(crate::arguments::unknown("ci", other)),
             }
         }
         Ok(options)

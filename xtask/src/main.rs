@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a chore talks to a person")]
 
+mod arguments;
 mod bench;
 mod ci;
 mod kafka;
@@ -18,6 +19,8 @@ mod tools;
 use std::env;
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+use arguments::unknown;
 
 const HELP: &str = "\
 One entry point for every chore.
@@ -98,10 +101,6 @@ fn ask(args: &[String]) -> Result<Asked, String> {
         }
         other => Err(format!("`{other}` is not a verb; `cargo xtask --help` lists them")),
     }
-}
-
-fn unknown(verb: &str, arg: &str) -> String {
-    format!("{verb} does not know `{arg}`; see `cargo xtask {verb} --help`")
 }
 
 /// The repository's root: the folder above this crate.

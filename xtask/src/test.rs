@@ -123,7 +123,7 @@ impl Options {
                     options.fuzz_seconds =
                         seconds.ok_or("--fuzz-seconds needs a whole number above 0")?;
                 }
-                other => return Err(crate::unknown("test", other)),
+                other => return Err(crate::arguments::unknown("test", other)),
             }
         }
         Ok(options)

@@ -6,8 +6,11 @@
 
 mod backends;
 mod code;
+mod cycles;
 mod docs;
 mod families;
+mod finding;
+mod imports;
 mod invariants;
 mod layers;
 mod manifests;
@@ -15,7 +18,6 @@ mod rust;
 mod shape;
 mod tree;
 
-use std::fmt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -32,27 +34,6 @@ Each finding is one line, `path:line: what to do`.
 Example:
   cargo xtask tidy
 ";
-
-/// One thing to put right.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Finding {
-    path: String,
-    line: usize,
-    advice: String,
-}
-
-impl Finding {
-    /// `line` counts from 1.
-    fn new(path: &str, line: usize, advice: impl Into<String>) -> Self {
-        Self { path: path.into(), line, advice: advice.into() }
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.path, self.line, self.advice)
-    }
-}
 
 /// Runs every check; true when there is nothing to put right.
 ///
@@ -73,6 +54,7 @@ pub(crate) fn run(root: &Path) -> Result<bool> {
     findings.extend(shape::check(&tree));
     findings.extend(code::check(&tree));
     findings.extend(backends::check(&tree));
+    findings.extend(cycles::check(&tree));
     findings.extend(docs::check(&tree, &crates));
     findings.extend(families::check(&tree));
     findings.extend(invariants::check(&tree));
@@ -82,10 +64,4 @@ pub(crate) fn run(root: &Path) -> Result<bool> {
     }
     println!("tidy: {} files, {} findings", tree.files().len(), findings.len());
     Ok(findings.is_empty())
-}
-
-/// What the checks' tests share: findings as text, so that a test compares with plain strings.
-#[cfg(test)]
-fn shown(findings: &[Finding]) -> Vec<String> {
-    findings.iter().map(ToString::to_string).collect()
 }

@@ -1,9 +1,9 @@
 //! The thread that is a member of the group: reads, commits, and gives partitions up.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,11 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::oneshot;
 
 use crate::client::{self, failure};
+use crate::commit::send;
 use crate::rebalance::Member;
 use crate::record;
+use crate::running::{Command, Running};
 use crate::shared::Shared;
-use crate::window::Progress;
 
 /// How long one look for records waits; commands wait as long at most.
 const POLL: Duration = Duration::from_millis(10);
@@ -32,51 +33,21 @@ const AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// Most payload bytes held of all partitions before reading pauses (64 MiB).
 const WINDOW_BYTES_MAX: usize = 64 << 20;
 
-/// What the thread is told.
-enum Command {
-    /// Commit all there is, and say how it went.
-    Commit(oneshot::Sender<Result<(), Error>>),
-    /// Commit, leave, end.
-    Stop,
-}
-
-/// The thread, from outside.
-pub(crate) struct Running {
-    commands: Sender<Command>,
-    ended: Arc<Mutex<Option<oneshot::Receiver<()>>>>,
-}
-
-impl Running {
-    /// Becomes a member.
-    pub(crate) fn start(shared: &Arc<Shared>) -> Result<Self, Error> {
-        let (commands, received) = channel();
-        let (over, ended) = oneshot::channel();
-        let shared = Arc::clone(shared);
-        shared.revive();
-        let work = move || {
-            run(&shared, &received);
-            let _ = over.send(());
-        };
-        thread::Builder::new()
-            .name("kafka-consumer".to_owned())
-            .spawn(work)
-            .map_err(|error| Error::Unavailable(format!("no thread could be started: {error}")))?;
-        Ok(Self { commands, ended: Arc::new(Mutex::new(Some(ended))) })
-    }
-
-    /// Asks for a commit of all there is.
-    pub(crate) fn commit(&self) -> oneshot::Receiver<Result<(), Error>> {
-        let (told, answer) = oneshot::channel();
-        // If the thread has ended, so has the other side of the answer.
-        let _ = self.commands.send(Command::Commit(told));
-        answer
-    }
-
-    /// Asks it to leave; what comes back is told when it has.
-    pub(crate) fn stop(&self) -> Option<oneshot::Receiver<()>> {
-        let _ = self.commands.send(Command::Stop);
-        crate::shared::lock(&self.ended).take()
-    }
+/// Starts the thread, which becomes a member.
+pub(crate) fn start(shared: &Arc<Shared>) -> Result<Running, Error> {
+    let (commands, received) = channel();
+    let (over, ended) = oneshot::channel();
+    let shared = Arc::clone(shared);
+    shared.revive();
+    let work = move || {
+        run(&shared, &received);
+        let _ = over.send(());
+    };
+    thread::Builder::new()
+        .name("kafka-consumer".to_owned())
+        .spawn(work)
+        .map_err(|error| Error::Unavailable(format!("no thread could be started: {error}")))?;
+    Ok(Running::new(commands, ended))
 }
 
 /// How a membership ended.
@@ -332,32 +303,4 @@ fn passes(error: &KafkaError) -> bool {
         error.rdkafka_error_code(),
         Some(Code::IllegalGeneration | Code::RebalanceInProgress | Code::WaitingForCoordinator)
     )
-}
-
-/// Commits this much.
-pub(crate) fn send(
-    shared: &Shared,
-    consumer: &BaseConsumer<Member>,
-    progress: &[Progress],
-    mode: CommitMode,
-) -> KafkaResult<()> {
-    if progress.is_empty() {
-        return Ok(());
-    }
-    let mut list = TopicPartitionList::new();
-    for Progress { partition, low, metadata } in progress {
-        let mut element = list.add_partition(&shared.options.topic, *partition);
-        element.set_offset(Offset::Offset(*low))?;
-        element.set_metadata(metadata);
-    }
-    match consumer.commit(&list, mode) {
-        // There is nothing that could be committed.
-        Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::NoOffset) => Ok(()),
-        Err(error) => {
-            let partitions: Vec<i32> = progress.iter().map(|one| one.partition).collect();
-            shared.window().uncommitted(&partitions);
-            Err(error)
-        }
-        Ok(()) => Ok(()),
-    }
 }

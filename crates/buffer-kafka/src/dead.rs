@@ -3,7 +3,7 @@
 //! event that is buried twice is one letter; a record of that key without a payload says that the
 //! letter is gone. A replay writes that record and the event in one transaction.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -14,34 +14,16 @@ use rdkafka::Message;
 use crate::client::blocking;
 use crate::kafka_buffer::{KafkaBuffer, Offered};
 use crate::lag::full;
+use crate::letters::Index;
+use crate::lock::lock;
 use crate::producer::Record;
 use crate::record;
-use crate::shared::{Shared, lock};
+use crate::shared::Shared;
 use crate::transaction::Transaction;
 use crate::window::Burial;
 
 /// Letters replayed in one transaction, at most.
 const REPLAYED_AT_ONCE: usize = 1_000;
-
-/// Which letters there are, as far as the topic has been read.
-#[derive(Debug, Default)]
-pub(crate) struct Index {
-    next: i64,
-    by_number: BTreeMap<i64, Vec<u8>>,
-    by_key: HashMap<Vec<u8>, i64>,
-}
-
-impl Index {
-    fn take_in(&mut self, offset: i64, key: &[u8], is_letter: bool) {
-        if let Some(before) = self.by_key.remove(key) {
-            self.by_number.remove(&before);
-        }
-        if is_letter {
-            self.by_key.insert(key.to_vec(), offset);
-            self.by_number.insert(offset, key.to_vec());
-        }
-    }
-}
 
 impl Shared {
     /// Reads what has been written to the dead letters since the last time.
@@ -229,22 +211,5 @@ impl DeadLetters for KafkaBuffer {
         let known = self.shared.known(seqs).await?;
         self.shared.producer.write(self.shared.gone(&known)).await?;
         Ok(known.len())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_event_buried_twice_is_one_letter_and_what_is_dropped_is_none() {
-        let mut index = Index::default();
-        index.take_in(0, b"a", true);
-        index.take_in(1, b"b", true);
-        index.take_in(2, b"a", true);
-        assert_eq!(index.by_number.keys().copied().collect::<Vec<_>>(), [1, 2]);
-        index.take_in(3, b"b", false);
-        index.take_in(4, b"c", false);
-        assert_eq!(index.by_number.keys().copied().collect::<Vec<_>>(), [2]);
     }
 }

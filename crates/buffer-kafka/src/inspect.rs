@@ -7,33 +7,11 @@ use model::Event;
 use model::clock::EpochMs;
 
 use crate::client::blocking;
+pub use crate::durability::Durability;
 use crate::place::Place;
 use crate::record;
 use crate::shared::Shared;
-use crate::{Options, rights, topic};
-
-/// What the topics promise.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Durability {
-    /// On how many brokers each event lies.
-    pub replication: usize,
-    /// How many of them must have it before it counts as accepted.
-    pub min_insync: usize,
-    /// After how long Kafka deletes what lies there, settled or not; -1 is never.
-    pub retention_ms: Option<i64>,
-    /// Past how many bytes of a partition it does; -1 is never.
-    pub retention_bytes: Option<i64>,
-    /// Its `cleanup.policy`.
-    pub cleanup_policy: Option<String>,
-    /// Whether nothing deletes events before they are settled, as far as the topics' settings say.
-    pub durable: bool,
-    /// What is wrong and how to mend it, one sentence each. With any, the buffer is not durable.
-    pub problems: Vec<String>,
-    /// What should be known all the same.
-    pub warnings: Vec<String>,
-    /// What an accepted event survives, in plain words.
-    pub survives: &'static str,
-}
+use crate::{Options, durability, rights, topic};
 
 /// A held event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +37,8 @@ pub async fn depth(options: &Options) -> Result<Depth, Error> {
 /// # Errors
 /// If Kafka can't be read or there is no such topic.
 pub async fn durability(options: &Options) -> Result<Durability, Error> {
-    topic::durability(&*look(options).await?).await
+    let shared = look(options).await?;
+    durability::asked(&shared.reader, options).await
 }
 
 /// Rights that a worker needs and does not have, one sentence each: to read the topic and the dead letters, to
@@ -128,7 +107,7 @@ pub async fn dead(options: &Options) -> Result<Vec<DeadLetter>, Error> {
 async fn look(options: &Options) -> Result<Arc<Shared>, Error> {
     options.validate()?;
     let shared = Arc::new(Shared::new(options.clone()));
-    let partitions = topic::there(&shared).await?;
+    let partitions = topic::there(&shared.reader, options).await?;
     shared.set_partitions(partitions);
     Ok(shared)
 }

@@ -9,11 +9,11 @@ use buffer::{Buffer, DeadLetters, Depth, Envelope, Error, Kind, Receipt};
 use model::Event;
 use tokio::task::JoinHandle;
 
-use crate::consumer::Running;
+use crate::lock::lock;
 use crate::producer::Record;
-use crate::shared::{Shared, lock};
+use crate::shared::Shared;
 use crate::window::Burial;
-use crate::{Mode, Options, client, place, record, topic};
+use crate::{Mode, Options, client, consumer, durability, place, record, topic};
 
 /// Most bytes of one offer (256 MiB).
 const OFFER_BYTES_MAX: usize = 256 << 20;
@@ -141,7 +141,7 @@ impl Buffer for KafkaBuffer {
 
     fn kind(&self) -> Kind {
         let known = self.shared.durable.get();
-        let (durable, survives) = known.copied().unwrap_or((false, topic::UNKNOWN));
+        let (durable, survives) = known.copied().unwrap_or((false, durability::UNKNOWN));
         Kind { name: "kafka", survives, durable, shared: true }
     }
 
@@ -236,7 +236,7 @@ impl Shared {
     fn join(self: &Arc<Self>) -> Result<(), Error> {
         let mut running = lock(&self.running);
         if running.is_none() && !self.is_closed() {
-            *running = Some(Running::start(self)?);
+            *running = Some(consumer::start(self)?);
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use buffer::Error;
 
-use crate::shared::{Shared, lock};
+use crate::lock::lock;
 
 /// How old a measurement may be.
 const STALE_MAX: Duration = Duration::from_millis(500);
@@ -23,7 +23,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(crate) struct Lag {
     known: Mutex<Known>,
     /// One measures; others use what it finds.
-    measuring: tokio::sync::Mutex<()>,
+    pub(crate) measuring: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -51,8 +51,21 @@ impl Lag {
         lock(&self.known)
     }
 
-    /// Makes room for that many if there is any by what is known.
-    fn reserve(&self, count: u64, max: u64) -> Option<bool> {
+    /// How much is offered and not yet confirmed, unless it was measured since `before`.
+    pub(crate) fn offered(&self, before: Instant) -> Option<u64> {
+        let known = self.known();
+        known.at.is_none_or(|at| at < before).then_some(known.offered)
+    }
+
+    /// That much is held, as was just found.
+    pub(crate) fn measured(&self, held: u64) {
+        let mut known = self.known();
+        known.held = held;
+        known.at = Some(Instant::now());
+    }
+
+    /// Makes room for that many if there is any by what is known; `None` where it is known too badly.
+    pub(crate) fn reserve(&self, count: u64, max: u64) -> Option<bool> {
         let mut known = self.known();
         let age = known.at?.elapsed();
         let fits = known.held + count <= max;
@@ -64,38 +77,6 @@ impl Lag {
             known.offered += count;
         }
         Some(fits)
-    }
-}
-
-impl Shared {
-    /// Makes room for `count` events, to be [confirmed](Lag::confirmed) once they are written.
-    pub(crate) async fn reserve(&self, count: usize) -> Result<(), Error> {
-        let (wide, max) = (count as u64, self.options.events_max as u64);
-        loop {
-            match self.lag.reserve(wide, max) {
-                Some(true) => return Ok(()),
-                Some(false) => {
-                    return Err(full(format!("events_max = {max} events")));
-                }
-                None => self.measure().await?,
-            }
-        }
-    }
-
-    async fn measure(&self) -> Result<(), Error> {
-        let before = Instant::now();
-        let _measuring = self.lag.measuring.lock().await;
-        if self.lag.known().at.is_some_and(|at| at >= before) {
-            return Ok(());
-        }
-        // What is on its way now may or may not be among what is found: it is counted twice rather
-        // than not at all, until the next time.
-        let offered = self.lag.known().offered;
-        let found = self.backlog().await?;
-        let mut known = self.lag.known();
-        known.held = found.ready + found.leased + offered;
-        known.at = Some(Instant::now());
-        Ok(())
     }
 }
 

@@ -33,13 +33,17 @@
 
 mod backend;
 mod client;
+mod commit;
 mod consumer;
 mod dead;
 mod depth;
+mod durability;
 mod erase;
 pub mod inspect;
 mod kafka_buffer;
 mod lag;
+mod letters;
+mod lock;
 mod options;
 mod place;
 mod producer;
@@ -49,6 +53,8 @@ pub mod reading;
 mod rebalance;
 mod record;
 mod rights;
+mod room;
+mod running;
 mod shared;
 mod topic;
 mod transaction;

@@ -1,7 +1,7 @@
 //! Looking at the cluster without joining the group: watermarks, commits, and records of any offset.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use buffer::Error;
@@ -12,6 +12,7 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset, TopicPartitionList};
 
 use crate::client::{self, Speech, Trouble, failure};
+use crate::lock::lock;
 use crate::options::{Options, Start};
 use crate::place::PARTITIONS_MAX;
 
@@ -367,8 +368,4 @@ fn follow(
         }
         heard = Instant::now();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

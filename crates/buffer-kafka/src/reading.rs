@@ -11,6 +11,7 @@
 //! - At most [`BATCHES_MAX`] batches of [`BATCH_RECORDS_MAX`] records or [`BATCH_BYTES_MAX`] bytes wait for the
 //!   caller, besides 16 MiB that the client fetches ahead. A slow caller slows reading.
 
+mod batch;
 mod thread;
 
 use buffer::Error;
@@ -19,38 +20,8 @@ use tokio::sync::mpsc;
 
 use crate::Options;
 use crate::client::blocking;
+pub use batch::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, BATCHES_MAX, Record, Until};
 use thread::Thread;
-
-/// Most records of one batch.
-pub const BATCH_RECORDS_MAX: usize = 1_000;
-/// Most bytes of keys and values of one batch (1 MiB), but for the record that goes past it.
-pub const BATCH_BYTES_MAX: usize = 1 << 20;
-/// Most batches that wait for the caller.
-pub const BATCHES_MAX: usize = 2;
-
-/// How far to read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Until {
-    /// To the end that each partition has at the call.
-    End,
-    /// On and on, also into partitions that are added, until [`Records`] is dropped.
-    Dropped,
-}
-
-/// A record as it lies in the topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
-    /// Its partition.
-    pub partition: i32,
-    /// Its offset there.
-    pub offset: i64,
-    /// Its time: the producer's, or the broker's where the topic says so; 0 without one.
-    pub at_ms: EpochMs,
-    /// Its key, if it has one.
-    pub key: Option<Vec<u8>>,
-    /// Its value; `None` is a tombstone.
-    pub value: Option<Vec<u8>>,
-}
 
 /// Records that are being read. Reading ends when this is dropped.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ use crate::client::Speech;
 use crate::options::Start;
 use crate::reader::{Committed, Range};
 use crate::shared::Shared;
-use crate::{consumer, progress, reader};
+use crate::{commit, progress, reader};
 
 /// How often a partition that is being drained is looked at though nothing was given back.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -159,7 +159,7 @@ impl Member {
             window.lose(&partitions);
             progress
         };
-        if let Err(error) = consumer::send(shared, consumer, &progress, CommitMode::Sync) {
+        if let Err(error) = commit::send(shared, consumer, &progress, CommitMode::Sync) {
             tracing::warn!(%error, ?partitions, "what was done last comes again elsewhere");
         }
         tracing::debug!(?partitions, "partitions were given up");

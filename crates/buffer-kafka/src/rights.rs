@@ -10,6 +10,7 @@ use crate::client::{self, blocking};
 use crate::producer::{self, Client, Deliveries, Record};
 use crate::reader::Reader;
 use crate::shared::Shared;
+use crate::topic;
 
 /// One sentence for each right that is missing: which, and what to allow.
 ///
@@ -58,7 +59,9 @@ async fn may_read(reader: &Arc<Reader>, topic: &str, partitions: i32) -> Result<
 /// Whether dead letters may be written. A compacted topic refuses the record that is sent, because it has no
 /// key, but only once the right was checked.
 async fn may_bury(shared: &Shared) -> Result<bool, Error> {
-    if !shared.dead_is_compacted().await? {
+    let settings = topic::settings(&shared.options, &shared.dead_topic).await?;
+    let policy = settings.as_ref().and_then(|settings| settings.get("cleanup.policy"));
+    if policy.is_none_or(|policy| policy != "compact") {
         return Ok(true);
     }
     // An idempotent one needs a right before it sends anything, and does not say which.

@@ -1,22 +1,23 @@
 //! What the parts of a buffer share.
 
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use buffer::Error;
 use tokio::sync::{Notify, OnceCell};
 
 use crate::client::{Trouble, blocking};
-use crate::consumer::Running;
-use crate::dead::Index;
 use crate::lag::Lag;
+use crate::letters::Index;
+use crate::lock::lock;
 use crate::options::Start;
 use crate::producer::{Producer, Record};
 use crate::reader::Reader;
 use crate::record::{self, Told};
+use crate::running::Running;
 use crate::window::Window;
-use crate::{Mode, Options, place, topic};
+use crate::{Mode, Options, durability, place, topic};
 
 /// Most misplaced records that are written where they belong at once.
 const REROUTED_MAX: usize = 500;
@@ -86,9 +87,9 @@ impl Shared {
     /// begins. Done once it has succeeded.
     pub(crate) async fn ensure_open(&self) -> Result<(), Error> {
         let opened = self.opened.get_or_try_init(|| async {
-            let partitions = topic::ensure(self).await?;
+            let partitions = topic::ensure(&self.reader, &self.options).await?;
             self.set_partitions(partitions);
-            let found = topic::durability(self).await?;
+            let found = durability::asked(&self.reader, &self.options).await?;
             for problem in found.problems.iter().chain(&found.warnings) {
                 tracing::warn!("{problem}");
             }
@@ -207,8 +208,4 @@ impl Shared {
             }
         }
     }
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

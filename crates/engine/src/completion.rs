@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use model::clock::EpochMs;
 use store::{Completion, Completions};
-
-use crate::shared::Shared;
+use tokio_util::sync::CancellationToken;
 
 /// What was finished since the last record.
 pub(crate) struct Progress {
@@ -63,14 +62,18 @@ impl Progress {
 }
 
 /// Records at each interval until the engine has ended, and then once more.
-pub(crate) async fn run(shared: Arc<Shared>, completions: Arc<dyn Completions>) {
-    let interval = Duration::from_millis(shared.options.completion_interval_ms);
+pub(crate) async fn run(
+    progress: Arc<Progress>,
+    completions: Arc<dyn Completions>,
+    interval: Duration,
+    ended: CancellationToken,
+) {
     loop {
         let last = tokio::select! {
-            () = shared.ended.cancelled() => true,
+            () = ended.cancelled() => true,
             () = tokio::time::sleep(interval) => false,
         };
-        record(&shared.progress, &*completions).await;
+        record(&progress, &*completions).await;
         if last {
             return;
         }

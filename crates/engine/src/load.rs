@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use metrics::{Gauge, Unit, describe_gauge, gauge};
 use tokio::time::{Instant, MissedTickBehavior, interval};
-
-use crate::shared::Shared;
+use tokio_util::sync::CancellationToken;
 
 /// How often the load is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -149,23 +148,22 @@ fn locked(lane: &Mutex<Lane>) -> MutexGuard<'_, Lane> {
 }
 
 /// Looks every second until the engine has ended.
-pub(crate) async fn run(shared: Arc<Shared>) {
+pub(crate) async fn run(load: Arc<Load>, ended: CancellationToken) {
     let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut looks = VecDeque::with_capacity(LOOKS + 1);
     loop {
         tokio::select! {
-            () = shared.ended.cancelled() => break,
+            () = ended.cancelled() => break,
             _ = ticks.tick() => {}
         }
-        let load = &shared.load;
         looks.push_back((Instant::now(), load.worked()));
         load.busy_share.set(share(&looks, load.active()));
         if looks.len() > LOOKS {
             looks.pop_front();
         }
     }
-    shared.load.busy_share.set(0.0);
+    load.busy_share.set(0.0);
 }
 
 /// Of the time between the first look and the last, what each of `lanes` worked on average.

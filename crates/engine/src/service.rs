@@ -64,7 +64,7 @@ impl Service {
         options.validate()?;
         meters.load.engage(options.lanes);
         let Self { buffer, handler, completions, clock, seed, shutdown } = self;
-        let progress = Progress::new(handler.pipeline().into());
+        let progress = Arc::new(Progress::new(handler.pipeline().into()));
         let shared = Arc::new(Shared {
             buffer,
             handler,
@@ -107,8 +107,12 @@ async fn supervise(
     // Whatever way this ends, so does what runs beside it, and whoever waits for a drain.
     let _ended = shared.ended.clone().drop_guard();
     let heartbeat = tokio::spawn(heartbeat::run(Arc::clone(&shared)));
-    let load = tokio::spawn(load::run(Arc::clone(&shared)));
-    let recorder = completions.map(|port| tokio::spawn(completion::run(Arc::clone(&shared), port)));
+    let load = tokio::spawn(load::run(Arc::clone(&shared.load), shared.ended.clone()));
+    let recorder = completions.map(|port| {
+        let interval = Duration::from_millis(shared.options.completion_interval_ms);
+        let progress = Arc::clone(&shared.progress);
+        tokio::spawn(completion::run(progress, port, interval, shared.ended.clone()))
+    });
 
     let drain_timeout = Duration::from_millis(shared.options.drain_timeout_ms);
     let in_time = async {

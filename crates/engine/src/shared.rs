@@ -20,7 +20,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) options: Options,
     pub(crate) stats: Arc<Stats>,
-    pub(crate) progress: Progress,
+    pub(crate) progress: Arc<Progress>,
     pub(crate) load: Arc<Load>,
     pub(crate) calls: Calls,
     /// One for each lane.

@@ -14,6 +14,7 @@
 mod comparison;
 mod figures;
 mod machine;
+mod measured;
 mod number;
 mod page;
 pub mod processor;
@@ -21,6 +22,7 @@ mod recorder;
 mod table;
 
 pub use comparison::{Comparison, Setting};
-pub use figures::{CoresMean, CpuSample, Figures, LatencyMs, RatePoint};
+pub use figures::Figures;
 pub use machine::Machine;
+pub use measured::{CoresMean, CpuSample, LatencyMs, RatePoint};
 pub use recorder::{Recorder, rates};

@@ -34,6 +34,7 @@ mod tests;
 pub use decimal::Decimal;
 pub use file::Format;
 pub use map::Map;
-pub use reader::{BATCH_BYTES_MAX, BATCHES_AHEAD_MAX, RECORD_BYTES_MAX};
+pub use reader::{BATCH_BYTES_MAX, BATCHES_AHEAD_MAX};
+pub use records::RECORD_BYTES_MAX;
 pub use rejects::{Reason, Rejects};
 pub use run::{Options, Progress, Replay, Start, Summary};

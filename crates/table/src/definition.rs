@@ -3,6 +3,7 @@
 use store::Target;
 use store::tables::{Mode, Record, Value};
 
+use crate::version::Version;
 use crate::{Reject, json, key};
 
 /// The longest name, in bytes.
@@ -15,17 +16,6 @@ pub struct Definition {
     pub name: String,
     /// Where its rows go.
     pub target: Target,
-}
-
-/// Where a row's version comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Version {
-    /// The client gives it.
-    Given,
-    /// It is this one, and the client may give none.
-    Stamped(i64),
-    /// The row gives it, or else it is this one: what lies in a buffer may be another producer's.
-    GivenOr(i64),
 }
 
 impl Definition {

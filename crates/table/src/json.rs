@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use store::Target;
 use store::tables::{Mode, Record, Type, Value, show_time};
 
-use crate::definition::Version;
+use crate::version::Version;
 use crate::{Reject, key, value};
 
 /// The most that is repeated of a field's name that is no column's, in characters.

@@ -33,6 +33,7 @@ mod overlay;
 mod reject;
 mod sweep;
 mod value;
+mod version;
 
 pub use definition::Definition;
 pub use front::{Failure, Found, Front, Options, Source};

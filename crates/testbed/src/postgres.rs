@@ -14,11 +14,7 @@ use crate::home::Home;
 use crate::port::Port;
 use crate::process::{Process, Program};
 use crate::program::{self, User};
-
-/// The Debian package that brings the server.
-const PACKAGE: &str = "postgresql";
-/// The database that is there for tests.
-const DATABASE: &str = "forebay";
+use template::DATABASE;
 
 /// What the server is told, before what the test wants otherwise. Syncing stays on: what a test
 /// finds after `kill -9` is what was durable. The shared memory that a killed server leaves behind
@@ -67,7 +63,7 @@ impl Postgres {
     }
 
     fn begin(settings: &[(&str, &str)], tls: bool) -> Result<Self> {
-        let path = program::find("postgres", PACKAGE)?;
+        let path = program::find("postgres", template::PACKAGE)?;
         let user = User::for_postgres()?;
         let home = Home::new("postgres", user)?;
         let folder = home.path().to_path_buf();

@@ -7,8 +7,9 @@
 use std::collections::BTreeSet;
 
 use super::code::is_test_file;
+use super::finding::Finding;
+use super::rust;
 use super::tree::{File, Tree};
-use super::{Finding, rust};
 
 /// The crates whose `Backend` is the port of backends. Their own backends need no crate.
 const PORTS: &[&str] = &["buffer"];
@@ -106,7 +107,7 @@ fn has_word(line: &str, word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::shown;
+    use super::super::finding::shown;
     use super::*;
 
     const BACKEND: (&str, &str) =

@@ -1,6 +1,6 @@
 //! Leftovers and misplaced code: what must not be in a finished file.
 
-use super::Finding;
+use super::finding::Finding;
 use super::rust;
 use super::tree::{File, Tree};
 
@@ -68,7 +68,7 @@ fn front_page(file: &File, masked: &str) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::shown;
+    use super::super::finding::shown;
     use super::*;
 
     fn found(path: &str, text: &str) -> Vec<String> {

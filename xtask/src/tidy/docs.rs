@@ -1,6 +1,6 @@
 //! Documents: known ones at the root, links that lead somewhere, a code map that is whole.
 
-use super::Finding;
+use super::finding::Finding;
 use super::layers::Crate;
 use super::tree::{File, Tree};
 
@@ -116,7 +116,7 @@ fn resolve(folder: &str, path: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::shown;
+    use super::super::finding::shown;
     use super::*;
 
     const MAP: &str = "# House\n\n## Code map\n\n`crates/buffer`: x\n\n## Next\n\nbuffer-journal\n";

@@ -1,7 +1,7 @@
 //! Families of tables: each has one file in the port, its namesake in every adapter and in the conformance
 //! suite, and an accessor. And adapters of the store: one file of the binary names them.
 
-use super::Finding;
+use super::finding::Finding;
 use super::tree::{File, Tree};
 
 /// Where the port has its families.
@@ -90,7 +90,7 @@ fn adapter(file: &File) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::shown;
+    use super::super::finding::shown;
     use super::*;
 
     const WHOLE: [(&str, &str); 7] = [

@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Finding;
 use super::code;
+use super::finding::Finding;
 use super::rust;
 use super::tree::Tree;
 
@@ -121,7 +121,7 @@ fn names_test(tests: &BTreeMap<String, Vec<String>>, path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::shown;
+    use super::super::finding::shown;
     use super::*;
 
     const CODE: &str = "fn parse() {}\n#[cfg(test)]\nmod tests {\n    #[test]\n    \

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use cargo_metadata::{DependencyKind, Metadata};
 
-use super::Finding;
+use super::finding::Finding;
 
 /// What a crate may depend on: in its code, and besides that in its tests and benches alone.
 struct Layer {
@@ -166,7 +166,7 @@ pub(super) fn check(crates: &[Crate]) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::shown;
+    use super::super::finding::shown;
     use super::*;
 
     fn krate(name: &str, uses: &[(&str, bool, bool)]) -> Crate {

@@ -1,7 +1,7 @@
 //! Manifests and the lock file: every crate says what it is for, keeps the workspace's lints, and
 //! comes from the one registry everybody has.
 
-use super::Finding;
+use super::finding::Finding;
 use super::layers::Crate;
 use super::tree::{File, Tree};
 
@@ -57,7 +57,7 @@ fn registries(file: &File) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::shown;
+    use super::super::finding::shown;
     use super::*;
 
     fn krate(described: bool) -> Vec<Crate> {

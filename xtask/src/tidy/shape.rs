@@ -1,6 +1,6 @@
 //! The shape of files: how long, what they are called, how their lines end, where they point.
 
-use super::Finding;
+use super::finding::Finding;
 use super::rust;
 use super::tree::{File, Tree};
 
@@ -138,7 +138,7 @@ fn ends(file: &File) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::shown;
+    use super::super::finding::shown;
     use super::*;
 
     fn found(path: &str, text: &str) -> Vec<String> {

@@ -12,7 +12,7 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use tokio::sync::mpsc::Sender;
 
-use super::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Record, Until};
+use super::batch::{Batch, Record, Until};
 use crate::Options;
 use crate::client::{self, Speech, Trouble, failure};
 use crate::reader::Reader;
@@ -34,19 +34,6 @@ pub(super) struct Thread {
     ends: Option<BTreeMap<i32, i64>>,
     patience: Duration,
     sender: Sender<Result<Vec<Record>, Error>>,
-}
-
-/// Records that go to the caller together.
-#[derive(Default)]
-struct Batch {
-    records: Vec<Record>,
-    bytes: usize,
-}
-
-impl Batch {
-    fn is_full(&self) -> bool {
-        self.records.len() >= BATCH_RECORDS_MAX || self.bytes >= BATCH_BYTES_MAX
-    }
 }
 
 impl Thread {

@@ -4,9 +4,10 @@ use model::clock::EpochMs;
 use model::payment::Tier;
 
 use super::category::{self, HOUR_MS, LUXURY, ONLINE};
+use super::draft::Draft;
 use super::draw::Draw;
+use super::kind::Kind;
 use super::pool::Pool;
-use super::stream::Draft;
 
 /// How many cards are looked at for one that suits a fraud, before it is put off.
 const CARDS_TRIED_MAX: usize = 16;
@@ -16,39 +17,6 @@ pub(super) const VELOCITY_WINDOW_MS: i64 = 60_000;
 const DAWN_AMOUNT: i64 = 5_000_000;
 /// From this many KRW on luxury it is a fraud, for a normal user.
 const UNUSUAL_AMOUNT: i64 = 10_000_000;
-
-/// The kinds of fraud, one for each rule.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// Five or more payments with a card within a minute.
-    Velocity,
-    /// Ten times the card's mean, or more.
-    AmountSpike,
-    /// 5,000,000 KRW or more before six in the morning.
-    DawnHighAmount,
-    /// 10,000,000 KRW or more on luxury by a normal user.
-    UnusualCategory,
-}
-
-impl Kind {
-    /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::Velocity, Self::AmountSpike, Self::DawnHighAmount, Self::UnusualCategory];
-
-    /// Its name, which is also that of the rule that should find it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Velocity => "velocity",
-            Self::AmountSpike => "amount_spike",
-            Self::DawnHighAmount => "dawn_high_amount",
-            Self::UnusualCategory => "unusual_category",
-        }
-    }
-}
 
 /// How many frauds of each kind are due, and the burst under way.
 #[derive(Debug)]

@@ -22,9 +22,11 @@
 //! - No payment lies outside its category's opening hours in Asia/Seoul, frauds included.
 
 pub mod category;
+mod draft;
 mod draw;
 mod event_time;
 mod fraud;
+mod kind;
 mod pool;
 mod stream;
 #[cfg(test)]
@@ -32,5 +34,5 @@ mod tests;
 
 pub use category::Category;
 pub use event_time::EventTime;
-pub use fraud::Kind;
+pub use kind::Kind;
 pub use stream::{Error, Generated, Generator, Options, REDRAWS_MAX, RUN_BYTES_MAX};

@@ -7,8 +7,10 @@ use model::clock::EpochMs;
 use model::{Event, Payment};
 
 use super::category::{self, Picker};
+use super::draft::Draft;
 use super::draw::Draw;
-use super::fraud::{Frauds, Kind, VELOCITY_WINDOW_MS};
+use super::fraud::{Frauds, VELOCITY_WINDOW_MS};
+use super::kind::Kind;
 use super::pool::Pool;
 
 /// How many times a plain payment that would trip a rule is drawn again before it is let through.
@@ -66,16 +68,6 @@ pub struct Generated<'a> {
     pub payment: Payment<'a>,
     /// Which kind of fraud it is; `None` when plain.
     pub label: Option<Kind>,
-}
-
-/// A payment still in numbers.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Draft {
-    pub(super) card: usize,
-    pub(super) category: usize,
-    pub(super) amount: i64,
-    pub(super) at_ms: EpochMs,
-    pub(super) label: Option<Kind>,
 }
 
 /// Makes payments, for ever.

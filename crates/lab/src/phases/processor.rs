@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::figures::{CoresMean, CpuSample};
+use super::measured::{CoresMean, CpuSample};
 
 mod stat;
 #[cfg(test)]

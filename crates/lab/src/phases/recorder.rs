@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use super::figures::{LatencyMs, RatePoint};
+use super::measured::{LatencyMs, RatePoint};
 
 /// The longest latency told apart (an hour); anything longer counts as this.
 const LATENCY_US_MAX: u64 = 3_600_000_000;

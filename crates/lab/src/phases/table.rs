@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::comparison::{Comparison, ratio};
-use super::figures::{Figures, LatencyMs};
+use super::figures::Figures;
+use super::measured::LatencyMs;
 use super::number::{count, figure, times};
 
 /// One thing that was measured, of every phase.

@@ -15,19 +15,15 @@ use super::apply::Apply;
 use super::file::{Position, Seen};
 use super::lines::{Line, Lines};
 use super::map::Map;
-use super::records::{Record, Records};
+use super::records::{ENDS, RECORD_BYTES_MAX, Record, Records};
 
 /// How many batches are read ahead of the one being offered.
 pub const BATCHES_AHEAD_MAX: usize = 2;
 /// Past this many bytes of payload a batch is full (1 MiB).
 pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
-/// The longest line or record, in bytes (1 MiB).
-pub const RECORD_BYTES_MAX: usize = 1024 * 1024;
 
 /// What a column may hold besides text.
 const NOT_TEXT: &str = "must be text or a number";
-/// What lines must end with.
-pub(super) const ENDS: &str = "lines must end with LF, or CR and LF; convert the file";
 const NOT_UTF8: &str = "must be UTF-8";
 
 /// Some records of a file.

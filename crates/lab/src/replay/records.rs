@@ -10,8 +10,11 @@ use std::io::{self, BufRead};
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder, Terminator};
 
 use super::lines::{Line, Lines};
-use super::reader::{ENDS, RECORD_BYTES_MAX};
 
+/// The longest line or record, in bytes (1 MiB).
+pub const RECORD_BYTES_MAX: usize = 1024 * 1024;
+/// What lines must end with.
+pub(super) const ENDS: &str = "lines must end with LF, or CR and LF; convert the file";
 /// The most lines of one record.
 const RECORD_LINES_MAX: usize = 1_000;
 

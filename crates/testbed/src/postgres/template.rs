@@ -11,6 +11,10 @@ use anyhow::{Context, Result, bail};
 use crate::home::Home;
 use crate::program::{self, User};
 
+/// The database that is there for tests.
+pub(super) const DATABASE: &str = "forebay";
+/// The Debian package that brings the server.
+pub(super) const PACKAGE: &str = "postgresql";
 /// The watcher removes it when the process ends: nothing else would, a static is never dropped.
 static TEMPLATE: Mutex<Option<Home>> = Mutex::new(None);
 
@@ -41,13 +45,13 @@ fn make(user: Option<User>) -> Result<Home> {
         command.current_dir(home.path());
         command
     };
-    let mut initdb = command(program::find("initdb", super::PACKAGE)?);
+    let mut initdb = command(program::find("initdb", PACKAGE)?);
     initdb.args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8"]);
     initdb.args(["--locale=C", "--no-instructions", "-D"]).arg(&data);
     run(&mut initdb, "")?;
-    let mut single = command(program::find("postgres", super::PACKAGE)?);
+    let mut single = command(program::find("postgres", PACKAGE)?);
     single.args(["--single", "-F", "-D"]).arg(&data).arg("postgres");
-    run(&mut single, &format!("CREATE DATABASE {}\n", super::DATABASE))?;
+    run(&mut single, &format!("CREATE DATABASE {DATABASE}\n"))?;
     Ok(home)
 }
 

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::super::figures::{CoresMean, CpuSample, LatencyMs, RatePoint};
+use super::super::measured::{CoresMean, CpuSample, LatencyMs, RatePoint};
 use super::*;
 
 fn cores(client: f64, database: f64) -> (f64, BTreeMap<String, f64>) {

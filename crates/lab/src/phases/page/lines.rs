@@ -2,7 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::super::figures::{Figures, RatePoint};
+use super::super::figures::Figures;
+use super::super::measured::RatePoint;
 use super::super::number::figure;
 use super::scale::ticks;
 use super::svg::{Frame, at, drawing};

@@ -2,7 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::super::figures::{Figures, LatencyMs};
+use super::super::figures::Figures;
+use super::super::measured::LatencyMs;
 use super::super::number::figure;
 use super::scale::Decades;
 use super::svg::{Frame, at, drawing};

@@ -2,7 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::super::figures::{CoresMean, CpuSample, Figures};
+use super::super::figures::Figures;
+use super::super::measured::{CoresMean, CpuSample};
 use super::super::number::figure;
 use super::super::table::servers;
 use super::scale::ticks;
