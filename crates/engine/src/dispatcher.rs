@@ -12,8 +12,11 @@ use crate::backoff::{Backoff, is_said};
 use crate::shared::Shared;
 
 /// How long one lease waits for its first event. A lease under way is never dropped (what it was
-/// about to return would be held by nobody), so this is also how late a stop may be noticed.
+/// about to return would be held by nobody), so this is also how late a stop may be noticed. Each lease
+/// that came back empty doubles it for the next one, up to the longest: a hundred idle pipelines in one
+/// process would otherwise wake it a thousand times a second.
 const LEASE_WAIT: Duration = Duration::from_millis(100);
+const LEASE_WAIT_MAX: Duration = Duration::from_millis(400);
 /// How long to wait after a lease that came back empty before its time, as a closed buffer's do.
 const EMPTY_PAUSE: Duration = Duration::from_millis(5);
 
@@ -36,17 +39,22 @@ impl Dispatcher {
     /// Ends when told to stop; the lanes then see the end of their queues.
     pub(crate) async fn run(mut self) -> Result<(), Error> {
         let mut failures = 0;
+        let mut wait = LEASE_WAIT;
         while !self.shared.stop.is_cancelled() {
             let Some(room) = self.room().await else { break };
             let started = Instant::now();
-            match self.fill(room).await? {
+            match self.fill(room, wait).await? {
                 Ok(0) => {
                     over(&mut failures);
-                    if started.elapsed() < LEASE_WAIT {
+                    if started.elapsed() < wait {
                         self.pause(EMPTY_PAUSE).await;
                     }
+                    wait = (wait * 2).min(LEASE_WAIT_MAX);
                 }
-                Ok(_) => over(&mut failures),
+                Ok(_) => {
+                    over(&mut failures);
+                    wait = LEASE_WAIT;
+                }
                 Err(error) if error.class() == Class::Retryable => {
                     failures += 1;
                     if is_said(failures) {
@@ -62,9 +70,13 @@ impl Dispatcher {
     }
 
     /// Leases up to `room` events and queues them. Returns how many, or why the lease failed.
-    async fn fill(&self, room: usize) -> Result<Result<usize, buffer::Error>, Error> {
+    async fn fill(
+        &self,
+        room: usize,
+        wait: Duration,
+    ) -> Result<Result<usize, buffer::Error>, Error> {
         let _leasing = self.shared.leasing.lock().await;
-        let leased = match self.shared.buffer.lease(room, LEASE_WAIT).await {
+        let leased = match self.shared.buffer.lease(room, wait).await {
             Ok(leased) => leased,
             Err(error) => return Ok(Err(error)),
         };
