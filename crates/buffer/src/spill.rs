@@ -69,7 +69,21 @@ impl Spill {
     /// Outside a tokio runtime.
     #[must_use]
     pub fn new(primary: Arc<dyn Buffer>, local: Arc<dyn Buffer>, clock: Arc<dyn Clock>) -> Self {
-        let figures = Figures::new(primary.kind().name, clock);
+        Self::named(primary.kind().name, primary, local, clock)
+    }
+
+    /// The same, with metrics under this name: where several buffers of one kind have spills.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[must_use]
+    pub fn named(
+        name: &str,
+        primary: Arc<dyn Buffer>,
+        local: Arc<dyn Buffer>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let figures = Figures::new(name, clock);
         let shared = Arc::new(Shared {
             primary,
             local,

@@ -21,6 +21,7 @@ mod section;
 mod sections;
 mod service_links;
 mod settings;
+mod spill;
 mod tables;
 mod value;
 mod written_behind;

@@ -35,6 +35,9 @@ fn all(config: &Config) -> Vec<Named> {
         let of = format!("buffer of table {} ({})", table.name(), table.place);
         all.push(named(of.clone(), table.buffer.identity()));
         add_next(&mut all, &format!("next_{of}"), &table.next);
+        let spill = table.spill.as_ref().map(|spill| spill.identity());
+        let of = format!("spill of table {} ({})", table.name(), table.place);
+        all.extend(spill.map(|spill| named(of, spill)));
     }
     all
 }

@@ -73,7 +73,10 @@ pub(crate) fn written_behind(table: &Table) -> String {
         }
     };
     let (name, survives) = (table.name(), table.buffer.survives());
-    format!("Table {name}: accepted rows survive {survives}; {how} in {target}.")
+    let spill = table.spill.as_ref().map_or_else(String::new, |spill| {
+        format!(" While its buffer is out of reach, rows spill into {}.", spill.place())
+    });
+    format!("Table {name}: accepted rows survive {survives}; {how} in {target}.{spill}")
 }
 
 /// Everything, one sentence a line. A buffer is asked how it is kept; one that does not answer is taken at its

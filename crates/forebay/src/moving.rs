@@ -25,19 +25,21 @@ pub(crate) struct Line<'a> {
     pub(crate) subject: Subject,
     pub(crate) buffer: &'a dyn Location,
     pub(crate) next: Option<&'a Next>,
+    pub(crate) spill: Option<&'a dyn Location>,
 }
 
 impl<'a> Line<'a> {
     /// Those of the payments.
     pub(crate) fn of_payments(config: &'a Config) -> Self {
         let (buffer, next) = (&*config.buffer, config.next.as_ref());
-        Self { subject: named(PAYMENTS), buffer, next }
+        Self { subject: named(PAYMENTS), buffer, next, spill: config.spill.as_deref() }
     }
 
     /// Those of a table.
     pub(crate) fn of_table(entry: &'a Table) -> Self {
         let subject = named(&format!("{TABLE}{}", entry.name()));
-        Self { subject, buffer: &*entry.buffer, next: entry.next.as_ref() }
+        let (buffer, next) = (&*entry.buffer, entry.next.as_ref());
+        Self { subject, buffer, next, spill: entry.spill.as_deref() }
     }
 
     /// Those of every pipeline.

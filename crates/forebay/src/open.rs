@@ -9,6 +9,7 @@ use buffer::backend::{self, Disk, Opening};
 use buffer::spill::Spill;
 use buffer::{Buffer, Location};
 use model::clock::{Clock, System};
+use runtime::Pipeline;
 use runtime::moving::{self, Follower, Way, follow};
 use store::card::Guard;
 use store::{Claimed, Moves, Store, key_file};
@@ -46,24 +47,43 @@ pub(crate) async fn buffer(buffer: &dyn Location, config: &Config) -> Result<Ope
     Ok(opened.context("the buffer can't be opened")?.into())
 }
 
-/// Opens the buffer of the payments: behind its spill if `config` names one, and beside the next one if the
-/// pipeline moves.
+/// Opens the buffer of the payments as [`line`] does.
 ///
 /// # Errors
 /// If one can't be opened, or a move has left it. With a spill, a buffer that is out of reach is no error.
 pub(crate) async fn configured_buffer(config: &Config) -> Result<Opened> {
-    if let Some(both) = Both::open(&Line::of_payments(config), config).await? {
+    if config.next.is_none() {
+        refuse_left(config, &config.buffer.identity()).await?;
+    }
+    line(&Line::of_payments(config), None, config).await
+}
+
+/// Opens the buffer of a pipeline: behind its spill if it has one, and beside the next one if it moves. Whether a
+/// move has left it was looked at before. Metrics of the spill bear `name`, or the kind of the buffer.
+///
+/// # Errors
+/// If one can't be opened. With a spill, a buffer that is out of reach is no error.
+pub(crate) async fn line(line: &Line<'_>, name: Option<&str>, config: &Config) -> Result<Opened> {
+    if let Some(both) = Both::open(line, config).await? {
         return both.join(config).await;
     }
-    refuse_left(config, &config.buffer.identity()).await?;
-    let Some(spill) = &config.spill else {
-        return buffer(&*config.buffer, config).await;
+    let Some(spill) = line.spill else {
+        return buffer(line.buffer, config).await;
     };
-    let primary = config.buffer.open(&opening(config, true)).await;
+    let primary = line.buffer.open(&opening(config, true)).await;
     let primary = primary.context("the buffer can't be opened")?.buffer;
     let local = spill.open(&opening(config, false)).await.context("the spill can't be opened")?;
-    let spill = Arc::new(Spill::new(primary, local.buffer, clock()));
+    let name = name.unwrap_or(primary.kind().name);
+    let spill = Arc::new(Spill::named(name, primary.clone(), local.buffer, clock()));
     Ok(Opened { buffer: spill, found: local.found, follower: None })
+}
+
+/// The pipeline, with what goes along with its move beside it, if it moves.
+pub(crate) fn following(pipeline: Pipeline, follower: Option<Follower>) -> Pipeline {
+    match follower {
+        Some(follower) => pipeline.with(follower),
+        None => pipeline,
+    }
 }
 
 /// What buffers are opened with.
@@ -72,10 +92,14 @@ fn opening(config: &Config, is_lazy: bool) -> Opening {
     let lines = Line::all(config);
     let of = |line: &Line<'_>| {
         let next = line.next.and_then(|next| next.buffer.folder());
-        [line.buffer.folder(), next].into_iter().flatten().map(Path::to_owned).collect::<Vec<_>>()
+        let spill = line.spill.and_then(|spill| spill.folder());
+        [line.buffer.folder(), next, spill]
+            .into_iter()
+            .flatten()
+            .map(Path::to_owned)
+            .collect::<Vec<_>>()
     };
-    let spill = config.spill.iter().filter_map(|spill| spill.folder()).map(Path::to_owned);
-    let buffers = lines.iter().flat_map(of).chain(spill).collect();
+    let buffers = lines.iter().flat_map(of).collect();
     Opening { process: identity::process(), clock: clock(), is_lazy, disk: Disk { store, buffers } }
 }
 

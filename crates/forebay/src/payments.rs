@@ -130,10 +130,7 @@ async fn begin(process: &Process) -> Result<Begun> {
         Pipeline::offering(fraud::handler::PIPELINE, buffer.clone())
     };
     let source = pipeline.source();
-    let pipeline = match follower {
-        Some(follower) => pipeline.with(follower),
-        None => pipeline,
-    };
+    let pipeline = open::following(pipeline, follower);
     process.fleet.add(Entry::pipeline(pipeline, OnFailure::EndProcess))?;
     Ok(Begun { buffer, found, source })
 }

@@ -105,25 +105,15 @@ impl Tables {
             if ready {
                 self.said.push(format!("Made the table {}.", entry.definition.target));
             }
-            let opened = self.open(entry, config).await.with_context(|| at(entry))?;
+            let opened = open::line(&Line::of_table(entry), Some(&named(entry)), config).await;
+            let opened = opened.with_context(|| at(entry))?;
             self.said.extend(opened.found.iter().map(|line| format!("Table {name}: {line}")));
             let pipeline = self.pipeline(entry, opened.buffer, made, part).await?;
-            let pipeline = match opened.follower {
-                Some(follower) => pipeline.with(follower),
-                None => pipeline,
-            };
+            let pipeline = open::following(pipeline, opened.follower);
             fleet.add(Entry::pipeline(pipeline, OnFailure::Restart))?;
             self.names.push(named(entry));
         }
         Ok(())
-    }
-
-    /// The buffer of a table, beside its next one if it moves. What left it was looked at for all tables at once.
-    async fn open(&self, entry: &Table, config: &Config) -> Result<open::Opened> {
-        match open::Both::open(&Line::of_table(entry), config).await? {
-            Some(both) => both.join(config).await,
-            None => open::buffer(&*entry.buffer, config).await,
-        }
     }
 
     async fn pipeline(
@@ -255,9 +245,9 @@ async fn remember(entry: &Table, front: &Front) -> Option<String> {
         true
     };
     let name = entry.name();
-    // Of a key that has moved, the later rows are in the next one.
+    // Of a key that has moved, the later rows are in the next one; what was spilled is later, too.
     let next = entry.next.iter().map(|next| &next.buffer);
-    let buffers = [&entry.buffer].into_iter().chain(next);
+    let buffers = [&entry.buffer].into_iter().chain(next).chain(&entry.spill);
     for buffer in buffers.filter(|buffer| !buffer.is_volatile()) {
         if let Err(error) = buffer.pending(&mut each).await {
             tracing::warn!(%error, table = name, "what the buffer holds is read only once it is settled");

@@ -16,7 +16,7 @@ pub(super) struct Figures {
 
 impl Figures {
     /// Registers the metrics under the name of the buffer that is stood in for.
-    pub(super) fn new(buffer: &'static str, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(buffer: &str, clock: Arc<dyn Clock>) -> Self {
         describe_counter!(
             "buffer_spilled_total",
             Unit::Count,
@@ -32,10 +32,11 @@ impl Figures {
             Unit::Seconds,
             "Age of the oldest event in the local spill."
         );
+        let buffer = || buffer.to_owned();
         Self {
-            spilled: counter!("buffer_spilled_total", "buffer" => buffer),
-            size: gauge!("buffer_spill_size", "buffer" => buffer),
-            age_seconds: gauge!("buffer_spill_age_seconds", "buffer" => buffer),
+            spilled: counter!("buffer_spilled_total", "buffer" => buffer()),
+            size: gauge!("buffer_spill_size", "buffer" => buffer()),
+            age_seconds: gauge!("buffer_spill_age_seconds", "buffer" => buffer()),
             clock,
         }
     }

@@ -12,6 +12,7 @@ use runtime::history;
 use super::Error;
 use super::next::Next;
 use super::settings::{Entry, Settings};
+use super::spill::{alone, spill};
 use super::value::Origin;
 use super::written_behind::{self, Table};
 use super::{payments, sections};
@@ -49,11 +50,18 @@ impl Config {
     /// # Errors
     /// If there is no such table.
     pub(crate) fn of_table(mut self, name: &str) -> Result<Self, Error> {
-        self.buffer = self.table(name)?.buffer.clone();
+        let table = self.table(name)?;
+        (self.buffer, self.spill) = (table.buffer.clone(), table.spill.clone());
         self.tables.retain(|table| table.name() != name);
-        self.spill = None;
         self.next = None;
         Ok(self)
+    }
+
+    /// The same for a process that takes no events, and so spills none.
+    pub(crate) fn without_spills(mut self) -> Self {
+        self.spill = None;
+        self.tables.iter_mut().for_each(|table| table.spill = None);
+        self
     }
 
     /// The table that `--table` names.
@@ -85,17 +93,14 @@ impl Config {
         let is_shared =
             buffer.is_shared() && next.as_ref().is_none_or(|next| next.buffer.is_shared());
         let store = store.shared().filter(|_| is_shared).unwrap_or(store);
-        let spill = blamed(settings.entry("spill"), spill(settings, &*buffer))?;
+        let spill =
+            blamed(settings.entry("spill"), spill(settings, &settings.path("spill"), &*buffer))?;
         let bind = settings.entry("http.bind");
         let address = bind.value.to_string().parse().map_err(|_| {
             let problem = "http.bind is no address; write e.g. 127.0.0.1:8080 or [::1]:8080";
             Error(format!("{}: {problem}", bind.origin))
         })?;
-        if next.is_some() && spill.is_some() {
-            let problem = "next_buffer: a buffer with a spill can't be left; leave `spill` out until \
-                           the move is through";
-            return Err(Error(problem.to_owned()));
-        }
+        alone(next.as_ref(), spill.as_ref())?;
         let engine = engine(settings, &*buffer, next.as_ref())?;
         let config = Self {
             tables: written_behind::resolve(settings, &engine)?,
@@ -139,30 +144,6 @@ fn next(settings: &Settings) -> Result<Option<Next>, Error> {
         return Ok(None);
     }
     Ok(Some(Next { buffer, to: redacted(&to) }))
-}
-
-/// The buffer on this machine that takes events while `buffer` is out of reach.
-fn spill(settings: &Settings, buffer: &dyn Location) -> Result<Option<Arc<dyn Location>>, Error> {
-    let url = &settings.path("spill");
-    if url == "none" {
-        return Ok(None);
-    }
-    match settings.payments(url) {
-        Ok(spill) if spill.is_shared() || spill.is_volatile() => Err(wrong_spill(url)),
-        Ok(_) if !buffer.is_shared() => {
-            let problem = "spill: the buffer is on this machine already; leave it \"none\"";
-            Err(Error(problem.to_owned()))
-        }
-        Ok(spill) => Ok(Some(spill)),
-        Err(_) => Err(wrong_spill(url)),
-    }
-}
-
-fn wrong_spill(url: &str) -> Error {
-    Error(format!(
-        "spill is \"{}\"; it must be \"none\" or a journal, e.g. journal:{{data}}/spill",
-        redacted(url)
-    ))
 }
 
 /// The data folder stands in URLs, whose options begin behind a `?`.

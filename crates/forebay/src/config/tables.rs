@@ -19,10 +19,11 @@ const LINGER_MS_MAX: i64 = 60_000;
 const LANES: i64 = 2;
 const HOUR_MS: i64 = 3_600_000;
 /// All keys of an entry.
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 20] = [
     "name",
     "buffer",
     "next_buffer",
+    "spill",
     "target",
     "create",
     "keys",
@@ -49,6 +50,7 @@ pub(super) struct Entry {
     pub(super) definition: table::Definition,
     pub(super) buffer: Option<String>,
     pub(super) next_buffer: Option<String>,
+    pub(super) spill: Option<String>,
     pub(super) create: bool,
     pub(super) batch_max: usize,
     pub(super) linger_ms: u64,
@@ -101,6 +103,7 @@ impl Entry {
                 "next_buffer",
                 Value::Text(self.next_url(data).map_or("none".to_owned(), |url| redacted(&url))),
             ),
+            ("spill", Value::Text(redacted(&self.spill_url(data)))),
             ("target", Value::Text(target.to_string())),
             ("keys", Value::Text(names(&target.keys))),
             ("columns", Value::Text(columns.join(", "))),
@@ -121,6 +124,11 @@ impl Entry {
     pub(super) fn url(&self) -> String {
         let default = || format!("journal:{}/tables/{}", DATA, self.definition.name);
         self.buffer.clone().unwrap_or_else(default)
+    }
+
+    /// Where its rows go while its buffer is out of reach, or `none`.
+    pub(super) fn spill_url(&self, data: &str) -> String {
+        self.spill.as_deref().unwrap_or("none").replace(DATA, data)
     }
 
     /// Where it moves to, if it does.
@@ -180,6 +188,7 @@ impl Fields<'_> {
             definition,
             buffer: self.text("buffer")?,
             next_buffer: self.text("next_buffer")?,
+            spill: self.text("spill")?,
             create: self.switch("create")?,
             batch_max: self.count("batch_max", 1, 10_000, BATCH_MAX)?,
             linger_ms: self.ms("linger_ms", LINGER_MS_MAX, linger_ms)?,

@@ -10,6 +10,7 @@ use super::Error;
 use super::next::Next;
 use super::schema::DATA;
 use super::settings::Settings;
+use super::spill::{alone, spill};
 use super::tables::Entry;
 use crate::registry;
 
@@ -25,6 +26,8 @@ pub(crate) struct Table {
     pub(crate) buffer: Arc<dyn Location>,
     /// Where its pipeline moves to from `buffer`; `None` while it stays.
     pub(crate) next: Option<Next>,
+    /// Where rows go while the buffer is out of reach; `None` refuses them instead.
+    pub(crate) spill: Option<Arc<dyn Location>>,
     /// Whether it is made where it is missing, by `store migrate` (and in SQLite by `serve`).
     pub(crate) create: bool,
     pub(crate) engine: engine::Options,
@@ -52,6 +55,8 @@ pub(super) fn resolve(
         // The fields of rows of other producers are those of payments, unless the URL names others.
         let buffer = settings.buffer(&url, &registry::payment_fields()).map_err(at)?;
         let next = next(settings, entry).map_err(at)?;
+        let spill = spill(settings, &entry.spill_url(&settings.data()), &*buffer).map_err(at)?;
+        alone(next.as_ref(), spill.as_ref()).map_err(at)?;
         let next_lease_ms = next.as_ref().map_or(u64::MAX, |next| next.buffer.lease_ms());
         let engine = engine::Options {
             lanes: entry.lanes,
@@ -68,6 +73,7 @@ pub(super) fn resolve(
             definition: definition.clone(),
             buffer,
             next,
+            spill,
             create: entry.create,
             engine,
             front: entry.front,

@@ -50,8 +50,10 @@ async fn check(config: &Config) -> Result<Exit> {
         })?;
         troubles.extend(looked.tell()?);
     }
-    let of_spill = config.spill.as_ref().and_then(|spill| spill.validate().err());
-    troubles.extend(of_spill.map(|error| anyhow::Error::from(error).context("spill")));
+    for spill in Line::all(config).into_iter().filter_map(|line| line.spill) {
+        let of_spill = spill.validate().err();
+        troubles.extend(of_spill.map(|error| anyhow::Error::from(error).context("spill")));
+    }
     let of_store = check_store(config).await;
     for line in guarantee::beyond(config, of_store.as_ref().err()) {
         out::line(line)?;

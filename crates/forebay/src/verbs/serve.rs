@@ -71,7 +71,7 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
 
     let api = args.roles.contains(&Role::Api);
     // Only what is offered here can spill here; the journal it spills into is one process's alone.
-    let config = if api { config } else { Config { spill: None, ..config } };
+    let config = if api { config } else { config.without_spills() };
     let chosen = settings.entry("http.bind").origin != Origin::Default;
     let bind = if api || chosen { config.bind } else { ANY_PORT };
     warn_of(bind);
@@ -117,22 +117,23 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
         history.stop().await;
     }
     let cut = finish(serving).await;
-    let spill = config.spill.clone();
+    let tables = config.tables.iter().filter_map(|table| table.spill.clone());
+    let spills: Vec<_> = config.spill.iter().cloned().chain(tables).collect();
     let stopped = process.stop().await;
     presence.leave().await;
     beside.close().await?;
     let kept = stopped?.iter().map(|remains| remains.kept).sum();
     cut?;
-    ended(spill.as_deref(), kept).await
+    ended(&spills, kept).await
 }
 
 /// Says what is left for the next start.
-async fn ended(spill: Option<&dyn Location>, kept: u64) -> Result<Exit> {
+async fn ended(spills: &[Arc<dyn Location>], kept: u64) -> Result<Exit> {
     if kept > 0 {
         let kept = grouped(kept);
         out::line(format_args!("{kept} events stay in the buffer, for whoever settles next."))?;
     }
-    if let Some(spill) = spill {
+    for spill in spills {
         let left = spill.depth().await?.ready;
         if left > 0 {
             let (left, name) = (grouped(left), spill.name());

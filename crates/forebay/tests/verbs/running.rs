@@ -97,6 +97,11 @@ impl Serving {
         Self { child, lines, address }
     }
 
+    /// The id of the process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Posts a body; returns the status and the answer.
     pub(crate) fn post(&self, kind: &str, body: &str) -> (u16, serde_json::Value) {
         let url = format!("{}/v1/events", self.address);

@@ -235,7 +235,7 @@ async fn versions_of_rules_that_rows_bear_already_are_never_given_to_other_rules
     server
         .execute(&format!(
             "DROP TABLE {schema}.rulesets, {schema}.pipelines, {schema}.processes, {schema}.buffers_left;
-  DROP RULE keep_moves ON {schema}.buffer_moves;
+             DROP RULE keep_moves ON {schema}.buffer_moves;
              ALTER TABLE {schema}.buffer_moves DROP COLUMN start_empty, DROP COLUMN start_done;
              ALTER TABLE {schema}.buffer_move_processes DROP COLUMN empty_source, DROP COLUMN empty_target;
              DELETE FROM {schema}.schema_version WHERE version >= 6"
