@@ -49,6 +49,7 @@ const LAYERS: &[Layer] = &[
             "fraud",
             "table",
             "server",
+            "runtime",
             "testbed",
         ],
     },

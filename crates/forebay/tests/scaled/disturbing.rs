@@ -168,6 +168,64 @@ pub(crate) fn postgres_restarted(rig: &mut Rig, random: &mut ChaCha8Rng, rounds:
     }
 }
 
+/// The pipeline is paused, scaled and resumed, with a kill -9 of a worker between any two steps: the row is
+/// written, read by one process and not yet by another, the engine asked to stop, lanes finished, events
+/// released, the pipeline paused, or at work again with other lanes. While it is paused nothing settles,
+/// whichever process dies and starts.
+pub(crate) fn pipelines_changed(rig: &mut Rig, random: &mut ChaCha8Rng, rounds: usize) {
+    const NAME: &str = "consumer_batch";
+    let kill = |rig: &mut Rig, random: &mut ChaCha8Rng| {
+        let victim = random.random_range(0..rig.workers.len());
+        rig.workers.swap_remove(victim).kill();
+        rig.add_worker();
+    };
+    for round in 0..rounds.div_ceil(2) {
+        let lanes = random.random_range(1..9).to_string();
+        for change in [
+            &["pause", NAME][..],
+            &["scale", NAME, "--lanes", &lanes],
+            &["resume", NAME],
+            &["scale", NAME, "--configured"],
+        ] {
+            rig.verb(&[&["pipeline"], change].concat());
+            // Each process reads the row within a second, and its engine ends a moment later.
+            pause(random, 0..1_300);
+            kill(rig, random);
+            if change[0] == "pause" && round % 2 == 0 {
+                rests(rig, random, kill);
+            }
+        }
+    }
+}
+
+/// Waits until every live process is paused. From then on nothing settles, though a worker is killed and
+/// another one starts.
+fn rests(rig: &mut Rig, random: &mut ChaCha8Rng, kill: impl Fn(&mut Rig, &mut ChaCha8Rng)) {
+    rig.workers.iter_mut().for_each(|worker| drop(worker.address()));
+    let end = Instant::now() + Duration::from_secs(30);
+    let states = |rig: &Rig| -> Vec<String> {
+        let listed = rig.verb(&["pipeline", "list", "--json"]);
+        let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+        let processes = listed[0]["processes"].as_array().unwrap().iter();
+        let live = processes.filter(|process| process["live"] == true);
+        live.map(|process| process["state"].as_str().unwrap().to_owned()).collect()
+    };
+    while states(rig).iter().any(|state| state != "paused") {
+        assert!(Instant::now() < end, "not paused: {:?}", states(rig));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let before = settled(rig);
+    kill(rig, random);
+    rig.workers.iter_mut().for_each(|worker| drop(worker.address()));
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(settled(rig), before, "a paused pipeline settles nothing");
+}
+
+fn settled(rig: &Rig) -> usize {
+    let rows = rig.postgres.query("SELECT count(*) FROM fds.transactions").unwrap();
+    rows[0][0].as_deref().unwrap().parse().unwrap()
+}
+
 /// One worker after the other is told to end, with its successor started first.
 pub(crate) fn workers_rolled(rig: &mut Rig, random: &mut ChaCha8Rng, rounds: usize) {
     rig.add_worker();
@@ -195,10 +253,6 @@ pub(crate) fn broker_restarted(rig: &mut Rig, random: &mut ChaCha8Rng, rounds: u
 
 /// Waits until so many more payments are settled.
 fn settles_more(rig: &mut Rig, more: usize) {
-    let settled = |rig: &Rig| {
-        let rows = rig.postgres.query("SELECT count(*) FROM fds.transactions").unwrap();
-        rows[0][0].as_deref().unwrap().parse::<usize>().unwrap()
-    };
     let (before, end) = (settled(rig), Instant::now() + Duration::from_secs(60));
     while settled(rig) < before + more {
         rig.workers.iter_mut().for_each(Process::must_live);

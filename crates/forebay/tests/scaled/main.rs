@@ -46,7 +46,10 @@ macro_rules! disturbed {
     };
 }
 
-disturbed!(list, Layout::List, workers_killed redis_restarted replies_lost postgres_restarted workers_rolled);
+disturbed!(
+    list, Layout::List,
+    workers_killed redis_restarted replies_lost postgres_restarted workers_rolled pipelines_changed
+);
 disturbed!(stream, Layout::Stream, workers_killed redis_restarted replies_lost postgres_restarted workers_rolled);
 disturbed!(sharded, Layout::Sharded, workers_killed redis_restarted replies_lost postgres_restarted workers_rolled);
 disturbed!(
