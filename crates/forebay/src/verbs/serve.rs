@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::configured;
-use crate::config::{Config, Flags, Origin};
+use crate::config::{Flags, Origin};
 use crate::domain::Started;
 use crate::domains::DOMAINS;
 use crate::exit::Exit;
