@@ -96,8 +96,8 @@ fn what_the_backend_can_not_do_is_refused_as_unusable_arguments() {
         let expect = "a folder: buffer can't do this; `forebay buffer stat` counts";
         assert!(stderr.contains(expect), "{stderr}");
     }
-    let (code, _, stderr) = run(dir.path(), &["monitor", "--buffer", "folder:./queue"]);
-    assert_eq!((code, stderr.contains("only of a Redis")), (2, true), "{stderr}");
+    let (code, _, stderr) = run(dir.path(), &["dead", "list", "--buffer", "folder:./queue"]);
+    assert_eq!((code, stderr.contains("a folder: buffer can't do this")), (2, true), "{stderr}");
     let (code, _, stderr) = run(dir.path(), &["buffer", "stat", "--buffer", "foldr:./queue"]);
     let expect = "there is no backend foldr: ; journal:, redis:, redis-cluster:, kafka:, sqs:, memory: and \
                   folder: are built in";
