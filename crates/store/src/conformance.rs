@@ -8,13 +8,17 @@
 //! What it deliberately does not do: it measures nothing, and it breaks no disks. Failures of a
 //! particular database are provoked in that adapter's own tests.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use async_trait::async_trait;
 use model::payment::Tier;
 
 use crate::card::Guard;
 use crate::rulesets::Ruleset;
-use crate::{Claimed, Completion, Duplicate, Load, Row, Settlement};
+use crate::{Claimed, Completion, Duplicate, Load, Row, Settlement, Store};
 
+pub mod beside;
 pub mod completions;
 pub mod keys;
 pub mod loads;
@@ -28,8 +32,11 @@ pub mod tables;
 /// An adapter under test, over a database of its own that starts empty.
 #[async_trait]
 pub trait Subject: Send + Sync {
-    /// The store, open.
+    /// The store, open, in the process that settles.
     fn store(&self) -> Claimed;
+
+    /// The store of another process, which does not settle.
+    fn beside(&self) -> Arc<dyn Store>;
 
     /// Closes the store and opens it again over the same database.
     async fn reopen(&mut self);
@@ -45,6 +52,15 @@ pub trait Subject: Send + Sync {
 
     /// Every version of the fraud rules in the database, in order.
     async fn rulesets(&self) -> Vec<Ruleset>;
+
+    /// Makes all that was heard of processes until now this much older.
+    async fn later(&self, by: Duration);
+
+    /// Runs a statement, past the adapter.
+    async fn execute(&self, sql: &str);
+
+    /// What one statement returns, past the adapter, each value as text.
+    async fn query(&self, sql: &str) -> Vec<Vec<Option<String>>>;
 }
 
 /// A payment as the database has it.
@@ -105,6 +121,7 @@ macro_rules! conformance_suite {
         $crate::conformance_suite! { $subject;
             payments::a_batch_is_settled_whole,
             payments::a_batch_with_a_bad_row_writes_nothing,
+            beside::what_either_process_writes_is_read_by_the_other,
             completions::completions_come_back_as_written,
             payments::overlapping_batches_settle_each_payment_once,
             payments::a_payment_settled_before_is_named_and_nothing_is_written,
@@ -121,11 +138,36 @@ macro_rules! conformance_suite {
             loads::a_load_that_is_rejected_deletes_nothing,
             loads::loads_come_back_as_written,
             loads::what_began_before_the_bound_is_forgotten,
+            moves::a_step_is_taken_once_and_after_the_one_before,
+            moves::another_move_begins_only_when_one_is_finished,
+            moves::each_pipeline_has_moves_of_its_own,
+            moves::what_a_process_said_last_counts,
+            moves::what_earlier_moves_left_is_kept,
             payments::everything_is_there_after_a_reopen,
             payments::rows_come_back_as_written,
+            pipelines::a_change_leaves_the_other_parts_as_they_are,
+            pipelines::two_writers_get_two_revisions,
+            pipelines::what_is_out_of_bounds_of_a_pipeline_is_rejected,
+            pipelines::what_is_wanted_comes_back_as_written,
+            processes::a_process_that_fell_silent_is_deleted_by_another,
+            processes::a_process_that_left_is_gone,
+            processes::members_of_a_pipeline_are_counted,
+            processes::what_a_process_said_last_comes_back,
+            processes::what_is_out_of_bounds_of_a_process_is_rejected,
             rulesets::a_ruleset_past_its_bound_is_rejected,
             rulesets::a_ruleset_that_is_used_again_has_its_version_again,
             rulesets::processes_that_begin_at_once_agree_on_versions,
+            tables::values_of_every_type_come_back_as_written,
+            tables::a_newer_version_is_never_overwritten_by_an_older_one,
+            tables::versions_may_be_moments,
+            tables::an_insert_leaves_what_is_there_and_says_how_it_differs,
+            tables::an_inserted_row_that_comes_again_is_the_same,
+            tables::an_inserted_row_that_differs_by_little_is_another,
+            tables::a_batch_with_a_row_the_table_refuses_writes_nothing,
+            tables::names_with_quotes_blanks_and_sql_are_names,
+            tables::a_key_may_have_several_columns,
+            tables::what_is_missing_is_told_and_nothing_is_made,
+            tables::a_column_that_takes_no_null_is_known_before_a_row_is_written,
         }
     };
     ($subject:expr; $($guarantee:ident :: $check:ident),* $(,)?) => {

@@ -1,10 +1,9 @@
 //! What is known of a column before a row is written.
 
 use store::Target;
-use store::conformance::tables::Subject as _;
 use store::tables::{Bound, Column, Mode, Name, Type, Value, Written};
 
-use crate::tables::Database;
+use crate::fixture::Database;
 
 fn target(table: &str, kind: Type, nullable: bool) -> Target {
     let column =

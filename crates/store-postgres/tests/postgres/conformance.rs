@@ -1,30 +1,32 @@
 //! The store's guarantees, on PostgreSQL.
 
-use crate::fixture;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::fixture::{self, Database};
 use async_trait::async_trait;
 use model::payment::Tier;
 use store::card::Fingerprint;
 use store::conformance::{Stored, Subject, leak};
 use store::rulesets::Ruleset;
-use store::{Claimed, Completion, Load, Row};
-use store_postgres::Options;
+use store::{Claimed, Completion, Load, Row, Store};
 
-struct Postgres {
-    options: Options,
+pub(crate) struct Postgres {
+    pub(crate) database: Database,
     store: Claimed,
 }
 
 impl Postgres {
-    async fn new() -> Self {
-        let options = fixture::options(fixture::shared());
-        let store = fixture::open(&options).await;
-        Self { options, store }
+    pub(crate) async fn new() -> Self {
+        let database = Database::new().await;
+        let store = fixture::open(&database.options).await;
+        Self { database, store }
     }
 
-    fn query(&self, columns: &str, table: &str) -> Vec<Vec<Option<String>>> {
-        let schema = &self.options.schema;
+    async fn ordered(&self, columns: &str, table: &str) -> Vec<Vec<Option<String>>> {
+        let schema = &self.database.options.schema;
         let sql = format!("SELECT {columns} FROM {schema}.{table} ORDER BY id");
-        fixture::shared().query(&sql).unwrap()
+        self.database.query(&sql).await
     }
 }
 
@@ -50,7 +52,28 @@ impl Subject for Postgres {
 
     async fn reopen(&mut self) {
         self.store.close().await.unwrap();
-        self.store = fixture::open(&self.options).await;
+        self.store = fixture::open(&self.database.options).await;
+    }
+
+    fn beside(&self) -> Arc<dyn Store> {
+        fixture::beside(&self.database.options)
+    }
+
+    async fn later(&self, by: Duration) {
+        let (schema, s) = (&self.database.options.schema, by.as_secs());
+        let older = format!(
+            "UPDATE {schema}.processes SET heard_at = heard_at - interval '{s} s',
+                 joined_at = joined_at - interval '{s} s'"
+        );
+        self.database.execute(&older).await;
+    }
+
+    async fn execute(&self, sql: &str) {
+        self.database.execute(sql).await;
+    }
+
+    async fn query(&self, sql: &str) -> Vec<Vec<Option<String>>> {
+        self.database.query(sql).await
     }
 
     async fn stored(&self) -> Vec<Stored> {
@@ -85,7 +108,7 @@ impl Subject for Postgres {
                 processed_at_ms: row[14].as_deref().map(|ms| ms.parse().unwrap()),
             }
         };
-        self.query(&columns, "transactions").into_iter().map(stored).collect()
+        self.ordered(&columns, "transactions").await.into_iter().map(stored).collect()
     }
 
     async fn completed(&self) -> Vec<Completion> {
@@ -106,7 +129,7 @@ impl Subject for Postgres {
                 dead: count(5),
             }
         };
-        self.query(&columns, "pipeline_completion_log").into_iter().map(completed).collect()
+        self.ordered(&columns, "pipeline_completion_log").await.into_iter().map(completed).collect()
     }
 
     async fn loaded(&self) -> Vec<Load> {
@@ -141,11 +164,11 @@ impl Subject for Postgres {
                 oldest_age_ms_max: count(18),
             }
         };
-        self.query(&columns, "load_history").into_iter().map(loaded).collect()
+        self.ordered(&columns, "load_history").await.into_iter().map(loaded).collect()
     }
 
     async fn rulesets(&self) -> Vec<Ruleset> {
-        let schema = &self.options.schema;
+        let schema = &self.database.options.schema;
         let sql = format!(
             "SELECT version, rules, {} FROM {schema}.rulesets ORDER BY version",
             ms("first_used_at")
@@ -155,7 +178,7 @@ impl Subject for Postgres {
             rules: row[1].clone(),
             first_used_at_ms: row[2].as_ref().unwrap().parse().unwrap(),
         };
-        fixture::shared().query(&sql).unwrap().into_iter().map(ruleset).collect()
+        self.database.query(&sql).await.into_iter().map(ruleset).collect()
     }
 }
 

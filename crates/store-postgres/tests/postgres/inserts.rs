@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use model::{Class, Classify};
-use store::conformance::tables::Subject as _;
 use store::tables::{Column, Mode, Name, Record, Type, Value, Written};
 use store::{Table, Target};
 
-use crate::tables::Database;
+use crate::fixture::Database;
 
 fn text(text: &str) -> Value {
     Value::Text(text.into())

@@ -14,7 +14,6 @@ mod moves;
 mod outages;
 mod pipelines;
 mod poolers;
-mod processes;
 mod rejections;
 mod schema;
 mod tables;

@@ -1,45 +1,12 @@
 //! Moves between buffers, in PostgreSQL.
 
-use std::sync::Arc;
-
+use crate::conformance::Postgres;
 use crate::fixture;
 use model::route::{Phase, Route};
 use model::{Class, Classify};
-use store::Moves;
-use store::conformance::moves;
+use store::conformance::{Subject as _, moves};
 use store::moves::{Buffers, LEFT_MAX, Recorded, Start, Step};
 use store_postgres::{Options, migrate};
-
-async fn open() -> Arc<dyn Moves> {
-    let options = fixture::options(fixture::shared());
-    migrate(&options).await.unwrap();
-    fixture::beside(&options).moves()
-}
-
-#[tokio::test]
-async fn a_step_is_taken_once_and_after_the_one_before() {
-    moves::a_step_is_taken_once_and_after_the_one_before(&*open().await).await;
-}
-
-#[tokio::test]
-async fn another_move_begins_only_when_one_is_finished() {
-    moves::another_move_begins_only_when_one_is_finished(&*open().await).await;
-}
-
-#[tokio::test]
-async fn what_a_process_said_last_counts() {
-    moves::what_a_process_said_last_counts(&*open().await).await;
-}
-
-#[tokio::test]
-async fn each_pipeline_has_moves_of_its_own() {
-    moves::each_pipeline_has_moves_of_its_own(&*open().await).await;
-}
-
-#[tokio::test]
-async fn what_earlier_moves_left_is_kept() {
-    moves::what_earlier_moves_left_is_kept(&*open().await).await;
-}
 
 #[tokio::test]
 async fn of_two_leaders_that_begin_at_once_one_does_and_what_was_left_is_kept_once() {
@@ -125,10 +92,9 @@ async fn moves_of_earlier_versions_become_those_of_the_payments() {
 
 #[tokio::test]
 async fn a_leader_of_the_seventh_version_deletes_no_move_of_another_pipeline() {
-    let options = fixture::options(fixture::shared());
-    migrate(&options).await.unwrap();
-    let moves = fixture::beside(&options).moves();
-    moves::each_pipeline_has_moves_of_its_own(&*moves).await;
+    let mut postgres = Postgres::new().await;
+    moves::each_pipeline_has_moves_of_its_own(&mut postgres).await;
+    let moves = postgres.beside().moves();
     let recorded = moves.all().await.unwrap();
     // What such a leader runs when it begins a move.
     let begin = format!(
@@ -137,9 +103,9 @@ async fn a_leader_of_the_seventh_version_deletes_no_move_of_another_pipeline() {
          start_settled, start_pending, start_dead, start_duplicates, start_offered, start_empty) \
          VALUES ('payments', 'a', 'b', 2, 0, 10, 'hold', 0, 0, 0, 0, 0, 0) \
          ON CONFLICT (name) DO UPDATE SET step = 2",
-        options.schema
+        postgres.database.options.schema
     );
-    fixture::shared().execute(&begin).unwrap_err();
+    postgres.database.client.batch_execute(&begin).await.unwrap_err();
     assert_eq!(moves.all().await.unwrap(), recorded);
 }
 

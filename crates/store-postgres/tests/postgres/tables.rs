@@ -1,58 +1,10 @@
 //! Tables of others, in PostgreSQL.
 
-use std::sync::Arc;
-
-use crate::fixture;
-use async_trait::async_trait;
+use crate::fixture::{self, Database};
 use model::{Class, Classify as _};
-use store::conformance::tables::Subject;
+use store::Target;
 use store::tables::{Column, Mode, Name, Type, Value, Written};
-use store::{Table, Tables, Target};
 use testbed::Postgres;
-
-/// Each test has a database of its own, for all tables are in the schema `public`.
-pub(crate) struct Database {
-    server: &'static Postgres,
-    tables: Arc<dyn Tables>,
-    client: tokio_postgres::Client,
-}
-
-impl Database {
-    pub(crate) async fn new() -> Self {
-        let server = fixture::shared();
-        let options = fixture::options(server);
-        let dbname = options.schema.replace("store_", "tables_");
-        server.execute(&format!("CREATE DATABASE {dbname}")).unwrap();
-        let options = store_postgres::Options { dbname, ..options };
-        let url = server.url().replace("/forebay", &format!("/{}", options.dbname));
-        let (client, connection) =
-            tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
-        tokio::spawn(connection);
-        Self { server, tables: fixture::beside(&options).tables(), client }
-    }
-}
-
-#[async_trait]
-impl Subject for Database {
-    fn table(&self, target: &Target) -> Result<Arc<dyn Table>, store::Error> {
-        self.tables.table(target)
-    }
-
-    async fn execute(&self, sql: &str) {
-        self.client.batch_execute(sql).await.unwrap();
-    }
-
-    async fn query(&self, sql: &str) -> Vec<Vec<Option<String>>> {
-        let rows = self.client.simple_query(sql).await.unwrap();
-        let rows = rows.iter().filter_map(|message| match message {
-            tokio_postgres::SimpleQueryMessage::Row(row) => Some(row),
-            _ => None,
-        });
-        rows.map(|row| (0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect()).collect()
-    }
-}
-
-store::tables_suite!(Database::new());
 
 fn target(schema: Option<&str>, table: &str, kind: Type) -> Target {
     let column =

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use model::{Class, Classify};
 use store::Table;
-use store::conformance::tables::Subject as _;
 use store::tables::{Column, Mode, Name, Record, Type, Value, Written};
 
-use crate::tables::Database;
+use crate::fixture::Database;
 
 /// 2026-03-02T03:00:00Z, in microseconds.
 const SECOND_0: i64 = 1_772_420_400_000_000;

@@ -133,6 +133,19 @@ async fn the_writer_waits_at_a_closed_gate_for_a_moment_and_once_only() {
 }
 
 #[tokio::test]
+async fn calls_fail_until_a_process_that_settles_has_made_the_store() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("forebay.db");
+    let other = store_sqlite::beside(options(&path), Arc::new(System));
+    // None is made here: it would be without its key.
+    assert_eq!(other.moves().all().await.unwrap_err().class(), Class::Retryable);
+    assert_eq!(other.moves().sweep("p").await.unwrap_err().class(), Class::Retryable);
+    assert!(!path.exists());
+    let _store = store_sqlite::open(options(&path), Arc::new(System)).unwrap();
+    assert_eq!(other.moves().all().await, Ok(Vec::new()));
+}
+
+#[tokio::test]
 async fn the_log_stays_bounded_while_no_process_settles() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("forebay.db");

@@ -2,38 +2,56 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use model::clock::Manual;
 use model::payment::Tier;
 use rusqlite::Connection;
+use rusqlite::types::ValueRef;
 use store::card::Fingerprint;
 use store::conformance::{Stored, Subject, leak};
 use store::rulesets::Ruleset;
-use store::{Claimed, Completion, Load, Row};
+use store::{Claimed, Completion, Load, Row, Store};
 use store_sqlite::Options;
 use tempfile::TempDir;
 
-struct Sqlite {
+pub(crate) struct Sqlite {
     directory: TempDir,
+    clock: Arc<Manual>,
     store: Claimed,
 }
 
 impl Sqlite {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let directory = TempDir::new().unwrap();
-        let store = open(directory.path());
-        Self { directory, store }
+        let clock = Arc::new(Manual::at(1_700_000_000_000));
+        let store = open(directory.path(), &clock);
+        Self { directory, clock, store }
     }
 
-    fn db(&self) -> Connection {
+    pub(crate) fn db(&self) -> Connection {
         Connection::open(self.directory.path().join("data/forebay.db")).unwrap()
     }
 }
 
-fn open(directory: &Path) -> Claimed {
-    let options = Options::at(directory.join("data/forebay.db"));
-    store_sqlite::open(options, Arc::new(Manual::at(1_700_000_000_000))).unwrap()
+fn options(directory: &Path) -> Options {
+    Options::at(directory.join("data/forebay.db"))
+}
+
+fn open(directory: &Path, clock: &Arc<Manual>) -> Claimed {
+    store_sqlite::open(options(directory), clock.clone()).unwrap()
+}
+
+fn shown(value: ValueRef<'_>) -> Option<String> {
+    match value {
+        ValueRef::Null => None,
+        ValueRef::Integer(number) => Some(number.to_string()),
+        ValueRef::Real(number) => Some(number.to_string()),
+        ValueRef::Text(text) | ValueRef::Blob(text) => {
+            Some(String::from_utf8(text.to_vec()).unwrap())
+        }
+    }
 }
 
 #[async_trait]
@@ -42,9 +60,31 @@ impl Subject for Sqlite {
         self.store.clone()
     }
 
+    fn beside(&self) -> Arc<dyn Store> {
+        store_sqlite::beside(options(self.directory.path()), self.clock.clone())
+    }
+
     async fn reopen(&mut self) {
         self.store.close().await.unwrap();
-        self.store = open(self.directory.path());
+        self.store = open(self.directory.path(), &self.clock);
+    }
+
+    async fn later(&self, by: Duration) {
+        self.clock.advance(i64::try_from(by.as_millis()).unwrap());
+    }
+
+    async fn execute(&self, sql: &str) {
+        self.db().execute_batch(sql).unwrap();
+    }
+
+    async fn query(&self, sql: &str) -> Vec<Vec<Option<String>>> {
+        let db = self.db();
+        let mut query = db.prepare(sql).unwrap();
+        let columns = query.column_count();
+        let rows = query.query_map([], |row| {
+            Ok((0..columns).map(|at| shown(row.get_ref_unwrap(at))).collect())
+        });
+        rows.unwrap().map(Result::unwrap).collect()
     }
 
     async fn stored(&self) -> Vec<Stored> {

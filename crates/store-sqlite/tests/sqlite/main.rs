@@ -6,7 +6,5 @@ mod beside;
 mod conformance;
 mod failures;
 mod moves;
-mod pipelines;
-mod processes;
 mod tables;
 mod versions;

@@ -1,66 +1,11 @@
 //! Tables of others, in SQLite.
 
-use std::sync::Arc;
-
-use async_trait::async_trait;
-use model::clock::Manual;
 use model::{Class, Classify};
-use rusqlite::Connection;
-use rusqlite::types::ValueRef;
-use store::conformance::tables::Subject;
+use store::conformance::Subject as _;
 use store::tables::{Column, Mode, Name, Record, Type, Value, Written};
-use store::{Claimed, Table, Target};
-use store_sqlite::Options;
-use tempfile::TempDir;
+use store::{Table, Target};
 
-pub(crate) struct Sqlite {
-    directory: TempDir,
-    store: Claimed,
-}
-
-impl Sqlite {
-    pub(crate) async fn new() -> Self {
-        let directory = TempDir::new().unwrap();
-        let options = Options::at(directory.path().join("forebay.db"));
-        let store = store_sqlite::open(options, Arc::new(Manual::at(1_700_000_000_000))).unwrap();
-        Self { directory, store }
-    }
-
-    fn db(&self) -> Connection {
-        Connection::open(self.directory.path().join("forebay.db")).unwrap()
-    }
-}
-
-#[async_trait]
-impl Subject for Sqlite {
-    fn table(&self, target: &Target) -> Result<Arc<dyn Table>, store::Error> {
-        self.store.tables().table(target)
-    }
-
-    async fn execute(&self, sql: &str) {
-        self.db().execute_batch(sql).unwrap();
-    }
-
-    async fn query(&self, sql: &str) -> Vec<Vec<Option<String>>> {
-        let db = self.db();
-        let mut query = db.prepare(sql).unwrap();
-        let columns = query.column_count();
-        let value = |value: ValueRef<'_>| match value {
-            ValueRef::Null => None,
-            ValueRef::Integer(number) => Some(number.to_string()),
-            ValueRef::Real(number) => Some(number.to_string()),
-            ValueRef::Text(text) | ValueRef::Blob(text) => {
-                Some(String::from_utf8(text.to_vec()).unwrap())
-            }
-        };
-        let rows = query.query_map([], |row| {
-            Ok((0..columns).map(|at| value(row.get_ref_unwrap(at))).collect())
-        });
-        rows.unwrap().map(Result::unwrap).collect()
-    }
-}
-
-store::tables_suite!(Sqlite::new());
+use crate::conformance::Sqlite;
 
 fn target(table: &str) -> Target {
     let column =
@@ -78,7 +23,7 @@ fn target(table: &str) -> Target {
 async fn no_table_of_the_stores_own_is_anybodys_target() {
     let sqlite = Sqlite::new().await;
     for name in ["transactions", "Transactions", "pipeline_completion_log", "sqlite_schema"] {
-        let refused = sqlite.store.tables().table(&target(name)).err().unwrap().to_string();
+        let refused = sqlite.store().tables().table(&target(name)).err().unwrap().to_string();
         assert!(refused.contains("name another"), "{refused}");
     }
 }
@@ -87,9 +32,7 @@ async fn no_table_of_the_stores_own_is_anybodys_target() {
 async fn a_process_beside_the_one_that_settles_reads_and_writes_the_same_table() {
     use store::tables::Value::Bigint;
     let sqlite = Sqlite::new().await;
-    let options = Options::at(sqlite.directory.path().join("forebay.db"));
-    let other = store_sqlite::beside(options, Arc::new(Manual::at(0)));
-    let [ours, theirs] = [sqlite.store.tables(), other.tables()]
+    let [ours, theirs] = [sqlite.store().tables(), sqlite.beside().tables()]
         .map(|tables| tables.table(&target("counts")).unwrap());
     ours.create().await.unwrap();
     assert_eq!(theirs.read(vec![Bigint(1)]).await, Ok(None));
@@ -137,7 +80,7 @@ async fn a_row_that_a_trigger_skips_is_refused_and_leaves_nothing_elsewhere() {
                  SELECT RAISE(IGNORE); END",
             )
             .await;
-        let table = sqlite.table(&texts(mode, Type::Text)).unwrap();
+        let table = sqlite.store().tables().table(&texts(mode, Type::Text)).unwrap();
         let reason = match mode {
             Mode::Insert => "skipped it",
             Mode::Upsert { .. } => "cannot keep the version",
@@ -161,7 +104,7 @@ async fn a_stored_value_that_can_not_be_read_is_another_and_stops_nothing() {
     let sql = "CREATE TABLE t (k TEXT PRIMARY KEY, a TEXT NOT NULL, n INTEGER NOT NULL);
                INSERT INTO t VALUES ('a', x'ff', 1), ('b', 'soon', 1)";
     sqlite.execute(sql).await;
-    let table = sqlite.table(&texts(Mode::Insert, Type::Timestamptz)).unwrap();
+    let table = sqlite.store().tables().table(&texts(Mode::Insert, Type::Timestamptz)).unwrap();
     let row = |key: &str| vec![Value::Text(key.into()), Value::Timestamptz(0), Value::Bigint(1)];
     let written = table.write(vec![row("a"), row("b"), row("c")]).await;
     let unread = Written::Another("column \"a\" holds what can't be read as timestamptz".into());
@@ -173,7 +116,7 @@ async fn a_key_that_the_column_can_not_tell_apart_is_told_at_the_start() {
     let told = async |sql: &str, expect: &str| {
         let sqlite = Sqlite::new().await;
         sqlite.execute(sql).await;
-        let table = sqlite.table(&texts(Mode::Insert, Type::Json)).unwrap();
+        let table = sqlite.store().tables().table(&texts(Mode::Insert, Type::Json)).unwrap();
         let problems = table.problems().await.unwrap();
         assert!(problems.iter().any(|said| said.contains(expect)), "{sql}: {problems:?}");
     };
@@ -192,7 +135,7 @@ async fn keys_are_told_apart_byte_by_byte_and_found_by_their_index() {
         "CREATE TABLE t (k TEXT COLLATE NOCASE NOT NULL, a TEXT NOT NULL, n INTEGER NOT NULL);
                CREATE UNIQUE INDEX t_k ON t (k COLLATE BINARY)";
     sqlite.execute(sql).await;
-    let table = sqlite.table(&texts(Mode::Insert, Type::Text)).unwrap();
+    let table = sqlite.store().tables().table(&texts(Mode::Insert, Type::Text)).unwrap();
     assert_eq!(table.problems().await, Ok(Vec::new()));
     let rows = vec![row("a", "x", 1), row("A", "y", 1)];
     assert_eq!(table.write(rows.clone()).await, Ok(vec![Written::Written; 2]));

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use model::{Class, Classify};
 use store::Table;
-use store::conformance::tables::Subject as _;
+use store::conformance::Subject as _;
 use store::tables::{Column, Mode, Name, Record, Type, Value, Written};
 
-use crate::tables::Sqlite;
+use crate::conformance::Sqlite;
 
 /// 2026-03-02T03:00:00Z, in microseconds.
 const SECOND_0: i64 = 1_772_420_400_000_000;
@@ -29,7 +29,7 @@ async fn moments(sqlite: &Sqlite, sql: &str) -> Arc<dyn Table> {
         keys: vec![0],
         mode: Mode::Upsert { version: 2, stamped: false },
     };
-    let table = sqlite.table(&target).unwrap();
+    let table = sqlite.store().tables().table(&target).unwrap();
     assert_eq!(table.problems().await, Ok(Vec::new()));
     table
 }

@@ -2,6 +2,7 @@
 
 use model::route::{Phase, Route};
 
+use super::Subject;
 use crate::Moves;
 use crate::moves::{Buffers, LEFT_MAX, Recorded, Report, Start, Step};
 
@@ -25,7 +26,9 @@ fn of(pipeline: &str, buffers: Buffers, step: Step) -> Recorded {
 ///
 /// # Panics
 /// If the guarantee does not hold.
-pub async fn a_step_is_taken_once_and_after_the_one_before(moves: &dyn Moves) {
+pub async fn a_step_is_taken_once_and_after_the_one_before(subject: &mut dyn Subject) {
+    let moves = subject.beside().moves();
+    let moves = &*moves;
     let start = Start {
         settled: 7,
         pending: 5,
@@ -59,7 +62,9 @@ pub async fn a_step_is_taken_once_and_after_the_one_before(moves: &dyn Moves) {
 ///
 /// # Panics
 /// If the guarantee does not hold.
-pub async fn another_move_begins_only_when_one_is_finished(moves: &dyn Moves) {
+pub async fn another_move_begins_only_when_one_is_finished(subject: &mut dyn Subject) {
+    let moves = subject.beside().moves();
+    let moves = &*moves;
     let (name, none) = ("payments", Start::default());
     let there = recorded(buffers("list:a", "list:b"), step(1, 0, 50, Phase::Hold));
     assert_eq!(moves.begin(&there, none).await, Ok(true));
@@ -88,7 +93,9 @@ pub async fn another_move_begins_only_when_one_is_finished(moves: &dyn Moves) {
 ///
 /// # Panics
 /// If the guarantee does not hold.
-pub async fn each_pipeline_has_moves_of_its_own(moves: &dyn Moves) {
+pub async fn each_pipeline_has_moves_of_its_own(subject: &mut dyn Subject) {
+    let moves = subject.beside().moves();
+    let moves = &*moves;
     let (one, other) = ("payments", "table:prices");
     let first = of(one, buffers("list:a", "list:b"), step(1, 0, 10, Phase::Hold));
     let second = of(other, buffers("list:c", "list:d"), step(1, 0, 50, Phase::Hold));
@@ -125,7 +132,9 @@ pub async fn each_pipeline_has_moves_of_its_own(moves: &dyn Moves) {
 ///
 /// # Panics
 /// If the guarantee does not hold.
-pub async fn what_earlier_moves_left_is_kept(moves: &dyn Moves) {
+pub async fn what_earlier_moves_left_is_kept(subject: &mut dyn Subject) {
+    let moves = subject.beside().moves();
+    let moves = &*moves;
     let (name, none) = ("payments", Start::default());
     let list = |number: usize| format!("list:{number}");
     let way = |number: usize| buffers(&list(number), &list(number + 1));
@@ -165,7 +174,9 @@ async fn said(moves: &dyn Moves, pipeline: &str) -> Vec<Report> {
 ///
 /// # Panics
 /// If the guarantee does not hold.
-pub async fn what_a_process_said_last_counts(moves: &dyn Moves) {
+pub async fn what_a_process_said_last_counts(subject: &mut dyn Subject) {
+    let moves = subject.beside().moves();
+    let moves = &*moves;
     let first = Report {
         process: "host:1:a".into(),
         buffers: buffers("list:a", "list:b"),

@@ -2,14 +2,15 @@
 
 use model::{Class, Classify};
 
-use crate::Pipelines;
+use super::Subject;
 use crate::pipelines::{LANES_MAX, NAME_BYTES_MAX, REASON_BYTES_MAX};
 
 /// Rows come back by name, as they were written, through every handle.
 ///
 /// # Panics
 /// If the guarantee does not hold.
-pub async fn what_is_wanted_comes_back_as_written(one: &dyn Pipelines, other: &dyn Pipelines) {
+pub async fn what_is_wanted_comes_back_as_written(subject: &mut dyn Subject) {
+    let (one, other) = (subject.store().pipelines(), subject.beside().pipelines());
     assert_eq!(one.wanted().await, Ok(vec![]));
     let prices =
         one.pause("table:prices", "teller@host: it's \"late\" ☃").await.expect("the store answers");
@@ -26,7 +27,8 @@ pub async fn what_is_wanted_comes_back_as_written(one: &dyn Pipelines, other: &d
 ///
 /// # Panics
 /// If the guarantee does not hold.
-pub async fn a_change_leaves_the_other_parts_as_they_are(pipelines: &dyn Pipelines) {
+pub async fn a_change_leaves_the_other_parts_as_they_are(subject: &mut dyn Subject) {
+    let pipelines = subject.store().pipelines();
     let first = pipelines.pause("a", "one").await.expect("the store answers");
     let scaled = pipelines.scale("a", Some(3)).await.expect("the store answers");
     assert_eq!(scaled, crate::pipelines::Wanted { lanes: Some(3), revision: 2, ..first.clone() });
@@ -45,7 +47,8 @@ pub async fn a_change_leaves_the_other_parts_as_they_are(pipelines: &dyn Pipelin
 ///
 /// # Panics
 /// If the guarantee does not hold.
-pub async fn two_writers_get_two_revisions(one: &dyn Pipelines, other: &dyn Pipelines) {
+pub async fn two_writers_get_two_revisions(subject: &mut dyn Subject) {
+    let (one, other) = (subject.store().pipelines(), subject.beside().pipelines());
     let mut seen = Vec::new();
     for lanes in 1..=20 {
         let (paused, scaled) = tokio::join!(one.pause("a", "why"), other.scale("a", Some(lanes)));
@@ -71,7 +74,8 @@ pub async fn two_writers_get_two_revisions(one: &dyn Pipelines, other: &dyn Pipe
 ///
 /// # Panics
 /// If the guarantee does not hold.
-pub async fn what_is_out_of_bounds_is_rejected(pipelines: &dyn Pipelines) {
+pub async fn what_is_out_of_bounds_of_a_pipeline_is_rejected(subject: &mut dyn Subject) {
+    let pipelines = subject.store().pipelines();
     let (longest, reason) = ("n".repeat(NAME_BYTES_MAX), "r".repeat(REASON_BYTES_MAX));
     let kept = pipelines.pause(&longest, &reason).await.expect("the store answers");
     assert_eq!((&kept.name, &kept.reason), (&longest, &reason));

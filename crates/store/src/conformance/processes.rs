@@ -2,23 +2,12 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
 use model::{Class, Classify};
 
-use crate::Processes;
+use super::Subject;
 use crate::processes::{
     Heard, KEEP_MAX, LIVE_MAX, Members, PIPELINES_BYTES_MAX, Pipeline, Process, TEXT_BYTES_MAX,
 };
-
-/// A table of processes under test, whose clock can be told to be later.
-#[async_trait]
-pub trait Subject: Send + Sync {
-    /// The port.
-    fn processes(&self) -> &dyn Processes;
-
-    /// All that was written until now was written this much earlier.
-    async fn later(&self, by: Duration);
-}
 
 /// How much later the clock of a store is, at most, than what a test has told it.
 const SLACK: Duration = Duration::from_secs(5);
@@ -40,15 +29,15 @@ fn process(id: &str, pipelines: &[(&str, &str, u32)]) -> Process {
 }
 
 async fn heard(subject: &dyn Subject) -> Vec<Heard> {
-    subject.processes().heard().await.expect("the store answers")
+    subject.beside().processes().heard().await.expect("the store answers")
 }
 
 /// What a process said last comes back, by id, with its age; nothing of others is changed by it.
 ///
 /// # Panics
 /// If the guarantee does not hold.
-pub async fn what_a_process_said_last_comes_back(subject: &dyn Subject) {
-    let processes = subject.processes();
+pub async fn what_a_process_said_last_comes_back(subject: &mut dyn Subject) {
+    let processes = subject.beside().processes();
     assert_eq!(processes.heard().await, Ok(vec![]));
     let pipelines = [("consumer_batch", "ready", 2), ("table:it's \"x\"", "paused", 0)];
     let (b, a) = (process("b'\"", &pipelines), process("a", &[]));
@@ -69,8 +58,8 @@ pub async fn what_a_process_said_last_comes_back(subject: &dyn Subject) {
 ///
 /// # Panics
 /// If the guarantee does not hold.
-pub async fn a_process_that_left_is_gone(subject: &dyn Subject) {
-    let processes = subject.processes();
+pub async fn a_process_that_left_is_gone(subject: &mut dyn Subject) {
+    let processes = subject.beside().processes();
     for id in ["a", "b"] {
         assert_eq!(processes.heartbeat(&process(id, &[])).await, Ok(()));
     }
@@ -85,8 +74,8 @@ pub async fn a_process_that_left_is_gone(subject: &dyn Subject) {
 ///
 /// # Panics
 /// If the guarantee does not hold.
-pub async fn a_process_that_fell_silent_is_deleted_by_another(subject: &dyn Subject) {
-    let processes = subject.processes();
+pub async fn a_process_that_fell_silent_is_deleted_by_another(subject: &mut dyn Subject) {
+    let processes = subject.beside().processes();
     let (silent, other) = (process("silent", &[("p", "ready", 1)]), process("other", &[]));
     assert_eq!(processes.heartbeat(&silent).await, Ok(()));
     subject.later(LIVE_MAX + SLACK).await;
@@ -109,8 +98,8 @@ pub async fn a_process_that_fell_silent_is_deleted_by_another(subject: &dyn Subj
 ///
 /// # Panics
 /// If the guarantee does not hold.
-pub async fn members_of_a_pipeline_are_counted(subject: &dyn Subject) {
-    let processes = subject.processes();
+pub async fn members_of_a_pipeline_are_counted(subject: &mut dyn Subject) {
+    let processes = subject.beside().processes();
     let none = Members { count: 0, youngest: None };
     assert_eq!(processes.members("p").await, Ok(none));
     let gone = process("gone", &[("p", "ready", 1)]);
@@ -139,7 +128,7 @@ pub async fn members_of_a_pipeline_are_counted(subject: &dyn Subject) {
 ///
 /// # Panics
 /// If the guarantee does not hold.
-pub async fn what_is_out_of_bounds_is_rejected(subject: &dyn Subject) {
+pub async fn what_is_out_of_bounds_of_a_process_is_rejected(subject: &mut dyn Subject) {
     let of = |id: &str, host: &str, pipeline: &str| Process {
         host: host.to_owned(),
         ..process(id, &[(pipeline, "ready", 1)])
@@ -156,9 +145,9 @@ pub async fn what_is_out_of_bounds_is_rejected(subject: &dyn Subject) {
         of("a", "h", &many),
     ];
     for process in bad {
-        let refused = subject.processes().heartbeat(&process).await;
+        let refused = subject.beside().processes().heartbeat(&process).await;
         assert_eq!(refused.expect_err("it is out of bounds").class(), Class::Rejected);
     }
-    assert_eq!(subject.processes().heartbeat(&of(&long, &long, "p")).await, Ok(()));
+    assert_eq!(subject.beside().processes().heartbeat(&of(&long, &long, "p")).await, Ok(()));
     assert_eq!(heard(subject).await.len(), 1);
 }

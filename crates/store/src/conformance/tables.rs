@@ -1,27 +1,15 @@
 //! Rows of tables that are not ours: written in batches, read by key, guarded by their versions.
-//!
-//! An adapter's tests implement [`Subject`] and hand a constructor to
-//! [`tables_suite!`](crate::tables_suite). Tables are looked at through plain queries.
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use model::{Class, Classify};
 
+use super::Subject;
 use crate::Error;
 use crate::tables::{Column, Mode, Name, Record, Table, Target, Type, Value, Written};
 
-/// An adapter under test, over a database of its own.
-#[async_trait]
-pub trait Subject: Send + Sync {
-    /// The table of `target`.
-    fn table(&self, target: &Target) -> Result<Arc<dyn Table>, crate::Error>;
-
-    /// Runs a statement, past the adapter.
-    async fn execute(&self, sql: &str);
-
-    /// What one statement returns, past the adapter, each value as text.
-    async fn query(&self, sql: &str) -> Vec<Vec<Option<String>>>;
+fn table(subject: &dyn Subject, target: &Target) -> Arc<dyn Table> {
+    subject.store().tables().table(target).expect("it is a target")
 }
 
 fn column(name: &str, kind: Type, nullable: bool) -> Column {
@@ -48,7 +36,7 @@ fn price(sku: &str, price: i64, version: i64) -> Record {
 }
 
 async fn made(subject: &dyn Subject, target: &Target) -> Arc<dyn Table> {
-    let table = subject.table(target).expect("it is a target");
+    let table = table(subject, target);
     assert_eq!(table.create().await, Ok(true));
     assert_eq!(table.problems().await, Ok(Vec::new()));
     table
@@ -262,7 +250,7 @@ pub async fn a_batch_with_a_row_the_table_refuses_writes_nothing(subject: &mut d
     let sql = "CREATE TABLE checked (sku text PRIMARY KEY, price bigint NOT NULL \
                CHECK (price >= 0), version bigint NOT NULL)";
     subject.execute(sql).await;
-    let table = subject.table(&target).expect("it is a target");
+    let table = table(subject, &target);
     assert_eq!(table.create().await, Ok(false), "what is there is left as it is");
     assert_eq!(table.problems().await, Ok(Vec::new()));
     let batch = vec![price("a", 1, 1), price("b", -1, 1), price("c", 3, 1)];
@@ -319,7 +307,7 @@ pub async fn a_key_may_have_several_columns(subject: &mut dyn Subject) {
 /// If the guarantee does not hold.
 pub async fn what_is_missing_is_told_and_nothing_is_made(subject: &mut dyn Subject) {
     let target = prices("missing");
-    let table = subject.table(&target).expect("it is a target");
+    let table = table(subject, &target);
     let one = |said: Result<Vec<String>, crate::Error>, expect: &str| {
         let said = said.expect("it can be looked at");
         assert!(said.iter().any(|problem| problem.contains(expect)), "{said:?} has no {expect}");
@@ -358,7 +346,7 @@ pub async fn what_is_missing_is_told_and_nothing_is_made(subject: &mut dyn Subje
 pub async fn a_column_that_takes_no_null_is_known_before_a_row_is_written(
     subject: &mut dyn Subject,
 ) {
-    let table = subject.table(&facts("bounded")).expect("it is a target");
+    let table = table(subject, &facts("bounded"));
     assert_eq!(table.bounds().await.map_err(|error| error.class()), Err(Class::Retryable));
     assert_eq!(table.create().await, Ok(true));
     let bounds = table.bounds().await.expect("it is there");
@@ -369,34 +357,4 @@ pub async fn a_column_that_takes_no_null_is_known_before_a_row_is_written(
         assert_eq!(bound.check(value), Ok(()));
     }
     assert_eq!(table.write(vec![row]).await, Ok(vec![Written::Written]));
-}
-
-/// One `#[tokio::test]` for each guarantee. Takes an expression that makes a fresh [`Subject`]; it
-/// is awaited.
-#[macro_export]
-macro_rules! tables_suite {
-    ($subject:expr) => {
-        $crate::tables_suite! { $subject;
-            values_of_every_type_come_back_as_written,
-            a_newer_version_is_never_overwritten_by_an_older_one,
-            versions_may_be_moments,
-            an_insert_leaves_what_is_there_and_says_how_it_differs,
-            an_inserted_row_that_comes_again_is_the_same,
-            an_inserted_row_that_differs_by_little_is_another,
-            a_batch_with_a_row_the_table_refuses_writes_nothing,
-            names_with_quotes_blanks_and_sql_are_names,
-            a_key_may_have_several_columns,
-            what_is_missing_is_told_and_nothing_is_made,
-            a_column_that_takes_no_null_is_known_before_a_row_is_written,
-        }
-    };
-    ($subject:expr; $($check:ident),* $(,)?) => {
-        $(
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $check() {
-                let mut subject = $subject.await;
-                $crate::conformance::tables::$check(&mut subject).await;
-            }
-        )*
-    };
 }
