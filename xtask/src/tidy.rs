@@ -8,6 +8,7 @@ mod backends;
 mod code;
 mod cycles;
 mod docs;
+mod domains;
 mod families;
 mod finding;
 mod imports;
@@ -55,6 +56,7 @@ pub(crate) fn run(root: &Path) -> Result<bool> {
     findings.extend(code::check(&tree));
     findings.extend(backends::check(&tree));
     findings.extend(cycles::check(&tree));
+    findings.extend(domains::check(&tree));
     findings.extend(docs::check(&tree, &crates));
     findings.extend(families::check(&tree));
     findings.extend(invariants::check(&tree));

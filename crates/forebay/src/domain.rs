@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use clap::{ArgMatches, Command};
 use server::Routes;
 
-use crate::config::Flags;
+use crate::config::{Config, Flags};
 use crate::exit::Exit;
 use crate::process::Process;
 
@@ -19,6 +19,9 @@ pub(crate) trait Domain: Sync {
     fn verb(&self) -> Option<&dyn Verb> {
         None
     }
+
+    /// The names of the pipelines that it runs with this configuration.
+    fn pipelines(&self, config: &Config) -> Vec<String>;
 
     /// Opens what it needs, adds its pipelines to the fleet of `process`, and returns what the server answers
     /// for it. It may be called again after an error that is over.

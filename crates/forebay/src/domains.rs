@@ -2,6 +2,7 @@
 
 use clap::Command;
 
+use crate::config::Config;
 use crate::domain::{Domain, Verb};
 use crate::{payments, write_behind};
 
@@ -11,6 +12,11 @@ pub(crate) const DOMAINS: &[&dyn Domain] = &[&payments::Domain, &write_behind::D
 /// The verb of this name, if a domain has it.
 pub(crate) fn verb(name: &str) -> Option<&'static dyn Verb> {
     verbs().find(|verb| verb.command().get_name() == name)
+}
+
+/// The names of all pipelines that a process runs with this configuration.
+pub(crate) fn pipelines(config: &Config) -> impl Iterator<Item = String> {
+    DOMAINS.iter().flat_map(|domain| domain.pipelines(config))
 }
 
 /// The command line with the verbs of all domains.

@@ -29,6 +29,10 @@ impl domain::Domain for Domain {
         Some(&Fraud)
     }
 
+    fn pipelines(&self, _: &Config) -> Vec<String> {
+        vec![fraud::handler::PIPELINE.to_owned()]
+    }
+
     async fn start(&self, process: &Process) -> Result<Started> {
         let Begun { buffer, found, .. } = begin(process).await?;
         let routes = vec![server::events::routes(buffer)];

@@ -27,6 +27,10 @@ pub(crate) struct Domain;
 
 #[async_trait(?Send)]
 impl domain::Domain for Domain {
+    fn pipelines(&self, config: &Config) -> Vec<String> {
+        config.tables.iter().map(named).collect()
+    }
+
     async fn start(&self, process: &Process) -> Result<Started> {
         let Process { config, part, fleet, .. } = process;
         let mut tables = Tables::default();
@@ -263,7 +267,7 @@ async fn remember(entry: &Table, front: &Front) -> Option<String> {
 }
 
 /// The name of a table's pipeline.
-pub(crate) fn named(entry: &Table) -> String {
+fn named(entry: &Table) -> String {
     format!("table:{}", entry.name())
 }
 

@@ -62,7 +62,7 @@ fn is_backend_of(line: &str, port: &str, krate: &str) -> bool {
     krate != port && line.contains(&format!("impl {port}::Backend for "))
 }
 
-fn lies_in(file: &File, krate: &str) -> bool {
+pub(super) fn lies_in(file: &File, krate: &str) -> bool {
     file.path
         .strip_prefix("crates/")
         .and_then(|path| path.strip_prefix(krate))

@@ -12,7 +12,7 @@ use store::processes::{Heard, Pipeline};
 use super::configured;
 use crate::config::{Config, Error, Flags};
 use crate::exit::Exit;
-use crate::{identity, open, out, write_behind};
+use crate::{domains, identity, open, out};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
@@ -153,9 +153,7 @@ async fn known(config: &Config, beside: &dyn Store, name: &str) -> Result<Option
 fn names(config: &Config, heard: &[Heard]) -> BTreeSet<String> {
     let live = heard.iter().filter(|heard| heard.is_live());
     let running = live.flat_map(|heard| &heard.process.pipelines).map(|one| one.name.clone());
-    let tables = config.tables.iter().map(write_behind::named);
-    let payments = fraud::handler::PIPELINE.to_owned();
-    running.chain(tables).chain([payments]).collect()
+    running.chain(domains::pipelines(config)).collect()
 }
 
 async fn list(config: &Config, beside: &dyn Store, as_json: bool) -> Result<Exit> {
