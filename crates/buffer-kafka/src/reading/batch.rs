@@ -14,7 +14,7 @@ pub const BATCHES_MAX: usize = 2;
 pub enum Until {
     /// To the end that each partition has at the call.
     End,
-    /// On and on, also into partitions that are added, until [`Records`] is dropped.
+    /// On and on, also into partitions that are added, until [`Records`](super::Records) is dropped.
     Dropped,
 }
 
