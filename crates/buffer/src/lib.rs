@@ -3,7 +3,7 @@
 //! A buffer holds events between the moment they are accepted and the moment their effect is
 //! settled. It sees bytes. It reads a payload only for the id and key of another producer's event ([`foreign`]).
 //!
-//! Invariants (each has a file in [`conformance`])
+//! Invariants (each has a file in [`mod@conformance`])
 //! - Accepted means durable: when [`Buffer::offer`] returns, the events survive what
 //!   [`Kind::survives`] says.
 //! - Nothing leaves but by ack, bury or drop: a lease that is lost comes back.

@@ -7,7 +7,7 @@
 //! - Events ready again (released and due, or expired) go before fresh ones, lowest `seq` first.
 //! - A receipt is valid until its event is acked, released, buried or leased again. A lease whose
 //!   deadline has passed, but whose event nobody has leased since, can still be acted on.
-//! - After [`Buffer::close`](crate::Buffer::close) leases come back empty, and what is held can
+//! - After [`Buffer::close`] leases come back empty, and what is held can
 //!   still be acked, released or buried.
 
 mod backend;
