@@ -127,6 +127,17 @@ impl Scene {
         Serving::start(self.path(), &["--roles", "api", "--config", file])
     }
 
+    /// What `config check` says of the old buffers alone.
+    fn refused_alone(&self) -> String {
+        let text = std::fs::read_to_string(self.path().join(FILES[1])).unwrap();
+        let alone: Vec<&str> =
+            text.lines().filter(|line| !line.starts_with("next_buffer")).collect();
+        std::fs::write(self.path().join("alone.toml"), alone.join("\n")).unwrap();
+        let refused = run(self.path(), &["config", "check", "--config", "alone.toml"]);
+        assert_eq!(refused.code, 1, "{}{}", refused.stdout, refused.stderr);
+        refused.stderr
+    }
+
     /// Starts a leader beside the test.
     fn leader(&self, args: &[&str]) -> Child {
         let args = [&["buffer", "migrate", "--json"], args].concat();
@@ -236,8 +247,8 @@ fn two_pipelines_move_at_once_and_neither_waits_for_the_other() {
     assert_eq!(scene.status(&[])["share"], 50);
     assert_eq!(scene.status(&TABLE)["processes"].as_array().unwrap().len(), 4);
     // A second move of the same pipeline is refused.
-    let port_of = |file: &str| std::fs::read_to_string(scene.path().join(file)).unwrap();
-    let third = port_of(FILES[0]).replace("stream=tx_stream", "stream=third");
+    let file = std::fs::read_to_string(scene.path().join(FILES[0])).unwrap();
+    let third = file.replace("stream=tx_stream", "stream=third");
     std::fs::write(scene.path().join("third.toml"), third).unwrap();
     let refused = run(scene.path(), &["buffer", "migrate", "--config", "third.toml"]);
     assert!(refused.code == 1 && refused.stderr.contains("is unfinished"), "{}", refused.stderr);
@@ -260,16 +271,9 @@ fn two_pipelines_move_at_once_and_neither_waits_for_the_other() {
         assert!(worker.terminate().success());
     }
     // The table is judged by its own move, which went back, and the payments by theirs.
-    let without = |text: String| -> String {
-        text.lines()
-            .filter(|line| !line.starts_with("next_buffer"))
-            .fold(String::new(), |all, line| all + line + "\n")
-    };
-    std::fs::write(scene.path().join("alone.toml"), without(port_of(FILES[1]))).unwrap();
-    let refused = run(scene.path(), &["config", "check", "--config", "alone.toml"]);
-    assert_eq!(refused.code, 1, "{}{}", refused.stdout, refused.stderr);
-    assert!(refused.stderr.contains("list=tx_queue alone: the move from"), "{}", refused.stderr);
-    assert!(!refused.stderr.contains("list=rows alone"), "{}", refused.stderr);
+    let said = scene.refused_alone();
+    assert!(said.contains("list=tx_queue alone: the move from"), "{said}");
+    assert!(!said.contains("list=rows alone"), "{said}");
 }
 
 /// In each phase of both moves a worker, an api and both commands are killed.
@@ -338,5 +342,9 @@ fn processes_and_commands_that_are_killed_in_any_phase_of_two_moves_lose_nothing
     }
     for worker in workers {
         assert!(worker.terminate().success());
+    }
+    let said = scene.refused_alone();
+    for left in ["list=tx_queue alone", "list=rows alone", "migrate --table prices --rollback"] {
+        assert!(said.contains(left), "{left}: {said}");
     }
 }
