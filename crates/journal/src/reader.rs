@@ -14,7 +14,7 @@ use crate::{Error, encryption};
 /// Chunks whose memory is kept to be used again.
 const SPENT_MAX: usize = 8;
 
-/// A place in the log. Holds at most [`SPENT_MAX`] chunks of 128 KiB besides what it handed out.
+/// A place in the log. Holds at most `SPENT_MAX` chunks of 128 KiB besides what it handed out.
 pub struct Reader {
     log: Arc<Shared>,
     /// Records numbered below are passed over.
