@@ -117,6 +117,18 @@ fn check_says_what_is_guaranteed_and_loudly_what_is_not() {
 }
 
 #[test]
+fn check_promises_nothing_of_a_store_that_can_not_be_opened_nor_of_its_key() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("file"), "in the way").unwrap();
+    let ran = run(dir.path(), &["config", "check", "--store", "sqlite:file/x.db"]);
+    assert_eq!(ran.code, 1);
+    let unchecked = "NOT CHECKED: whether payments are settled once in SQLite file/x.db, WAL, synchronous=FULL: ";
+    assert!(ran.stdout.contains(unchecked), "{}", ran.stdout);
+    let key = "NOT CHECKED: whether the store was begun with the key in ./data/fingerprint.key.";
+    assert!(ran.stdout.contains(key) && !ran.stdout.contains("Settled once"), "{}", ran.stdout);
+}
+
+#[test]
 fn check_tells_all_that_can_not_be_opened_at_once() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("file"), "in the way").unwrap();
