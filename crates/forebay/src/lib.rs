@@ -7,6 +7,7 @@
 //! when it is settled; that lies in the libraries.
 
 mod args;
+mod buffers;
 mod config;
 mod distinct;
 mod domain;

@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::domain::{self, Started};
 use crate::moving::Line;
-use crate::open;
 use crate::process::{Part, Process, Stored};
 use crate::verbs::fraud::Fraud;
+use crate::{buffers, open};
 
 /// See the module.
 pub(crate) struct Domain;
@@ -115,7 +115,7 @@ struct Begun {
 async fn begin(process: &Process) -> Result<Begun> {
     let config = &process.config;
     let both = match process.part.worker {
-        true => open::Both::open(&Line::of_payments(config), config).await?,
+        true => buffers::Both::open(&Line::of_payments(config), config).await?,
         false => None,
     };
     let opened = match both {
@@ -124,9 +124,9 @@ async fn begin(process: &Process) -> Result<Begun> {
             process.store().await?;
             both.join(config).await?
         }
-        None => open::configured_buffer(config).await?,
+        None => buffers::of_payments(config).await?,
     };
-    let open::Opened { buffer, found, follower } = opened;
+    let buffers::Opened { buffer, found, follower } = opened;
     let pipeline = if process.part.worker {
         let settling = settling(config, process.store().await?).await?;
         Pipeline::new(buffer.clone(), settling)?
@@ -134,7 +134,7 @@ async fn begin(process: &Process) -> Result<Begun> {
         Pipeline::offering(fraud::handler::PIPELINE, buffer.clone())
     };
     let source = pipeline.source();
-    let pipeline = open::following(pipeline, follower);
+    let pipeline = buffers::following(pipeline, follower);
     process.fleet.add(Entry::pipeline(pipeline, OnFailure::EndProcess))?;
     Ok(Begun { buffer, found, source })
 }

@@ -8,7 +8,7 @@ use lab::sink::{Buffered, Http, Lines, Sink};
 
 use crate::config::Config;
 use crate::moving::refuse_left;
-use crate::{config, open, registry};
+use crate::{buffers, config, registry};
 
 /// A target, as the user names it.
 #[derive(Debug, Clone)]
@@ -59,7 +59,7 @@ impl Target {
             Self::Buffer(buffer) => {
                 let config = configured()?;
                 refuse_left(&config, &buffer.identity()).await?;
-                let buffer = open::buffer(&**buffer, &config).await?.buffer;
+                let buffer = buffers::open(&**buffer, &config).await?.buffer;
                 Ok(Opened::new(Buffered::new(buffer.clone()), Some(buffer)))
             }
         }

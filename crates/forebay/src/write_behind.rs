@@ -18,8 +18,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::config::{Config, Table};
 use crate::domain::{self, Started};
 use crate::moving::{Line, refuse_left_by_tables};
-use crate::open;
 use crate::process::{Part, Process};
+use crate::{buffers, open};
 use model::units::grouped;
 
 /// See the module.
@@ -109,11 +109,11 @@ impl Tables {
             if ready {
                 self.said.push(format!("Made the table {}.", entry.definition.target));
             }
-            let opened = open::line(&Line::of_table(entry), Some(&named(entry)), config).await;
+            let opened = buffers::line(&Line::of_table(entry), Some(&named(entry)), config).await;
             let opened = opened.with_context(|| at(entry))?;
             self.said.extend(opened.found.iter().map(|line| format!("Table {name}: {line}")));
             let pipeline = self.pipeline(entry, opened.buffer, made, part).await?;
-            let pipeline = open::following(pipeline, opened.follower);
+            let pipeline = buffers::following(pipeline, opened.follower);
             fleet.add(Entry::pipeline(pipeline, OnFailure::Restart))?;
             self.names.push(named(entry));
         }

@@ -8,6 +8,7 @@ use crate::exit::Exit;
 mod buffered;
 mod direct;
 pub(crate) mod phases;
+mod plan;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {

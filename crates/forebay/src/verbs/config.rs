@@ -13,7 +13,7 @@ use super::configured;
 use crate::config::{Config, Flags, Settings};
 use crate::exit::Exit;
 use crate::moving::{Line, check_way, refuse_left};
-use crate::{distinct, guarantee, open, out, write_behind};
+use crate::{buffers, distinct, guarantee, open, out, write_behind};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
@@ -150,7 +150,7 @@ async fn try_out(buffer: &dyn Location, config: &Config) -> Result<Vec<String>> 
     if let Some(found) = buffer.look().await? {
         return Ok(found);
     }
-    let opened = open::buffer(buffer, config).await?;
+    let opened = buffers::open(buffer, config).await?;
     opened.buffer.close().await?;
     Ok(opened.found)
 }

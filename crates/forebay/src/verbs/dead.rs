@@ -14,7 +14,7 @@ use super::{configured_all, configured_buffer, configured_table};
 use crate::config::{self, Config, Flags};
 use crate::exit::Exit;
 use crate::moving::refuse_left;
-use crate::{open, out, signals};
+use crate::{buffers, out, signals};
 
 /// How many ids a group of letters shows.
 const EXAMPLES_MAX: usize = 3;
@@ -235,7 +235,7 @@ async fn change(
     change: Change,
     stop: &CancellationToken,
 ) -> Result<usize> {
-    let opened = open::buffer(&*config.buffer, config).await.map_err(|error| {
+    let opened = buffers::open(&*config.buffer, config).await.map_err(|error| {
         match (config.buffer.is_shared(), error.downcast_ref()) {
             (false, Some(buffer::Error::Held(_))) => {
                 error.context("a running server holds the dead letters; stop it first, or wait")

@@ -12,7 +12,7 @@ use lab::phases::processor::Sampler;
 use lab::phases::{Figures, LatencyMs, Recorder, rates};
 use model::{Class, Classify, Event};
 
-use super::phases::Plan;
+use super::plan::Plan;
 use crate::config::Config;
 use crate::open;
 use crate::payments::Payments;

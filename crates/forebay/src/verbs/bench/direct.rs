@@ -11,7 +11,7 @@ use store::Row;
 use store::card::Guard;
 use store_postgres::baseline::{self, Connection, Outcome};
 
-use super::phases::Plan;
+use super::plan::Plan;
 use crate::open;
 
 /// What a row survives that was inserted.

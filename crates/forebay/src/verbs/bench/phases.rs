@@ -1,7 +1,6 @@
 //! `forebay bench phases`: the plain ways into a PostgreSQL against ours.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -10,11 +9,11 @@ use jiff::Timestamp;
 use lab::phases::processor::{self, Server};
 use lab::phases::{Comparison, Figures, Machine, Setting};
 use store_postgres::scratch;
-use tokio_util::sync::CancellationToken;
 
 use super::super::configured;
+use super::plan::Plan;
 use super::{buffered, direct};
-use crate::config::{Config, Error, Flags};
+use crate::config::{Error, Flags};
 use crate::exit::Exit;
 use crate::{guarantee, out, registry, signals};
 use model::units::{duration, grouped};
@@ -44,28 +43,6 @@ pub(crate) struct Args {
     /// Where phases.txt, phases.json and phases.html are written
     #[arg(long, value_name = "DIR", default_value = "phases")]
     out: PathBuf,
-}
-
-/// What all phases are run with.
-pub(super) struct Plan {
-    pub(super) config: Config,
-    pub(super) store: store_postgres::Options,
-    /// A buffer of its own, on the server of the configured one.
-    pub(super) buffer: Arc<dyn Location>,
-    pub(super) events: usize,
-    pub(super) limit: Duration,
-    pub(super) pool: usize,
-    pub(super) servers: Vec<Server>,
-    pub(super) out: PathBuf,
-    pub(super) stop: CancellationToken,
-}
-
-impl Plan {
-    /// What `work` comes to, unless a signal asks to stop.
-    pub(super) async fn until_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T> {
-        let worked = self.stop.run_until_cancelled(work).await;
-        worked.context("stopped before all was measured")
-    }
 }
 
 pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
