@@ -1,8 +1,9 @@
 -- Each pipeline has moves of its own. The moves of earlier versions are those of the payments.
 
--- Version 3 recorded both URLs as the name, and one row for each move: the last one counts.
+-- Version 3 recorded both URLs as the name, and one row for each move: the last one counts. Where its buffers
+-- were given new addresses since, it still has that name.
 DELETE FROM buffer_moves WHERE name <> (SELECT name FROM buffer_moves ORDER BY changed_at DESC LIMIT 1);
-UPDATE buffer_moves SET source = name, name = 'payments' WHERE source = '';
+UPDATE buffer_moves SET source = CASE WHEN source = '' THEN name ELSE source END, name = 'payments';
 DELETE FROM buffer_move_processes AS earlier USING buffer_move_processes AS later
     WHERE later.process = earlier.process AND (later.reported_at, later.name) > (earlier.reported_at, earlier.name);
 UPDATE buffer_move_processes SET source = name WHERE source = '';

@@ -1,6 +1,7 @@
 //! Opening the file, once for each part a connection plays.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::thread;
@@ -36,13 +37,14 @@ pub(crate) fn create(path: &Path) -> Result<(), Error> {
     };
     let missing = directory.ancestors().take_while(|ancestor| !ancestor.exists()).count();
     fs::create_dir_all(directory).map_err(unusable)?;
-    OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create(true)
-        .mode(FILE_MODE)
-        .open(path)
-        .map_err(unusable)?;
+    let made = OpenOptions::new().append(true).create_new(true).mode(FILE_MODE).open(path);
+    match made {
+        Ok(_) => {}
+        // A file that is there is not opened: closing it would end the locks that SQLite holds on it in this
+        // process. See https://www.sqlite.org/howtocorrupt.html, "posix advisory locks canceled".
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && !path.is_dir() => {}
+        Err(error) => return Err(unusable(error)),
+    }
     for changed in directory.ancestors().take(missing + 1) {
         let changed = if changed.as_os_str().is_empty() { Path::new(".") } else { changed };
         File::open(changed).and_then(|opened| opened.sync_all()).map_err(unusable)?;

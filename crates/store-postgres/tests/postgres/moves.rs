@@ -60,9 +60,11 @@ fn of_the_seventh_version() -> Options {
 
 #[tokio::test]
 async fn moves_of_earlier_versions_become_those_of_the_payments() {
-    for (name, source, target, expect) in
-        [("payments", "list:a", "list:b", ("list:a", "list:b")), ("a to b", "", "", ("a to b", ""))]
-    {
+    for (name, source, target, expect) in [
+        ("payments", "list:a", "list:b", ("list:a", "list:b")),
+        ("a to b", "", "", ("a to b", "")),
+        ("a to b", "list:a", "list:b", ("list:a", "list:b")),
+    ] {
         let options = of_the_seventh_version();
         let schema = &options.schema;
         let moved = |name: &str, step: u8, changed_at: &str| {

@@ -16,7 +16,7 @@ use store::{Claimed, Completion, Load, Row, Settlement};
 use store_sqlite::{Options, inspect};
 use tempfile::TempDir;
 
-fn temporary() -> (TempDir, PathBuf) {
+pub(crate) fn temporary() -> (TempDir, PathBuf) {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("forebay.db");
     (directory, path)
@@ -26,7 +26,7 @@ fn open_with(options: Options) -> Result<Claimed, store::Error> {
     store_sqlite::open(options, Arc::new(Manual::at(1_700_000_000_000)))
 }
 
-fn open(path: &Path) -> Claimed {
+pub(crate) fn open(path: &Path) -> Claimed {
     open_with(Options { busy_timeout_ms: 20, ..Options::at(path) }).unwrap()
 }
 
