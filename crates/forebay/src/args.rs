@@ -37,7 +37,7 @@ pub(crate) enum Verb {
     /// The pipelines: list them, pause and resume them, change how many lanes settle
     #[command(subcommand)]
     Pipeline(pipeline::Verb),
-    /// Watch which process holds which shards and leases
+    /// Show the live processes, and what each holds of a Redis
     Monitor(monitor::Args),
     /// Say which buffer this load belongs on, by its own figures, and what that costs
     Advise(advise::Args),

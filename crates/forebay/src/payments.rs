@@ -20,6 +20,8 @@ use crate::process::{Part, Process, Stored};
 use crate::verbs::fraud::Fraud;
 use crate::{buffers, open};
 
+pub(crate) use fraud::handler::PIPELINE;
+
 /// See the module.
 pub(crate) struct Domain;
 
@@ -30,7 +32,7 @@ impl domain::Domain for Domain {
     }
 
     fn pipelines(&self, _: &Config) -> Vec<String> {
-        vec![fraud::handler::PIPELINE.to_owned()]
+        vec![PIPELINE.to_owned()]
     }
 
     async fn start(&self, process: &Process) -> Result<Started> {
@@ -131,7 +133,7 @@ async fn begin(process: &Process) -> Result<Begun> {
         let settling = settling(config, process.store().await?).await?;
         Pipeline::new(buffer.clone(), settling)?
     } else {
-        Pipeline::offering(fraud::handler::PIPELINE, buffer.clone())
+        Pipeline::offering(PIPELINE, buffer.clone())
     };
     let source = pipeline.source();
     let pipeline = buffers::following(pipeline, follower);

@@ -17,7 +17,7 @@ impl Outage {
 
     pub(crate) fn begins(&mut self, error: &dyn Display) {
         if !std::mem::replace(&mut self.fails, true) {
-            tracing::warn!(%error, "cannot {}; this is tried until it works", self.what);
+            tracing::warn!(%error, "cannot {}; retrying", self.what);
         }
     }
 

@@ -43,7 +43,7 @@ impl Presence {
     #[must_use]
     pub fn begin(fleet: &Fleet, processes: Arc<dyn Processes>, me: Process) -> Self {
         let (stop, fleet) = (CancellationToken::new(), fleet.clone());
-        let outage = Outage::new("tell the store that this process lives");
+        let outage = Outage::new("write the heartbeat of this process");
         let beating = Beating { fleet, processes, me, outage, is_there: false };
         let task = tokio::spawn(beating.run(stop.clone()));
         Self { stop, task }

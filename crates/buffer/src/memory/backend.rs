@@ -98,8 +98,7 @@ impl Location for Options {
     }
 
     fn refusal(&self) -> String {
-        "a memory: buffer lives and dies with its process; only a journal: can be looked at from outside"
-            .to_owned()
+        "a memory: buffer cannot be inspected from another process; use any other buffer".to_owned()
     }
 }
 

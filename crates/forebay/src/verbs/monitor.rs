@@ -82,7 +82,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
 fn processes(heard: &[Heard]) -> String {
     let width = heard.iter().map(|heard| heard.process.id.len()).max().unwrap_or(0).max(7);
     let mut lines = vec![format!(
-        "{:<width$}  {:<10}  {:<9}  heard of    pipelines",
+        "{:<width$}  {:<10}  {:<9}  heartbeat   pipelines",
         "process", "roles", "version"
     )];
     lines.extend(heard.iter().map(|heard| {
@@ -93,7 +93,7 @@ fn processes(heard: &[Heard]) -> String {
             .map(|pipeline| format!("{} {}", pipeline.name, pipeline.state))
             .collect();
         let ago = format!("{} ago", millis_whole(ago_ms(heard)));
-        let shown = if heard.is_live() { pipelines.join(", ") } else { "not heard of".to_owned() };
+        let shown = if heard.is_live() { pipelines.join(", ") } else { "silent".to_owned() };
         let (id, roles, version) = (&process.id, &process.roles, &process.version);
         format!("{id:<width$}  {roles:<10}  {version:<9}  {ago:<10}  {shown}")
     }));

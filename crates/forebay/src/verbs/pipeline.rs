@@ -141,7 +141,9 @@ fn alone(before: Option<&Wanted>, now: &Wanted) -> Result<Exit> {
 /// If there is no such pipeline; names those that there are.
 async fn known(config: &Config, beside: &dyn Store, name: &str) -> Result<Option<Wanted>> {
     let wanted = beside.pipelines().wanted().await?;
-    let names = names(config, &beside.processes().heard().await?);
+    let mut names = names(config, &beside.processes().heard().await?);
+    // A pause may outlive the configuration of its pipeline.
+    names.extend(wanted.iter().map(|wanted| wanted.name.clone()));
     if !names.contains(name) {
         let names = names.into_iter().collect::<Vec<_>>().join(", ");
         return Err(Error(format!("there is no pipeline {name}; there are: {names}")).into());
@@ -200,8 +202,8 @@ fn line(heard: &Heard, pipeline: &Pipeline) -> String {
         1 => "1 lane".to_owned(),
         lanes => format!("{lanes} lanes"),
     };
-    let state = if heard.is_live() { &pipeline.state } else { "not heard of" };
-    format!("{}  {state}  {lanes}  heard of {ago} ago", process.id)
+    let state = if heard.is_live() { &pipeline.state } else { "silent" };
+    format!("{}  {state}  {lanes}  last heartbeat {ago} ago", process.id)
 }
 
 fn paused(wanted: &Wanted) -> String {

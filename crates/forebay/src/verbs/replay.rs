@@ -10,6 +10,7 @@ use lab::report::Report;
 use lab::score::Labels;
 use lab::sink::{Buffered, Sink};
 use model::url::redacted;
+use store::Pipelines;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +18,7 @@ use super::configured;
 use super::demo::{finish, writable};
 use crate::config::{Config, Error, Flags};
 use crate::exit::Exit;
-use crate::payments::Payments;
+use crate::payments::{PIPELINE, Payments};
 use crate::target::Target;
 use crate::verdict::{LEDGER_EVENTS_MAX, Places, per_second};
 use crate::{open, out, signals};
@@ -141,6 +142,19 @@ async fn offer(replay: &Replay, sink: &mut dyn Sink, stop: &CancellationToken) -
     summary
 }
 
+/// Refuses to wait for a pipeline that does nothing. A store that is not there yet has no pause.
+async fn refuse_paused(pipelines: &dyn Pipelines) -> Result<()> {
+    let wanted = pipelines.wanted().await.unwrap_or_default();
+    if wanted.iter().any(|wanted| wanted.paused && wanted.name == PIPELINE) {
+        let problem = format!(
+            "cannot drain: the pipeline {PIPELINE} is paused; run `forebay pipeline resume {PIPELINE}`, or \
+             replay without --drain"
+        );
+        return Err(Error(problem).into());
+    }
+    Ok(())
+}
+
 /// Offers and settles in this process.
 async fn drain(
     args: &Args,
@@ -149,7 +163,9 @@ async fn drain(
     stop: &CancellationToken,
 ) -> Result<Exit> {
     let places = Places::before(&config.store, &config.buffer).await?;
-    let payments = Payments::start(config, Some(open::beside(&*config.store)?.pipelines())).await?;
+    let wanted = open::beside(&*config.store)?.pipelines();
+    refuse_paused(&*wanted).await?;
+    let payments = Payments::start(config, Some(wanted)).await?;
     let began = Instant::now();
     let guard = payments.guard.clone();
     let ledger = Ledger::new(LEDGER_EVENTS_MAX).with_cards(move |card| guard.fingerprint(card).0);

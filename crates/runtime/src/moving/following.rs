@@ -161,9 +161,11 @@ impl Following {
         if held != step.number {
             self.held = Some((step.number, now));
         } else if since.elapsed() > ABANDONED {
-            // Whoever is the first does it; to the others the step is no longer the present one.
-            self.moves.advance(&recorded.pipeline, step.back()).await?;
-            tracing::warn!("a move stood in its hold with nobody to lead it on: taken back");
+            // The first process does it; for the others the step is no longer the present one.
+            if self.moves.advance(&recorded.pipeline, step.back()).await? {
+                let pipeline = &recorded.pipeline;
+                tracing::warn!(pipeline, "the hold of a move timed out; rolled back");
+            }
         }
         Ok(())
     }
