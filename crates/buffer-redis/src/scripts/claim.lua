@@ -2,7 +2,7 @@
 -- all, of streams as many of each. ARGV: 2 member, 3 token, 4 max, 5 lease_ms, 6 shards
 -- as bytes, 7 id field, 8 key field, 9 stream field, 10 shards in all, 11 dead_max, 12 events_max.
 -- Replies with how long until something is due (ms, -1: nothing is) and the events.
-local ROUTE_MAX, REAP_MAX, DUE_MAX = 1000, 10000, 1000
+local ROUTE_MAX, REAP_MAX, EXPIRED_MAX, DUE_MAX = 1000, 10000, 100, 1000
 local member, token, max, owned = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[6]
 if not call('ZSCORE', MEMBERS, member) then return fail('FENCED') end
 local shards = {}
@@ -25,8 +25,8 @@ end
 -- now, nobody would know of.
 if tonumber(token) <= tonumber(call('HGET', CLAIMS, member) or 0) then return { 0, {} } end
 
-local reaped = 0
-for _, name in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, 100)) do
+local reaped, expired = 0, call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, EXPIRED_MAX)
+for _, name in ipairs(expired) do
   if reaped >= REAP_MAX then break end
   reaped = reaped + end_lease(name)
 end
@@ -40,8 +40,11 @@ if #due > 0 then
   end
   call('ZREM', LATER, unpack(due))
 end
--- Those that come again go first: fresh ones only once no more of them are due.
-local more = #due == DUE_MAX and #call('ZRANGEBYSCORE', LATER, '-inf', now, 'LIMIT', 0, 1) > 0
+-- Those that come again go first, the lowest of them before the others: none is taken before all that are due
+-- or were in expired leases are among them.
+local function remains(zset) return #call('ZRANGEBYSCORE', zset, '-inf', now, 'LIMIT', 0, 1) > 0 end
+local more = #due == DUE_MAX and remains(LATER)
+if #expired == EXPIRED_MAX or reaped >= REAP_MAX then more = more or remains(LEASES) end
 -- What came before it comes before it.
 local foreign = source_length() > 0
 if foreign then route_blocks(math.max(max, ROUTE_MAX), 0, {}, {}, {}, 0) end
@@ -94,7 +97,7 @@ local function lowest(live, max, at, look, seq, get)
 end
 
 local backs = call('HLEN', BACK)
-if backs > 0 then
+if backs > 0 and not more then
   at = lowest(shards, max, at, function(shard, n)
     local seqs = call('ZRANGE', P .. 'again:' .. shard, 0, n - 1)
     if seqs[1] and not has_group(shard) then return {}, 0 end

@@ -167,6 +167,45 @@ async fn an_unreachable_redis_is_told_in_time_and_come_back_it_is_used_again() {
     }
 }
 
+/// More than one claim moves out of their pause.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_whose_pause_is_over_are_leased_before_later_ones_however_many_they_are() {
+    for stream in [false, true] {
+        let redis = Redis::start().unwrap();
+        let buffer = RedisBuffer::open(options(&redis.address(), stream, 4)).await.unwrap();
+        buffer.offer(&events(0..2_600)).await.unwrap();
+        let mut leased = take(&buffer, 2_500).await;
+        leased.sort_by_key(|envelope| envelope.receipt.seq);
+        let (first, behind) = leased.split_at(2_400);
+        buffer.release(&receipts(first), Duration::from_millis(50)).await.unwrap();
+        buffer.release(&receipts(behind), Duration::ZERO).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let again = take(&buffer, 2_600).await;
+        let came: Vec<u64> = again.iter().map(|envelope| envelope.receipt.seq).collect();
+        assert!(came[..2_500].is_sorted(), "later ones came before earlier ones");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_of_expired_leases_are_leased_before_later_ones_however_many_leases_they_had() {
+    for stream in [false, true] {
+        let redis = Redis::start().unwrap();
+        let options = Options { lease_ms: 2_000, ..options(&redis.address(), stream, 1) };
+        let buffer = RedisBuffer::open(options).await.unwrap();
+        buffer.offer(&events(0..300)).await.unwrap();
+        let mut first = Vec::new();
+        for _ in 0..250 {
+            first.extend(take(&buffer, 1).await);
+        }
+        // The first ones expire last.
+        buffer.extend(&receipts(&first[..50]), Duration::from_millis(2_100)).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
+        let again = take(&buffer, 300).await;
+        let came: Vec<u64> = again.iter().map(|envelope| envelope.receipt.seq).collect();
+        assert!(came.is_sorted(), "later ones came before earlier ones");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_accepted_is_there_after_redis_was_killed() {
     for stream in [false, true] {
