@@ -40,6 +40,7 @@ impl Dispatcher {
     pub(crate) async fn run(mut self) -> Result<(), Error> {
         let mut failures = 0;
         let mut wait = LEASE_WAIT;
+        self.wait_for_leftover().await;
         while !self.shared.stop.is_cancelled() {
             let Some(room) = self.room().await else { break };
             let started = Instant::now();
@@ -67,6 +68,16 @@ impl Dispatcher {
             }
         }
         Ok(())
+    }
+
+    /// Later events must not be leased before those of the same key that the last engine left.
+    async fn wait_for_leftover(&mut self) {
+        let shared = &*self.shared;
+        tokio::select! {
+            biased;
+            () = shared.stop.cancelled() => {}
+            () = shared.leftover.is_back(&*shared.buffer, &mut self.backoff) => {}
+        }
     }
 
     /// Leases up to `room` events and queues them. Returns how many, or why the lease failed.

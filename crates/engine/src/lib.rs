@@ -12,7 +12,8 @@
 //! Invariants
 //! - One key's events are settled in the order they were leased, whatever the number of lanes: a
 //!   key always goes to the same lane, and a lane retries in place; it never lets an event overtake.
-//!   What it gives back to make room is settled before later events of its key.
+//!   What it gives back to make room is settled before later events of its key, and what one engine of a
+//!   pipeline leaves in the buffer is there again before the next one leases.
 //! - An event is acked only after the handler said that its effect is in the store, or after it is
 //!   durably among the dead letters.
 //! - A service that can't be reached is nobody's fault: no event is buried for it, however long.
@@ -33,6 +34,7 @@ pub mod handler;
 mod heartbeat;
 mod held;
 pub mod latency;
+mod leftover;
 mod load;
 mod meters;
 mod options;

@@ -1,15 +1,18 @@
-//! What one pipeline's engines count, one after the other.
+//! What one pipeline's engines share, one after the other.
 
 use std::sync::Arc;
 
+use crate::leftover::Leftover;
 use crate::load::Load;
 use crate::{Stats, Work};
 
-/// Counts of a pipeline, which outlive the engine that adds to them. Clones share them.
+/// Counts of a pipeline, which outlive the engine that adds to them, and what an engine leaves to the next one.
+/// Clones share them.
 #[derive(Clone)]
 pub struct Meters {
     pub(crate) stats: Arc<Stats>,
     pub(crate) load: Arc<Load>,
+    pub(crate) leftover: Arc<Leftover>,
 }
 
 impl Meters {
@@ -18,7 +21,7 @@ impl Meters {
     pub fn new(pipeline: &str) -> Self {
         let pipeline = Arc::from(pipeline);
         let stats = Arc::new(Stats::new(&pipeline));
-        Self { stats, load: Arc::new(Load::new(pipeline)) }
+        Self { stats, load: Arc::new(Load::new(pipeline)), leftover: Arc::default() }
     }
 
     /// What the engines did.

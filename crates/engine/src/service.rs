@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use buffer::Buffer;
+use buffer::{Buffer, Receipt};
 use model::clock::Clock;
 use store::Completions;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
@@ -56,7 +56,8 @@ impl Service {
     }
 
     /// Starts the engine as [`Service::start`] does, and continues the counts of `meters`: those of an
-    /// engine of the same pipeline, which has ended. It may have had another number of lanes.
+    /// engine of the same pipeline, which has ended. It may have had another number of lanes. The engine
+    /// leases no event before those that the last one held or gave back can be leased again.
     ///
     /// # Errors
     /// [`Error::Option`] when an option is out of bounds.
@@ -72,6 +73,7 @@ impl Service {
             stats: Arc::clone(&meters.stats),
             progress,
             load: Arc::clone(&meters.load),
+            leftover: Arc::clone(&meters.leftover),
             calls: Calls::default(),
             held: (0..options.lanes).map(|_| Held::default()).collect(),
             room: Semaphore::new(options.held_max),
@@ -165,31 +167,32 @@ async fn all_end(tasks: &mut JoinSet<Result<(), Error>>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Gives back all that is still held. Returns how many events that were.
+/// Gives back all that is still held. Returns how many events that were. What can't be released is left to
+/// the next engine of the pipeline.
 async fn release(shared: &Shared) -> u64 {
-    let mut released = 0;
-    for held in &shared.held {
-        let receipts = held.receipts();
-        if receipts.is_empty() {
-            continue;
+    // No lease is extended any more.
+    let leased_until = Instant::now() + Duration::from_millis(shared.options.lease_ms);
+    let receipts: Vec<Receipt> = shared.held.iter().flat_map(Held::receipts).collect();
+    if receipts.is_empty() {
+        return 0;
+    }
+    let held = receipts.len();
+    match timeout(LAST_STEP_MAX, shared.buffer.release(&receipts, Duration::ZERO)).await {
+        Ok(Ok(released)) => return released as u64,
+        Ok(Err(error)) => {
+            tracing::warn!(
+                %error,
+                held,
+                "events could not be released; they come again when their leases expire"
+            );
         }
-        let back = shared.buffer.release(&receipts, Duration::ZERO);
-        match timeout(LAST_STEP_MAX, back).await {
-            Ok(Ok(count)) => released += count as u64,
-            Ok(Err(error)) => {
-                tracing::warn!(
-                    %error,
-                    held = receipts.len(),
-                    "events could not be released; they come again when their leases expire"
-                );
-            }
-            Err(_) => {
-                tracing::warn!(
-                    held = receipts.len(),
-                    "events could not be released in time; they come again when their leases expire"
-                );
-            }
+        Err(_) => {
+            tracing::warn!(
+                held,
+                "events could not be released in time; they come again when their leases expire"
+            );
         }
     }
-    released
+    shared.leftover.stay_leased(receipts, leased_until);
+    0
 }

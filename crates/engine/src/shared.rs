@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::completion::Progress;
 use crate::held::Held;
+use crate::leftover::Leftover;
 use crate::load::Load;
 use crate::{Handler, Options, Stats};
 
@@ -22,6 +23,7 @@ pub(crate) struct Shared {
     pub(crate) stats: Arc<Stats>,
     pub(crate) progress: Arc<Progress>,
     pub(crate) load: Arc<Load>,
+    pub(crate) leftover: Arc<Leftover>,
     pub(crate) calls: Calls,
     /// One for each lane.
     pub(crate) held: Vec<Held>,

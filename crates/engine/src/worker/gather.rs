@@ -133,7 +133,11 @@ impl Worker {
         let receipts: Vec<Receipt> = blocked.iter().map(|envelope| envelope.receipt).collect();
         let (lane, events) = (self.index, blocked.len());
         let pause = self.apart.given_back.pause();
-        if let Err(error) = self.shared.buffer.release(&receipts, pause).await {
+        // Once before, for its answer may be lost, and once after, for it may take a while.
+        self.shared.leftover.stay_away(pause);
+        let released = self.shared.buffer.release(&receipts, pause).await;
+        self.shared.leftover.stay_away(pause);
+        if let Err(error) = released {
             tracing::warn!(lane, events, %error, "cannot give blocked events back; trying again");
             return;
         }

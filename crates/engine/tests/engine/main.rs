@@ -18,3 +18,4 @@ mod refusals;
 mod retrying;
 mod rig;
 mod room;
+mod turns;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use buffer::memory::{self, Memory};
 use buffer::{Buffer, DeadLetter, Envelope};
-use engine::{Failure, Handle, Handler, Lane, Options, Outcome, Service};
+use engine::{Failure, Handle, Handler, Lane, Meters, Options, Outcome, Service};
 use model::Event;
 use model::clock::Clock;
 use store::Completions;
@@ -221,16 +221,35 @@ impl Rig {
         completions: Option<Arc<dyn Completions>>,
         script: impl Fn(&[Envelope]) -> Step + Send + Sync + 'static,
     ) -> Handle {
+        self.service(buffer, completions, script).start(options).unwrap()
+    }
+
+    /// Starts an engine where an earlier one of the same `meters` has ended.
+    pub(crate) fn start_again(
+        &self,
+        options: Options,
+        buffer: Arc<dyn Buffer>,
+        meters: &Meters,
+        script: impl Fn(&[Envelope]) -> Step + Send + Sync + 'static,
+    ) -> Handle {
+        self.service(buffer, None, script).start_again(options, meters).unwrap()
+    }
+
+    fn service(
+        &self,
+        buffer: Arc<dyn Buffer>,
+        completions: Option<Arc<dyn Completions>>,
+        script: impl Fn(&[Envelope]) -> Step + Send + Sync + 'static,
+    ) -> Service {
         let ledger = Arc::clone(&self.ledger);
-        let service = Service {
+        Service {
             buffer,
             handler: Arc::new(Scripted { ledger, script: Arc::new(script), panicked: false }),
             completions,
             clock: self.clock.clone(),
             seed: 7,
             shutdown: self.shutdown.clone(),
-        };
-        service.start(options).unwrap()
+        }
     }
 
     /// Ready and leased events.

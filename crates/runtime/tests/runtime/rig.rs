@@ -39,6 +39,8 @@ pub(crate) struct Store {
     applied: Mutex<(BTreeSet<String>, Vec<String>)>,
     /// Nothing further can be trusted.
     pub(crate) is_broken: AtomicBool,
+    /// It refuses the events of the key `k003`.
+    pub(crate) refuses: AtomicBool,
     /// How long each batch takes.
     pub(crate) takes_ms: AtomicU64,
     pub(crate) attempts: AtomicU64,
@@ -90,6 +92,10 @@ impl Lane for Scripted {
         }
         if self.store.is_broken.load(Ordering::SeqCst) {
             return Err(Failure::Fatal("as scripted".to_owned()));
+        }
+        let refuses = self.store.refuses.load(Ordering::SeqCst);
+        if refuses && batch.iter().any(|envelope| envelope.event.key() == b"k003") {
+            return Err(Failure::Refused("as scripted".to_owned()));
         }
         let mut applied = self.store.applied.lock().unwrap();
         let (seen, order) = &mut *applied;
@@ -188,7 +194,13 @@ impl Rig {
         let handler = Scripted { name: self.name.clone(), store: self.store.clone() };
         let settling = Settling {
             handler: Arc::new(handler),
-            options: engine::Options { batch_max: 10, held_max: 50, ..engine::Options::default() },
+            options: engine::Options {
+                batch_max: 10,
+                held_max: 50,
+                // What is refused for a while is not buried.
+                attempts_max: 1_000,
+                ..engine::Options::default()
+            },
             completions: None,
             clock: self.clock.clone(),
             seed: 7,
