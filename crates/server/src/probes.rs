@@ -1,6 +1,7 @@
 //! `/ping`, `/ready`, `/metrics`: what those who watch the process ask.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -9,12 +10,18 @@ use axum::http::{Response, StatusCode};
 use axum::routing::get;
 use buffer::{Buffer, Depth};
 use bytes::Bytes;
+use futures_util::future::join_all;
 use serde::Serialize;
+use tokio::time::timeout;
 
 use crate::meters::Answers;
 use crate::routes::{Routes, not_allowed};
 use crate::shell::Shell;
 use crate::{answer, telemetry};
+
+/// How long a scrape waits for the depth of a buffer. All are asked at once, so that a scrape ends in time while
+/// buffers are out of reach.
+const DEPTH_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// What the handlers use.
 struct Probes {
@@ -76,16 +83,17 @@ async fn ready(State(probes): State<Arc<Probes>>) -> Response<Body> {
 /// Everything recorded, and the depth of each buffer as of now.
 async fn metrics(State(probes): State<Arc<Probes>>) -> Response<Body> {
     let shell = &probes.shell;
-    for (name, buffer) in (shell.watched)() {
-        let depth = depth(shell, &*buffer).await;
+    let looks = (shell.watched)().into_iter().map(async |(name, buffer)| {
+        let depth = depth(&*buffer).await;
         telemetry::show(name, depth, shell.clock.now_ms());
-    }
+    });
+    join_all(looks).await;
     probes.metrics.count(StatusCode::OK);
     answer::typed(StatusCode::OK, telemetry::CONTENT_TYPE, shell.telemetry.render().into())
 }
 
-async fn depth(shell: &Shell, buffer: &dyn Buffer) -> Option<Depth> {
-    match tokio::time::timeout(shell.options.offer_timeout, buffer.depth()).await {
+async fn depth(buffer: &dyn Buffer) -> Option<Depth> {
+    match timeout(DEPTH_WAIT_MAX, buffer.depth()).await {
         Ok(Ok(depth)) => Some(depth),
         Ok(Err(error)) => {
             tracing::debug!(%error, "the buffer's depth can't be read");
