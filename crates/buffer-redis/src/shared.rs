@@ -26,6 +26,8 @@ pub(crate) struct Claims {
     pub(crate) unresolved: Option<u64>,
     /// Leased, but more than the one who asked wanted; of this incarnation.
     pub(crate) left_over: Vec<Envelope>,
+    /// When their leases end.
+    pub(crate) left_over_until: Option<Instant>,
     pub(crate) incarnation: u64,
     /// Until when more is left to gather, after a claim that brought little.
     pub(crate) gathered_at: Option<Instant>,

@@ -63,7 +63,7 @@ impl Shared {
         let mut fenced = 0;
         loop {
             // Made before looking, so that what happens between looking and sleeping wakes us.
-            let changed = self.watch.changed();
+            let (changed, wakes) = (self.watch.changed(), self.watch.wakes());
             if self.is_closed() || max == 0 {
                 return Ok(Vec::new());
             }
@@ -73,7 +73,7 @@ impl Shared {
                 Some(until) => until,
                 None => match self.claim(max).await {
                     Ok(Claimed::Events(events)) => return Ok(events),
-                    Ok(Claimed::Nothing(look, due)) => self.nothing_came(look, due, pause),
+                    Ok(Claimed::Nothing(look, due)) => self.nothing_came(look, due, pause, wakes),
                     Err(Failure::Fenced) if fenced < FENCED_MAX => {
                         fenced += 1;
                         continue;
@@ -94,7 +94,13 @@ impl Shared {
 
     /// Until when to wait after a claim that found nothing. After some of them, or where the bell listens at once,
     /// the queue rests: the provider looks at it together with all others.
-    fn nothing_came(&self, look: Look, due: Option<Duration>, pause: Duration) -> Instant {
+    fn nothing_came(
+        &self,
+        look: Look,
+        due: Option<Duration>,
+        pause: Duration,
+        wakes: u64,
+    ) -> Instant {
         let now = Instant::now();
         let rests = pause >= LOOK_EVERY || look == Look::Nothing || self.watch.is_heard();
         if !rests || !self.watch.is_watched() {
@@ -103,7 +109,7 @@ impl Shared {
         let alone = self.state().shards.len() == usize::from(self.place.options.shards);
         let most = if alone { REST_MAX } else { REST_BESIDE_OTHERS_MAX };
         let until = now + due.unwrap_or(most).min(most);
-        self.watch.rest(look, until);
+        self.watch.rest(look, until, wakes);
         until
     }
 
@@ -149,6 +155,11 @@ impl Shared {
         if claims.incarnation != incarnation {
             *claims = Claims { incarnation, event_bytes: claims.event_bytes, ..Claims::default() };
         }
+        // Their leases may have ended while nothing was claimed: others may have them by now.
+        if claims.left_over_until.is_some_and(|until| until <= Instant::now()) {
+            claims.left_over.clear();
+            claims.left_over_until = None;
+        }
         if !claims.left_over.is_empty() {
             return Ok(Claimed::Events(give(&mut claims, max)));
         }
@@ -191,6 +202,7 @@ impl Shared {
             metrics::counter!("buffer_redis_redelivered_total").increment(again);
         }
         claims.left_over = self.state().leased(token, told, lasts_until);
+        claims.left_over_until = Some(lasts_until);
         // Where others wait, what is left over is theirs.
         self.watch.wake();
         Ok(Claimed::Events(give(&mut claims, max)))

@@ -84,6 +84,8 @@ pub(crate) struct Bell {
 /// One queue, as the poll and the bell see it.
 pub(crate) struct Watch {
     rest: Mutex<Option<Rest>>,
+    /// How often it was woken.
+    wakes: AtomicU64,
     /// Something may have become ready, or a shard ours, or the buffer closed.
     changed: Notify,
     /// Where it is looked at; nowhere unless it was added to some.
@@ -108,6 +110,7 @@ impl Watch {
     pub(crate) fn new(watches: Arc<Watches>, bell: Option<Arc<Bell>>) -> Self {
         Self {
             rest: Mutex::default(),
+            wakes: AtomicU64::new(0),
             changed: Notify::new(),
             watches,
             watched: AtomicBool::new(false),
@@ -151,9 +154,21 @@ impl Watch {
         self.state().as_ref().map(|rest| rest.until).filter(|until| *until > Instant::now())
     }
 
-    /// A claim found nothing: it is looked at until then, or until something wakes it.
-    pub(crate) fn rest(&self, look: Look, until: Instant) {
-        *self.state() = Some(Rest { look: Arc::new(look), until, belled: false });
+    /// How often it was woken until now.
+    pub(crate) fn wakes(&self) -> u64 {
+        self.wakes.load(Ordering::Acquire)
+    }
+
+    /// A claim found nothing: it is looked at until then, or until something wakes it. Does nothing if it was
+    /// woken since it had been woken `wakes` times: the claim may have missed what woke it.
+    pub(crate) fn rest(&self, look: Look, until: Instant, wakes: u64) {
+        {
+            let mut state = self.state();
+            if self.wakes() != wakes {
+                return;
+            }
+            *state = Some(Rest { look: Arc::new(look), until, belled: false });
+        }
         self.watches.changed();
         if let Some(bell) = &self.bell {
             bell.wanted.notify_one();
@@ -162,7 +177,12 @@ impl Watch {
 
     /// There may be something to claim.
     pub(crate) fn wake(&self) {
-        if self.state().take().is_some() {
+        let rested = {
+            let mut state = self.state();
+            self.wakes.fetch_add(1, Ordering::AcqRel);
+            state.take().is_some()
+        };
+        if rested {
             self.watches.changed();
         }
         self.changed.notify_waiters();
@@ -259,5 +279,26 @@ impl Watches {
             }
         }
         picked
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_queue_that_is_woken_during_a_claim_does_not_rest_after_it() {
+        let watch = Watch::new(Arc::default(), None);
+        let until = Instant::now() + Duration::from_secs(5);
+        let wakes = watch.wakes();
+        watch.wake();
+        watch.rest(Look::Nothing, until, wakes);
+        assert_eq!(watch.rests_until(), None);
+        watch.rest(Look::Nothing, until, watch.wakes());
+        assert_eq!(watch.rests_until(), Some(until));
+        watch.wake();
+        assert_eq!(watch.rests_until(), None);
     }
 }
