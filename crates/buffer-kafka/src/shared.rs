@@ -28,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) dead_topic: String,
     /// What the keys of our records there begin with: sources may share one topic of dead letters.
+    /// Empty in a topic of ours.
     pub(crate) letters_of: String,
     pub(crate) reader: Arc<Reader>,
     pub(crate) producer: Producer,
@@ -107,18 +108,11 @@ impl Shared {
     async fn begin_at_the_end(&self, partitions: i32) -> Result<(), Error> {
         let (reader, topic) = (Arc::clone(&self.reader), self.options.topic.clone());
         blocking(move || {
-            let is_new =
-                || Ok::<_, Error>(reader.committed(partitions)?.iter().all(Option::is_none));
-            if !is_new()? {
-                return Ok(());
-            }
-            let ends: Vec<(i32, i64)> =
-                (0..partitions).zip(reader.highs(&topic, partitions)?).collect();
-            match reader.commit(&ends) {
-                // Another process was quicker, and has joined the group.
-                Err(_) if !is_new()? => Ok(()),
-                committed => committed,
-            }
+            start_at(
+                || Ok((0..partitions).zip(reader.highs(&topic, partitions)?).collect()),
+                || Ok(reader.committed(partitions)?.iter().all(Option::is_none)),
+                |ends: &Vec<(i32, i64)>| reader.commit(ends),
+            )
         })
         .await
     }
@@ -206,6 +200,65 @@ impl Shared {
                     self.misplaced.notify_one();
                 }
             }
+        }
+    }
+}
+
+/// Commits the ends for a group that has committed nothing. The ends are read before the group is
+/// looked at: another process accepts events only once it has committed, so none lies below them.
+fn start_at<Ends>(
+    ends: impl FnOnce() -> Result<Ends, Error>,
+    is_new: impl Fn() -> Result<bool, Error>,
+    commit: impl FnOnce(&Ends) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let ends = ends()?;
+    if !is_new()? {
+        return Ok(());
+    }
+    match commit(&ends) {
+        // Another process was quicker, and has joined the group.
+        Err(_) if !is_new()? => Ok(()),
+        committed => committed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn what_another_process_accepts_while_this_one_starts_stays_above_the_watermark() {
+        let (high, committed) = (Cell::new(7), Cell::new(None));
+        // The other process commits the end and accepts event 7 just after step `after` of this one.
+        for after in 0..3 {
+            high.set(7);
+            committed.set(None);
+            let step = Cell::new(0);
+            let done = || {
+                if step.replace(step.get() + 1) == after {
+                    committed.set(committed.get().or(Some(high.get())));
+                    high.set(8);
+                }
+            };
+            let ends = || {
+                let ends = high.get();
+                done();
+                Ok(ends)
+            };
+            let is_new = || {
+                let is_new = committed.get().is_none();
+                done();
+                Ok(is_new)
+            };
+            let commit = |ends: &i64| {
+                committed.set(Some(*ends));
+                done();
+                Ok(())
+            };
+            start_at(ends, is_new, commit).unwrap();
+            assert_eq!(committed.get(), Some(7), "after step {after}");
         }
     }
 }
