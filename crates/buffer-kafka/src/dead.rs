@@ -14,7 +14,7 @@ use rdkafka::Message;
 use crate::client::blocking;
 use crate::kafka_buffer::{KafkaBuffer, Offered};
 use crate::lag::full;
-use crate::letters::Index;
+use crate::letters::{Index, is_of};
 use crate::lock::lock;
 use crate::producer::Record;
 use crate::record;
@@ -38,7 +38,7 @@ impl Shared {
         index.next = self.reader.read(&self.dead_topic, 0, (from, range.high), |told| {
             let is_letter = record::read_dead(told).is_some();
             let key = told.key().unwrap_or_default();
-            if key.starts_with(self.letters_of.as_bytes()) {
+            if is_of(&self.letters_of, key) {
                 index.take_in(told.offset(), key, is_letter);
             }
             Ok(true)

@@ -25,9 +25,24 @@ impl Index {
     }
 }
 
+/// Whether a record with this key is a letter of the topic whose keys begin with `letters_of`. A place
+/// follows, which has no slash: so a topic of ours, whose keys begin with nothing, does not take the
+/// letters that a source has written into the same topic.
+pub(crate) fn is_of(letters_of: &str, key: &[u8]) -> bool {
+    key.strip_prefix(letters_of.as_bytes()).is_some_and(|place| !place.contains(&b'/'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_topic_has_its_own_letters_where_they_share_one() {
+        let (own, source) = (b"0-7-1700000000000", b"others/0-7-1700000000000");
+        assert!(is_of("", own) && is_of("others/", source));
+        assert!(!is_of("others/", own) && !is_of("other/", source));
+        assert!(!is_of("", source), "a source has written it");
+    }
 
     #[test]
     fn an_event_buried_twice_is_one_letter_and_what_is_dropped_is_none() {

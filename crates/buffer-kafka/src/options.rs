@@ -42,8 +42,8 @@ pub struct Options {
     pub topic: String,
     /// Who owns the topic.
     pub mode: Mode,
-    /// The topic of the dead letters: required of a [`Mode::Source`], which may share it with other sources,
-    /// and refused of a [`Mode::Own`].
+    /// The topic of the dead letters: required of a [`Mode::Source`], which may share it with other sources
+    /// or a topic of ours, and refused of a [`Mode::Own`].
     pub dead: Option<String>,
     /// The consumer group that settles. Dead letters are the topic's, whatever the group.
     pub group: String,

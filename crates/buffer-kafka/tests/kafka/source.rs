@@ -335,6 +335,31 @@ async fn sources_that_share_a_topic_of_dead_letters_each_see_their_own() {
     assert_eq!(letters.drop_letters(&[theirs]).await.unwrap(), 0, "it is not ours");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_of_ours_does_not_replay_the_letters_of_a_source_that_lie_in_its_topic() {
+    let own = options(&kafka().address(), 1);
+    let ours = KafkaBuffer::open(own.clone()).await.unwrap();
+    ours.offer(&[event("ours", "card")]).await.unwrap();
+    let others = Options { dead: Some(own.dead_topic()), ..missing() };
+    make(&kafka().address(), &others.topic, 1, FOREVER).await;
+    Foreign::new(&kafka().address()).send(&others.topic, None, None, &json("theirs", "card"));
+    let theirs = KafkaBuffer::open(others).await.unwrap();
+    let mut seqs = Vec::new();
+    for (buffer, id) in [(&theirs, "theirs"), (&ours, "ours")] {
+        let burial = [(take(buffer, 1).await[0].receipt, id.to_owned())];
+        assert_eq!(buffer.bury(&burial).await.unwrap(), 1);
+        let letters = buffer.dead_letters().list(0, 10).await.unwrap();
+        let reasons: Vec<&str> = letters.iter().map(|letter| letter.reason.as_str()).collect();
+        assert_eq!(reasons, [id]);
+        seqs.push(letters[0].seq);
+    }
+    let letters = ours.dead_letters();
+    assert_eq!(letters.drop_letters(&seqs[..1]).await.unwrap(), 0, "it is the source's");
+    assert_eq!(letters.replay(&seqs).await.unwrap(), 1, "its own alone");
+    assert_eq!(theirs.dead_letters().list(0, 10).await.unwrap().len(), 1);
+    assert_eq!(ours.depth().await.unwrap().dead, 0);
+}
+
 /// What its owner alone can change is said, and is nothing that this side could mend.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_deletes_its_records_after_a_time_is_not_called_durable() {
