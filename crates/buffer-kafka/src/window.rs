@@ -226,7 +226,7 @@ impl Window {
                 deadline,
             });
             self.due.remove(&(deadline, place));
-            self.again.remove(&place);
+            self.unqueue(place);
         }
         burials
     }
@@ -355,7 +355,7 @@ impl Window {
         if let Hold::Leased(deadline) = hold {
             self.due.remove(&(deadline, place));
         }
-        self.again.remove(&place);
+        self.unqueue(place);
         let partition = self.partitions.get_mut(&place.partition);
         self.bytes -= partition.expect("a valid receipt names a held event").finish(place.offset);
         true
@@ -370,12 +370,18 @@ impl Window {
         if let Hold::Leased(deadline) = before {
             self.due.remove(&(deadline, place));
         }
+        self.unqueue(place);
         if self.mode == Mode::Source && matches!(hold, Hold::Ready(_)) {
             self.behind.delay(place, event.key());
         }
-        self.again.remove(&place);
         self.due.insert((due, place));
         true
+    }
+
+    /// The event there is not leased next: the holder of its expired lease has used its receipt.
+    fn unqueue(&mut self, place: Place) {
+        self.again.remove(&place);
+        self.behind.forget(place);
     }
 }
 

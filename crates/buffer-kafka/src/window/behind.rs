@@ -48,6 +48,11 @@ impl Behind {
         earlier
     }
 
+    /// The event there waits no longer: it is leased, released, buried or settled.
+    pub(super) fn forget(&mut self, place: Place) {
+        self.waiting.remove(&place);
+    }
+
     /// Drops the partitions that are not `ours`.
     pub(super) fn retain(&mut self, ours: impl Fn(i32) -> bool) {
         self.delayed.retain(|(partition, _), _| ours(*partition));

@@ -189,3 +189,40 @@ fn events_of_a_source_wait_behind_a_delayed_one_of_their_key_and_partition() {
     window.lose_all();
     assert_eq!(next(&mut window, later), None);
 }
+
+#[test]
+fn an_expired_event_that_waits_is_not_leased_again_once_its_holder_uses_the_receipt() {
+    let now = Instant::now();
+    let at = |seconds: u64| now + Duration::from_secs(seconds);
+    // Of two events of one key the first is delayed and the lease of the second is over.
+    let waiting = || {
+        let mut window = Window::new(Mode::Source);
+        window.assign(0, 0, BTreeSet::new());
+        (0..2).for_each(|offset| window.ingest(told(offset), false));
+        let leased = window.lease(2, now, at(1));
+        assert_eq!(window.release(&[leased[0].receipt], at(10)), 1);
+        assert_eq!(window.lease(2, at(2), at(30)).len(), 0);
+        (window, [leased[1].receipt])
+    };
+    let leased = |window: &mut Window, at: Instant| -> Vec<u64> {
+        let until = at + Duration::from_secs(60);
+        window.lease(2, at, until).iter().map(|envelope| envelope.receipt.seq).collect()
+    };
+    let (mut window, _) = waiting();
+    assert_eq!(leased(&mut window, at(10)), [0, 1]);
+
+    let (mut window, second) = waiting();
+    assert_eq!(window.extend(&second, at(40)), 1);
+    assert_eq!(leased(&mut window, at(10)), [0], "the second is leased until 40");
+    assert_eq!(window.ack(&second), 1);
+
+    let (mut window, second) = waiting();
+    assert_eq!(window.release(&second, at(20)), 1);
+    assert_eq!(leased(&mut window, at(10)), [0], "the second is delayed until 20");
+    assert_eq!(leased(&mut window, at(20)), [1]);
+
+    let (mut window, second) = waiting();
+    let burials = window.begin_bury(second.into_iter());
+    assert_eq!(leased(&mut window, at(10)), [0], "the second is being buried");
+    assert_eq!(window.end_bury(&burials, true), 1);
+}
