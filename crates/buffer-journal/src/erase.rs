@@ -48,7 +48,7 @@ pub fn erase_on(fs: &Arc<dyn Fs>, options: &Options, clock: Arc<dyn Clock>) -> R
             return Err(refused);
         }
         nothing_is_quarantined(&**fs, dir)?;
-        // While it is still locked: whoever opens it next finds the mark.
+        // The lock is still held, so the next process finds the mark.
         mark(&**fs, dir)?;
     }
     let keys = options.key.read()?;
@@ -60,7 +60,7 @@ pub fn erase_on(fs: &Arc<dyn Fs>, options: &Options, clock: Arc<dyn Clock>) -> R
     Ok(())
 }
 
-/// What could not be read may be somebody's events: a person decides about it.
+/// Quarantined bytes may be events: an operator decides.
 fn nothing_is_quarantined(fs: &dyn Fs, dir: &Path) -> Result<(), Error> {
     for quarantine in [dir.join(QUARANTINE), dir.join(DEAD).join(QUARANTINE)] {
         let damaged = files(fs, &quarantine)?.len();

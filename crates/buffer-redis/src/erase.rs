@@ -14,7 +14,7 @@ use crate::place::Place;
 pub const ERASED_FOR: Duration = Duration::from_secs(30 * 86_400);
 
 /// Removes the buffer and its keys, if it holds nothing and no process leases from it. It stays erased for
-/// [`ERASED_FOR`]: until then whoever opens it, or has it open and offers or leases, is told [`Error::Open`]. One
+/// [`ERASED_FOR`]. Until then, opening, offering and leasing return [`Error::Open`]. One
 /// script does all of it, so an offer is either refused, or keeps the buffer from being erased.
 ///
 /// # Errors

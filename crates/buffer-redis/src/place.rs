@@ -1,6 +1,6 @@
 //! Where a buffer lies and how it is asked: its options, the scripts of its layout, the way to its Redis.
 //!
-//! Whoever only looks needs no more: nothing is made, and no background task begins.
+//! Inspecting a buffer needs no more: it creates nothing and starts no task.
 
 use std::sync::Arc;
 

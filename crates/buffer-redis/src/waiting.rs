@@ -67,7 +67,7 @@ impl Shared {
             if self.is_closed() || max == 0 {
                 return Ok(Vec::new());
             }
-            // One who does not wait for a look of the poll looks for himself.
+            // A short wait claims at once instead of waiting for the poll.
             let resting = self.watch.rests_until().filter(|_| wait > LOOK_EVERY * 2);
             let until = match resting {
                 Some(until) => until,
@@ -130,7 +130,7 @@ impl Shared {
             return Look::Streams(streams);
         }
         let mut keys = vec![options.name.clone(), beside("in")];
-        // Into the shards of the only member nobody else puts anything.
+        // No other process writes into the shards of the only member.
         if shards.len() < usize::from(options.shards) {
             for shard in shards {
                 keys.extend([beside(&shard.to_string()), beside(&format!("again:{shard}"))]);

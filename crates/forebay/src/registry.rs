@@ -1,4 +1,5 @@
-//! The backends of this program, one line each. No other file names them.
+//! The backends of this program, one line each. No other file names them, except `bench phases`, which
+//! measures PostgreSQL.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -29,7 +30,7 @@ const EMBEDDED_STORE: &str = "sqlite";
 /// Schemes of backends that are planned.
 const LATER: &[&str] = &["mysql"];
 
-/// The backends of a program that is this one and more.
+/// Backends that another program adds.
 static MORE: OnceLock<&[&dyn Backend]> = OnceLock::new();
 
 /// Adds buffer backends to those of the list. Only the first call has an effect.
@@ -60,7 +61,7 @@ pub(crate) fn buffer_of_payments(url: &str) -> Result<Arc<dyn Location>, url::Er
     buffer(url, &Reading { fields: &payment_fields(), variable: &variable })
 }
 
-/// A buffer in `folder`, as it is without a word about it.
+/// The default buffer, with its files in `folder`.
 ///
 /// # Errors
 /// If the folder's name does not fit into a URL.
@@ -80,7 +81,7 @@ pub(crate) fn store(
     stores::parse(STORES, LATER, url, &stores::Reading { variable })
 }
 
-/// A store in the file `path`, as it is without a word about it.
+/// The default store, in the file `path`.
 ///
 /// # Errors
 /// If the file's name does not fit into a URL.

@@ -1,7 +1,7 @@
 //! What a domain adds to the server: its paths, and the handlers that answer them.
 //!
-//! One file for each domain: [`crate::events`], [`crate::tables`]. The server knows no domain; the
-//! program mounts the routes that its roles need with [`crate::Service::with`].
+//! One file for each domain: [`crate::events`], [`crate::tables`]. The shell knows no domain, each
+//! routes file knows one; the program mounts the routes that its roles need with [`crate::Service::with`].
 
 use std::future::{Ready, ready};
 use std::sync::Arc;

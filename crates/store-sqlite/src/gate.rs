@@ -6,7 +6,7 @@
 //! and the writer waits at the gate before each transaction: for one transaction of the other, as a
 //! rule, and [`PASS_MAX`] at most.
 //!
-//! The gate is a lock on a file of its own. It keeps no data right, that is SQLite's lock alone.
+//! The gate is a lock on a file of its own. It protects no data; SQLite's own lock does.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;

@@ -176,7 +176,7 @@ pub trait Location: fmt::Debug + Send + Sync + 'static {
         None
     }
 
-    /// Removes the buffer, and leaves a mark by which whoever opens it later is refused.
+    /// Removes the buffer and leaves a mark. Opening it later fails.
     ///
     /// # Errors
     /// [`Error::Held`] while it holds anything or a process has it; if it can't be removed, or the backend can't

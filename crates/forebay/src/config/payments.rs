@@ -13,7 +13,7 @@ use super::value::{Kind, Value};
 
 /// What the fraud rules' keys begin with.
 const RULES: &str = "fraud.";
-/// Beside the rules, not one of them.
+/// A key under `fraud.` that is no threshold.
 pub(super) const CARDS_MAX: &str = "fraud.cards_max";
 const CARDS_MAX_MAX: i64 = 100_000_000;
 

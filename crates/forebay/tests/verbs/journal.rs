@@ -80,5 +80,5 @@ fn a_journal_that_is_not_there_and_a_buffer_that_is_none_are_told_apart() {
     assert!(ran.stderr.contains("there is no journal in ./data/buffer yet"), "{}", ran.stderr);
     let ran = run(dir.path(), &["buffer", "stat", "--buffer", "memory:"]);
     assert_eq!(ran.code, 2);
-    assert!(ran.stderr.contains("only a journal: can be looked at"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("cannot be inspected from another process"), "{}", ran.stderr);
 }
