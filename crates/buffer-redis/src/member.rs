@@ -187,7 +187,7 @@ impl Kept for Shared {
                 tracing::warn!(%error, "Redis heartbeat failed; it is sent again until Redis answers");
             }
         }
-        // One that was not heard is said again soon: others wait no longer than they were told.
+        // A failed heartbeat is sent again soon, so that other processes wait no longer than `member_ms`.
         let usual = self.beat_interval();
         let pause = if unheard { usual.min(SOON) } else { usual };
         let at = self.state().joined.then(|| Instant::now() + pause);

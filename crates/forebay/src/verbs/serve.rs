@@ -147,7 +147,7 @@ async fn ended(spills: &[Arc<dyn Location>], kept: u64) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Starts every domain. Nothing if the process is told to stop meanwhile.
+/// Starts every domain. Returns nothing if a signal stops the process meanwhile.
 async fn start(
     process: &Process,
     end: Instant,
@@ -220,7 +220,7 @@ async fn warn(fleet: &Fleet, readiness: &Readiness) {
     }
 }
 
-/// What is to be said of moves that this process settles without. A role that may not look at moves has
+/// Warnings about moves that this process does not join. A role that may not read moves has
 /// made none, and settles all the same.
 async fn unmoved(process: &Process) -> Vec<String> {
     if !process.part.worker {
