@@ -6,34 +6,21 @@
 use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+use crate::catalog::Segment;
 use crate::checkpoint::Unwritten;
 use crate::fs::{self, File};
 use crate::gone;
-use crate::log::{Segment, Shared};
 use crate::segment::{self, SEGMENT_HEADER_BYTES};
+use crate::shared::Shared;
 use crate::{Error, Sync};
 
 /// The room of the file system is looked at each time so many bytes were written.
 const LOOK_BYTES: u64 = 1 << 20;
-
-/// The group that is filling.
-#[derive(Default)]
-pub(crate) struct Queue {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) first_seq: u64,
-    pub(crate) next_seq: u64,
-    pub(crate) waiters: Vec<oneshot::Sender<Result<(), Error>>>,
-    /// Those who wait for the active segment to be closed.
-    pub(crate) rolls: Vec<oneshot::Sender<()>>,
-    pub(crate) closed: bool,
-    /// Why nothing more is appended.
-    pub(crate) failed: Option<Error>,
-}
 
 /// The thread that owns the end of the log.
 pub(crate) struct Committer {
@@ -147,10 +134,6 @@ impl Committer {
         };
         queue.first_seq = queue.next_seq;
         Some(Work::Group(group))
-    }
-
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes and syncs one group. After `Full` nothing of it is held.
@@ -274,7 +257,7 @@ impl Committer {
 
     /// Gives the group's numbers back and fails whatever was numbered behind it.
     fn fail(&mut self, group: &Group, error: &Error) {
-        let mut queue = self.queue();
+        let mut queue = self.shared.queue();
         let queue = &mut *queue;
         self.shared.pending.fetch_sub(group.bytes.len() + queue.bytes.len(), Ordering::AcqRel);
         queue.bytes.clear();
@@ -293,10 +276,10 @@ impl Committer {
 impl Drop for Committer {
     /// Answers all who wait, also after a panic: nothing else would.
     fn drop(&mut self) {
-        let mut queue = self.queue();
+        let mut queue = self.shared.queue();
         queue.closed = true;
         if std::thread::panicking() {
-            queue.failed.get_or_insert(panicked());
+            queue.failed.get_or_insert(Error::panicked());
         }
         queue.waiters.clear();
         queue.rolls.clear();
@@ -327,11 +310,6 @@ fn unpromised(active: &mut Active, unwritten: Unwritten) -> Error {
         Unwritten::Unknown(cause) => Error::Poisoned(format!("sync of the checkpoint: {cause}")),
         Unwritten::Absent(cause) => take_back(active).map_or_else(|poisoned| poisoned, |()| cause),
     }
-}
-
-/// The error of appends that the commit thread did not answer.
-pub(crate) fn panicked() -> Error {
-    Error::Poisoned("the commit thread panicked".into())
 }
 
 fn poisoned(what: &str, cause: &io::Error) -> Error {

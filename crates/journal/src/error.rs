@@ -50,6 +50,11 @@ impl Error {
     pub(crate) fn io(what: impl Into<String>, cause: &io::Error) -> Self {
         Self::Io { what: what.into(), cause: cause.to_string() }
     }
+
+    /// The error of appends that the commit thread did not answer.
+    pub(crate) fn panicked() -> Self {
+        Self::Poisoned("the commit thread panicked".into())
+    }
 }
 
 impl Classify for Error {

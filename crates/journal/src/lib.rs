@@ -33,6 +33,7 @@
 //! What it deliberately does not do: leases, acks, retries (the `buffer-journal` crate), and
 //! checksums of the payload's meaning. It reads no clock.
 
+mod catalog;
 pub mod checkpoint;
 mod commit;
 pub mod encryption;
@@ -48,6 +49,7 @@ pub mod record;
 mod recovery;
 pub mod repair;
 pub mod segment;
+mod shared;
 
 pub use error::Error;
 pub use keys::{KeyId, Keys};

@@ -1,18 +1,18 @@
 //! The log as its callers see it, and what opening one finds.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::sync::{Notify, oneshot};
 
 use crate::checkpoint::{Checkpoint, Slots};
-use crate::commit::{Committer, Queue, panicked};
+use crate::commit::Committer;
 use crate::encryption::{ADDED_BYTES, Encrypted};
-use crate::fs::{File, Fs, read_full_at};
-use crate::record::{self, BODY_BYTES_MAX, Decoded, ENCRYPTED, Entry, FIRST, HEADER_BYTES, Record};
-use crate::segment::{self, SEGMENT_HEADER_BYTES};
+use crate::fs::{Fs, read_full_at};
+use crate::record::{self, Decoded, ENCRYPTED, Entry, HEADER_BYTES, Record};
+use crate::segment;
+use crate::shared::Shared;
 use crate::{Error, Options, Reader, Recovery, encryption};
 
 /// A log, open for appending. Dropping it closes it.
@@ -27,47 +27,6 @@ pub struct Held {
     pub(crate) fs: Arc<dyn Fs>,
     pub(crate) options: Options,
     lock: Box<dyn Send + std::marker::Sync>,
-}
-
-/// Resolves when a group is durable, or has failed.
-type Written = oneshot::Receiver<Result<(), Error>>;
-
-/// What readers, appenders and the committer share.
-pub(crate) struct Shared {
-    pub(crate) fs: Arc<dyn Fs>,
-    pub(crate) options: Options,
-    /// The committer and the callers of [`Log::write_checkpoint`] write them.
-    slots: Mutex<Slots>,
-    pub(crate) queue: Mutex<Queue>,
-    /// Something is pending, or the log closes.
-    pub(crate) filled: Condvar,
-    /// Bytes pending or being written.
-    pub(crate) pending: AtomicUsize,
-    /// Pending bytes were written.
-    pub(crate) space: Notify,
-    /// Records became durable.
-    pub(crate) appended: Notify,
-    /// The file system had too little room when it was last looked at.
-    pub(crate) short: AtomicBool,
-    catalog: Mutex<Catalog>,
-    /// Bytes of all segments.
-    pub(crate) bytes: AtomicU64,
-}
-
-/// The segments, as far as they may be read.
-pub(crate) struct Catalog {
-    pub(crate) segments: BTreeMap<u64, Segment>,
-    /// One past the last durable record.
-    pub(crate) next_seq: u64,
-    /// The segment that is written to.
-    pub(crate) writing: Option<u64>,
-}
-
-pub(crate) struct Segment {
-    pub(crate) file: Arc<dyn File>,
-    /// One past the last readable byte.
-    pub(crate) end: u64,
-    pub(crate) next_seq: u64,
 }
 
 /// How much there is.
@@ -148,7 +107,7 @@ impl Log {
                 None => space.await,
             }
         };
-        written.await.unwrap_or_else(|_| Err(panicked()))?;
+        written.await.unwrap_or_else(|_| Err(Error::panicked()))?;
         Ok(first_seq)
     }
 
@@ -240,6 +199,12 @@ impl Log {
         self.shared.has_room(0, 0);
     }
 
+    /// Whether the file system had too little room when it was last looked at.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.shared.short.load(Ordering::Acquire)
+    }
+
     /// How much there is.
     #[must_use]
     pub fn usage(&self) -> Usage {
@@ -300,125 +265,12 @@ impl Held {
             slots.write(&*fs, &options.dir, &recovery.checkpoint)?;
         }
         let dir = options.dir.display().to_string();
-        let shared = Arc::new(Shared {
-            fs,
-            options,
-            slots: Mutex::new(slots),
-            queue: Mutex::new(Queue {
-                first_seq: catalog.next_seq,
-                next_seq: catalog.next_seq,
-                ..Queue::default()
-            }),
-            filled: Condvar::new(),
-            pending: AtomicUsize::new(0),
-            space: Notify::new(),
-            short: AtomicBool::new(false),
-            appended: Notify::new(),
-            bytes: AtomicU64::new(catalog.segments.values().map(|s| s.end).sum()),
-            catalog: Mutex::new(catalog),
-        });
+        let shared = Arc::new(Shared::new(fs, options, slots, catalog));
         let committer = Committer::new(shared.clone());
         let thread = std::thread::Builder::new()
             .name("journal-commit".into())
             .spawn(move || committer.run())
             .map_err(|e| Error::io(format!("start the commit thread of {dir}"), &e))?;
         Ok((Log { shared, committer: Mutex::new(Some(thread)), _lock: lock }, recovery))
-    }
-}
-
-impl Shared {
-    pub(crate) fn slots(&self) -> MutexGuard<'_, Slots> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn catalog(&self) -> MutexGuard<'_, Catalog> {
-        self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn check(&self, total: usize, entries: &[Entry<'_>]) -> Result<(), Error> {
-        let segment_room = self.options.segment_bytes.saturating_sub(SEGMENT_HEADER_BYTES);
-        let max = usize::try_from(segment_room.min(self.options.bytes_max)).unwrap_or(usize::MAX);
-        let longest = entries.iter().map(|e| e.body.len()).max().unwrap_or(0);
-        if total > max || longest > BODY_BYTES_MAX {
-            let (got, max) = if total > max { (total, max) } else { (longest, BODY_BYTES_MAX) };
-            return Err(Error::TooLarge { got, max });
-        }
-        if self.short.load(Ordering::Acquire) {
-            return Err(Error::Full(self.free_bound()));
-        }
-        let held = self.bytes.load(Ordering::Acquire);
-        if held + (self.pending.load(Ordering::Acquire) + total) as u64 > self.options.bytes_max {
-            return Err(Error::Full(format!("bytes_max of {} bytes", self.options.bytes_max)));
-        }
-        Ok(())
-    }
-
-    /// Looks whether `more` bytes may be taken from the file system for `events` bytes of records, and
-    /// remembers the answer for appends to come. One system call; none where nothing is to stay free.
-    pub(crate) fn has_room(&self, more: u64, events: u64) -> bool {
-        let Options { dir, free_min_bytes, free_per_byte, .. } = &self.options;
-        if *free_min_bytes == 0 && *free_per_byte == 0 {
-            return true;
-        }
-        let free = self.fs.free(dir).unwrap_or_else(|e| {
-            tracing::warn!(error = %e, "cannot ask how much room {} has", dir.display());
-            u64::MAX
-        });
-        let held = self.bytes.load(Ordering::Acquire) + events;
-        let needed = free_min_bytes.saturating_add(held.saturating_mul(*free_per_byte));
-        let room = free >= needed.saturating_add(more);
-        self.short.store(!room, Ordering::Release);
-        room
-    }
-
-    pub(crate) fn free_bound(&self) -> String {
-        let Options { dir, free_min_bytes, free_per_byte, .. } = &self.options;
-        format!(
-            "the file system of {} needs {free_min_bytes} bytes free, and {free_per_byte} for each \
-             byte that waits",
-            dir.display()
-        )
-    }
-
-    /// Numbers and encodes the entries into the group that is filling; `None` while too much is
-    /// pending.
-    fn enqueue(
-        &self,
-        total: usize,
-        entries: &[Entry<'_>],
-        flags: u8,
-    ) -> Result<Option<(u64, Written)>, Error> {
-        let (sender, receiver) = oneshot::channel();
-        let mut queue = self.queue();
-        if let Some(failure) = &queue.failed {
-            return Err(failure.clone());
-        }
-        if queue.closed {
-            return Err(Error::Closed);
-        }
-        let first_seq = queue.next_seq;
-        if entries.is_empty() {
-            let _ = sender.send(Ok(()));
-            return Ok(Some((first_seq, receiver)));
-        }
-        // Only here is more added, and only under this lock: one append at most goes past the bound.
-        if self.pending.load(Ordering::Acquire) >= self.options.pending_bytes_max {
-            return Ok(None);
-        }
-        for entry in entries {
-            let first = if queue.bytes.is_empty() { FIRST } else { 0 };
-            let seq = queue.next_seq;
-            record::encode(&mut queue.bytes, seq, flags | first, entry);
-            queue.next_seq += 1;
-        }
-        queue.waiters.push(sender);
-        self.pending.fetch_add(total, Ordering::AcqRel);
-        drop(queue);
-        self.filled.notify_one();
-        Ok(Some((first_seq, receiver)))
     }
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::fs::{File, read_full_at};
-use crate::log::Shared;
 use crate::record::{self, Decoded, HEADER_BYTES, Header, Record};
 use crate::segment::{self, CHUNK_BYTES, SEGMENT_HEADER_BYTES};
+use crate::shared::Shared;
 use crate::{Error, encryption};
 
 /// Chunks whose memory is kept to be used again.

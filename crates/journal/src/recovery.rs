@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use crate::catalog::{Catalog, Segment};
 use crate::checkpoint::Checkpoint;
 use crate::fs::Fs;
-use crate::log::{Catalog, Segment};
 use crate::segment::{self, Scan};
-use crate::{Error, quarantine, repair};
+use crate::{Error, quarantine};
 
 /// What opening found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -88,7 +88,7 @@ struct Work<'a> {
 impl Work<'_> {
     fn segments(&mut self) -> io::Result<()> {
         let paths = self.fs.list(self.dir)?;
-        for draft in paths.iter().filter(|path| repair::is_draft(path)) {
+        for draft in paths.iter().filter(|path| segment::is_draft(path)) {
             self.fs.remove(draft)?;
         }
         let mut bases: Vec<u64> = paths.iter().filter_map(|path| segment::base(path)).collect();

@@ -8,9 +8,6 @@ use crate::record::{self, Entry};
 use crate::segment::{self, SEGMENT_HEADER_BYTES};
 use crate::{Error, Recovery};
 
-/// How the name of a segment ends while it is rewritten.
-const DRAFT: &str = "seg.new";
-
 /// What was mended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
@@ -50,11 +47,6 @@ pub fn repair(held: Held, done: &[u64]) -> Result<Report, Error> {
     Ok(report)
 }
 
-/// Whether a repair that did not end left this file.
-pub(crate) fn is_draft(path: &Path) -> bool {
-    path.to_str().is_some_and(|path| path.ends_with(DRAFT))
-}
-
 fn rewrite(fs: &dyn Fs, dir: &Path, path: &Path, base: u64) -> std::io::Result<Option<u64>> {
     let file = fs.open(path, false)?;
     let scan = segment::scan(&*file, base, 0, |_, _, _| {})?;
@@ -62,7 +54,7 @@ fn rewrite(fs: &dyn Fs, dir: &Path, path: &Path, base: u64) -> std::io::Result<O
     if scan.damage.is_empty() && scan.torn() == 0 {
         return Ok(None);
     }
-    let draft = path.with_extension(DRAFT);
+    let draft = segment::draft(path);
     let copy = fs.open(&draft, true)?;
     copy.set_len(0)?;
     let mut pending = segment::header(base).to_vec();

@@ -12,6 +12,8 @@ pub const SEGMENT_HEADER_BYTES: u64 = HEADER_LEN as u64;
 const HEADER_LEN: usize = 24;
 const MAGIC: &[u8; 8] = b"FOREBAY1";
 const SUFFIX: &str = ".seg";
+/// How the name of a segment ends while a repair rewrites it.
+const DRAFT: &str = "seg.new";
 /// Bytes read at once: more than the largest record, and little enough to stay in a core's cache
 /// between the copy and the CRC.
 pub(crate) const CHUNK_BYTES: usize = 128 * 1024;
@@ -27,6 +29,16 @@ pub fn path(dir: &Path, base: u64) -> PathBuf {
 #[must_use]
 pub fn base(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.strip_suffix(SUFFIX)?.parse().ok()
+}
+
+/// Where a repair rewrites the segment with this path.
+pub(crate) fn draft(path: &Path) -> PathBuf {
+    path.with_extension(DRAFT)
+}
+
+/// Whether a repair that did not end left this file.
+pub(crate) fn is_draft(path: &Path) -> bool {
+    path.to_str().is_some_and(|path| path.ends_with(DRAFT))
 }
 
 /// The bytes a segment begins with.
