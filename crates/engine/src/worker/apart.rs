@@ -95,6 +95,7 @@ impl Apart {
     /// Blocks the key of `envelope` until [`Apart::forget_lost`].
     pub(super) fn lose(&mut self, envelope: &Envelope) {
         self.lost.insert(order_key(envelope).to_vec());
+        self.given_back.lose(envelope);
     }
 
     pub(super) fn has_lost(&self) -> bool {
@@ -105,11 +106,10 @@ impl Apart {
         !self.lost.is_empty() && self.lost.contains(order_key(envelope))
     }
 
-    /// Nothing of the lost keys is held any more: what comes of them is new.
+    /// Nothing of the lost keys is held any more. What was given back of them is still away, and keeps its place
+    /// before what comes next.
     pub(super) fn forget_lost(&mut self) {
-        for key in self.lost.drain() {
-            self.given_back.forget(&key);
-        }
+        self.lost.clear();
     }
 
     /// Gives up the lines of events that were given back and stayed away too long. The lane lets go

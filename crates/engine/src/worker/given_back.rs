@@ -49,18 +49,26 @@ struct Line {
     term: u64,
     order: VecDeque<u64>,
     known: HashSet<u64>,
+    /// Events before the line whose leases this lane lost. They settle first where they come again.
+    ahead: HashSet<u64>,
     /// Since when the first one has been the next.
     since: Instant,
 }
 
 impl Line {
     fn new(term: u64) -> Self {
-        Self { term, order: VecDeque::new(), known: HashSet::new(), since: Instant::now() }
+        let (order, known, ahead) = (VecDeque::new(), HashSet::new(), HashSet::new());
+        Self { term, order, known, ahead, since: Instant::now() }
     }
 
     /// Whether the line still says something of an event of this term.
     fn holds(&self, term: u64) -> bool {
         self.term == term
+    }
+
+    /// Whether no event of the line has to settle before this one.
+    fn is_next(&self, seq: u64) -> bool {
+        self.ahead.contains(&seq) || self.order.front() == Some(&seq)
     }
 }
 
@@ -82,10 +90,10 @@ impl GivenBack {
     /// Whether an earlier event of the key has not come again yet.
     pub(super) fn precedes(&self, envelope: &Envelope) -> bool {
         let line = self.lines.get(order_key(envelope)).filter(|line| line.holds(envelope.term));
-        line.is_some_and(|line| line.order.front() != Some(&envelope.receipt.seq))
+        line.is_some_and(|line| !line.is_next(envelope.receipt.seq))
     }
 
-    /// Puts `envelope` at the end of its key's line, if it is not in it.
+    /// Puts `envelope` at the end of its key's line, if it is not in it or before it.
     pub(super) fn append(&mut self, envelope: &Envelope) {
         let term = envelope.term;
         let line =
@@ -94,8 +102,9 @@ impl GivenBack {
             self.count -= line.order.len();
             *line = Line::new(term);
         }
-        if line.known.insert(envelope.receipt.seq) {
-            line.order.push_back(envelope.receipt.seq);
+        let seq = envelope.receipt.seq;
+        if !line.ahead.contains(&seq) && line.known.insert(seq) {
+            line.order.push_back(seq);
             self.count += 1;
         }
     }
@@ -109,7 +118,10 @@ impl GivenBack {
             self.forget(key);
             return true;
         }
-        if line.order.front() != Some(&envelope.receipt.seq) {
+        if line.ahead.remove(&envelope.receipt.seq) {
+            return true;
+        }
+        if !line.is_next(envelope.receipt.seq) {
             self.append(envelope);
             return false;
         }
@@ -123,8 +135,31 @@ impl GivenBack {
         true
     }
 
+    /// The lease of `envelope` was lost while it was tried, before the line of its key. It may come again or not.
+    pub(super) fn lose(&mut self, envelope: &Envelope) {
+        let (key, seq) = (order_key(envelope), envelope.receipt.seq);
+        let line = self.lines.get_mut(key).filter(|line| line.holds(envelope.term));
+        let Some(line) = line else { return };
+        line.ahead.insert(seq);
+        // A later lease of it may have been given back.
+        if line.known.remove(&seq) {
+            line.order.retain(|one| *one != seq);
+            self.count -= 1;
+            if line.order.is_empty() {
+                self.lines.remove(key);
+            }
+        }
+    }
+
+    /// `envelope` is released: puts it at the end of its key's line, if there is one.
+    pub(super) fn follow(&mut self, envelope: &Envelope) {
+        if self.precedes(envelope) {
+            self.append(envelope);
+        }
+    }
+
     /// Drops the line of `key`.
-    pub(super) fn forget(&mut self, key: &[u8]) {
+    fn forget(&mut self, key: &[u8]) {
         if let Some(line) = self.lines.remove(key) {
             self.count -= line.order.len();
         }
@@ -243,6 +278,23 @@ mod tests {
         }
         assert!(given.is_empty() && given.take(&envelope("a", 5, 0)));
         assert_eq!(given.room(), GIVEN_BACK_MAX);
+    }
+
+    #[test]
+    fn an_event_whose_lease_was_lost_settles_before_the_line_and_blocks_nothing_if_it_stays_away() {
+        for comes_again in [true, false] {
+            let mut given = GivenBack::default();
+            [2, 3, 1].iter().for_each(|&seq| given.append(&envelope("a", seq, 0)));
+            given.lose(&envelope("a", 1, 0));
+            [1, 3, 4].iter().for_each(|&seq| given.follow(&envelope("a", seq, 0)));
+            assert!(given.precedes(&envelope("a", 4, 0)) && !given.precedes(&envelope("a", 1, 0)));
+            assert!(!comes_again || given.take(&envelope("a", 1, 0)));
+            assert!(!given.take(&envelope("a", 5, 0)), "it is behind 2 to 4");
+            for seq in [2, 3, 4, 5] {
+                assert!(given.take(&envelope("a", seq, 0)), "{seq}");
+            }
+            assert!(given.is_empty() && given.room() == GIVEN_BACK_MAX);
+        }
     }
 
     #[test]

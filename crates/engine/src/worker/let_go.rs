@@ -65,6 +65,7 @@ impl Worker {
             tracing::info!(lane, events, released, "let go of events behind a lost lease");
             let receipts: HashSet<Receipt> = receipts.into_iter().collect();
             self.pending.retain(|envelope| !receipts.contains(&envelope.receipt));
+            lost.iter().for_each(|envelope| self.apart.given_back.follow(envelope));
             shared.held[self.index].done(&lost);
             shared.room.add_permits(events);
         }

@@ -114,3 +114,30 @@ async fn an_event_that_another_worker_has_buried_meanwhile_is_not_settled() {
     let expected: Vec<String> = (1..6).map(|n| format!("k000-{n:04}")).collect();
     assert_eq!(rig.ledger.settled(), expected);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_given_back_settles_before_later_events_after_a_lease_before_it_was_lost() {
+    let rig = Rig::new();
+    rig.offer(&events(1, 6)).await;
+    let refuses = Arc::new(AtomicBool::new(true));
+    let script_refuses = Arc::clone(&refuses);
+    let options = Options { held_max: 6, batch_max: 6, ..one_lane() };
+    let handle = rig.start(options, move |batch| {
+        if holds(batch, "k000-0000") && script_refuses.load(Ordering::SeqCst) {
+            return Step::Fail(Failure::Refused("no [SQLSTATE AB123]".to_owned()));
+        }
+        Step::Settle
+    });
+    // The first waits alone, and those behind it fill the room.
+    while rig.depth().await != (5, 1) {
+        assert!(rig.elapsed() < Duration::from_secs(60), "given back: {:?}", rig.depth().await);
+        sleep(Duration::from_millis(1)).await;
+    }
+    // The lease of the first is lost while the others are away, and a later event comes.
+    assert_eq!(rig.memory.release(&first_leases(1), Duration::ZERO).await.unwrap(), 1);
+    refuses.store(false, Ordering::SeqCst);
+    rig.offer(&events(1, 7)[6..]).await;
+    let summary = rig.finish(handle).await;
+    assert_eq!((summary.counts.settled, summary.counts.dead), (7, 0));
+    rig.ledger.assert_order(1, 7);
+}
