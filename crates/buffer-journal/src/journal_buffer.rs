@@ -1,6 +1,7 @@
 //! The buffer itself.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ use crate::dead::{Burial, Dead};
 use crate::erased::refuse_erased;
 use crate::event::{entry, envelope, event_of};
 use crate::failure::{RETRY_AFTER, error_of, open};
-use crate::keeper::Keeper;
+use crate::keeper::{Keeper, Kept, Waker};
 use crate::window::{Place, Window};
 use crate::{Options, Recovery, replay};
 
@@ -49,10 +50,33 @@ pub(crate) struct Inner {
     closed: AtomicBool,
     /// Something is done that no checkpoint has seen.
     dirty: AtomicBool,
+    /// Of the thread that writes checkpoints.
+    waker: Arc<Waker>,
     /// The end of the log, as the last checkpoint has it.
     promised: AtomicU64,
     /// Events being appended.
     offering: AtomicU64,
+}
+
+/// What the keeper does.
+struct Keeping {
+    inner: Arc<Inner>,
+    /// The segment that is written to, and since when it has been seen.
+    written: Option<(u64, Instant)>,
+}
+
+impl Kept for Keeping {
+    fn is_idle(&self) -> bool {
+        let Inner { log, dirty, promised, .. } = &*self.inner;
+        let usage = log.usage();
+        let promised = promised.load(Ordering::Acquire) == usage.next_seq;
+        promised && usage.writing.is_none() && !log.is_short() && !dirty.load(Ordering::SeqCst)
+    }
+
+    fn step(&mut self) -> Result<(), Error> {
+        self.inner.roll_aged(&mut self.written);
+        self.inner.checkpoint(false)
+    }
 }
 
 struct State {
@@ -84,13 +108,23 @@ impl JournalBuffer {
         options: Options,
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, Recovery), Error> {
+        Self::open_where(fs, options, clock, refuse_erased)
+    }
+
+    /// Opens it where `allowed`, which is asked once the lock is held.
+    pub(crate) fn open_where(
+        fs: Arc<dyn Fs>,
+        options: Options,
+        clock: Arc<dyn Clock>,
+        allowed: fn(&dyn Fs, &Path) -> Result<(), Error>,
+    ) -> Result<(Self, Recovery), Error> {
         // The letters first: they say which events are done, and which numbers were given.
         let keys = options.key.read()?;
         let letters = options.dead_log(keys.clone());
         // Before the journal is taken: a wrong key changes nothing.
         encryption::check(&*fs, &letters).map_err(|e| open(&e))?;
         let held = Log::hold(fs.clone(), options.events_log(keys)).map_err(|e| open(&e))?;
-        refuse_erased(&*fs, &options.dir)?;
+        allowed(&*fs, &options.dir)?;
         let (dead, found) = Dead::open(fs, letters, options.dead_max).map_err(|e| open(&e))?;
         let (log, recovery) = held.open(&found.buried).map_err(|e| open(&e))?;
         replay::finish(&log, &dead, &found.begun, clock.now_ms())?;
@@ -111,14 +145,12 @@ impl JournalBuffer {
             changed: Notify::new(),
             closed: AtomicBool::new(false),
             dirty: AtomicBool::new(false),
+            waker: Arc::default(),
             promised: AtomicU64::new(recovery.checkpoint.next_seq),
             offering: AtomicU64::new(0),
         });
-        let (kept, mut written) = (inner.clone(), None);
-        let keeper = Keeper::start(inner.options.checkpoint_ms, move || {
-            kept.roll_aged(&mut written);
-            kept.checkpoint(false)
-        });
+        let keeping = Keeping { inner: inner.clone(), written: None };
+        let keeper = Keeper::start(inner.options.checkpoint_ms, inner.waker.clone(), keeping);
         Ok((Self { inner, keeper }, Recovery { events: recovery, letters: found.recovery }))
     }
 
@@ -139,7 +171,7 @@ impl JournalBuffer {
     pub async fn remove_settled(&self) -> Result<(), Error> {
         // Closed already is as good.
         let _ = self.inner.log.roll().await;
-        self.inner.dirty.store(true, Ordering::Release);
+        self.inner.soil();
         self.inner.checkpoint(false)
     }
 
@@ -148,7 +180,7 @@ impl JournalBuffer {
     fn shut(&self) -> Result<(), Error> {
         self.keeper.stop();
         self.inner.log.close();
-        self.inner.dirty.store(true, Ordering::Release);
+        self.inner.soil();
         self.inner.checkpoint(self.inner.log.failure().is_none())
     }
 
@@ -171,6 +203,12 @@ impl Drop for JournalBuffer {
 impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something is done that no checkpoint has seen.
+    fn soil(&self) {
+        self.dirty.store(true, Ordering::SeqCst);
+        self.waker.wake();
     }
 
     /// Makes progress durable. `closed` says that the log was closed, so that its end is exact.
@@ -206,14 +244,14 @@ impl Inner {
             removed.map(|_| ()).map_err(|e| error_of(&e))
         });
         if kept.is_err() {
-            self.dirty.store(true, Ordering::Release);
+            self.soil();
         }
         kept
     }
 
     /// Gives back the space of letters that were dropped.
     pub(crate) async fn trim_dead(&self) -> Result<(), Error> {
-        self.dirty.store(true, Ordering::Release);
+        self.soil();
         self.checkpoint(false)?;
         self.dead.trim().await
     }
@@ -231,7 +269,7 @@ impl Inner {
         if few && age >= Duration::from_millis(self.options.segment_ms_max) {
             // Closed already is as good.
             let _ = self.log.roll().blocking_recv();
-            self.dirty.store(true, Ordering::Release);
+            self.soil();
         }
     }
 
@@ -309,7 +347,7 @@ impl Inner {
     fn unreadable(&self, state: &mut State, receipt: Receipt) {
         tracing::error!(seq = receipt.seq, "an event was damaged on the disk and is lost");
         state.window.finish(std::iter::once(receipt));
-        self.dirty.store(true, Ordering::Release);
+        self.soil();
     }
 
     /// The events named by these burials, with what is known of them.
@@ -411,14 +449,18 @@ impl Buffer for JournalBuffer {
         if events.is_empty() {
             return Ok(());
         }
+        if inner.waker.is_asleep() {
+            // Nothing has looked since it fell asleep, and others may have taken the room.
+            inner.log.look_at_room();
+        }
         inner.admit(events.len() as u64)?;
-        let _offering = Offering(&inner.offering, events.len() as u64);
+        let _offering = Offering(inner, events.len() as u64);
         let at_ms = inner.clock.now_ms();
         let entries: Vec<Entry<'_>> = events.iter().map(|event| entry(event, at_ms)).collect();
         let appended = inner.log.append(&entries).await;
         if let Err(journal::Error::Full(_)) = appended {
             // The offer may have closed the last segment: the next checkpoint removes it if it is done.
-            inner.dirty.store(true, Ordering::Release);
+            inner.soil();
         }
         appended.map(|_| ()).map_err(|e| error_of(&e))
     }
@@ -450,7 +492,7 @@ impl Buffer for JournalBuffer {
 
     async fn ack(&self, receipts: &[Receipt]) -> Result<usize, Error> {
         let acked = self.inner.state().window.finish(receipts.iter().copied());
-        self.inner.dirty.store(true, Ordering::Release);
+        self.inner.soil();
         Ok(acked)
     }
 
@@ -472,7 +514,7 @@ impl Buffer for JournalBuffer {
         }
         self.inner.dead.bury(&burials, self.inner.clock.now_ms()).await?;
         let buried = self.inner.state().window.finish(receipts.into_iter());
-        self.inner.dirty.store(true, Ordering::Release);
+        self.inner.soil();
         Ok(buried)
     }
 
@@ -522,12 +564,14 @@ impl Buffer for JournalBuffer {
     }
 }
 
-/// Counts events as being offered until they are in the log or refused, also when the caller goes.
-struct Offering<'a>(&'a AtomicU64, u64);
+/// Counts events as being offered until they are in the log or refused, also when the caller goes. The keeper is
+/// awake then.
+struct Offering<'a>(&'a Inner, u64);
 
 impl Drop for Offering<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(self.1, Ordering::AcqRel);
+        self.0.offering.fetch_sub(self.1, Ordering::AcqRel);
+        self.0.waker.wake();
     }
 }
 

@@ -11,12 +11,12 @@ use crate::Error;
 use crate::backoff::{Backoff, is_said};
 use crate::shared::Shared;
 
-/// How long one lease waits for its first event. A lease under way is never dropped (what it was
-/// about to return would be held by nobody), so this is also how late a stop may be noticed. Each lease
-/// that came back empty doubles it for the next one, up to the longest: a hundred idle pipelines in one
-/// process would otherwise wake it a thousand times a second.
-const LEASE_WAIT: Duration = Duration::from_millis(100);
-const LEASE_WAIT_MAX: Duration = Duration::from_millis(400);
+/// How long one lease waits at least for its first event.
+const LEASE_WAIT_MIN: Duration = Duration::from_millis(100);
+/// The leases of all pipelines of a process that find nothing end together, so often: a hundred idle pipelines
+/// then wake the process no more often than one. A lease under way is never dropped (what it was about to return
+/// would be held by nobody), so this and [`LEASE_WAIT_MIN`] are also how late a stop may be noticed.
+const LEASES_END_EVERY: Duration = Duration::from_millis(300);
 /// How long to wait after a lease that came back empty before its time, as a closed buffer's do.
 const EMPTY_PAUSE: Duration = Duration::from_millis(5);
 
@@ -39,23 +39,18 @@ impl Dispatcher {
     /// Ends when told to stop; the lanes then see the end of their queues.
     pub(crate) async fn run(mut self) -> Result<(), Error> {
         let mut failures = 0;
-        let mut wait = LEASE_WAIT;
         self.wait_for_leftover().await;
         while !self.shared.stop.is_cancelled() {
             let Some(room) = self.room().await else { break };
-            let started = Instant::now();
+            let (started, wait) = (Instant::now(), self.wait());
             match self.fill(room, wait).await? {
                 Ok(0) => {
                     over(&mut failures);
                     if started.elapsed() < wait {
                         self.pause(EMPTY_PAUSE).await;
                     }
-                    wait = (wait * 2).min(LEASE_WAIT_MAX);
                 }
-                Ok(_) => {
-                    over(&mut failures);
-                    wait = LEASE_WAIT;
-                }
+                Ok(_) => over(&mut failures),
                 Err(error) if error.class() == Class::Retryable => {
                     failures += 1;
                     if is_said(failures) {
@@ -68,6 +63,12 @@ impl Dispatcher {
             }
         }
         Ok(())
+    }
+
+    /// How long the next lease waits.
+    fn wait(&self) -> Duration {
+        let left = self.shared.clock.until_next(LEASES_END_EVERY);
+        if left < LEASE_WAIT_MIN { left + LEASES_END_EVERY } else { left }
     }
 
     /// Later events must not be leased before those of the same key that the last engine left.

@@ -8,13 +8,13 @@ use crate::shared::Shared;
 /// Beats for each lease: one may be lost and the lease still lives.
 const BEATS_PER_LEASE: u32 = 3;
 
-/// Extends all leases, a third of a lease apart, until the engine has ended.
+/// Extends all leases, at most a third of a lease apart, until the engine has ended.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let lease = Duration::from_millis(shared.options.lease_ms);
     loop {
         tokio::select! {
             () = shared.ended.cancelled() => return,
-            () = tokio::time::sleep(lease / BEATS_PER_LEASE) => {}
+            () = tokio::time::sleep(shared.clock.until_next(lease / BEATS_PER_LEASE)) => {}
         }
         for held in &shared.held {
             let receipts = held.receipts();

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use metrics::{Gauge, Unit, describe_gauge, gauge};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use model::clock::Clock;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// How often the load is looked at.
@@ -148,19 +149,17 @@ fn locked(lane: &Mutex<Lane>) -> MutexGuard<'_, Lane> {
 }
 
 /// Looks every second until the engine has ended.
-pub(crate) async fn run(load: Arc<Load>, ended: CancellationToken) {
-    let mut ticks = interval(LOOK_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+pub(crate) async fn run(load: Arc<Load>, clock: Arc<dyn Clock>, ended: CancellationToken) {
     let mut looks = VecDeque::with_capacity(LOOKS + 1);
     loop {
-        tokio::select! {
-            () = ended.cancelled() => break,
-            _ = ticks.tick() => {}
-        }
         looks.push_back((Instant::now(), load.worked()));
         load.busy_share.set(share(&looks, load.active()));
         if looks.len() > LOOKS {
             looks.pop_front();
+        }
+        tokio::select! {
+            () = ended.cancelled() => break,
+            () = sleep(clock.until_next(LOOK_EVERY)) => {}
         }
     }
     load.busy_share.set(0.0);

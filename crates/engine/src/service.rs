@@ -109,7 +109,8 @@ async fn supervise(
     // Whatever way this ends, so does what runs beside it, and whoever waits for a drain.
     let _ended = shared.ended.clone().drop_guard();
     let heartbeat = tokio::spawn(heartbeat::run(Arc::clone(&shared)));
-    let load = tokio::spawn(load::run(Arc::clone(&shared.load), shared.ended.clone()));
+    let (load, clock) = (Arc::clone(&shared.load), Arc::clone(&shared.clock));
+    let load = tokio::spawn(load::run(load, clock, shared.ended.clone()));
     let recorder = completions.map(|port| {
         let interval = Duration::from_millis(shared.options.completion_interval_ms);
         let progress = Arc::clone(&shared.progress);

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since the Unix epoch, UTC.
 pub type EpochMs = i64;
@@ -15,6 +15,14 @@ pub trait Clock: Send + Sync + 'static {
     /// Milliseconds since a fixed moment of this process. It never goes back, and setting the machine's
     /// clock does not move it: deadlines within a process are kept in it.
     fn uptime_ms(&self) -> i64;
+
+    /// How long until the uptime is next a multiple of `every`: 1 ms to `every`, which is counted in whole
+    /// milliseconds. Tasks that sleep for so long wake together: hundreds of them cost the process one wake-up.
+    fn until_next(&self, every: Duration) -> Duration {
+        let every_ms = u64::try_from(every.as_millis()).unwrap_or(u64::MAX).max(1);
+        let passed_ms = u64::try_from(self.uptime_ms()).unwrap_or(0) % every_ms;
+        Duration::from_millis(every_ms - passed_ms)
+    }
 }
 
 /// The moment that the uptime of [`System`] counts from.
@@ -72,5 +80,21 @@ impl Clock for Manual {
 
     fn uptime_ms(&self) -> i64 {
         self.uptime_ms.load(Ordering::SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_that_begin_at_different_times_wake_at_the_same_time() {
+        let clock = Manual::at(5);
+        let left_ms = |every_ms| clock.until_next(Duration::from_millis(every_ms)).as_millis();
+        assert_eq!((left_ms(400), left_ms(1), left_ms(0)), (400, 1, 1));
+        clock.advance(399);
+        assert_eq!((left_ms(400), left_ms(100), left_ms(1_000)), (1, 1, 601));
+        clock.advance(1);
+        assert_eq!((left_ms(400), left_ms(100), left_ms(1_000)), (400, 100, 600));
     }
 }

@@ -17,7 +17,8 @@ const AHEAD_MS_MAX: i64 = 10_000;
 
 pub(crate) async fn run(shared: &Shared, stop: CancellationToken) {
     let pending = gauge!("table_pending_rows", "table" => shared.definition.name.clone());
-    while stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
+    let pause = || tokio::time::sleep(shared.clock.until_next(EVERY));
+    while stop.run_until_cancelled(pause()).await.is_some() {
         once(shared).await;
         #[expect(clippy::cast_precision_loss, reason = "their number is bounded far below 2^53")]
         pending.set(shared.known.pending() as f64);

@@ -46,7 +46,8 @@ async fn nothing_more_is_leased_once_told_to_stop() {
     let handle = rig.start(small(), |_| Step::Settle);
     sleep(Duration::from_secs(1)).await;
     rig.shutdown.cancel();
-    sleep(Duration::from_millis(200)).await;
+    // A lease under way ends by then.
+    sleep(Duration::from_millis(400)).await;
     rig.offer(&events(10, 1)).await;
     let summary = handle.join().await.unwrap();
     assert_eq!((summary.counts.settled, rig.depth().await), (0, (10, 0)));
@@ -114,5 +115,6 @@ async fn an_engine_that_is_abandoned_gives_back_at_once() {
     handle.abandon().cancel();
     let summary = handle.join().await.unwrap();
     assert_eq!((summary.counts.settled, summary.released), (0, 10));
-    assert!(rig.elapsed() < Duration::from_millis(1200), "{:?}", rig.elapsed());
+    // A lease under way is waited for.
+    assert!(rig.elapsed() <= Duration::from_millis(1400), "{:?}", rig.elapsed());
 }
