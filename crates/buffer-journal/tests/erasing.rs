@@ -128,3 +128,49 @@ async fn a_journal_that_is_open_or_holds_damage_is_not_erased_and_one_that_is_er
     std::fs::remove_file(dir.path().join(ERASED)).unwrap();
     JournalBuffer::open(options, Arc::new(System)).unwrap();
 }
+
+/// As a program of an earlier version opens it, which does not know the mark.
+fn open_by_an_older_program(sim: &Sim) -> JournalBuffer {
+    sim.remove(&Path::new("j").join(ERASED)).unwrap();
+    let journal = open(sim).unwrap();
+    let mark = sim.open(&Path::new("j").join(ERASED), true).unwrap();
+    journal::fs::write_all_at(&*mark, b"erased", 0).unwrap();
+    journal
+}
+
+#[tokio::test]
+async fn what_an_older_program_accepts_in_an_erased_journal_is_kept_by_the_next_erasure() {
+    let mut erased = 0;
+    // Erasures that were cut short, and one that was not.
+    for calls in (0..60).map(Some).chain([None]) {
+        let sim = Sim::new(7);
+        let journal = open(&sim).unwrap();
+        used(&journal).await;
+        drop(journal);
+        if let Some(calls) = calls {
+            sim.crash_after(calls);
+        }
+        let _ = erase_on(&on(&sim), &options(), clock());
+        sim.kill();
+        if open(&sim).is_ok() {
+            continue;
+        }
+        erased += 1;
+        let older = open_by_an_older_program(&sim);
+        older.offer(&[Event::new(b"late", b"key", b"{}").unwrap()]).await.unwrap();
+        drop(older);
+        let refused = erase_on(&on(&sim), &options(), clock()).unwrap_err();
+        assert!(matches!(&refused, Error::Held(why) if why.contains("1 ready")), "{refused}");
+        assert!(refused.to_string().contains("delete j/ERASED"), "{refused}");
+
+        // What it accepted is settled; then nothing is in the way.
+        let older = open_by_an_older_program(&sim);
+        let leased = older.lease(9, Duration::ZERO).await.unwrap();
+        assert_eq!((leased.len(), leased[0].event.id()), (1, &b"late"[..]), "{calls:?} calls");
+        assert_eq!(older.ack(&[leased[0].receipt]).await.unwrap(), 1);
+        drop(older);
+        erase_on(&on(&sim), &options(), clock()).unwrap();
+        assert_eq!(left(&sim), [ERASED]);
+    }
+    assert!(erased > 1, "{erased}");
+}
