@@ -6,6 +6,7 @@
 //! ```text
 //! buffer::conformance!(MySubject::new());          // a backend that survives nothing
 //! buffer::conformance!(durable MySubject::new());  // one that survives this process
+//! buffer::conformance!(durable source MySubject::new());  // the same, and it takes no offers (Lacks::offers)
 //! ```
 //!
 //! What it deliberately does not do: it never looks inside a backend, and it injects no faults. What
@@ -26,6 +27,7 @@ pub mod expiry;
 pub mod extending;
 pub mod foreign;
 pub mod leasing;
+pub mod offering;
 pub mod order;
 pub mod payloads;
 pub mod releasing;
@@ -74,7 +76,8 @@ pub struct Lacks {
     /// How old the oldest event is is not known unless it is leased.
     pub oldest: bool,
     /// It is only read: it takes no offers and replays no dead letters. The subject then gives the suite's
-    /// offers to another producer, which knows no bounds.
+    /// offers to another producer, which knows no bounds. So nothing of [`offering`] holds there:
+    /// `conformance!(durable source …)` leaves it out.
     pub offers: bool,
     /// It cannot be erased: it is gone with its process, or it may be used by others too.
     pub erasing: bool,
@@ -143,10 +146,22 @@ pub fn check(guarantee: Pin<Box<dyn Future<Output = ()>>>) {
 
 /// Makes one `#[test]` of each guarantee. The expression makes a new [`Subject`], on a medium that
 /// nothing else uses, each time it is evaluated; it is evaluated inside a tokio runtime.
+///
+/// `source` leaves out the guarantees of [`offering`](crate::conformance::offering), which a buffer that takes no
+/// offers does not give: `a_full_buffer_refuses_and_names_the_bound`, `a_batch_that_does_not_fit_is_refused_whole`,
+/// `a_batch_larger_than_the_buffer_is_too_many`, `leasing_frees_no_room_and_acking_does`,
+/// `letters_that_find_no_room_stay_dead` and `a_closed_buffer_refuses_offers`.
 #[macro_export]
 macro_rules! conformance {
+    (durable source $subject:expr) => {
+        $crate::conformance!(@any $subject);
+        $crate::conformance!(@durable $subject);
+    };
     (durable $subject:expr) => {
         $crate::conformance!($subject);
+        $crate::conformance!(@durable $subject);
+    };
+    (@durable $subject:expr) => {
         $crate::conformance!(@each $subject;
             durability {
                 a_durable_backend_says_so
@@ -156,6 +171,18 @@ macro_rules! conformance {
                 order_and_identity_go_on_where_they_stopped
                 dead_letters_survive_and_their_numbers_are_not_reused
                 dead_letters_dropped_or_replayed_stay_gone
+            }
+        );
+    };
+    (@offering $subject:expr) => {
+        $crate::conformance!(@each $subject;
+            offering {
+                a_full_buffer_refuses_and_names_the_bound
+                a_batch_that_does_not_fit_is_refused_whole
+                a_batch_larger_than_the_buffer_is_too_many
+                leasing_frees_no_room_and_acking_does
+                letters_that_find_no_room_stay_dead
+                a_closed_buffer_refuses_offers
             }
         );
     };
@@ -176,13 +203,9 @@ macro_rules! conformance {
             }
         )*
     };
-    ($subject:expr) => {
+    (@any $subject:expr) => {
         $crate::conformance!(@each $subject;
             accepting {
-                a_full_buffer_refuses_and_names_the_bound
-                a_batch_that_does_not_fit_is_refused_whole
-                a_batch_larger_than_the_buffer_is_too_many
-                leasing_frees_no_room_and_acking_does
                 an_id_offered_twice_is_held_twice
             }
             order {
@@ -228,7 +251,6 @@ macro_rules! conformance {
                 a_replayed_letter_is_a_new_event
                 a_dropped_letter_is_gone
                 numbers_are_never_used_twice
-                letters_that_find_no_room_stay_dead
             }
             depth {
                 every_step_of_an_event_is_counted
@@ -236,7 +258,6 @@ macro_rules! conformance {
                 the_oldest_is_the_first_not_yet_done
             }
             closing {
-                a_closed_buffer_refuses_offers
                 closing_ends_waiting_leases
                 a_closed_buffer_leases_nothing
                 what_is_held_can_be_acked_after_closing
@@ -273,5 +294,9 @@ macro_rules! conformance {
                 an_expiry_wakes_a_waiting_lease
             }
         );
+    };
+    ($subject:expr) => {
+        $crate::conformance!(@any $subject);
+        $crate::conformance!(@offering $subject);
     };
 }

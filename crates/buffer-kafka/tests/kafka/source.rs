@@ -161,13 +161,13 @@ impl Subject for Source {
 
 mod one_partition {
     use super::*;
-    buffer::conformance!(durable Source::new(1));
+    buffer::conformance!(durable source Source::new(1));
 }
 
 /// librdkafka's default partitioner puts keys into other partitions than ours does.
 mod many_partitions {
     use super::*;
-    buffer::conformance!(durable Source::new(8));
+    buffer::conformance!(durable source Source::new(8));
 }
 
 fn topics() -> BTreeSet<String> {

@@ -4,20 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Subject;
-use super::steps::{PATIENCE, ack, end, event, nothing_ready, offer, take};
-use crate::{Class, Classify, Error};
-
-/// Fatally: there is no use in trying again.
-pub async fn a_closed_buffer_refuses_offers(subject: &dyn Subject) {
-    if subject.lacks().offers {
-        return;
-    }
-    let buffer = subject.open().await;
-    buffer.close().await.expect("it can be closed");
-    let refused = buffer.offer(&[event(0)]).await.expect_err("it is closed");
-    assert_eq!(refused.class(), Class::Fatal);
-    assert!(matches!(refused, Error::Closed), "not Closed: {refused}");
-}
+use super::steps::{PATIENCE, ack, end, nothing_ready, offer, take};
 
 /// Long before their time.
 pub async fn closing_ends_waiting_leases(subject: &dyn Subject) {

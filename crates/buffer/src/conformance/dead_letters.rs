@@ -1,38 +1,16 @@
 //! Dead letters can be listed, offered again, and forgotten.
 
 use super::Subject;
-use super::steps::{ack, came, event, nothing_ready, offer, take, take_one};
-use crate::{Buffer, Class, Classify, DeadLetter, Error};
-
-/// Offers and buries the events of `range`, each with its own reason.
-async fn bury(buffer: &dyn Buffer, range: std::ops::Range<usize>) {
-    offer(buffer, range.clone()).await;
-    let mut leased = take(buffer, range.len()).await;
-    // Where there is no order, each still gets its own reason.
-    leased.sort_by_key(|envelope| range.clone().position(|n| envelope.event == event(n)));
-    let burials: Vec<_> = leased
-        .iter()
-        .zip(range)
-        .map(|(envelope, n)| (envelope.receipt, format!("reason {n}")))
-        .collect();
-    assert_eq!(buffer.bury(&burials).await.expect("it can be buried"), burials.len());
-}
-
-async fn list(buffer: &dyn Buffer) -> Vec<DeadLetter> {
-    buffer.dead_letters().list(0, usize::MAX).await.expect("they can be listed")
-}
-
-fn reasons(letters: &[DeadLetter]) -> Vec<&str> {
-    letters.iter().map(|letter| letter.reason.as_str()).collect()
-}
+use super::steps::{ack, buried, bury, came, event, nothing_ready, offer, reasons, take, take_one};
+use crate::{Class, Classify};
 
 /// By `seq`, from any `seq` on.
 pub async fn letters_are_listed_in_order_and_in_pages(subject: &dyn Subject) {
     let buffer = subject.open().await;
-    assert!(list(&*buffer).await.is_empty());
+    assert!(buried(&*buffer).await.is_empty());
     bury(&*buffer, 0..3).await;
     bury(&*buffer, 3..5).await;
-    let all = list(&*buffer).await;
+    let all = buried(&*buffer).await;
     assert!(all.windows(2).all(|pair| pair[0].seq < pair[1].seq));
     let expected: Vec<String> = (0..5).map(|n| format!("reason {n}")).collect();
     assert_eq!(reasons(&all), expected);
@@ -51,16 +29,16 @@ pub async fn letters_are_listed_in_order_and_in_pages(subject: &dyn Subject) {
 pub async fn a_replayed_letter_is_a_new_event(subject: &dyn Subject) {
     let buffer = subject.open().await;
     bury(&*buffer, 0..3).await;
-    let seqs: Vec<u64> = list(&*buffer).await.iter().map(|letter| letter.seq).collect();
+    let seqs: Vec<u64> = buried(&*buffer).await.iter().map(|letter| letter.seq).collect();
     if subject.lacks().offers {
         let refused = buffer.dead_letters().replay(&seqs).await.expect_err("it is only read");
         assert_eq!(refused.class(), Class::Rejected);
-        assert_eq!(list(&*buffer).await.len(), 3);
+        assert_eq!(buried(&*buffer).await.len(), 3);
         return;
     }
     let replayed = buffer.dead_letters().replay(&[seqs[0], seqs[2], seqs[2] + 99]).await;
     assert_eq!(replayed.expect("they can be replayed"), 2, "unknown ones are passed over");
-    assert_eq!(reasons(&list(&*buffer).await), ["reason 1"]);
+    assert_eq!(reasons(&buried(&*buffer).await), ["reason 1"]);
 
     let leased = take(&*buffer, 2).await;
     came(subject, &leased, [0, 2]);
@@ -76,11 +54,11 @@ pub async fn a_replayed_letter_is_a_new_event(subject: &dyn Subject) {
 pub async fn a_dropped_letter_is_gone(subject: &dyn Subject) {
     let buffer = subject.open().await;
     bury(&*buffer, 0..3).await;
-    let seqs: Vec<u64> = list(&*buffer).await.iter().map(|letter| letter.seq).collect();
+    let seqs: Vec<u64> = buried(&*buffer).await.iter().map(|letter| letter.seq).collect();
     let letters = buffer.dead_letters();
     let dropped = letters.drop_letters(&[seqs[1], seqs[1], seqs[2] + 99]).await;
     assert_eq!(dropped.expect("they can be dropped"), 1);
-    assert_eq!(reasons(&list(&*buffer).await), ["reason 0", "reason 2"]);
+    assert_eq!(reasons(&buried(&*buffer).await), ["reason 0", "reason 2"]);
     assert_eq!(buffer.depth().await.expect("it can be read").dead, 2);
     nothing_ready(&*buffer).await;
 }
@@ -89,7 +67,7 @@ pub async fn a_dropped_letter_is_gone(subject: &dyn Subject) {
 pub async fn numbers_are_never_used_twice(subject: &dyn Subject) {
     let buffer = subject.open().await;
     bury(&*buffer, 0..2).await;
-    let seqs: Vec<u64> = list(&*buffer).await.iter().map(|letter| letter.seq).collect();
+    let seqs: Vec<u64> = buried(&*buffer).await.iter().map(|letter| letter.seq).collect();
     buffer.dead_letters().drop_letters(&seqs[1..]).await.expect("they can be dropped");
     if subject.lacks().offers {
         buffer.dead_letters().drop_letters(&seqs[..1]).await.expect("they can be dropped");
@@ -100,24 +78,7 @@ pub async fn numbers_are_never_used_twice(subject: &dyn Subject) {
     let leased = take_one(&*buffer).await;
     let burial = [(leased.receipt, "bad again".to_owned())];
     buffer.bury(&burial).await.expect("it can be buried");
-    let letters = list(&*buffer).await;
+    let letters = buried(&*buffer).await;
     assert_eq!(letters.len(), 1);
     assert!(letters[0].seq > seqs[1], "{} must be past {}", letters[0].seq, seqs[1]);
-}
-
-/// Never neither offered nor dead.
-pub async fn letters_that_find_no_room_stay_dead(subject: &dyn Subject) {
-    if subject.lacks().offers {
-        return;
-    }
-    let (buffer, events_max) = (subject.open().await, subject.limits().events_max);
-    bury(&*buffer, 0..2).await;
-    for start in (0..events_max).step_by(100) {
-        offer(&*buffer, start..(start + 100).min(events_max)).await;
-    }
-    let seqs: Vec<u64> = list(&*buffer).await.iter().map(|letter| letter.seq).collect();
-    let refused = buffer.dead_letters().replay(&seqs).await.expect_err("the buffer is full");
-    assert!(matches!(refused, Error::Full { .. }), "not Full: {refused}");
-    assert_eq!(reasons(&list(&*buffer).await), ["reason 0", "reason 1"]);
-    came(subject, &take(&*buffer, events_max).await, 0..events_max);
 }

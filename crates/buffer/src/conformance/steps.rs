@@ -6,7 +6,7 @@ use model::Event;
 use tokio::time::{Instant, timeout};
 
 use super::{Limits, Order, Subject};
-use crate::{Buffer, Envelope, Receipt};
+use crate::{Buffer, DeadLetter, Envelope, Receipt};
 
 /// How long anything that must come is waited for. Far past what a healthy backend needs, so that
 /// only a broken one meets it.
@@ -59,6 +59,29 @@ pub(super) async fn nothing_ready(buffer: &dyn Buffer) {
 pub(super) async fn ack(buffer: &dyn Buffer, envelopes: &[Envelope]) {
     let acked = buffer.ack(&receipts(envelopes)).await.expect("it can be acked");
     assert_eq!(acked, envelopes.len(), "every lease held should be acked");
+}
+
+/// Offers and buries the events of `range`, each with its own reason.
+pub(super) async fn bury(buffer: &dyn Buffer, range: std::ops::Range<usize>) {
+    offer(buffer, range.clone()).await;
+    let mut leased = take(buffer, range.len()).await;
+    // Where there is no order, each still gets its own reason.
+    leased.sort_by_key(|envelope| range.clone().position(|n| envelope.event == event(n)));
+    let burials: Vec<_> = leased
+        .iter()
+        .zip(range)
+        .map(|(envelope, n)| (envelope.receipt, format!("reason {n}")))
+        .collect();
+    assert_eq!(buffer.bury(&burials).await.expect("it can be buried"), burials.len());
+}
+
+/// All dead letters.
+pub(super) async fn buried(buffer: &dyn Buffer) -> Vec<DeadLetter> {
+    buffer.dead_letters().list(0, usize::MAX).await.expect("they can be listed")
+}
+
+pub(super) fn reasons(letters: &[DeadLetter]) -> Vec<&str> {
+    letters.iter().map(|letter| letter.reason.as_str()).collect()
 }
 
 /// Lets every lease given until now expire.
