@@ -3,19 +3,16 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use buffer::backend::{
-    Durability, Each, Held, Opened, Opening, Reading, Stop, Unordered, in_pages,
-};
+use buffer::backend::{Durability, Each, Opened, Opening, Reading, Stop, Unordered, in_pages};
 use buffer::{DeadLetter, Depth, Error, Identity, Location};
-use model::url::{self, Url, host_and_port};
+use model::url::{self, Url};
 
 use crate::options::{Mode, Options, Start};
+use crate::place::PARTITIONS_MAX;
 use crate::{KafkaBuffer, erase, inspect};
 
 /// What a broker listens on when the URL says nothing.
 const PORT: u16 = 9092;
-/// Most partitions a topic may be made with.
-const PARTITIONS_MAX: u16 = 1_024;
 /// Most replicas.
 const REPLICAS_MAX: u16 = 100;
 /// What a buffer may be told in its URL, besides `sasl.…` and `ssl.…`.
@@ -58,22 +55,16 @@ fn options(url: &Url<'_>, reading: &Reading<'_>) -> Result<Options, url::Error> 
         let example = format!("kafka://127.0.0.1:{PORT}/transactions?group=fds");
         url.error(format!("{what}; write e.g. {example}"))
     };
-    let rest = url.place().strip_prefix("//").ok_or_else(|| invalid("a Kafka URL needs //"))?;
-    let (authority, topic) = rest.split_once('/').unwrap_or((rest, ""));
-    if topic.is_empty() {
+    let servers = url.servers().ok_or_else(|| invalid("a Kafka URL needs //"))?;
+    if servers.rest.is_empty() {
         return Err(invalid("a Kafka URL names a topic"));
     }
-    let (login, hosts) = match authority.rsplit_once('@') {
-        Some((login, hosts)) => (Some(login), hosts),
-        None => (None, authority),
-    };
-    let broker = |text| host_and_port(text, PORT).map(|(host, port)| format!("{host}:{port}"));
-    let brokers = hosts.split(',').map(broker).collect::<Option<Vec<_>>>();
-    let brokers = brokers.ok_or_else(|| invalid("no broker, or no port, that could be read"))?;
-    let (topic, fields) = (url.decoded(topic, "topic")?, reading.fields.clone());
+    let hosts = servers.hosts(PORT);
+    let hosts = hosts.ok_or_else(|| invalid("no broker, or no port, that could be read"))?;
+    let brokers = hosts.into_iter().map(|(host, port)| format!("{host}:{port}")).collect();
+    let (topic, fields) = (url.decoded(servers.rest, "topic")?, reading.fields.clone());
     let mut options = Options::new(brokers, &topic, "forebay", fields);
-    if let Some((user, password)) = login.map(|login| login.split_once(':').unwrap_or((login, "")))
-    {
+    if let Some((user, password)) = servers.login {
         for (name, text) in [("sasl.username", user), ("sasl.password", password)] {
             options.security.push((name.to_owned(), url.decoded(text, "the login")?));
         }
@@ -198,7 +189,7 @@ impl Location for Options {
 
     async fn durability(&self) -> Result<Option<Durability>, Error> {
         let found = inspect::durability(self).await?;
-        let inspect::Durability { survives, problems, warnings, .. } = found;
+        let inspect::Retention { survives, problems, warnings, .. } = found;
         Ok(Some(Durability { survives: survives.to_owned(), problems, warnings }))
     }
 
@@ -207,15 +198,7 @@ impl Location for Options {
     }
 
     async fn pending(&self, each: Each<'_>) -> Result<(), Error> {
-        let page = |from, max| async move {
-            let page = inspect::events(self, from, max).await?;
-            let held = |one: inspect::Held| {
-                let inspect::Held { seq, accepted_at_ms, event } = one;
-                Held { seq, accepted_at_ms, event }
-            };
-            Ok(page.into_iter().map(held).collect())
-        };
-        in_pages(page, each).await
+        in_pages(|from, max| inspect::events(self, from, max), each).await
     }
 
     async fn dead(&self, _: Stop<'_>) -> Result<Vec<DeadLetter>, Error> {

@@ -22,7 +22,7 @@ pub(crate) const UNKNOWN: &str = "whatever Kafka survives: it could not be asked
 
 /// What the topics promise.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Durability {
+pub struct Retention {
     /// On how many brokers each event lies.
     pub replication: usize,
     /// How many of them must have it before it counts as accepted.
@@ -44,13 +44,13 @@ pub struct Durability {
 }
 
 /// What the topics promise.
-pub(crate) async fn asked(reader: &Arc<Reader>, options: &Options) -> Result<Durability, Error> {
+pub(crate) async fn asked(reader: &Arc<Reader>, options: &Options) -> Result<Retention, Error> {
     let (topic, mode) = (&options.topic, options.mode);
     let (reader, name) = (Arc::clone(reader), topic.clone());
     let replication = blocking(move || reader.replication(&name)).await?;
     let mut found = match topic::settings(options, topic).await? {
         Some(settings) => kept(topic, replication, &settings, mode),
-        None => Durability { replication, ..unknown(topic, mode) },
+        None => Retention { replication, ..unknown(topic, mode) },
     };
     let dead = options.dead_topic();
     match topic::settings(options, &dead).await? {
@@ -69,14 +69,12 @@ pub(crate) async fn asked(reader: &Arc<Reader>, options: &Options) -> Result<Dur
 }
 
 /// Of a topic whose settings may not be asked. The owner of a source need not show them.
-fn unknown(topic: &str, mode: Mode) -> Durability {
+fn unknown(topic: &str, mode: Mode) -> Retention {
     let what = format!("kafka does not say how topic {topic} is kept; allow DescribeConfigs on it");
     match mode {
-        Mode::Own => {
-            Durability { problems: vec![what], survives: NOTHING, ..Durability::default() }
-        }
+        Mode::Own => Retention { problems: vec![what], survives: NOTHING, ..Retention::default() },
         Mode::Source => {
-            Durability { warnings: vec![what], survives: OF_OTHERS, ..Durability::default() }
+            Retention { warnings: vec![what], survives: OF_OTHERS, ..Retention::default() }
         }
     }
 }
@@ -87,9 +85,9 @@ fn kept(
     replication: usize,
     settings: &BTreeMap<String, String>,
     mode: Mode,
-) -> Durability {
+) -> Retention {
     let number = |name: &str| settings.get(name).and_then(|text| text.parse::<i64>().ok());
-    let mut found = Durability {
+    let mut found = Retention {
         replication,
         min_insync: number("min.insync.replicas")
             .and_then(|n| usize::try_from(n).ok())
@@ -97,7 +95,7 @@ fn kept(
         retention_ms: number("retention.ms"),
         retention_bytes: number("retention.bytes"),
         cleanup_policy: settings.get("cleanup.policy").cloned(),
-        ..Durability::default()
+        ..Retention::default()
     };
     let mut problems = problems(topic, settings, "delete");
     if replication > 1
@@ -124,7 +122,7 @@ fn kept(
     found
 }
 
-fn words(found: &Durability) -> &'static str {
+fn words(found: &Retention) -> &'static str {
     match (found.replication, found.min_insync) {
         (0 | 1, _) => LOST_WITH_A_DISK,
         (_, 0 | 1) => LOST_WITH_THE_LAST,
@@ -157,7 +155,7 @@ fn problems(topic: &str, settings: &BTreeMap<String, String>, meant: &str) -> Ve
     problems
 }
 
-fn warnings(topic: &str, found: &Durability) -> Vec<String> {
+fn warnings(topic: &str, found: &Retention) -> Vec<String> {
     let mut warnings = Vec::new();
     if found.replication <= 1 {
         warnings.push(format!(

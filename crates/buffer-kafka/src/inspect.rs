@@ -2,27 +2,15 @@
 
 use std::sync::Arc;
 
+pub use buffer::backend::Held;
 use buffer::{DeadLetter, Depth, Error};
-use model::Event;
-use model::clock::EpochMs;
 
 use crate::client::blocking;
-pub use crate::durability::Durability;
+pub use crate::durability::Retention;
 use crate::place::Place;
 use crate::record;
 use crate::shared::Shared;
 use crate::{Options, durability, rights, topic};
-
-/// A held event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
-    /// Its place in the buffer.
-    pub seq: u64,
-    /// When it was accepted.
-    pub accepted_at_ms: EpochMs,
-    /// The event.
-    pub event: Event,
-}
 
 /// How much is held.
 ///
@@ -36,7 +24,7 @@ pub async fn depth(options: &Options) -> Result<Depth, Error> {
 ///
 /// # Errors
 /// If Kafka can't be read or there is no such topic.
-pub async fn durability(options: &Options) -> Result<Durability, Error> {
+pub async fn durability(options: &Options) -> Result<Retention, Error> {
     let shared = look(options).await?;
     durability::asked(&shared.reader, options).await
 }

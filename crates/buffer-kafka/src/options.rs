@@ -164,9 +164,8 @@ impl Options {
         }
         let wide = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         let lease_ms = u64::try_from(self.lease_ms).unwrap_or(0);
-        let most = u64::try_from(PARTITIONS_MAX).unwrap_or(u64::MAX);
         for (option, value, min, max) in [
-            ("partitions", self.partitions.into(), 1, most),
+            ("partitions", self.partitions.into(), 1, PARTITIONS_MAX.into()),
             ("events_max", wide(self.events_max), 1, u64::MAX),
             ("in_flight_max", wide(self.in_flight_max), 1, 1 << 20),
             ("dead_max", wide(self.dead_max), 1, u64::MAX),

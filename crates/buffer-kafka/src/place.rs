@@ -6,7 +6,7 @@ use model::Event;
 /// How many bits of a number are the offset: the partition is in those above.
 const OFFSET_BITS: u32 = 48;
 /// Most partitions a topic may have.
-pub(crate) const PARTITIONS_MAX: i32 = 1 << 14;
+pub(crate) const PARTITIONS_MAX: u16 = 1 << 14;
 /// As the default partitioner of Kafka's own clients has it.
 const MURMUR_SEED: u32 = 0x9747_b28c;
 
@@ -35,7 +35,9 @@ impl Place {
     /// # Errors
     /// If the partition or offset is past what numbers can hold.
     pub(crate) fn checked(partition: i32, offset: i64) -> Result<Self, Error> {
-        if !(0..PARTITIONS_MAX).contains(&partition) || !(0..1 << OFFSET_BITS).contains(&offset) {
+        if !(0..i32::from(PARTITIONS_MAX)).contains(&partition)
+            || !(0..1 << OFFSET_BITS).contains(&offset)
+        {
             let what = format!("offset {offset} of partition {partition} is past all bounds");
             return Err(Error::Corrupt(what));
         }
@@ -81,11 +83,15 @@ mod tests {
 
     #[test]
     fn a_number_says_the_place() {
-        for (partition, offset) in [(0, 0), (0, 7), (3, 1 << 40), (PARTITIONS_MAX - 1, 42)] {
+        for (partition, offset) in
+            [(0, 0), (0, 7), (3, 1 << 40), (i32::from(PARTITIONS_MAX) - 1, 42)]
+        {
             let place = Place::checked(partition, offset).unwrap();
             assert_eq!(Place::of(place.seq()), place);
         }
-        assert!(Place::checked(PARTITIONS_MAX, 0).is_err() && Place::checked(-1, 0).is_err());
+        assert!(
+            Place::checked(PARTITIONS_MAX.into(), 0).is_err() && Place::checked(-1, 0).is_err()
+        );
         assert!(Place::checked(0, 1 << OFFSET_BITS).is_err());
         let in_order = [(0, 5), (0, 6), (1, 0)].map(|(p, o)| Place::checked(p, o).unwrap().seq());
         assert!(in_order.is_sorted());

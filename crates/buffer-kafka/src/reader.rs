@@ -194,7 +194,11 @@ impl Reader {
         use RDKafkaErrorCode as Code;
         self.ask(|consumer, _| {
             let mut list = TopicPartitionList::new();
-            list.add_partition_offset(&self.options.topic, PARTITIONS_MAX, Offset::Offset(0))?;
+            list.add_partition_offset(
+                &self.options.topic,
+                PARTITIONS_MAX.into(),
+                Offset::Offset(0),
+            )?;
             let error = match consumer.commit(&list, CommitMode::Sync) {
                 Ok(()) => return Ok(true),
                 Err(error) => error,

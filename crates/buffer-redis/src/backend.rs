@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use buffer::backend::{
-    Distribution, Durability, Each, Held, Opened, Opening, Reading, Server as Process, Stop,
-    in_pages,
+    Distribution, Durability, Each, Opened, Opening, Reading, Server as Process, Stop, in_pages,
 };
 use buffer::{DeadLetter, Depth, Error, Identity, Location};
-use model::url::{self, MIB, Url, host_and_port};
+use model::url::{self, MIB, Url};
 
 use crate::options::{Connections, Layout, Options, Poll, SHARDS_MAX, Server};
 use crate::{RedisBuffer, erase, inspect};
@@ -126,25 +125,21 @@ fn server(url: &Url<'_>, reading: &Reading<'_>) -> Result<Server, url::Error> {
     let invalid = |what: &str| {
         url.error(format!("{what}; write e.g. {scheme}://127.0.0.1:{PORT}/0?list=tx_queue"))
     };
-    let rest = url.place().strip_prefix("//").ok_or_else(|| invalid("a Redis URL needs //"))?;
-    let (authority, db) = rest.split_once('/').unwrap_or((rest, ""));
-    let (login, hosts) = match authority.rsplit_once('@') {
-        Some((login, hosts)) => (Some(login), hosts),
-        None => (None, authority),
-    };
+    let servers = url.servers().ok_or_else(|| invalid("a Redis URL needs //"))?;
     let cluster = scheme.ends_with("-cluster");
-    let addresses = hosts.split(',').map(address).collect::<Option<Vec<_>>>();
-    let addresses =
-        addresses.ok_or_else(|| invalid("no server, or no port, that could be read"))?;
+    let hosts = servers.hosts(PORT);
+    let hosts = hosts.ok_or_else(|| invalid("no server, or no port, that could be read"))?;
+    let unbracketed = |(host, port): (&str, u16)| (host.trim_matches(['[', ']']).to_owned(), port);
+    let addresses: Vec<_> = hosts.into_iter().map(unbracketed).collect();
     if addresses.len() > 1 && !cluster {
         return Err(invalid("several servers are redis-cluster://"));
     }
-    let db = match db {
+    let db = match servers.rest {
         "" => 0,
-        _ if cluster && db != "0" => return Err(invalid("a cluster has database 0 alone")),
+        db if cluster && db != "0" => return Err(invalid("a cluster has database 0 alone")),
         text => text.parse().map_err(|_| invalid("the database is no number"))?,
     };
-    let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, ""))) {
+    let (user, password) = match servers.login {
         Some((user, password)) => (url.decoded(user, "user")?, url.decoded(password, "password")?),
         None => (String::new(), String::new()),
     };
@@ -152,13 +147,6 @@ fn server(url: &Url<'_>, reading: &Reading<'_>) -> Result<Server, url::Error> {
     let password = given(password).or_else(|| (reading.variable)(PASSWORD).and_then(given));
     let tls = scheme.starts_with("rediss");
     Ok(Server { addresses, cluster, tls, db, user: given(user), password })
-}
-
-/// Host and port, an address without its brackets.
-fn address(text: &str) -> Option<(String, u16)> {
-    let (host, port) = host_and_port(text, PORT)?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    (!host.is_empty()).then(|| (host.to_owned(), port))
 }
 
 /// The list or stream, and where.
@@ -231,7 +219,7 @@ impl Location for Options {
     }
 
     async fn durability(&self) -> Result<Option<Durability>, Error> {
-        let inspect::Durability { problems, survives, .. } = inspect::durability(self).await?;
+        let inspect::Persistence { problems, survives, .. } = inspect::durability(self).await?;
         Ok(Some(Durability { survives, problems, warnings: Vec::new() }))
     }
 
@@ -242,11 +230,7 @@ impl Location for Options {
     async fn pending(&self, each: Each<'_>) -> Result<(), Error> {
         let page = |from, max| async move {
             let page = inspect::events(self, from, max).await?;
-            let held = |one: inspect::Held| {
-                let inspect::Held { seq, accepted_at_ms, event, .. } = one;
-                Held { seq, accepted_at_ms, event }
-            };
-            Ok(page.into_iter().map(held).collect())
+            Ok(page.into_iter().map(|one| one.held).collect())
         };
         in_pages(page, each).await
     }

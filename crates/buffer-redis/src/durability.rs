@@ -23,7 +23,7 @@ pub(crate) const UNKNOWN: &str = "whatever Redis survives: it could not be asked
 
 /// What this Redis promises.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Durability {
+pub struct Persistence {
     /// Whether it writes an append-only file; none if it would not say.
     pub aof: Option<bool>,
     /// Its `appendfsync`; none if it would not say.
@@ -41,7 +41,7 @@ pub struct Durability {
 }
 
 /// What an accepted event survives, by what was found.
-pub(crate) fn words(found: &Durability) -> &'static str {
+pub(crate) fn words(found: &Persistence) -> &'static str {
     if !found.problems.is_empty() {
         return NOTHING;
     }
@@ -55,18 +55,18 @@ pub(crate) fn words(found: &Durability) -> &'static str {
 }
 
 /// Asks the node that holds the buffer.
-pub(crate) async fn read(place: &Place) -> Result<Durability, Failure> {
+pub(crate) async fn read(place: &Place) -> Result<Persistence, Failure> {
     let (_, maxmemory_bytes, policy, aof): (u64, u64, String, String) =
         place.call(&place.rest, &place.scripts.memory, |_| {}).await?;
     let told = |text: String| Some(text).filter(|text| !text.is_empty());
     let unsynced = setting(place, "no-appendfsync-on-rewrite").await;
-    let mut found = Durability {
+    let mut found = Persistence {
         aof: told(aof).map(|enabled| enabled == "1"),
         fsync: setting(place, "appendfsync").await,
         unsynced_rewrites: unsynced.map(|unsynced| unsynced == "yes"),
         maxmemory_bytes,
         policy: told(policy),
-        ..Durability::default()
+        ..Persistence::default()
     };
     found.problems = problems(&found);
     found.survives = words(&found).to_owned();
@@ -151,7 +151,7 @@ fn in_the_way(found: &Standing, options: &Options) -> Vec<String> {
     sentences
 }
 
-fn problems(found: &Durability) -> Vec<String> {
+fn problems(found: &Persistence) -> Vec<String> {
     let mut problems = Vec::new();
     match found.aof {
         Some(true) => {}

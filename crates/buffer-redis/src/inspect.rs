@@ -1,31 +1,26 @@
 //! Looking at a buffer without leasing from it or joining its members.
 
-pub use buffer::backend::{Distribution, Member};
+pub use buffer::backend::{Distribution, Held, Member};
 use buffer::{DeadLetter, Depth, Error};
-use model::Event;
 use model::clock::EpochMs;
 use redis::Value;
 
-pub use crate::durability::Durability;
+pub use crate::durability::Persistence;
 use crate::failure::Failure;
-use crate::frame;
+use crate::frame::{self, Told};
 use crate::options::{Layout, Options};
 use crate::place::Place;
 
 /// Events read at once, at most.
 const PAGE: usize = 500;
 
-/// A held event.
+/// A held event, and whether a lease holds it. One that is not routed yet has the place it would get now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
-    /// Its place in the buffer. A foreign event that is not routed yet has the one it would get now.
-    pub seq: u64,
-    /// When it was accepted.
-    pub accepted_at_ms: EpochMs,
+pub struct Peeked {
+    /// The event.
+    pub held: Held,
     /// Whether a lease holds it.
     pub leased: bool,
-    /// The event.
-    pub event: Event,
 }
 
 /// How much is held, read without making the buffer where there is none.
@@ -64,7 +59,7 @@ pub async fn distribution(options: &Options) -> Result<Distribution, Error> {
 ///
 /// # Errors
 /// If Redis can't be read.
-pub async fn durability(options: &Options) -> Result<Durability, Error> {
+pub async fn durability(options: &Options) -> Result<Persistence, Error> {
     crate::durability::read(&Place::checked(options)?).await.map_err(Failure::at_open)
 }
 
@@ -93,7 +88,7 @@ pub async fn process_id(options: &Options) -> Result<Option<u32>, Error> {
 ///
 /// # Errors
 /// If Redis can't be read.
-pub async fn events(options: &Options, from_seq: u64, max: usize) -> Result<Vec<Held>, Error> {
+pub async fn events(options: &Options, from_seq: u64, max: usize) -> Result<Vec<Peeked>, Error> {
     let place = Place::checked(options)?;
     let field = match &options.layout {
         Layout::Stream { field: Some(field), .. } => field.as_str(),
@@ -110,11 +105,9 @@ pub async fn events(options: &Options, from_seq: u64, max: usize) -> Result<Vec<
     Ok(told
         .into_iter()
         .zip(flags)
-        .map(|(one, leased)| Held {
-            seq: one.seq,
-            accepted_at_ms: one.accepted_at_ms,
-            leased: leased == 1,
-            event: one.event,
+        .map(|(one, leased)| {
+            let Told { seq, accepted_at_ms, event, .. } = one;
+            Peeked { held: Held { seq, accepted_at_ms, event }, leased: leased == 1 }
         })
         .collect())
 }

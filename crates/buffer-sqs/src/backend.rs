@@ -56,14 +56,14 @@ fn options(url: &Url<'_>, reading: &Reading<'_>) -> Result<Options, url::Error> 
              sqs+http://127.0.0.1:4566/000000000000/events?region=us-east-1"
         ))
     };
-    let rest = url.place().strip_prefix("//").ok_or_else(|| invalid("an SQS URL needs //"))?;
-    let mut names = rest.split('/');
-    let (Some(host), Some(account), Some(queue), None) =
-        (names.next(), names.next(), names.next(), names.next())
+    let servers = url.servers().ok_or_else(|| invalid("an SQS URL needs //"))?;
+    let host = servers.host();
+    let Some((account, queue)) =
+        servers.rest.split_once('/').filter(|(_, queue)| !queue.contains('/'))
     else {
         return Err(invalid("an SQS URL names a host, an account and a queue"));
     };
-    if host.contains('@') {
+    if servers.login.is_some() {
         return Err(url.error(
             "credentials don't belong into an SQS URL; set AWS_ACCESS_KEY_ID and \
              AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
@@ -171,8 +171,7 @@ impl Location for Options {
     }
 
     async fn durability(&self) -> Result<Option<Durability>, Error> {
-        let inspect::Durability { survives, problems } = inspect::durability(self).await?;
-        Ok(Some(Durability { survives, problems, warnings: Vec::new() }))
+        inspect::durability(self).await.map(Some)
     }
 
     async fn depth(&self) -> Result<Depth, Error> {

@@ -1,6 +1,7 @@
 //! Looking at a buffer from outside, without leasing from it. What is held can't be shown: SQS shows
 //! nothing without handing it out.
 
+use buffer::backend::Durability;
 use buffer::{DeadLetter, Depth, Error};
 
 use crate::api::About;
@@ -13,15 +14,6 @@ const RETENTION_SECONDS_MIN: u64 = 86_400;
 pub(crate) const SURVIVES: &str = "what SQS promises: the loss of machines and of a data centre, until \
                                    the queue's retention period is over";
 const UNKNOWN: &str = "unknown: SQS can't be reached";
-
-/// What a queue promises.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Durability {
-    /// What an accepted event survives, in plain words.
-    pub survives: String,
-    /// What is wrong and how to mend it, one sentence each.
-    pub problems: Vec<String>,
-}
 
 /// How much is held.
 ///
@@ -42,7 +34,7 @@ pub async fn durability(options: &Options) -> Result<Durability, Error> {
     let survives = format!(
         "the loss of machines and of a data centre, for {kept}: what is older the queue forgets"
     );
-    Ok(Durability { survives, problems: problems(options, about) })
+    Ok(Durability { survives, problems: problems(options, about), ..Durability::default() })
 }
 
 /// All dead letters. They are hidden from others meanwhile, and given back at once when `stop` resolves.

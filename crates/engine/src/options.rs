@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use crate::Error;
 
 /// Most lanes of an engine.
-pub const LANES_MAX: usize = 256;
+pub const LANES_MAX: usize = store::pipelines::LANES_MAX as usize;
 
 /// The bounds and waits of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]

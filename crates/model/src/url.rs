@@ -37,6 +37,31 @@ pub struct Url<'a> {
     options: Vec<(&'a str, &'a str)>,
 }
 
+/// The servers that a place names: `//USER:PASSWORD@HOST:PORT,HOST/REST`, as it is written.
+#[derive(Clone, Copy)]
+pub struct Servers<'a> {
+    /// User and password; the password is empty where none is written.
+    pub login: Option<(&'a str, &'a str)>,
+    hosts: &'a str,
+    /// What stands behind the first `/`.
+    pub rest: &'a str,
+}
+
+impl<'a> Servers<'a> {
+    /// The hosts, each with its port, or with `default` where none is written. The brackets of an address stay.
+    /// `None` if one of them cannot be read.
+    #[must_use]
+    pub fn hosts(&self, default: u16) -> Option<Vec<(&'a str, u16)>> {
+        self.hosts.split(',').map(|host| host_and_port(host, default)).collect()
+    }
+
+    /// The host, where one without a port is named or none is.
+    #[must_use]
+    pub fn host(&self) -> &'a str {
+        self.hosts
+    }
+}
+
 impl<'a> Url<'a> {
     /// Splits `url`. `role` is what it names, as the first word of each error: `buffer` or `store`. `built_in`
     /// lists the schemes, as [`listed`] does.
@@ -101,6 +126,18 @@ impl<'a> Url<'a> {
             return Err(self.error(format!("{scheme}: names no path; write e.g. {example}")));
         }
         Ok(PathBuf::from(place.strip_prefix("//").unwrap_or(place)))
+    }
+
+    /// The place as the servers that it names; `None` if it does not begin with `//`.
+    #[must_use]
+    pub fn servers(&self) -> Option<Servers<'a>> {
+        let place = self.place.strip_prefix("//")?;
+        let (authority, rest) = place.split_once('/').unwrap_or((place, ""));
+        let (login, hosts) = match authority.rsplit_once('@') {
+            Some((login, hosts)) => (Some(login.split_once(':').unwrap_or((login, ""))), hosts),
+            None => (None, authority),
+        };
+        Some(Servers { login, hosts, rest })
     }
 
     /// An error about this URL, with what the URL names in front.
@@ -198,13 +235,12 @@ pub fn listed(schemes: &[&str]) -> String {
 
 /// `host`, `host:port` or `[address]:port`, with `default` where no port is written. The brackets of an
 /// address stay.
-#[must_use]
-pub fn host_and_port(text: &str, default: u16) -> Option<(&str, u16)> {
+fn host_and_port(text: &str, default: u16) -> Option<(&str, u16)> {
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, port.parse().ok()?),
         _ => (text, default),
     };
-    (!host.is_empty()).then_some((host, port))
+    (!host.trim_matches(['[', ']']).is_empty()).then_some((host, port))
 }
 
 /// The URL with its secrets hidden: `redis://user:***@host/0`, `kafka://host/t?sasl.password=***`.
@@ -321,7 +357,7 @@ mod tests {
         assert_eq!(host_and_port("h:2", 1), Some(("h", 2)));
         assert_eq!(host_and_port("[::1]:2", 1), Some(("[::1]", 2)));
         assert_eq!(host_and_port("[::1]", 1), Some(("[::1]", 1)));
-        for wrong in ["", ":2", "h:port", "h:65536"] {
+        for wrong in ["", ":2", "h:port", "h:65536", "[]", "[]:2"] {
             assert_eq!(host_and_port(wrong, 1), None, "{wrong}");
         }
     }

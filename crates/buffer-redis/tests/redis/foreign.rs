@@ -79,7 +79,7 @@ async fn each_vector_of_foreign_events_has_the_id_and_key_of_the_contract() {
         let vectors = contract::vectors();
         push_bytes(&options, &vectors.iter().map(|v| v.payload.clone()).collect::<Vec<_>>());
         let peeked = inspect::events(&options, 0, vectors.len()).await.unwrap();
-        let peeked: Vec<Event> = peeked.into_iter().map(|held| held.event).collect();
+        let peeked: Vec<Event> = peeked.into_iter().map(|one| one.held.event).collect();
         contract::check(&vectors, &peeked);
 
         let is_long = |vector: &&contract::Vector| vector.payload.len() > PAYLOAD_BYTES_MAX;
@@ -168,13 +168,13 @@ async fn whatever_the_bytes_the_script_reads_them_as_the_contract_does() {
     let payloads: Vec<Vec<u8>> =
         (0..8 * PAGE).map(|_| random_payload(&mut rng, &vectors)).collect();
     push_bytes(&options, &payloads);
-    let mut seen: Vec<inspect::Held> = Vec::new();
+    let mut seen: Vec<inspect::Peeked> = Vec::new();
     let mut read = 0;
     while seen.len() < payloads.len() {
-        let from = seen.last().map_or(0, |last| last.seq + 1);
+        let from = seen.last().map_or(0, |last| last.held.seq + 1);
         let page = inspect::events(&options, from, PAGE).await.unwrap();
         assert!(!page.is_empty(), "only {} of {} events came", seen.len(), payloads.len());
-        for (held, payload) in page.iter().zip(&payloads[seen.len()..]) {
+        for (inspect::Peeked { held, .. }, payload) in page.iter().zip(&payloads[seen.len()..]) {
             let expect = foreign::read(payload, &options.fields);
             let shown = payload.escape_ascii();
             assert_eq!(held.event.payload(), payload, "the payload of {shown}");
@@ -298,9 +298,9 @@ async fn looking_at_events_shows_all_of_them_and_changes_nothing() {
             push(&options, &format!(r#"{{"tx_id":"id-{n}"}}"#));
         }
         let before = buffer.depth().await.unwrap();
-        let mut held: Vec<inspect::Held> = Vec::new();
+        let mut held: Vec<inspect::Peeked> = Vec::new();
         loop {
-            let from = held.last().map_or(0, |last| last.seq + 1);
+            let from = held.last().map_or(0, |last| last.held.seq + 1);
             let page = inspect::events(&options, from, 37).await.unwrap();
             if page.is_empty() {
                 break;
@@ -308,11 +308,11 @@ async fn looking_at_events_shows_all_of_them_and_changes_nothing() {
             held.extend(page);
         }
         let names: Vec<String> =
-            held.iter().map(|h| String::from_utf8_lossy(h.event.id()).into_owned()).collect();
+            held.iter().map(|h| String::from_utf8_lossy(h.held.event.id()).into_owned()).collect();
         assert_eq!(names, (0..310).map(|n| format!("id-{n}")).collect::<Vec<_>>());
         let is_leased: Vec<bool> = held.iter().map(|held| held.leased).collect();
         assert_eq!(is_leased, (0..310).map(|n| (4..10).contains(&n)).collect::<Vec<_>>());
-        assert_eq!(held[5].accepted_at_ms, leased[5].accepted_at_ms);
+        assert_eq!(held[5].held.accepted_at_ms, leased[5].accepted_at_ms);
         assert_eq!(buffer.depth().await.unwrap(), before);
 
         let seen = inspect::distribution(&options).await.unwrap();
@@ -336,19 +336,20 @@ async fn what_is_offered_is_seen_in_order_before_anybody_leases_and_erased_whole
         push(&options, r#"{"tx_id":"id-30"}"#);
         let depth = buffer.depth().await.unwrap();
         assert_eq!((depth.ready, depth.oldest_accepted_ms.is_some()), (31, true));
-        let mut seen: Vec<inspect::Held> = Vec::new();
+        let mut seen: Vec<inspect::Peeked> = Vec::new();
         loop {
-            let from = seen.last().map_or(0, |last| last.seq + 1);
+            let from = seen.last().map_or(0, |last| last.held.seq + 1);
             let page = inspect::events(&options, from, 7).await.unwrap();
             if page.is_empty() {
                 break;
             }
             seen.extend(page);
         }
-        let id = |held: &inspect::Held| String::from_utf8_lossy(held.event.id()).into_owned();
+        let id = |one: &inspect::Peeked| String::from_utf8_lossy(one.held.event.id()).into_owned();
         let expected: Vec<String> = (0..31).map(|n| format!("id-{n}")).collect();
         assert_eq!(seen.iter().map(id).collect::<Vec<_>>(), expected);
-        assert!(seen.iter().zip(seen[0].seq..).all(|(held, n)| held.seq == n && !held.leased));
+        let first = seen[0].held.seq;
+        assert!(seen.iter().zip(first..).all(|(one, n)| one.held.seq == n && !one.leased));
         let mut leased = take(&buffer, 31).await;
         if options.layout != Layout::List {
             leased.sort_by_key(|envelope| envelope.receipt.seq);
@@ -394,7 +395,7 @@ async fn of_a_stream_the_oldest_is_in_every_lease_however_small() {
         buffer.offer(&(0..10).map(of_key).collect::<Vec<_>>()).await.unwrap();
     }
     let held = inspect::events(&options, 0, 160).await.unwrap();
-    let mut waiting: BTreeSet<u64> = held.iter().map(|held| held.seq).collect();
+    let mut waiting: BTreeSet<u64> = held.iter().map(|one| one.held.seq).collect();
     for max in [1, 3, 15, 16, 17, 40, 1, 2] {
         let leased = buffer.lease(max, Duration::from_secs(5)).await.unwrap();
         let oldest = waiting.first().copied();
@@ -448,7 +449,7 @@ async fn what_somebody_read_with_our_group_keeps_no_other_shard_waiting_and_come
         buffer.offer(&[place::event(&format!("id-{n}"), &format!("key-{n}"))]).await.unwrap();
     }
     let oldest = inspect::events(&options, 0, 1).await.unwrap();
-    assert_eq!(oldest[0].event.id(), b"id-0");
+    assert_eq!(oldest[0].held.event.id(), b"id-0");
     for shard in 0..16 {
         let stream = format!("{{{}}}:{shard}", options.name);
         let first = redis().call(&["XRANGE", &stream, "-", "+", "COUNT", "1"]).unwrap();
