@@ -241,6 +241,7 @@ fn beside_store(options: &Options, disk: &Disk) -> Options {
 
 #[cfg(test)]
 mod tests {
+    use buffer::conformance;
     use buffer::foreign::Fields;
 
     use super::*;
@@ -302,5 +303,16 @@ mod tests {
         };
         check("journal:./b", "Accepted payments survive kill -9 and power loss: journal ./b, sync");
         check("journal:./b?sync=os", "POWER LOSS LOSES ACCEPTED PAYMENTS: journal ./b, sync=os.");
+    }
+
+    #[test]
+    fn a_buffer_has_one_identity_for_all_spellings_and_options_are_no_part_of_it() {
+        let identity = |url: &str| read(url).unwrap().identity();
+        conformance::spelled(
+            &identity,
+            &["journal:./data/b", "journal:data/../data//b/?sync=os&lease_ms=500"],
+            &["journal:./data/c"],
+        );
+        assert!(identity("journal:./data/b").overlaps(&identity("journal:./data/b/dead")));
     }
 }

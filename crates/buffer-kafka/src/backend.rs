@@ -218,6 +218,7 @@ impl Location for Options {
 
 #[cfg(test)]
 mod tests {
+    use buffer::conformance;
     use buffer::foreign::Fields;
     use model::url::redacted;
 
@@ -283,5 +284,21 @@ mod tests {
         refused("kafka://h/t?mode=source", "buffer: kafka: mode=source needs a topic for the dead");
         refused("kafka://h/t?acks=1", "buffer: the URL has no option \"acks\"; there are group,");
         refused("kafka://h/t?partitions=0", "buffer: partitions is");
+    }
+
+    #[test]
+    fn a_buffer_has_one_identity_for_all_spellings_and_options_are_no_part_of_it() {
+        conformance::spelled(
+            &|url| read(url).identity(),
+            &["kafka://a,b:9093/t?group=fds", "kafka://u:p@B:9093/t?partitions=3&group=fds"],
+            &["kafka://a/t?group=other", "kafka://a/u?group=fds", "kafka://a:1/t?group=fds"],
+        );
+    }
+
+    #[test]
+    fn what_shares_records_overlaps() {
+        let overlaps = |one, other| read(one).identity().overlaps(&read(other).identity());
+        assert!(overlaps("kafka://h/t?group=a", "kafka://h/t?group=b"));
+        assert!(overlaps("kafka://h/t", "kafka://h/t.dead"));
     }
 }

@@ -269,6 +269,8 @@ impl Location for Options {
 
 #[cfg(test)]
 mod tests {
+    use buffer::conformance;
+    use buffer::distinct;
     use buffer::foreign::Fields;
 
     use super::*;
@@ -352,5 +354,60 @@ mod tests {
             "redis://h?list=q&shard=2",
             "buffer: the URL has no option \"shard\"; there are list,",
         );
+    }
+
+    fn identity(url: &str) -> buffer::Identity {
+        read(url).identity()
+    }
+
+    #[test]
+    fn a_buffer_has_one_identity_for_all_spellings_and_options_are_no_part_of_it() {
+        let check = |spellings: &[&str], others: &[&str]| {
+            conformance::spelled(&identity, spellings, others);
+        };
+        check(
+            &[
+                "redis://127.0.0.1:6379/0?list=tx_queue",
+                "redis://localhost?list=tx_queue&events_max=5&lease_ms=500&shards=4",
+                "rediss://u:p@[::1]:6379?list=tx%5Fqueue&connections=dedicated",
+            ],
+            &[
+                "redis://127.0.0.1:6379/1?list=tx_queue",
+                "redis://127.0.0.1:6380?list=tx_queue",
+                "redis://127.0.0.1?stream=tx_queue",
+                "redis-cluster://127.0.0.1?list=tx_queue",
+            ],
+        );
+        check(
+            &[
+                "redis://h?stream=a%26b&group=c%3Fd",
+                "redis://H.?stream=a%26b&group=c%3fd&poll=non-blocking",
+            ],
+            &["redis://h?stream=a%26b", "redis://h?stream=a&group=c%3Fd"],
+        );
+        check(
+            &[
+                "redis-cluster://a,b:7000?list=q",
+                "rediss-cluster://B:7000,c/0?list=q&wait_replicas=1",
+            ],
+            &["redis-cluster://c?list=q"],
+        );
+    }
+
+    #[test]
+    fn what_shares_keys_overlaps() {
+        let overlaps = |one, other| identity(one).overlaps(&identity(other));
+        assert!(overlaps("redis://h?stream=q&group=a", "redis://h?stream=q&group=b"));
+        assert!(overlaps("redis://h?stream=q", "redis://h?list=q"));
+        assert!(!overlaps("redis://h?list=q", "redis://h?list=r"));
+    }
+
+    #[tokio::test]
+    async fn hosts_are_compared_by_their_addresses_as_well() {
+        let (name, address) = ("redis://127.1:7000?list=q", "redis://localhost:7000?list=q");
+        assert!(!identity(name).is_same(&identity(address)));
+        assert!(distinct::is_same(&identity(name), &identity(address)).await);
+        let nowhere = "redis://no.such.host.invalid:7000?list=q";
+        assert!(!distinct::is_same(&identity(nowhere), &identity(address)).await);
     }
 }

@@ -195,6 +195,7 @@ impl Location for Options {
 
 #[cfg(test)]
 mod tests {
+    use buffer::conformance;
     use buffer::foreign::Fields;
 
     use super::*;
@@ -266,5 +267,32 @@ mod tests {
             let refused = read(url).unwrap_err();
             assert!(refused.contains(expect) && !refused.contains("s3cret"), "{refused}");
         }
+    }
+
+    #[test]
+    fn a_buffer_has_one_identity_for_all_spellings_and_options_are_no_part_of_it() {
+        let identity = |url: &str| read(url).unwrap().identity();
+        conformance::spelled(
+            &identity,
+            &[
+                "sqs://sqs.eu-central-1.amazonaws.com/1/q.fifo",
+                "sqs://sqs.eu-central-1.api.aws:443/1/q.fifo?region=eu-central-1&dead=d.fifo",
+                "sqs://vpce-1.sqs.eu-central-1.vpce.amazonaws.com/1/q.fifo?region=eu-central-1",
+            ],
+            &[
+                "sqs://sqs.eu-west-1.amazonaws.com/1/q.fifo",
+                "sqs://sqs.eu-central-1.amazonaws.com/2/q.fifo",
+            ],
+        );
+        conformance::spelled(
+            &identity,
+            &[
+                "sqs+http://localhost/0/q?region=r",
+                "sqs+http://127.0.0.1:80/0/q?region=r&create=true",
+            ],
+            &["sqs+http://localhost:81/0/q?region=r"],
+        );
+        let other = identity("sqs+http://h/0/other?region=r&dead=q");
+        assert!(identity("sqs+http://h/0/q?region=r").overlaps(&other));
     }
 }

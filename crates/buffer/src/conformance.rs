@@ -31,6 +31,7 @@ pub mod offering;
 pub mod order;
 pub mod payloads;
 pub mod releasing;
+mod spelled;
 mod steps;
 pub mod waiting;
 
@@ -40,6 +41,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use self::spelled::spelled;
 use crate::{Buffer, Error};
 
 /// The bounds a subject was opened with. Small ones keep the suite quick.

@@ -1,36 +1,21 @@
-//! Settings: from defaults, a file, the environment and flags, to what the process runs with.
+//! The configuration: our keys, and what they are resolved to.
 //!
-//! Two stages. Raw: every layer says which key it sets to what, and where it says so ([`Settings`]).
-//! Resolved: the values, typed, in the options of the crates that use them ([`Config`]).
-//!
-//! Precedence: default, then the variables other tools know ([`conventional`]), then file, then our
-//! own variables, then flag. Each key is described once, in [`schema`]; a key that is not there is
-//! refused, with the nearest one that is.
+//! Precedence: default, then the variables other tools know ([`conventional`]), then file, then our own
+//! variables, then flag. How layers are read is the business of [`settings`]; each key is described once, here or
+//! by the domain that brings it.
 
 pub(crate) mod conventional;
-mod environment;
-mod error;
-mod file;
 mod flags;
+mod general;
 mod layers;
-mod next;
-mod payments;
+mod lines;
 mod resolve;
-pub(crate) mod schema;
-mod section;
-mod sections;
-mod service_links;
-mod settings;
-mod spill;
-mod tables;
-mod value;
-mod written_behind;
 
-pub(crate) use error::Error;
 pub(crate) use flags::Flags;
-pub(crate) use layers::read;
-pub(crate) use next::Next;
-pub(crate) use resolve::Config;
-pub(crate) use settings::Settings;
-pub(crate) use value::Origin;
-pub(crate) use written_behind::Table;
+#[cfg(test)]
+pub(crate) use layers::defaults;
+pub(crate) use layers::{read, variables};
+pub use lines::{keys_of_line, line_of_keys};
+pub use resolve::Config;
+pub(crate) use resolve::PARSE;
+pub(crate) use settings::Error;

@@ -1,27 +1,42 @@
-//! What a domain is to the binary: a verb, and what it does in a process that runs pipelines.
+//! What a domain is to the program: its keys, its pipelines with their buffers, what it does in a process that runs
+//! them, and what verbs ask it about them.
 //!
-//! Its configuration is a file under `config`, its routes are a file of the server, its tables are a family of
-//! the store. [`crate::domains`] lists all domains.
+//! Its routes are a file of the server, its tables are a family of the store. [`crate::domains`] lists all domains.
+
+use std::collections::BTreeMap;
 
 use anyhow::Result;
 use async_trait::async_trait;
 use clap::{ArgMatches, Command};
+use model::Event;
+use runtime::Line;
+use runtime::moving::Ledger;
 use server::Routes;
+use settings::{Error, Section};
+use store::Store;
 
-use crate::config::{Config, Flags};
+use crate::config::Config;
 use crate::exit::Exit;
 use crate::process::Process;
 
 /// One domain.
 #[async_trait(?Send)]
-pub(crate) trait Domain: Sync {
+pub trait Domain: Sync {
+    /// Its keys.
+    fn section(&self) -> Section {
+        Section::new(Vec::new)
+    }
+
     /// Its verb, if it has one.
     fn verb(&self) -> Option<&dyn Verb> {
         None
     }
 
-    /// The names of the pipelines that it runs with this configuration.
-    fn pipelines(&self, config: &Config) -> Vec<String>;
+    /// The pipelines that it runs with this configuration, and their buffers. `config` has no pipelines yet.
+    ///
+    /// # Errors
+    /// If a value can't be used: the sentence says who set it.
+    fn lines(&self, config: &Config) -> Result<Vec<Line>, Error>;
 
     /// Opens what it needs, adds its pipelines to the fleet of `process`, and returns what the server answers
     /// for it. It may be called again after an error that is over.
@@ -29,11 +44,63 @@ pub(crate) trait Domain: Sync {
     /// # Errors
     /// If something can't be opened. Pipelines that it added are removed again.
     async fn start(&self, process: &Process) -> Result<Started>;
+
+    /// What is promised of the events of a pipeline, one sentence each.
+    ///
+    /// # Errors
+    /// If the configuration can't be used.
+    async fn promises(&self, _: &Config, line: &Line) -> Result<Vec<String>> {
+        Ok(line.accepting().map(|buffer| buffer.accepted(line.events)).collect())
+    }
+
+    /// The same once everything was looked at.
+    ///
+    /// # Errors
+    /// If the configuration can't be used.
+    async fn checked(&self, config: &Config, line: &Line, looked: &Looked) -> Result<Vec<String>> {
+        match looked.unchecked() {
+            Some(why) => Ok(vec![format!("NOT CHECKED: pipeline {}, {why}", line.pipeline)]),
+            None => self.promises(config, line).await,
+        }
+    }
+
+    /// What is wrong with the tables of its pipelines in `store`, by the pipelines' names.
+    ///
+    /// # Errors
+    /// If the configuration can't be used.
+    async fn check(&self, _: &Config, _: &dyn Store) -> Result<BTreeMap<String, anyhow::Error>> {
+        Ok(BTreeMap::new())
+    }
+
+    /// Makes its tables in `store` that are no part of the schema and are missing. Returns their names.
+    ///
+    /// # Errors
+    /// If one can't be made.
+    async fn create(&self, _: &Config, _: &dyn Store) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// What counts the settled events of a pipeline while it moves to another buffer.
+    ///
+    /// # Errors
+    /// If the store can't be used.
+    fn ledger(&self, config: &Config, line: &Line) -> Result<Box<dyn Ledger>>;
+
+    /// What the events of a pipeline are called in lists.
+    ///
+    /// # Errors
+    /// If the configuration can't be used.
+    fn names(&self, _: &Config, _: &Line) -> Result<Names> {
+        Ok(Box::new(|event| String::from_utf8_lossy(event.id()).into_owned()))
+    }
 }
+
+/// What an event is called in lists.
+pub type Names = Box<dyn Fn(&Event) -> String + Send + Sync>;
 
 /// What a domain does on the command line.
 #[async_trait]
-pub(crate) trait Verb: Sync {
+pub trait Verb: Sync {
     /// Its name, its arguments and its help.
     fn command(&self) -> Command;
 
@@ -41,16 +108,16 @@ pub(crate) trait Verb: Sync {
     ///
     /// # Errors
     /// If it can't be done.
-    async fn run(&self, matches: &ArgMatches, flags: &Flags) -> Result<Exit>;
+    async fn run(&self, matches: &ArgMatches, config: &Config) -> Result<Exit>;
 }
 
 /// What a domain has begun in a process.
 #[derive(Default)]
-pub(crate) struct Started {
+pub struct Started {
     /// For the server of a process that takes events.
-    pub(crate) routes: Vec<Routes>,
+    pub routes: Vec<Routes>,
     /// What was found and done at the start, one sentence each.
-    pub(crate) said: Vec<String>,
+    pub said: Vec<String>,
 }
 
 impl Started {
@@ -58,5 +125,28 @@ impl Started {
     pub(crate) fn and(&mut self, other: Self) {
         self.routes.extend(other.routes);
         self.said.extend(other.said);
+    }
+}
+
+/// What `config check` found by looking at the buffers of a pipeline and at the store.
+#[derive(Debug, Default)]
+pub struct Looked {
+    /// Each buffer that accepts, in the order of [`Line::accepting`]: what accepted events survive, or why it could
+    /// not be looked at, as a clause.
+    pub buffers: Vec<Result<String, String>>,
+    /// Why the store could not be used.
+    pub store: Option<String>,
+    /// Why the pipeline's own tables could not be used.
+    pub tables: Option<String>,
+}
+
+impl Looked {
+    /// Why not all could be looked at, as a clause.
+    #[must_use]
+    pub fn unchecked(&self) -> Option<String> {
+        let store = self.store.as_ref().map(|_| "which settles into that store.".to_owned());
+        let buffer = self.buffers.iter().find_map(|one| one.as_ref().err());
+        let tables = self.tables.as_ref().map(|why| format!("which could not be used: {why}"));
+        store.or_else(|| buffer.map(|why| format!("whose buffer {why}"))).or(tables)
     }
 }

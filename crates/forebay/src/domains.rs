@@ -1,22 +1,72 @@
 //! The domains of this binary, one line each.
 
+use std::sync::OnceLock;
+
+use anyhow::{Context as _, Result};
 use clap::Command;
+use runtime::Line;
+use settings::{Error, Section};
 
 use crate::config::Config;
 use crate::domain::{Domain, Verb};
 use crate::{payments, write_behind};
 
 /// Every domain, in the order in which a process starts them.
-pub(crate) const DOMAINS: &[&dyn Domain] = &[&payments::Domain, &write_behind::Domain];
+const DOMAINS: &[&dyn Domain] = &[&payments::Domain, &write_behind::Domain];
+
+/// Domains that another program adds.
+static MORE: OnceLock<&[&dyn Domain]> = OnceLock::new();
+
+/// Adds domains to those of the list. Only the first call has an effect.
+pub(crate) fn add(more: &'static [&'static dyn Domain]) {
+    MORE.get_or_init(|| more);
+}
+
+/// Every domain, in the order in which a process starts them.
+pub(crate) fn all() -> impl Iterator<Item = &'static dyn Domain> {
+    let more: &[&dyn Domain] = MORE.get().copied().unwrap_or_default();
+    DOMAINS.iter().chain(more).copied()
+}
+
+/// The keys of all domains.
+pub(crate) fn sections() -> impl Iterator<Item = Section> {
+    all().map(|domain| domain.section())
+}
+
+/// The buffers of all pipelines that a process runs with this configuration.
+///
+/// # Errors
+/// If a domain can't use it, or two pipelines have one name.
+pub(crate) fn lines(config: &Config) -> Result<Vec<Line>, Error> {
+    let mut lines: Vec<Line> = Vec::new();
+    for line in all().map(|domain| domain.lines(config)) {
+        for line in line? {
+            if lines.iter().any(|other| other.pipeline == line.pipeline) {
+                let name = &line.pipeline;
+                return Err(Error(format!("there are two pipelines {name}; name one anew")));
+            }
+            lines.push(line);
+        }
+    }
+    Ok(lines)
+}
+
+/// The domain that runs the pipeline of `line`.
+///
+/// # Errors
+/// If none does.
+pub(crate) fn of(config: &Config, line: &Line) -> Result<&'static dyn Domain> {
+    for domain in all() {
+        if domain.lines(config)?.iter().any(|own| own.pipeline == line.pipeline) {
+            return Ok(domain);
+        }
+    }
+    None.with_context(|| format!("no domain runs the pipeline {}", line.pipeline))
+}
 
 /// The verb of this name, if a domain has it.
 pub(crate) fn verb(name: &str) -> Option<&'static dyn Verb> {
     verbs().find(|verb| verb.command().get_name() == name)
-}
-
-/// The names of all pipelines that a process runs with this configuration.
-pub(crate) fn pipelines(config: &Config) -> impl Iterator<Item = String> {
-    DOMAINS.iter().flat_map(|domain| domain.pipelines(config))
 }
 
 /// The command line with the verbs of all domains.
@@ -25,5 +75,5 @@ pub(crate) fn with_verbs(command: Command) -> Command {
 }
 
 fn verbs() -> impl Iterator<Item = &'static dyn Verb> {
-    DOMAINS.iter().filter_map(|domain| domain.verb())
+    all().filter_map(|domain| domain.verb())
 }

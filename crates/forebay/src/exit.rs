@@ -10,7 +10,7 @@ use crate::{config, out};
 
 /// How a verb ended when nothing stopped it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Exit {
+pub enum Exit {
     /// All is well.
     Done,
     /// It ran, and what it found (and has said) is trouble.
@@ -19,7 +19,8 @@ pub(crate) enum Exit {
 
 impl Exit {
     /// [`Exit::Done`] if `good`.
-    pub(crate) fn done_if(good: bool) -> Self {
+    #[must_use]
+    pub fn done_if(good: bool) -> Self {
         if good { Self::Done } else { Self::Trouble }
     }
 }

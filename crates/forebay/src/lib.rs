@@ -1,15 +1,15 @@
 //! The program `forebay`: arguments to configuration to run.
 //!
-//! Only `registry` names backends; everything else knows them by their traits.
-//! One file for each verb under `verbs`, what verbs share beside it.
+//! Only `registry` names backends; everything else knows them by their traits. Only `domains` names domains;
+//! everything else asks through [`Domain`]. One file for each verb under `verbs`, what verbs share beside it.
+//! Another program adds backends and domains of its own through [`Additions`].
 //!
 //! What it deliberately does not do: nothing here decides what an event means, how it is kept, or
 //! when it is settled; that lies in the libraries.
 
 mod args;
-mod buffers;
 mod config;
-mod distinct;
+mod configured;
 mod domain;
 mod domains;
 mod exit;
@@ -18,9 +18,8 @@ mod fleet;
 mod guarantee;
 mod identity;
 mod log;
-mod moving;
 mod open;
-mod out;
+pub mod out;
 mod outside;
 mod payments;
 mod process;
@@ -32,4 +31,8 @@ mod verbs;
 mod verdict;
 mod write_behind;
 
-pub use program::main;
+pub use config::{Config, keys_of_line, line_of_keys};
+pub use domain::{Domain, Looked, Names, Started, Verb};
+pub use exit::Exit;
+pub use process::{Part, Process, Stored};
+pub use program::{Additions, main};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use model::clock::{Clock, System};
-use runtime::moving;
+use runtime::{lines, moving};
 use store::card::Guard;
-use store::{Claimed, Moves, Store, key_file};
+use store::{Claimed, Store, key_file};
 
 use crate::config::Config;
 
@@ -22,14 +22,6 @@ pub(crate) fn clock() -> Arc<dyn Clock> {
 /// If an option is wrong.
 pub(crate) fn beside(store: &dyn store::Location) -> Result<Arc<dyn Store>> {
     Ok(store.beside(clock())?)
-}
-
-/// What keeps track of moves between buffers, beside the process that settles.
-///
-/// # Errors
-/// If an option is wrong.
-pub(crate) fn moves(store: &dyn store::Location) -> Result<Arc<dyn Moves>> {
-    Ok(beside(store)?.moves())
 }
 
 /// Opens the store and the guard of its card numbers. A store in a file is made if it is not there.
@@ -65,14 +57,18 @@ pub(crate) fn may_come(error: &anyhow::Error) -> bool {
     })
 }
 
-/// Tables of others, in the store that `config` names: through `store` where it is open here, or
-/// else beside the process that settles into it.
-///
-/// # Errors
-/// If an option is wrong.
-pub(crate) fn tables(config: &Config, store: Option<&Claimed>) -> Result<Arc<dyn store::Tables>> {
-    Ok(match store {
-        Some(store) => store.tables(),
-        None => beside(&*config.store)?.tables(),
-    })
+/// An error of the buffers of a pipeline, with the cause where verbs look for it.
+pub(crate) fn told(error: lines::Error) -> anyhow::Error {
+    const BUFFER: &str = "the buffer can't be opened";
+    use lines::Error as E;
+    match error {
+        E::Buffer(cause) => anyhow::Error::from(cause).context(BUFFER),
+        E::Next(cause) => anyhow::Error::from(cause).context(BUFFER).context("next_buffer"),
+        E::Spill(cause) => anyhow::Error::from(cause).context("the spill can't be opened"),
+        E::Look(cause) => cause.into(),
+        E::Join(cause) => anyhow::Error::from(cause).context("cannot join the move to next_buffer"),
+        E::Moved(cause) => cause.into(),
+        E::Store(cause) => cause.into(),
+        other => other.into(),
+    }
 }

@@ -10,7 +10,7 @@ use lab::progress::{Progress, Unit};
 ///
 /// # Errors
 /// If standard output can't be written.
-pub(crate) fn line(text: impl Display) -> io::Result<()> {
+pub fn line(text: impl Display) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(named)
 }
@@ -31,7 +31,7 @@ fn named(error: io::Error) -> io::Error {
 ///
 /// # Errors
 /// If standard output can't be written.
-pub(crate) fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+pub fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     line(serde_json::to_string_pretty(value)?)?;
     Ok(())
 }

@@ -4,41 +4,89 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
-use buffer::Buffer;
+use buffer::{Buffer, Location};
 use engine::{Counts, Stats};
 use runtime::fleet::OnFailure;
+use runtime::line::Label;
+use runtime::lines::Opened;
+use runtime::moving::{BoxError, Ledger, Settled, Subject};
 use runtime::pipeline::Settling;
-use runtime::{Entry, Pipeline, Remains, Source};
+use runtime::{Entry, Line, Pipeline, Remains, Source};
+use settings::{Error, Section};
 use store::Pipelines;
 use store::card::Guard;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
-use crate::domain::{self, Started};
-use crate::moving::Line;
+use crate::config::{Config, PARSE, line_of_keys};
+use crate::domain::{self, Looked, Started};
 use crate::process::{Part, Process, Stored};
 use crate::verbs::fraud::Fraud;
-use crate::{buffers, open};
+use crate::{guarantee, open, outside, registry};
 
 pub(crate) use fraud::handler::PIPELINE;
+
+/// What moves are recorded under.
+const MOVES: &str = "payments";
 
 /// See the module.
 pub(crate) struct Domain;
 
 #[async_trait(?Send)]
 impl domain::Domain for Domain {
+    fn section(&self) -> Section {
+        fraud::keys::SECTION
+    }
+
     fn verb(&self) -> Option<&dyn domain::Verb> {
         Some(&Fraud)
     }
 
-    fn pipelines(&self, _: &Config) -> Vec<String> {
-        vec![PIPELINE.to_owned()]
+    fn lines(&self, config: &Config) -> Result<Vec<Line>, Error> {
+        let command = "forebay buffer migrate".to_owned();
+        let subject = Subject { pipeline: MOVES.to_owned(), command, parse: PARSE };
+        let fields = registry::payment_fields();
+        let line = line_of_keys(&config.settings, "", PIPELINE, "payments", &fields)?;
+        config.engine_of(&line)?;
+        Ok(vec![Line { subject, label: Label::Kind, ..line }])
     }
 
     async fn start(&self, process: &Process) -> Result<Started> {
         let Begun { buffer, found, .. } = begin(process).await?;
         let routes = vec![server::events::routes(buffer)];
         Ok(Started { routes, said: found })
+    }
+
+    async fn promises(&self, config: &Config, line: &Line) -> Result<Vec<String>> {
+        Ok(guarantee::all(config, line).await)
+    }
+
+    async fn checked(&self, config: &Config, line: &Line, looked: &Looked) -> Result<Vec<String>> {
+        let said = |(buffer, looked): (&Arc<dyn Location>, &Result<String, String>)| match looked {
+            Ok(accepted) => accepted.clone(),
+            Err(why) => guarantee::unchecked(&**buffer, why),
+        };
+        let accepted = line.accepting().zip(&looked.buffers).map(said);
+        Ok(accepted.chain(guarantee::beyond(config, line, looked.store.as_deref())).collect())
+    }
+
+    fn ledger(&self, config: &Config, _: &Line) -> Result<Box<dyn Ledger>> {
+        Ok(Box::new(Rows(config.store.clone())))
+    }
+}
+
+/// The payments that the store has settled, read beside those that settle.
+struct Rows(Arc<dyn store::Location>);
+
+#[async_trait]
+impl Ledger for Rows {
+    async fn settled(&self) -> Result<Settled, BoxError> {
+        let Some(view) = outside::look(&*self.0).await? else { return Ok(Settled::default()) };
+        let (counts, duplicates) = (view.counts().await?, view.duplicates().await?);
+        Ok(Settled { rows: counts.total, double: counts.total - counts.distinct, duplicates })
+    }
+
+    fn is_exact(&self) -> bool {
+        true
     }
 }
 
@@ -103,6 +151,11 @@ impl Payments {
     }
 }
 
+/// The names of the rules that payments are screened by.
+pub(crate) fn rules() -> impl Iterator<Item = &'static str> {
+    fraud::Rule::ALL.into_iter().map(|rule| rule.name())
+}
+
 /// A pipeline that was added to a fleet.
 struct Begun {
     /// Where to offer.
@@ -116,41 +169,32 @@ struct Begun {
 /// Opens the buffer, in a process that settles the store as well, and adds the pipeline to the fleet.
 async fn begin(process: &Process) -> Result<Begun> {
     let config = &process.config;
-    let both = match process.part.worker {
-        true => buffers::Both::open(&Line::of_payments(config), config).await?,
-        false => None,
-    };
-    let opened = match both {
-        // What keeps track of a move lies in the store, which is made with its key.
-        Some(both) => {
-            process.store().await?;
-            both.join(config).await?
-        }
-        None => buffers::of_payments(config).await?,
-    };
-    let buffers::Opened { buffer, found, follower } = opened;
+    let line = config.line(PIPELINE).context("the payments have a pipeline")?;
+    process.refuse_left(std::slice::from_ref(line)).await?;
+    let Opened { buffer, found, follower } = process.open(line).await?;
     let pipeline = if process.part.worker {
-        let settling = settling(config, process.store().await?).await?;
+        let settling = settling(config, line, process.store().await?).await?;
         Pipeline::new(buffer.clone(), settling)?
     } else {
         Pipeline::offering(PIPELINE, buffer.clone())
     };
     let source = pipeline.source();
-    let pipeline = buffers::following(pipeline, follower);
+    let pipeline = Opened::following(follower, pipeline);
     process.fleet.add(Entry::pipeline(pipeline, OnFailure::EndProcess))?;
     Ok(Begun { buffer, found, source })
 }
 
-async fn settling(config: &Config, stored: &Stored) -> Result<Settling> {
+async fn settling(config: &Config, line: &Line, stored: &Stored) -> Result<Settling> {
     let Stored { store, guard } = stored;
-    let ruleset = config.ruleset.clone();
+    let settings = &config.settings;
+    let ruleset = fraud::keys::ruleset(settings)?;
+    let cards_max = settings.count(fraud::keys::CARDS_MAX);
     let (payments, rulesets) = (store.payments().clone(), store.rulesets());
     let handler =
-        fraud::Handler::open(payments, &*rulesets, guard.clone(), ruleset, config.cards_max)
-            .await?;
+        fraud::Handler::open(payments, &*rulesets, guard.clone(), ruleset, cards_max).await?;
     Ok(Settling {
         handler: Arc::new(handler),
-        options: config.engine.clone(),
+        options: config.engine_of(line)?,
         completions: Some(store.completions()),
         clock: open::clock(),
         seed: rand::random(),

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
-use runtime::{Fleet, Following, Remains};
+use runtime::lines::Opened;
+use runtime::{Fleet, Following, Line, Remains};
 use store::card::Guard;
 use store::{Claimed, Pipelines};
 use tokio::sync::OnceCell;
@@ -13,18 +14,21 @@ use crate::{fleet, open};
 
 /// What a process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Part {
+pub struct Part {
     /// It takes events and answers requests.
-    pub(crate) api: bool,
+    pub api: bool,
     /// It settles.
-    pub(crate) worker: bool,
+    pub worker: bool,
 }
 
 /// See the module. [`Process::stop`] ends it in order; dropping it does not.
-pub(crate) struct Process {
-    pub(crate) config: Config,
-    pub(crate) part: Part,
-    pub(crate) fleet: Fleet,
+pub struct Process {
+    /// What it runs with.
+    pub config: Config,
+    /// What it does.
+    pub part: Part,
+    /// Its pipelines.
+    pub fleet: Fleet,
     /// Where operators pause pipelines, if this process is to follow them.
     wanted: Option<Arc<dyn Pipelines>>,
     following: Mutex<Option<Following>>,
@@ -32,10 +36,11 @@ pub(crate) struct Process {
 }
 
 /// The store that this process settles into.
-pub(crate) struct Stored {
-    pub(crate) store: Claimed,
+pub struct Stored {
+    /// The store.
+    pub store: Claimed,
     /// What makes the fingerprints of cards.
-    pub(crate) guard: Arc<Guard>,
+    pub guard: Arc<Guard>,
 }
 
 impl Process {
@@ -55,7 +60,7 @@ impl Process {
     ///
     /// # Errors
     /// If it can't be opened.
-    pub(crate) async fn store(&self) -> Result<&Stored> {
+    pub async fn store(&self) -> Result<&Stored> {
         let stored = self.store.get_or_try_init(async || {
             let (store, guard) = open::store(&self.config).await?;
             anyhow::Ok(Stored { store, guard })
@@ -70,8 +75,36 @@ impl Process {
         Ok(stored)
     }
 
+    /// Opens the buffers of a pipeline. [`Process::refuse_left`] comes first.
+    ///
+    /// # Errors
+    /// If one can't be opened. With a spill, a buffer that is out of reach is no error.
+    pub async fn open(&self, line: &Line) -> Result<Opened> {
+        let lines = self.config.lines();
+        let opened = match lines.both(line).await.map_err(open::told)? {
+            Some(both) => {
+                // What keeps track of a move lies in the store, which is made with its key.
+                if self.part.worker {
+                    self.store().await?;
+                }
+                both.join(&lines).await
+            }
+            None => lines.line(line).await,
+        };
+        opened.map_err(open::told)
+    }
+
+    /// Refuses buffers that a move has left. A store that is out of reach is no obstacle.
+    ///
+    /// # Errors
+    /// If a move has left one of them; what to do is in the error.
+    pub async fn refuse_left(&self, lines: &[Line]) -> Result<()> {
+        self.config.lines().refuse_left_of(lines).await.map_err(open::told)
+    }
+
     /// The store, if it is open.
-    pub(crate) fn open_store(&self) -> Option<&Claimed> {
+    #[must_use]
+    pub fn open_store(&self) -> Option<&Claimed> {
         self.store.get().map(|stored| &stored.store)
     }
 

@@ -7,14 +7,24 @@ use buffer::Backend;
 use tokio::runtime::{self, Runtime};
 
 use crate::args::{Args, Asked, Verb};
+use crate::domain::Domain;
 use crate::exit::Exit;
-use crate::{exit, files, log, registry, verbs};
+use crate::{domains, exit, files, log, registry, verbs};
 
-/// Runs the program with the arguments and the environment of this process. `more` are buffer backends besides
-/// those of the registry: the binary has none, tests have their own.
+/// What a program has besides the backends of the registry and the listed domains.
+#[derive(Clone, Copy, Default)]
+pub struct Additions {
+    /// Buffer backends.
+    pub buffers: &'static [&'static dyn Backend],
+    /// Domains, started after those of the list.
+    pub domains: &'static [&'static dyn Domain],
+}
+
+/// Runs the program with the arguments and the environment of this process.
 #[must_use]
-pub fn main(more: &'static [&'static dyn Backend]) -> ExitCode {
-    registry::add(more);
+pub fn main(more: Additions) -> ExitCode {
+    registry::add(more.buffers);
+    domains::add(more.domains);
     let asked = Asked::parse();
     let filter = std::env::var("FOREBAY_LOG").ok();
     let started = log::start(filter.as_deref()).map_err(Into::into).and_then(|()| start());
@@ -30,7 +40,9 @@ fn start() -> anyhow::Result<Runtime> {
 async fn run(asked: Asked) -> anyhow::Result<Exit> {
     let Args { verb, flags } = match asked {
         Asked::Verb(args) => args,
-        Asked::Domain { verb, matches, flags } => return verb.run(&matches, &flags).await,
+        Asked::Domain { verb, matches, flags } => {
+            return verb.run(&matches, &verbs::configured(&flags)?).await;
+        }
     };
     match verb {
         Verb::Demo(args) => verbs::demo::run(args, &flags).await,

@@ -9,6 +9,7 @@ use buffer::foreign::Fields;
 use buffer::{Backend, Location, memory};
 use model::url::Url;
 use model::{payment, url};
+use settings::Settings;
 use store::backend as stores;
 
 /// Every buffer backend.
@@ -43,11 +44,24 @@ fn buffers() -> impl Iterator<Item = &'static dyn Backend> {
     BUFFERS.iter().chain(more).copied()
 }
 
+/// Reads a buffer URL of a configuration, with what the environment says of it. `fields` are those of events of
+/// other producers.
+///
+/// # Errors
+/// If no backend has its scheme, or as the backend refuses it.
+pub(crate) fn buffer_of(
+    settings: &Settings,
+    url: &str,
+    fields: &Fields,
+) -> Result<Arc<dyn Location>, url::Error> {
+    buffer(url, &Reading { fields, variable: &settings.variable() })
+}
+
 /// Reads a buffer URL.
 ///
 /// # Errors
 /// If no backend has its scheme, or as the backend refuses it.
-pub(crate) fn buffer(url: &str, reading: &Reading<'_>) -> Result<Arc<dyn Location>, url::Error> {
+fn buffer(url: &str, reading: &Reading<'_>) -> Result<Arc<dyn Location>, url::Error> {
     let backends: Vec<_> = buffers().collect();
     backend::parse(&backends, LATER, url, reading)
 }

@@ -7,8 +7,7 @@ use buffer::{Buffer, Location};
 use lab::sink::{Buffered, Http, Lines, Sink};
 
 use crate::config::Config;
-use crate::moving::refuse_left;
-use crate::{buffers, config, registry};
+use crate::{config, open, registry};
 
 /// A target, as the user names it.
 #[derive(Debug, Clone)]
@@ -58,8 +57,9 @@ impl Target {
             }
             Self::Buffer(buffer) => {
                 let config = configured()?;
-                refuse_left(&config, &buffer.identity()).await?;
-                let buffer = buffers::open(&**buffer, &config).await?.buffer;
+                let lines = config.lines();
+                lines.refuse_left(&buffer.identity()).await.map_err(open::told)?;
+                let buffer = lines.open(&**buffer).await.map_err(open::told)?.buffer;
                 Ok(Opened::new(Buffered::new(buffer.clone()), Some(buffer)))
             }
         }

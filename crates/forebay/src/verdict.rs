@@ -14,7 +14,7 @@ use lab::report::{LatencyMs, Report};
 use lab::score::{Labels, Scorer, Scores};
 use store::inspect::{Counts, Payment};
 
-use crate::payments::Stopped;
+use crate::payments::{Stopped, rules};
 use crate::{open, outside};
 
 /// Most events an audit holds, at 25 bytes each and 5 more while it compares. Further ones are
@@ -97,13 +97,13 @@ impl Places {
         let Found { finding, pending, dead, scores, counts } =
             self.find(ledger, labels, stopped).await.context("the audit could not be made")?;
         let before = self.before.clone().unwrap_or_default();
-        let rules = counts.flagged_by_rule.into_iter().map(|(rule, count)| {
+        let counted = counts.flagged_by_rule.into_iter().map(|(rule, count)| {
             let earlier = before.flagged_by_rule.get(&rule).copied().unwrap_or(0);
             (rule, count.saturating_sub(earlier))
         });
         let mut flagged_by_rule: BTreeMap<_, _> =
-            fraud::Rule::ALL.into_iter().map(|rule| (rule.name().to_owned(), 0)).collect();
-        flagged_by_rule.extend(rules);
+            rules().map(|rule| (rule.to_owned(), 0)).collect();
+        flagged_by_rule.extend(counted);
         let settled = counts.total.saturating_sub(before.total);
         let latency = stopped.stats.latency();
         Ok(Report {

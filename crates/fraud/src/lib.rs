@@ -19,6 +19,7 @@
 mod error;
 pub mod handler;
 mod hit;
+pub mod keys;
 mod latest;
 mod number;
 mod rules;

@@ -17,13 +17,15 @@
 //! - All components of a fleet stop inside one deadline, side by side.
 //! - A failure of a component that is restarted never ends the process.
 //!
-//! What it deliberately does not do: it opens no buffer and no store, knows no domain, and serves no HTTP.
+//! What it deliberately does not do: it reads no URL, opens no store, knows no domain, and serves no HTTP.
 
 pub mod component;
 pub mod fleet;
 pub mod following;
 pub mod history;
 mod life;
+pub mod line;
+pub mod lines;
 mod meters;
 pub mod moving;
 mod outage;
@@ -38,6 +40,8 @@ pub use fleet::{Entry, Fleet};
 pub use following::Following;
 pub use history::History;
 pub use life::Life;
+pub use line::Line;
+pub use lines::Lines;
 pub use pipeline::{Pipeline, Source};
 pub use presence::Presence;
 pub use state::{Reason, Remains, State};

@@ -16,7 +16,7 @@ use crate::answer::Refusal;
 use crate::meters::Taken;
 
 /// See the module.
-pub(crate) struct Door {
+pub struct Door {
     pub(crate) buffer: Arc<dyn Buffer>,
     pub(crate) taken: Taken,
     reads: Box<dyn Reads>,
@@ -25,8 +25,11 @@ pub(crate) struct Door {
 }
 
 /// Makes events of what comes in at a door.
-pub(crate) trait Reads: Send + Sync + 'static {
+pub trait Reads: Send + Sync + 'static {
     /// The event that `json` is; `key` is the one in the path, where there is one.
+    ///
+    /// # Errors
+    /// If it is none; names the field.
     fn read(&self, json: &[u8], key: Option<&str>, now_ms: EpochMs) -> Result<Event, Bad>;
 
     /// The table's name, for the log; nothing for a door that is the process's own.
@@ -40,9 +43,11 @@ pub(crate) trait Reads: Send + Sync + 'static {
 }
 
 /// Why bytes are no event.
-pub(crate) struct Bad {
-    pub(crate) field: Cow<'static, str>,
-    pub(crate) problem: String,
+pub struct Bad {
+    /// The field that is wrong.
+    pub field: Cow<'static, str>,
+    /// What is wrong with it. No value of the event: a card number may be in any field.
+    pub problem: String,
 }
 
 /// Why an offer was not taken.
@@ -54,6 +59,12 @@ pub(crate) enum NotTaken {
 }
 
 impl Door {
+    /// Events of `pipeline` into `buffer`, read by `reads`. What is taken is counted by the pipeline.
+    #[must_use]
+    pub fn of_pipeline(pipeline: &str, buffer: Arc<dyn Buffer>, reads: impl Reads) -> Self {
+        Self::new(buffer, Taken::of("pipeline", pipeline), reads)
+    }
+
     /// Events into `buffer`, read by `reads`.
     pub(crate) fn new(buffer: Arc<dyn Buffer>, taken: Taken, reads: impl Reads) -> Self {
         Self { buffer, taken, reads: Box::new(reads), unreachable: AtomicBool::new(false) }

@@ -35,14 +35,14 @@ impl Taken {
         }
     }
 
-    /// Those of a table's rows, at zero.
-    pub(crate) fn rows(table: &str) -> Self {
-        let table = || table.to_owned();
+    /// Those that bear this label, at zero.
+    pub(crate) fn of(label: &'static str, value: &str) -> Self {
+        let value = || value.to_owned();
         let taken = Self {
-            accepted: counter!("accepted_total", "table" => table()),
-            rejected: counter!("rejected_total", "table" => table()),
-            refused_full: counter!("refused_total", "reason" => "full", "table" => table()),
-            refused_unavailable: counter!("refused_total", "reason" => "unavailable", "table" => table()),
+            accepted: counter!("accepted_total", label => value()),
+            rejected: counter!("rejected_total", label => value()),
+            refused_full: counter!("refused_total", "reason" => "full", label => value()),
+            refused_unavailable: counter!("refused_total", "reason" => "unavailable", label => value()),
         };
         let Self { accepted, rejected, refused_full, refused_unavailable } = &taken;
         for counter in [accepted, rejected, refused_full, refused_unavailable] {

@@ -80,7 +80,7 @@ impl Tables {
 impl Door {
     /// Rows of a table into its buffer.
     fn rows(front: &Front) -> Self {
-        Self::new(front.buffer(), Taken::rows(&front.definition().name), front.clone())
+        Self::new(front.buffer(), Taken::of("table", &front.definition().name), front.clone())
     }
 }
 

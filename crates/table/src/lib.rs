@@ -21,6 +21,7 @@
 mod bounds;
 mod collapse;
 pub mod definition;
+pub mod entry;
 mod event;
 mod flight;
 mod front;

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    forebay::main(&[&trial::Backend])
+    forebay::main(forebay::Additions { buffers: &[&trial::Backend], ..Default::default() })
 }

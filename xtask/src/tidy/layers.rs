@@ -18,6 +18,7 @@ struct Layer {
 /// From the bottom up. An edge that is not here is refused.
 const LAYERS: &[Layer] = &[
     Layer { name: "model", uses: &[], tests_use: &[] },
+    Layer { name: "settings", uses: &["model"], tests_use: &[] },
     Layer { name: "journal", uses: &["model"], tests_use: &[] },
     Layer { name: "buffer", uses: &["model"], tests_use: &[] },
     Layer { name: "store", uses: &["model"], tests_use: &[] },
@@ -31,8 +32,16 @@ const LAYERS: &[Layer] = &[
     Layer { name: "store-sqlite", uses: &["model", "store"], tests_use: &[] },
     Layer { name: "engine", uses: &["model", "buffer", "store"], tests_use: &[] },
     Layer { name: "runtime", uses: &["model", "buffer", "store", "engine"], tests_use: &[] },
-    Layer { name: "fraud", uses: &["model", "buffer", "store", "engine"], tests_use: &[] },
-    Layer { name: "table", uses: &["model", "buffer", "store", "engine"], tests_use: &[] },
+    Layer {
+        name: "fraud",
+        uses: &["model", "settings", "buffer", "store", "engine"],
+        tests_use: &[],
+    },
+    Layer {
+        name: "table",
+        uses: &["model", "settings", "buffer", "store", "engine"],
+        tests_use: &[],
+    },
     Layer { name: "server", uses: &["model", "buffer", "table"], tests_use: &["store"] },
     Layer {
         name: "lab",
@@ -57,6 +66,7 @@ const LAYERS: &[Layer] = &[
         name: "forebay",
         uses: &[
             "model",
+            "settings",
             "advise",
             "journal",
             "buffer",

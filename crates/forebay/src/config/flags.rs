@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::value::Origin;
-use super::{Error, Settings};
+use settings::{Error, Origin, Settings};
 
 /// Flags that every verb takes.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -27,6 +26,9 @@ pub(crate) struct Flags {
     /// Look at the buffer of this [[table]] (advise, buffer, dead, monitor)
     #[arg(long, value_name = "NAME", global = true)]
     pub(crate) table: Option<String>,
+    /// Look at the buffer of this pipeline (advise, buffer, dead, monitor)
+    #[arg(long, value_name = "NAME", global = true, conflicts_with = "table")]
+    pub(crate) pipeline: Option<String>,
     /// Listen here: a flag of `serve` alone.
     #[arg(skip)]
     pub(crate) bind: Option<String>,
@@ -38,13 +40,7 @@ impl Flags {
     /// # Errors
     /// If one names no key, or holds no value of it.
     pub(super) fn apply(&self, settings: &mut Settings) -> Result<(), Error> {
-        for pair in &self.set {
-            let Some((key, text)) = pair.split_once('=') else {
-                return Err(Error(format!("--set {pair}: write KEY=VALUE, e.g. engine.lanes=4")));
-            };
-            let setting = settings.find(key.trim(), "--set", key.trim(), str::to_owned)?;
-            settings.set_text(&setting, text, Origin::Flag("--set".to_owned()))?;
-        }
+        settings.set_pairs("--set", &self.set)?;
         let named = [
             ("data", "--data", &self.data),
             ("buffer", "--buffer", &self.buffer),
@@ -53,8 +49,7 @@ impl Flags {
         ];
         for (key, flag, text) in named {
             if let Some(text) = text {
-                let setting = settings.entry(key).setting.clone();
-                settings.set_text(&setting, text, Origin::Flag(flag.to_owned()))?;
+                settings.set_text(key, text, Origin::Flag(flag.to_owned()))?;
             }
         }
         Ok(())
@@ -67,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_flag_wins_over_everything_and_the_last_set_wins() {
-        let mut settings = super::super::layers::defaults();
+        let mut settings = super::super::layers::defaults([]);
         let flags = Flags {
             set: vec!["engine.lanes=2".into(), "engine.lanes = 3".into(), "data=a".into()],
             data: Some("b".into()),
@@ -84,16 +79,5 @@ mod tests {
             (data.value.to_string(), data.origin.to_string()),
             ("b".into(), "flag --data".into())
         );
-    }
-
-    #[test]
-    fn a_flag_that_can_not_be_read_says_what_to_write() {
-        let check = |set: &str, expect: &str| {
-            let flags = Flags { set: vec![set.into()], ..Flags::default() };
-            let got = flags.apply(&mut super::super::layers::defaults()).unwrap_err();
-            assert_eq!(got.to_string(), expect);
-        };
-        check("engine.lanes", "--set engine.lanes: write KEY=VALUE, e.g. engine.lanes=4");
-        check("engine.lane=4", "--set: unknown key engine.lane; did you mean engine.lanes?");
     }
 }

@@ -6,7 +6,7 @@ use advise::{Layout, Report, Seen, Verdict, decide, next};
 use anyhow::{Result, bail};
 use store::{Load, Location};
 
-use super::configured_buffer;
+use super::configured_pipeline;
 use crate::config::{Error, Flags};
 use crate::exit::Exit;
 use crate::{open, out, outside};
@@ -32,23 +32,20 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
-    let config = configured_buffer(flags)?;
+    let config = configured_pipeline(flags)?;
     if config.history.keep.is_zero() {
         let problem =
             "history.keep_h is 0, so no process notes its load; set it to the hours to keep";
         bail!(Error(problem.to_owned()));
     }
-    let pipeline = match &flags.table {
-        Some(name) => format!("table:{name}"),
-        None => fraud::handler::PIPELINE.to_owned(),
-    };
+    let pipeline = config.main().pipeline.clone();
     let now_ms = open::clock().now_ms();
     let hours = i64::try_from(args.hours).expect("the flag is bounded");
     let loads = loads(&*config.store, &pipeline, now_ms - hours * HOUR_MS).await?;
     let seen = Seen::of(&loads);
     let options = config.advise.clone();
     let verdict = decide(&seen, &options.thresholds);
-    let (buffer, store) = (config.buffer.kind(), config.store.kind());
+    let (buffer, store) = (config.buffer().kind(), config.store.kind());
     let today = Layout::today(buffer, store, seen.processes);
     let next = next(verdict, &today, buffer, store);
     let hours = args.hours;

@@ -7,7 +7,7 @@ use model::mask;
 use model::units::time;
 use serde_json::json;
 
-use super::{configured_buffer, migrate};
+use super::{configured_pipeline, migrate};
 use crate::config::Flags;
 use crate::exit::Exit;
 use crate::out;
@@ -58,13 +58,14 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
         Verb::Migrate(args) => return migrate::run(args, flags).await,
         other => other,
     };
-    let buffer = configured_buffer(flags)?.buffer;
+    let config = configured_pipeline(flags)?;
+    let buffer = config.buffer();
     match verb {
         Verb::Stat { json } => {
             tell(&buffer.stat().await?, json)?;
             Ok(Exit::Done)
         }
-        Verb::Peek { count, reveal, json } => peek(&*buffer, count, reveal, json).await,
+        Verb::Peek { count, reveal, json } => peek(&**buffer, count, reveal, json).await,
         Verb::Verify { json } => {
             let mut progress = out::progress(Unit::Bytes);
             let mut read = |read, of| progress.at(read, of, String::new);

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, anyhow, bail};
 use buffer::Location;
+use runtime::Line;
 use serde_json::json;
+use settings::{Settings, Shown};
 use store::card::Guard;
 use store::inspect::Inspect;
-use store::key_file;
+use store::{Store, key_file};
 
 use super::configured;
-use crate::config::{Config, Flags, Settings};
+use crate::config::{Config, Flags};
 use crate::exit::Exit;
-use crate::moving::{Line, check_way, refuse_left};
-use crate::{buffers, distinct, guarantee, open, out, write_behind};
+use crate::{configured, domain, domains, guarantee, open, out};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
@@ -30,59 +31,29 @@ pub(crate) enum Verb {
 }
 
 pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
-    let (settings, config) = configured(flags)?;
+    let config = configured(flags)?;
     match verb {
         Verb::Check => check(&config).await,
-        Verb::Show { json } => show(&settings, json),
+        Verb::Show { json } => show(&config.settings, json),
     }
 }
 
 /// Opens each part, and goes on to the next when one can't be: all trouble is told at once.
 async fn check(config: &Config) -> Result<Exit> {
     let mut troubles: Vec<_> =
-        distinct::check(config).await.err().into_iter().map(anyhow::Error::from).collect();
-    troubles.extend(check_move(config, &Line::of_payments(config)).await.err());
-    for buffer in guarantee::payments(config) {
-        let looked = Looked::at(&**buffer, config).await;
-        out::line(match &looked.unchecked {
-            None => looked.accepted.clone(),
-            Some(why) => guarantee::unchecked(&**buffer, why),
-        })?;
-        troubles.extend(looked.tell()?);
+        configured::distinct(config).await.err().into_iter().map(anyhow::Error::from).collect();
+    let store = check_store(config).await;
+    for line in &config.lines {
+        let of_line = check_line(config, line, &store).await?;
+        let of = line.of.trim_start_matches(" of ");
+        let of = of.split(" (").next().unwrap_or_default().to_owned();
+        troubles.extend(of_line.into_iter().map(|trouble| match &*of {
+            "" => trouble,
+            _ => trouble.context(of.clone()),
+        }));
     }
-    for spill in Line::all(config).into_iter().filter_map(|line| line.spill) {
-        let of_spill = spill.validate().err();
-        troubles.extend(of_spill.map(|error| anyhow::Error::from(error).context("spill")));
-    }
-    let of_store = check_store(config).await;
-    for line in guarantee::beyond(config, of_store.as_ref().err()) {
-        out::line(line)?;
-    }
-    for table in &config.tables {
-        let looked = Looked::at(&*table.buffer, config).await;
-        let name = table.name();
-        out::line(match (&of_store, &looked.unchecked) {
-            (Err(_), _) => format!("NOT CHECKED: table {name}, which lies in that store."),
-            (_, Some(why)) => format!("NOT CHECKED: table {name}, whose buffer {why}"),
-            (Ok(beside), None) => match beside.tables.get(name) {
-                Some(why) => format!("NOT CHECKED: table {name}, which could not be used: {why:#}"),
-                None => guarantee::written_behind(table),
-            },
-        })?;
-        let mut of_table = looked.tell()?;
-        if let Some(next) = &table.next {
-            of_table.extend(Looked::at(&*next.buffer, config).await.tell()?);
-        }
-        of_table.extend(check_move(config, &Line::of_table(table)).await.err());
-        troubles
-            .extend(of_table.into_iter().map(|trouble| trouble.context(format!("table {name}"))));
-    }
-    match of_store {
-        Ok(Beside { troubles: beside, tables }) => {
-            troubles.extend(beside);
-            let named = |(name, why): (String, anyhow::Error)| why.context(format!("table {name}"));
-            troubles.extend(tables.into_iter().map(named));
-        }
+    match store {
+        Ok(Beside { troubles: beside, .. }) => troubles.extend(beside),
         Err(trouble) => troubles.push(trouble),
     }
     if let Err(error) = tokio::net::TcpListener::bind(config.bind).await {
@@ -93,6 +64,39 @@ async fn check(config: &Config) -> Result<Exit> {
         out::note(format_args!("forebay: {trouble:#}"));
     }
     Ok(Exit::done_if(troubles.is_empty()))
+}
+
+/// Looks at the buffers of a pipeline, and prints what is promised of its events. Returns the troubles.
+async fn check_line(
+    config: &Config,
+    line: &Line,
+    store: &Result<Beside>,
+) -> Result<Vec<anyhow::Error>> {
+    let mut troubles = Vec::new();
+    let (mut buffers, mut found) = (Vec::new(), Vec::new());
+    troubles.extend(config.lines().check_move(line).await.map_err(open::told).err());
+    for buffer in line.accepting() {
+        let looked = Looked::at(&**buffer, line.events, config).await;
+        buffers.push(looked.unchecked.map_or(Ok(looked.accepted), Err));
+        found.extend(looked.found);
+        troubles.extend(looked.troubles);
+    }
+    let of_spill = line.spill.as_ref().and_then(|spill| spill.validate().err());
+    troubles.extend(of_spill.map(|error| anyhow::Error::from(error).context("spill")));
+    let told = |error: &anyhow::Error| format!("{error:#}");
+    let of_tables = store.as_ref().ok().and_then(|beside| beside.tables.get(&line.pipeline));
+    let looked = domain::Looked {
+        buffers,
+        store: store.as_ref().err().map(told),
+        tables: of_tables.map(told),
+    };
+    for said in
+        domains::of(config, line)?.checked(config, line, &looked).await?.into_iter().chain(found)
+    {
+        out::line(said)?;
+    }
+    troubles.extend(looked.tables.map(anyhow::Error::msg));
+    Ok(troubles)
 }
 
 /// What a look at a buffer came to.
@@ -108,14 +112,14 @@ struct Looked {
 
 impl Looked {
     /// Asks how the buffer is kept, and whether it can be used.
-    async fn at(buffer: &dyn Location, config: &Config) -> Self {
+    async fn at(buffer: &dyn Location, events: &str, config: &Config) -> Self {
         let mut looked = Self {
             accepted: String::new(),
             unchecked: None,
             found: Vec::new(),
             troubles: Vec::new(),
         };
-        match guarantee::asked(buffer).await {
+        match guarantee::asked(buffer, events).await {
             Ok((accepted, problems)) => {
                 looked.accepted = accepted;
                 looked.troubles.extend(problems.into_iter().map(anyhow::Error::msg));
@@ -123,7 +127,7 @@ impl Looked {
             // It is used below, and the trouble is told again among the others.
             Err(why) => looked.unchecked = Some(format!("could not be asked: {why}")),
         }
-        match try_out(buffer, config).await {
+        match config.lines().try_out(buffer).await.map_err(open::told) {
             Ok(found) => looked.found = found,
             Err(trouble) => {
                 // What is promised holds whether or not a running server has it open just now.
@@ -135,36 +139,10 @@ impl Looked {
         }
         looked
     }
-
-    /// Prints what a person should know. Returns the troubles.
-    fn tell(self) -> Result<Vec<anyhow::Error>> {
-        for line in self.found {
-            out::line(line)?;
-        }
-        Ok(self.troubles)
-    }
-}
-
-/// Opens the buffer, unless opening it would join the processes at work: then it is looked at.
-async fn try_out(buffer: &dyn Location, config: &Config) -> Result<Vec<String>> {
-    if let Some(found) = buffer.look().await? {
-        return Ok(found);
-    }
-    let opened = buffers::open(buffer, config).await?;
-    opened.buffer.close().await?;
-    Ok(opened.found)
 }
 
 fn is_held(trouble: &anyhow::Error) -> bool {
     matches!(trouble.downcast_ref(), Some(buffer::Error::Held(_)))
-}
-
-/// Holds the buffers of a pipeline against the moves that the store has recorded.
-async fn check_move(config: &Config, line: &Line<'_>) -> Result<()> {
-    match line.way() {
-        Some(way) => check_way(config, &way).await,
-        None => refuse_left(config, &line.buffer.identity()).await,
-    }
 }
 
 /// What is wrong beside a store that could be used.
@@ -172,7 +150,7 @@ async fn check_move(config: &Config, line: &Line<'_>) -> Result<()> {
 struct Beside {
     /// Rights that are missing, and the key of card fingerprints.
     troubles: Vec<anyhow::Error>,
-    /// The tables in it that are written behind, by their names.
+    /// The pipelines whose own tables in it can't be used.
     tables: BTreeMap<String, anyhow::Error>,
 }
 
@@ -183,8 +161,9 @@ struct Beside {
 async fn check_store(config: &Config) -> Result<Beside> {
     if config.store.file().is_some() {
         let (store, _) = open::store(config).await?;
-        let tables = write_behind::check(config, &*open::tables(config, Some(&store))?).await;
+        let tables = check_tables(config, &**store.store()).await;
         store.close().await?;
+        let tables = tables?;
         return Ok(Beside { tables, ..Beside::default() });
     }
     let view = config.store.inspect().await?;
@@ -194,8 +173,20 @@ async fn check_store(config: &Config) -> Result<Beside> {
     }
     let rights = view.rights().await?.into_iter().map(anyhow::Error::msg);
     let troubles = rights.chain(check_key(config, &*view).await.err()).collect();
-    let tables = write_behind::check(config, &*open::tables(config, None)?).await;
+    let tables = check_tables(config, &*open::beside(&*config.store)?).await?;
     Ok(Beside { troubles, tables })
+}
+
+/// What each domain finds wrong with its tables.
+async fn check_tables(
+    config: &Config,
+    store: &dyn Store,
+) -> Result<BTreeMap<String, anyhow::Error>> {
+    let mut troubles = BTreeMap::new();
+    for domain in domains::all() {
+        troubles.extend(domain.check(config, store).await?);
+    }
+    Ok(troubles)
 }
 
 /// Reads the key of card fingerprints as a process that settles here would, and compares it with the one the
@@ -214,37 +205,18 @@ async fn check_key(config: &Config, view: &dyn Inspect) -> Result<()> {
 }
 
 fn show(settings: &Settings, json: bool) -> Result<Exit> {
+    let shown = settings.all_shown()?;
     if json {
-        let entries: Vec<_> = settings
-            .entries()
-            .map(|entry| {
-                let (key, from) = (&entry.setting.key, entry.origin.to_string());
-                json!({ "key": key, "value": settings.shown(entry).to_json(), "from": from })
-            })
-            .chain(settings.shown_tables().into_iter().map(
-                |(key, value, from)| json!({ "key": key, "value": value.to_json(), "from": from }),
-            ))
-            .collect();
-        out::json(&entries)?;
+        let entry = |Shown { key, value, from }: &Shown| json!({ "key": key, "value": value.to_json(), "from": from });
+        out::json(&shown.iter().map(entry).collect::<Vec<_>>())?;
         return Ok(Exit::Done);
     }
-    let rows: Vec<_> = settings
-        .entries()
-        .map(|entry| {
-            let (key, from) = (entry.setting.key.clone(), entry.origin.to_string());
-            (key, settings.shown(entry).to_string(), from)
-        })
-        .chain(
-            settings
-                .shown_tables()
-                .into_iter()
-                .map(|(key, value, from)| (key, value.to_string(), from)),
-        )
-        .collect();
-    let keys = rows.iter().map(|(key, ..)| key.len()).max().unwrap_or(0);
-    let values = rows.iter().map(|(_, value, _)| value.chars().count()).max().unwrap_or(0);
-    for (key, value, origin) in rows {
-        out::line(format_args!("{key:<keys$}  {value:<values$}  {origin}"))?;
+    let value = |shown: &Shown| shown.value.to_string();
+    let keys = shown.iter().map(|shown| shown.key.len()).max().unwrap_or(0);
+    let values = shown.iter().map(|shown| value(shown).chars().count()).max().unwrap_or(0);
+    for shown in &shown {
+        let (key, value, from) = (&shown.key, value(shown), &shown.from);
+        out::line(format_args!("{key:<keys$}  {value:<values$}  {from}"))?;
     }
     Ok(Exit::Done)
 }

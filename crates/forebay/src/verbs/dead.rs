@@ -10,11 +10,10 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::buffer::shown;
-use super::{configured_all, configured_buffer, configured_table};
+use super::configured_pipeline;
 use crate::config::{self, Config, Flags};
 use crate::exit::Exit;
-use crate::moving::refuse_left;
-use crate::{buffers, out, signals};
+use crate::{configured, domain, domains, open, out, signals};
 
 /// How many ids a group of letters shows.
 const EXAMPLES_MAX: usize = 3;
@@ -85,16 +84,17 @@ pub(crate) struct Which {
 }
 
 pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
-    let config = configured_buffer(flags)?;
-    let names = Names(configured_table(flags)?);
+    let config = configured_pipeline(flags)?;
+    let names = Names(domains::of(&config, config.main())?.names(&config, config.main())?);
     let stop = signals::stop()?;
-    let looking = async { Ok(config.buffer.dead(Box::pin(stop.cancelled())).await?) };
+    let looking = async { Ok(config.buffer().dead(Box::pin(stop.cancelled())).await?) };
     let letters = until_stopped(&stop, looking).await?;
     match verb {
         Verb::List { all, json } => list(&letters, &names, all, json),
         Verb::Show { seq, reveal, json } => show(&letters, &names, seq, reveal, json),
         Verb::Replay { which, json } => {
-            refuse_left(&configured_all(flags)?, &config.buffer.identity()).await?;
+            let lines = configured::read(flags)?.lines();
+            lines.refuse_left(&config.buffer().identity()).await.map_err(open::told)?;
             let done = change(&config, &which, Change::Replay, &stop).await?;
             say("replayed", done, json)
         }
@@ -110,15 +110,12 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
     }
 }
 
-/// What a letter is called: a table's row by its key, any other event by its id.
-struct Names(Option<table::Definition>);
+/// What a letter is called, by the domain of its pipeline.
+struct Names(domain::Names);
 
 impl Names {
     fn of(&self, letter: &DeadLetter) -> String {
-        match &self.0 {
-            Some(table) => table.row_key(&letter.event),
-            None => String::from_utf8_lossy(letter.event.id()).into_owned(),
-        }
+        (self.0)(&letter.event)
     }
 
     /// The names of the first of a group.
@@ -235,8 +232,9 @@ async fn change(
     change: Change,
     stop: &CancellationToken,
 ) -> Result<usize> {
-    let opened = buffers::open(&*config.buffer, config).await.map_err(|error| {
-        match (config.buffer.is_shared(), error.downcast_ref()) {
+    let opened = config.lines().open(&**config.buffer()).await.map_err(|error| {
+        let error = open::told(error);
+        match (config.buffer().is_shared(), error.downcast_ref()) {
             (false, Some(buffer::Error::Held(_))) => {
                 error.context("a running server holds the dead letters; stop it first, or wait")
             }

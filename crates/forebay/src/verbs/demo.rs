@@ -21,9 +21,9 @@ use super::configured;
 use super::generate::{Source, Traffic, rate};
 use crate::config::{Config, Error, Flags};
 use crate::exit::Exit;
-use crate::payments::{Payments, Stopped};
+use crate::payments::{Payments, Stopped, rules};
 use crate::verdict::{LEDGER_EVENTS_MAX, Places};
-use crate::{guarantee, log, open, out, registry, signals};
+use crate::{log, open, out, registry, signals};
 use model::units::duration;
 
 /// What marks a directory as one that may be wiped.
@@ -68,7 +68,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     if let Some(path) = &args.report {
         writable(path)?;
     }
-    let (_, config) = configured(flags)?;
+    let config = configured(flags)?;
     let config = within(&config.data.join("demo"), config)?;
 
     let telemetry = server::telemetry::install()?;
@@ -77,7 +77,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
         let (telemetry, stop) = (telemetry.clone(), CancellationToken::new());
         async move { telemetry.upkeep(stop).await }
     });
-    let places = Places::before(&config.store, &config.buffer).await?;
+    let places = Places::before(&config.store, config.buffer()).await?;
     let payments = Payments::start(&config, None).await?;
     let offered = Offered::default();
     let view = View::open(args.plain, TERMINAL)?;
@@ -98,7 +98,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     watch.during(Phase::Draining, &enough, draining).await;
     let settling = began.elapsed();
     let stopped = payments.stop().await?;
-    let durability = config.buffer.survives();
+    let durability = config.buffer().survives();
     let audit = async move { audit(&places, traffic, &stopped, settling, &durability).await };
     let report = watch.during(Phase::Auditing, &enough, tokio::spawn(audit)).await??;
     drop(watch);
@@ -146,19 +146,12 @@ fn within(dir: &Path, config: Config) -> Result<Config> {
         None => registry::embedded_store(&at).map_err(Error::from)?,
     };
     let at = dir.join("buffer");
-    let buffer = match config.buffer.in_folder(&at) {
+    let buffer = match config.buffer().in_folder(&at) {
         Some(here) => here,
         None => registry::embedded(&at).map_err(Error::from)?,
     };
-    Ok(Config {
-        data: dir.to_owned(),
-        buffer,
-        store,
-        spill: None,
-        next: None,
-        key_file: dir.join("fingerprint.key"),
-        ..config
-    })
+    let (data, key_file) = (dir.to_owned(), dir.join("fingerprint.key"));
+    Ok(Config { data, store, key_file, ..config.with_buffer(buffer) })
 }
 
 /// Wipes `dir` if an earlier demo made it and none is running in it, and makes it.
@@ -188,7 +181,7 @@ fn make_anew(dir: &Path) -> Result<()> {
 fn picture(args: &Args, config: &Config) -> Picture {
     let Traffic { seed, profile, .. } = &args.traffic;
     let title = format!("forebay demo · {profile} · {}/s · seed {seed}", args.tps);
-    Picture::new(title, guarantee::accepted(&*config.buffer), Some(args.duration))
+    Picture::new(title, config.buffer().accepted(config.main().events), Some(args.duration))
 }
 
 fn watched(payments: &Payments, offered: &Offered, telemetry: Telemetry) -> Watched {
@@ -197,7 +190,7 @@ fn watched(payments: &Payments, offered: &Offered, telemetry: Telemetry) -> Watc
         buffer: payments.buffer().clone(),
         clock: open::clock(),
         offered: offered.clone(),
-        rules: fraud::Rule::ALL.iter().map(|rule| rule.name()).collect(),
+        rules: rules().collect(),
         metrics: Box::new(move || telemetry.render()),
     }
 }

@@ -8,8 +8,7 @@ use model::units::time;
 use serde_json::{Value, json};
 use store::rulesets::Ruleset;
 
-use super::configured;
-use crate::config::{Config, Flags};
+use crate::config::Config;
 use crate::exit::Exit;
 use crate::{domain, out, outside};
 use model::units::millis_whole;
@@ -24,10 +23,9 @@ impl domain::Verb for Fraud {
         Verb::augment_subcommands(command).subcommand_required(true).arg_required_else_help(true)
     }
 
-    async fn run(&self, matches: &ArgMatches, flags: &Flags) -> Result<Exit> {
-        let (_, config) = configured(flags)?;
+    async fn run(&self, matches: &ArgMatches, config: &Config) -> Result<Exit> {
         match Verb::from_arg_matches(matches)? {
-            Verb::Rules { json } => rules(&config, json).await,
+            Verb::Rules { json } => rules(config, json).await,
         }
     }
 }
@@ -50,7 +48,8 @@ starts to settle: the same thresholds always have the same version.")]
 }
 
 async fn rules(config: &Config, json: bool) -> Result<Exit> {
-    let configured = config.ruleset.content();
+    let ruleset = fraud::keys::ruleset(&config.settings)?;
+    let configured = ruleset.content();
     let versions = match outside::look(&*config.store).await? {
         Some(view) => view.rulesets().await?,
         None => Vec::new(),
@@ -66,8 +65,8 @@ async fn rules(config: &Config, json: bool) -> Result<Exit> {
             }))
         });
         let versions = versions.collect::<Result<Vec<_>>>()?;
-        let reach = config.ruleset.reach();
-        out::json(&json!({ "configured": config.ruleset, "reach": reach, "versions": versions }))?;
+        let reach = ruleset.reach();
+        out::json(&json!({ "configured": ruleset, "reach": reach, "versions": versions }))?;
         return Ok(Exit::Done);
     }
     for one in &versions {
@@ -83,7 +82,7 @@ async fn rules(config: &Config, json: bool) -> Result<Exit> {
         out::line("No version yet: configured now, recorded by the next process that settles")?;
         show(&thresholds(&configured)?)?;
     }
-    out::line(late(config.ruleset.reach()))?;
+    out::line(late(ruleset.reach()))?;
     Ok(Exit::Done)
 }
 

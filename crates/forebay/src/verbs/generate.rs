@@ -88,7 +88,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
         source.time.start_ms = start.as_millisecond();
     }
     let stop = signals::stop()?;
-    let mut opened = target.open(|| Ok(configured(flags)?.1)).await?;
+    let mut opened = target.open(|| configured(flags)).await?;
     if matches!(target, Target::Output) && args.tps.is_none() {
         unpaced(&mut source, &plan, &mut opened).await?;
         opened.close().await?;

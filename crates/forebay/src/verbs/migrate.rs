@@ -5,24 +5,21 @@
 
 mod shown;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use async_trait::async_trait;
 use buffer::distinct::is_same;
 use model::route::SHARE_MAX;
 use model::url::redacted;
-use runtime::moving::{
-    BoxError, Error as Trouble, Leader, Ledger, Settled, ended_here, is_through,
-};
+use runtime::Line;
+use runtime::line::Next;
+use runtime::moving::{Error as Trouble, Leader, ended_here, is_through};
 use store::Moves;
 
 use self::shown::{Waiting, show};
-use crate::config::{Config, Error, Flags, Next};
+use crate::config::{Config, Error, Flags};
 use crate::exit::Exit;
-use crate::moving::Line;
-use crate::{distinct, open, out, outside, registry, signals};
+use crate::{configured, domains, out, registry, signals};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -77,28 +74,24 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
-    let config = super::configured_all(flags)?;
-    let table = flags.table.as_deref().map(|name| config.table(name)).transpose()?;
-    let line = table.map_or_else(|| Line::of_payments(&config), Line::of_table);
-    let (Some(next), Some(way)) = (line.next, line.way()) else {
+    let config = configured::read(flags)?;
+    let named = configured::looked_at(flags, &config)?;
+    let named = named.and_then(|name| config.line(&name));
+    let line = named.unwrap_or_else(|| config.main());
+    let (Some(next), Some(way)) = (&line.next, line.way()) else {
         if args.ended_here {
-            return end_here(&config, &line, args.json).await;
+            return end_here(&config, line, args.json).await;
         }
         let problem = "there is no next_buffer; name the new buffer in forebay.toml, restart \
                        each `forebay serve` with it, and run this again (see --help)";
         bail!(Error(problem.to_owned()));
     };
-    check(&args, &config, &line, next).await?;
-    let moves = open::moves(&*config.store)?;
+    check(&args, &config, line, next).await?;
+    let moves = config.lines().moves()?;
     if args.ended_here {
-        record_end(&*moves, &line).await?;
+        record_end(&*moves, line).await?;
     }
-    let ledger: Box<dyn Ledger> = match table {
-        Some(table) => {
-            Box::new(Rows(open::tables(&config, None)?.table(&table.definition.target)?))
-        }
-        None => Box::new(Payments(config.store.clone())),
-    };
+    let ledger = domains::of(&config, line)?.ledger(&config, line)?;
     let waiting = Waiting::default();
     let (stop, tell) = (signals::stop()?, waiting.clone());
     let leader = Leader::new(moves, way, ledger, stop, move |told| tell.tell(told));
@@ -170,8 +163,8 @@ fn usage(flag: &str, error: Trouble) -> anyhow::Error {
 }
 
 /// Refuses a share that is none, one buffer for both, and URLs that are not those of the configuration.
-async fn check(args: &Args, config: &Config, line: &Line<'_>, next: &Next) -> Result<(), Error> {
-    distinct::check(config).await?;
+async fn check(args: &Args, config: &Config, line: &Line, next: &Next) -> Result<(), Error> {
+    configured::distinct(config).await?;
     let mut shares = args.stages.iter().chain(&args.share);
     if let Some(share) = shares.find(|share| **share > SHARE_MAX) {
         return Err(Error(format!("{share} is no share; give 0 to 100 percent")));
@@ -180,7 +173,7 @@ async fn check(args: &Args, config: &Config, line: &Line<'_>, next: &Next) -> Re
         let problem = "--stages must go up, e.g. 10,50,100; --share or --rollback go down";
         return Err(Error(problem.to_owned()));
     }
-    let both = [("--from", &args.from, line.buffer), ("--to", &args.to, &*next.buffer)];
+    let both = [("--from", &args.from, &line.buffer), ("--to", &args.to, &next.buffer)];
     for (flag, given, configured) in both {
         let Some(given) = given else { continue };
         let buffer = registry::buffer_of_payments(given)
@@ -198,48 +191,18 @@ async fn check(args: &Args, config: &Config, line: &Line<'_>, next: &Next) -> Re
 }
 
 /// Records that the last move of a pipeline ended at its `buffer`.
-async fn record_end(moves: &dyn Moves, line: &Line<'_>) -> Result<()> {
+async fn record_end(moves: &dyn Moves, line: &Line) -> Result<()> {
     let ended = ended_here(moves, &line.subject, &line.buffer.identity()).await;
     ended.map_err(|error| usage("--ended-here", error))
 }
 
 /// The same where no move is to follow, so that processes with this buffer alone start.
-async fn end_here(config: &Config, line: &Line<'_>, json: bool) -> Result<Exit> {
-    record_end(&*open::moves(&*config.store)?, line).await?;
+async fn end_here(config: &Config, line: &Line, json: bool) -> Result<Exit> {
+    record_end(&*config.lines().moves()?, line).await?;
     let buffer = line.buffer.identity();
     match json {
         true => out::json(&serde_json::json!({ "ended_at": buffer.to_string() }))?,
         false => out::line(format_args!("The last move is recorded as ended at {buffer}."))?,
     }
     Ok(Exit::Done)
-}
-
-/// The payments that the store has settled, read beside those that settle.
-struct Payments(Arc<dyn store::Location>);
-
-#[async_trait]
-impl Ledger for Payments {
-    async fn settled(&self) -> Result<Settled, BoxError> {
-        let Some(view) = outside::look(&*self.0).await? else { return Ok(Settled::default()) };
-        let (counts, duplicates) = (view.counts().await?, view.duplicates().await?);
-        Ok(Settled { rows: counts.total, double: counts.total - counts.distinct, duplicates })
-    }
-
-    fn is_exact(&self) -> bool {
-        true
-    }
-}
-
-/// The rows of a table.
-struct Rows(Arc<dyn store::Table>);
-
-#[async_trait]
-impl Ledger for Rows {
-    async fn settled(&self) -> Result<Settled, BoxError> {
-        Ok(Settled { rows: self.0.rows().await?, ..Settled::default() })
-    }
-
-    fn is_exact(&self) -> bool {
-        false
-    }
 }

@@ -8,7 +8,7 @@ use buffer::backend::{Distribution, Member};
 use serde_json::{Value, json};
 use store::processes::Heard;
 
-use super::configured_buffer;
+use super::configured_pipeline;
 use crate::config::Flags;
 use crate::exit::Exit;
 use crate::{open, out, signals};
@@ -42,8 +42,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
-    let config = configured_buffer(flags)?;
-    let buffer = config.buffer;
+    let config = configured_pipeline(flags)?;
+    let buffer = config.buffer();
     let running = open::beside(&*config.store)?.processes();
     let stop = signals::stop()?;
     let live = std::io::stdout().is_terminal() && !args.once && !args.json;

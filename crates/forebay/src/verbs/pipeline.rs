@@ -12,7 +12,7 @@ use store::processes::{Heard, Pipeline};
 use super::configured;
 use crate::config::{Config, Error, Flags};
 use crate::exit::Exit;
-use crate::{domains, identity, open, out};
+use crate::{identity, open, out};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
@@ -72,7 +72,7 @@ pub(crate) struct Lanes {
 }
 
 pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
-    let (_, config) = configured(flags)?;
+    let config = configured(flags)?;
     let beside = open::beside(&*config.store)?;
     match verb {
         Verb::List { json } => list(&config, &*beside, json).await,
@@ -155,7 +155,7 @@ async fn known(config: &Config, beside: &dyn Store, name: &str) -> Result<Option
 fn names(config: &Config, heard: &[Heard]) -> BTreeSet<String> {
     let live = heard.iter().filter(|heard| heard.is_live());
     let running = live.flat_map(|heard| &heard.process.pipelines).map(|one| one.name.clone());
-    running.chain(domains::pipelines(config)).collect()
+    running.chain(config.lines.iter().map(|line| line.pipeline.clone())).collect()
 }
 
 async fn list(config: &Config, beside: &dyn Store, as_json: bool) -> Result<Exit> {

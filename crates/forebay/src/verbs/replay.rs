@@ -74,18 +74,19 @@ enum Written {
 }
 
 pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
-    let (settings, config) = configured(flags)?;
+    let config = configured(flags)?;
+    let settings = &config.settings;
     if let Some(path) = &args.report {
         writable(path)?;
     }
     let target = match &args.to {
         Some(to) => Target::parse(to)?,
-        None if config.next.is_some() && !args.drain => {
+        None if config.main().next.is_some() && !args.drain => {
             let problem = "next_buffer is set, and which of the two takes an event only running servers \
                            know; give one with --to http://…, or a buffer with --to URL";
             return Err(Error(problem.to_owned()).into());
         }
-        None => Target::Buffer(config.buffer.clone()),
+        None => Target::Buffer(config.buffer().clone()),
     };
     if matches!(target, Target::Output) {
         let problem = "--to -: a replay goes to a buffer or a server, not to standard output";
@@ -162,7 +163,7 @@ async fn drain(
     replay: &Replay,
     stop: &CancellationToken,
 ) -> Result<Exit> {
-    let places = Places::before(&config.store, &config.buffer).await?;
+    let places = Places::before(&config.store, config.buffer()).await?;
     let wanted = open::beside(&*config.store)?.pipelines();
     refuse_paused(&*wanted).await?;
     let payments = Payments::start(config, Some(wanted)).await?;
@@ -180,7 +181,7 @@ async fn drain(
     let stopped = payments.stop().await?;
     let summary = summary?;
     let (ledger, _) = recorder.into_parts();
-    let durability = config.buffer.survives();
+    let durability = config.buffer().survives();
     let labels = Labels::default();
     let audited = places.report(ledger, &labels, &stopped, &durability, settling).await;
     let report = Report {

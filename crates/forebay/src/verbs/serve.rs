@@ -7,20 +7,21 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use buffer::{Buffer, Location};
 use runtime::history::{Book, History};
+use runtime::line::Label;
 use runtime::{Fleet, Presence};
 use server::{Readiness, Service};
+use settings::Origin;
 use store::processes;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::configured;
-use crate::config::{Flags, Origin};
+use crate::config::{Config, Flags};
 use crate::domain::Started;
-use crate::domains::DOMAINS;
 use crate::exit::Exit;
 use crate::process::{Part, Process};
-use crate::{distinct, guarantee, identity, moving, open, out, signals};
+use crate::{configured, domains, identity, open, out, signals};
 use model::units::grouped;
 
 /// Where a process that takes no events listens unless told otherwise: many of them may share a
@@ -63,8 +64,8 @@ enum Role {
 
 pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
     flags.bind = args.bind;
-    let (settings, config) = configured(&flags)?;
-    distinct::check(&config).await?;
+    let config = configured(&flags)?;
+    configured::distinct(&config).await?;
     let telemetry = server::telemetry::install()?;
     let stop = signals::stop()?;
     let readiness = Readiness::new();
@@ -72,7 +73,7 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
     let api = args.roles.contains(&Role::Api);
     // Only what is offered here can spill here; the journal it spills into is one process's alone.
     let config = if api { config } else { config.without_spills() };
-    let chosen = settings.entry("http.bind").origin != Origin::Default;
+    let chosen = config.settings.entry("http.bind").origin != Origin::Default;
     let bind = if api || chosen { config.bind } else { ANY_PORT };
     warn_of(bind);
     let end = Instant::now() + OPEN_WITHIN;
@@ -97,7 +98,7 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
     // The engine finishes what it holds at the same time, so that both end in time.
     let grace = Duration::from_millis(config.engine.drain_timeout_ms);
     let options = server::Options { grace, ..config.http.clone() };
-    let watched = watched(&process.fleet);
+    let watched = watched(&process);
     let mut service = Service::new(watched, open::clock(), telemetry, readiness.clone(), options);
     if api {
         out::line(format_args!("Listening on http://{address}"))?;
@@ -107,7 +108,7 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
     }
     let serving = tokio::spawn(service.run(listener, stop.clone()));
     out::line(format_args!("Data in {}", config.data.display()))?;
-    let said = guarantee::all(config).await.into_iter().chain(started.said);
+    let said = promised(config).await?.into_iter().chain(started.said);
     for line in said.chain(unmoved(&process).await) {
         out::line(line)?;
     }
@@ -117,8 +118,7 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
         history.stop().await;
     }
     let cut = finish(serving).await;
-    let tables = config.tables.iter().filter_map(|table| table.spill.clone());
-    let spills: Vec<_> = config.spill.iter().cloned().chain(tables).collect();
+    let spills: Vec<_> = config.lines.iter().filter_map(|line| line.spill.clone()).collect();
     let stopped = process.stop().await;
     presence.leave().await;
     beside.close().await?;
@@ -154,7 +154,7 @@ async fn start(
     stop: &CancellationToken,
 ) -> Result<Option<Started>> {
     let mut all = Started::default();
-    for domain in DOMAINS {
+    for domain in domains::all() {
         let Some(started) = in_time(end, stop, || domain.start(process)).await? else {
             return Ok(None);
         };
@@ -178,13 +178,26 @@ async fn run_until(fleet: &Fleet, stop: &CancellationToken, readiness: &Readines
     fleet.wind_down();
 }
 
-/// The buffers whose depth `/metrics` shows: that of payments by its kind, each other one by its pipeline.
-fn watched(fleet: &Fleet) -> impl Fn() -> Vec<(String, Arc<dyn Buffer>)> + Send + Sync + 'static {
-    let fleet = fleet.clone();
+/// What is promised of the events of every pipeline.
+async fn promised(config: &Config) -> Result<Vec<String>> {
+    let mut all = Vec::new();
+    for line in &config.lines {
+        all.extend(domains::of(config, line)?.promises(config, line).await?);
+    }
+    Ok(all)
+}
+
+/// The buffers whose depth `/metrics` shows, and what they are called there.
+fn watched(
+    process: &Process,
+) -> impl Fn() -> Vec<(String, Arc<dyn Buffer>)> + Send + Sync + 'static {
+    let fleet = process.fleet.clone();
+    let by_kind = process.config.lines.iter().filter(|line| line.label == Label::Kind);
+    let by_kind: Vec<_> = by_kind.map(|line| line.pipeline.clone()).collect();
     move || {
-        let shown = |(name, buffer): (Arc<str>, Arc<dyn Buffer>)| match &*name {
-            fraud::handler::PIPELINE => (buffer.kind().name.to_owned(), buffer),
-            other => (other.to_owned(), buffer),
+        let shown = |(name, buffer): (Arc<str>, Arc<dyn Buffer>)| {
+            let by_kind = by_kind.iter().any(|one| **one == *name);
+            (if by_kind { buffer.kind().name.to_owned() } else { name.to_string() }, buffer)
         };
         fleet.buffers().into_iter().map(shown).collect()
     }
@@ -226,8 +239,8 @@ async fn unmoved(process: &Process) -> Vec<String> {
     if !process.part.worker {
         return Vec::new();
     }
-    moving::unmoved(&process.config).await.unwrap_or_else(|error| {
-        tracing::warn!("whether another buffer was moved to or from can't be looked at: {error:#}");
+    process.config.lines().unmoved().await.unwrap_or_else(|error| {
+        tracing::warn!("whether another buffer was moved to or from can't be looked at: {error}");
         Vec::new()
     })
 }

@@ -7,7 +7,7 @@ use store::Location;
 use super::configured;
 use crate::config::{Config, Flags};
 use crate::exit::Exit;
-use crate::{guarantee, open, out, write_behind};
+use crate::{domains, guarantee, open, out};
 use model::units::grouped;
 
 #[derive(Debug, clap::Subcommand)]
@@ -35,7 +35,7 @@ public. A SQLite store is also made by `forebay serve` itself.")]
 }
 
 pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
-    let (_, config) = configured(flags)?;
+    let config = configured(flags)?;
     match verb {
         Verb::Migrate { json } => migrate(&config, json).await,
         Verb::Check { json } => check(&*config.store, json).await,
@@ -52,7 +52,11 @@ async fn migrate(config: &Config, json: bool) -> Result<Exit> {
     } else {
         store.migrate().await?
     };
-    let tables = write_behind::create(config, &*open::tables(config, None)?).await?;
+    let beside = open::beside(store)?;
+    let mut tables = Vec::new();
+    for domain in domains::all() {
+        tables.extend(domain.create(config, &*beside).await?);
+    }
     if json {
         out::json(&json!({ "changed": is_changed, "tables": tables }))?;
         return Ok(Exit::Done);

@@ -15,3 +15,12 @@ pub struct Subject {
     /// How recorded buffers are read.
     pub parse: Parse,
 }
+
+impl Subject {
+    /// The pipeline of this name, whose moves are led by its name.
+    #[must_use]
+    pub fn led_by_name(pipeline: &str, parse: Parse) -> Self {
+        let command = format!("forebay buffer migrate --pipeline {pipeline}");
+        Self { pipeline: pipeline.to_owned(), command, parse }
+    }
+}

@@ -32,13 +32,10 @@ pub(super) async fn run(plan: &Plan, store: store_postgres::Options) -> Result<F
     // A key made for a bench must not be the one that a worker finds later, and is refused with.
     let key_file = plan.out.join(format!("{name}.key"));
     let config = Config {
-        buffer: plan.buffer.clone(),
         store: Arc::new(store),
-        // What waits in a spill or in another buffer is somebody's money, and no business of a bench.
-        spill: None,
-        next: None,
         key_file: key_file.clone(),
-        ..plan.config.clone()
+        // What waits in a spill or in another buffer is somebody's money, and no business of a bench.
+        ..plan.config.clone().with_buffer(plan.buffer.clone())
     };
     let figures = measure(plan, &config).await;
     let removed = match std::fs::remove_file(&key_file) {

@@ -46,10 +46,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
-    let (settings, config) = configured(flags)?;
+    let config = configured(flags)?;
+    let settings = &config.settings;
     let name = format!("forebay_bench_{:08x}", rand::random::<u32>());
     let store = registry::postgres(&settings.path("store"), &settings.variable());
-    let (Some(buffer), Some(store)) = (config.buffer.renamed(&name), store) else {
+    let (Some(buffer), Some(store)) = (config.buffer().renamed(&name), store) else {
         let problem = "the phases are measured on a Redis and a PostgreSQL of yours; name them with \
                        --buffer redis://… and --store postgres://…";
         bail!(Error(problem.to_owned()))
@@ -80,7 +81,8 @@ async fn compare(plan: &Plan) -> Result<Comparison> {
     phases.push(in_schema(plan, 2, async |store| direct::pooled(plan, store).await).await?);
     out::note("3 of 3: buffered, screened, in batches …");
     phases.push(in_schema(plan, 3, async |store| buffered::run(plan, store).await).await?);
-    let (accepted, problems) = guarantee::asked(&*plan.config.buffer).await?;
+    let (accepted, problems) =
+        guarantee::asked(&**plan.config.buffer(), plan.config.main().events).await?;
     let setting = |name: &str, value: String| Setting::new(name, value);
     Ok(Comparison {
         title: "Three ways into PostgreSQL".to_owned(),

@@ -3,38 +3,59 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use toml::de::DeValue;
-
 /// One value.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Value {
+pub enum Value {
+    /// Text.
     Text(String),
+    /// A whole number.
     Whole(i64),
+    /// A number.
     Decimal(f64),
+    /// `true` or `false`.
     Switch(bool),
 }
 
 /// What values a key takes.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// Text that is not empty.
     Text,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// A whole number, both ends included.
-    Whole { min: i64, max: i64 },
+    Whole {
+        /// The least.
+        min: i64,
+        /// The most; `i64::MAX` is no bound.
+        max: i64,
+    },
     /// A number, both ends included.
-    Decimal { min: f64, max: f64 },
+    Decimal {
+        /// The least.
+        min: f64,
+        /// The most.
+        max: f64,
+    },
     /// `true` or `false`.
     Switch,
 }
 
 /// Who set a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub enum Origin {
+    /// Nobody: it is the default.
     Default,
-    File { path: PathBuf, line: usize },
+    /// A file.
+    File {
+        /// The file, as it was named.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// This variable of the environment.
     Environment(String),
+    /// This flag of the command line.
     Flag(String),
 }
 
@@ -61,8 +82,9 @@ impl fmt::Display for Value {
 }
 
 impl Value {
-    /// As JSON, for `config show --json`.
-    pub(crate) fn to_json(&self) -> serde_json::Value {
+    /// As JSON.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
         match self {
             Self::Text(text) => text.as_str().into(),
             Self::Whole(number) => (*number).into(),
@@ -93,7 +115,8 @@ impl fmt::Display for Kind {
 
 impl Kind {
     /// Reads what the environment or a flag says. `None` when it is no value of this kind.
-    pub(crate) fn read_text(self, text: &str) -> Option<Value> {
+    #[must_use]
+    pub fn read_text(self, text: &str) -> Option<Value> {
         let text = text.trim();
         self.within(match self {
             Self::Text | Self::Choice(_) => Value::Text(text.to_owned()),
@@ -103,17 +126,8 @@ impl Kind {
         })
     }
 
-    /// Reads what a file says. `None` when it is no value of this kind.
-    pub(crate) fn read_toml(self, value: &DeValue<'_>) -> Option<Value> {
-        self.within(match self {
-            Self::Text | Self::Choice(_) => Value::Text(value.as_str()?.trim().to_owned()),
-            Self::Whole { .. } => Value::Whole(value.as_integer().and_then(whole)?),
-            Self::Decimal { .. } => Value::Decimal(decimal(value)?),
-            Self::Switch => Value::Switch(value.as_bool()?),
-        })
-    }
-
-    fn within(self, value: Value) -> Option<Value> {
+    /// The value, if it is one of this kind.
+    pub(crate) fn within(self, value: Value) -> Option<Value> {
         let holds = match (self, &value) {
             (Self::Text, Value::Text(text)) => !text.is_empty(),
             (Self::Choice(words), Value::Text(text)) => words.contains(&text.as_str()),
@@ -123,18 +137,6 @@ impl Kind {
             _ => false,
         };
         holds.then_some(value)
-    }
-}
-
-fn whole(integer: &toml::de::DeInteger<'_>) -> Option<i64> {
-    i64::from_str_radix(integer.as_str(), integer.radix()).ok()
-}
-
-/// A whole number is a number too.
-fn decimal(value: &DeValue<'_>) -> Option<f64> {
-    match value.as_float() {
-        Some(float) => float.as_str().replace('_', "").parse().ok(),
-        None => value.as_integer().and_then(whole).map(|number| number as f64),
     }
 }
 

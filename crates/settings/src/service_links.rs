@@ -8,7 +8,7 @@
 const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
 
 /// Whether this variable describes a service of the cluster, and so is no setting.
-pub(super) fn is_one(name: &str, text: &str) -> bool {
+pub(crate) fn is_one(name: &str, text: &str) -> bool {
     name.ends_with("_SERVICE_HOST")
         || name.ends_with("_SERVICE_PORT")
         || name.contains("_SERVICE_PORT_")
@@ -17,7 +17,7 @@ pub(super) fn is_one(name: &str, text: &str) -> bool {
 }
 
 /// Whether `text` is the address of a service: `tcp://10.0.0.7:6379`.
-pub(super) fn is_address(text: &str) -> bool {
+pub(crate) fn is_address(text: &str) -> bool {
     let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_uppercase());
     scheme.is_some_and(|scheme| PROTOCOLS.contains(&&*scheme))
 }

@@ -1,37 +1,32 @@
-//! The keys of the payments pipeline: the fraud rules, and what is kept of card numbers.
+//! The keys of the fraud rules.
 //!
-//! The thresholds of the rules are not listed here: they are read off `fraud::Ruleset`, so that a rule
-//! that gains one is configurable at once.
+//! The thresholds are not listed here: they are read off [`Ruleset`], so that a rule that gains one is
+//! configurable at once.
 
+use settings::{Error, Kind, Section, Setting, Settings, Value};
 use toml::{Table, Value as Toml};
 
-use super::error::Error;
-use super::schema::{Setting, count, text, whole};
-use super::section::Section;
-use super::settings::Settings;
-use super::value::{Kind, Value};
+use crate::Ruleset;
 
 /// What the fraud rules' keys begin with.
 const RULES: &str = "fraud.";
-/// A key under `fraud.` that is no threshold.
-pub(super) const CARDS_MAX: &str = "fraud.cards_max";
+/// How many cards are kept in memory, by all lanes together: a key that is no threshold.
+pub const CARDS_MAX: &str = "fraud.cards_max";
 const CARDS_MAX_MAX: i64 = 100_000_000;
 
-pub(super) const SECTION: Section = Section { keys, check: |settings| ruleset(settings).map(drop) };
+/// What the settings know of the rules.
+pub const SECTION: Section =
+    Section { check: |settings| ruleset(settings).map(drop), ..Section::new(keys) };
 
 fn keys() -> Vec<Setting> {
-    let cards = Kind::Whole { min: 1, max: CARDS_MAX_MAX };
-    let mut settings = vec![whole(CARDS_MAX, cards, count(fraud::CARDS_MAX))];
+    let mut settings = vec![Setting::whole(CARDS_MAX, 1, CARDS_MAX_MAX, crate::CARDS_MAX)];
     rules(&mut settings);
-    let card_store = Kind::Choice(&["masked", "clear"]);
-    settings.push(Setting { kind: card_store, ..text("cards.store", "masked") });
-    settings.push(text("cards.key_file", "{data}/fingerprint.key"));
     settings
 }
 
 /// The thresholds of the rules. Their bounds are the ruleset's own to hold.
 fn rules(settings: &mut Vec<Setting>) {
-    let rules = Toml::try_from(fraud::Ruleset::default()).expect("a ruleset is plain data");
+    let rules = Toml::try_from(Ruleset::default()).expect("a ruleset is plain data");
     flatten("fraud", &rules, settings);
 }
 
@@ -60,7 +55,7 @@ fn flatten(name: &str, value: &Toml, settings: &mut Vec<Setting>) {
 ///
 /// # Errors
 /// If a threshold is out of bounds: the sentence says who set it.
-pub(super) fn ruleset(settings: &Settings) -> Result<fraud::Ruleset, Error> {
+pub fn ruleset(settings: &Settings) -> Result<Ruleset, Error> {
     let mut table = Table::new();
     for entry in settings.entries() {
         let key = &entry.setting.key;
@@ -68,11 +63,11 @@ pub(super) fn ruleset(settings: &Settings) -> Result<fraud::Ruleset, Error> {
             insert(&mut table, path, toml_of(&entry.value));
         }
     }
-    let ruleset: fraud::Ruleset = table.try_into().map_err(|error: toml::de::Error| {
+    let ruleset: Ruleset = table.try_into().map_err(|error: toml::de::Error| {
         Error(format!("a threshold of a fraud rule is out of bounds: {}", error.message()))
     })?;
     ruleset.validate().map_err(|error| match error {
-        fraud::Error::Ruleset { field, problem } => {
+        crate::Error::Ruleset { field, problem } => {
             let key = format!("{RULES}{field}");
             Error(format!("{}: {key} {problem}", settings.entry(&key).origin))
         }

@@ -5,32 +5,35 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::schema::line_of;
-use super::value::Origin;
-use super::{Error, Settings};
+use crate::schema::line_of;
+use crate::{Error, Given, Item, Origin, Settings};
 
-/// Read from the working directory when it is there and no other file is named.
-const DEFAULT_FILE: &str = "forebay.toml";
-
-/// Applies `named`, or else `forebay.toml` if there is one.
-///
-/// # Errors
-/// If the named file can't be read, is no TOML, or sets what it can't.
-pub(super) fn apply(settings: &mut Settings, named: Option<&Path>) -> Result<(), Error> {
-    let path = named.unwrap_or(Path::new(DEFAULT_FILE));
-    match std::fs::read_to_string(path) {
-        Ok(text) => apply_text(settings, path, &text),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound && named.is_none() => Ok(()),
-        Err(e) => Err(Error(format!("{} can't be read: {e}", path.display()))),
+impl Settings {
+    /// Applies the file `named`, or else `NAME.toml` of the working directory if it is there.
+    ///
+    /// # Errors
+    /// If the named file can't be read, is no TOML, or sets what it can't.
+    pub fn apply_file(&mut self, named: Option<&Path>) -> Result<(), Error> {
+        let default = format!("{}.toml", self.program.name);
+        let path = named.unwrap_or(Path::new(&default));
+        match std::fs::read_to_string(path) {
+            Ok(text) => self.apply_text(path, &text),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && named.is_none() => Ok(()),
+            Err(e) => Err(Error(format!("{} can't be read: {e}", path.display()))),
+        }
     }
-}
 
-fn apply_text(settings: &mut Settings, path: &Path, text: &str) -> Result<(), Error> {
-    let table = DeTable::parse(text).map_err(|e| {
-        let line = e.span().map_or(1, |span| line_of(text, span.start));
-        Error(format!("{}:{line}: {}", path.display(), e.message().replace('\n', ", ")))
-    })?;
-    apply_table(settings, path, text, "", table.get_ref())
+    /// Applies the text of the file `path`.
+    ///
+    /// # Errors
+    /// If it is no TOML, or sets what it can't.
+    pub fn apply_text(&mut self, path: &Path, text: &str) -> Result<(), Error> {
+        let table = DeTable::parse(text).map_err(|e| {
+            let line = e.span().map_or(1, |span| line_of(text, span.start));
+            Error(format!("{}:{line}: {}", path.display(), e.message().replace('\n', ", ")))
+        })?;
+        apply_table(self, path, text, "", table.get_ref())
+    }
 }
 
 fn apply_table(
@@ -47,7 +50,9 @@ fn apply_table(
         let name = format!("{section}{}", key.get_ref());
         let line = line_of(text, key.span().start);
         match value.get_ref() {
-            tables if name == "table" => settings.tables = super::tables::read(path, text, tables)?,
+            list if let Some(items) = settings.items_mut(&name) => {
+                *items = items_of(path, text, &name, list)?;
+            }
             DeValue::Table(inner) if settings.has_section(&name) => {
                 apply_table(settings, path, text, &format!("{name}."), inner)?;
             }
@@ -68,7 +73,7 @@ fn apply_value(
     let place = format!("{}:{line}", path.display());
     let setting =
         settings.find(name, &place, &format!("\"{name}\""), |key| format!("\"{key}\""))?;
-    let Some(read) = setting.kind.read_toml(value.get_ref()) else {
+    let Some(read) = Given::of(value.get_ref()).read(setting.kind) else {
         let came = match value.get_ref() {
             DeValue::Table(_) => "a table",
             DeValue::Array(_) => "a list",
@@ -80,13 +85,28 @@ fn apply_value(
     Ok(())
 }
 
+/// The entries of a list.
+fn items_of(path: &Path, text: &str, name: &str, list: &DeValue<'_>) -> Result<Vec<Item>, Error> {
+    let items = list.as_array().filter(|all| all.iter().all(|one| one.get_ref().is_table()));
+    let items = items.ok_or_else(|| {
+        let path = path.display();
+        Error(format!("{path}: {name} must be written as [[{name}]], once for each"))
+    })?;
+    let item = |item: &Spanned<DeValue<'_>>| {
+        let place = format!("{}:{}", path.display(), line_of(text, item.span().start));
+        let values = item.get_ref().as_table().map(Given::of_table).unwrap_or_default();
+        Item::new(name, place, values)
+    };
+    Ok(items.iter().map(item).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn check(text: &str, expect: Result<&[(&str, &str, &str)], &str>) {
-        let mut settings = super::super::layers::defaults();
-        let got = apply_text(&mut settings, Path::new("forebay.toml"), text);
+        let mut settings = crate::settings::tests::sample();
+        let got = settings.apply_text(Path::new("forebay.toml"), text);
         match (got, expect) {
             (Ok(()), Ok(expect)) => {
                 for (key, value, origin) in expect {
@@ -153,8 +173,35 @@ mod tests {
 
     #[test]
     fn what_is_no_toml_is_told_with_its_line() {
-        let mut settings = super::super::layers::defaults();
-        let error = apply_text(&mut settings, Path::new("x.toml"), "a = 1\nb = = 2\n").unwrap_err();
+        let mut settings = crate::settings::tests::sample();
+        let error = settings.apply_text(Path::new("x.toml"), "a = 1\nb = = 2\n").unwrap_err();
         assert!(error.to_string().starts_with("x.toml:2: "), "{error}");
+    }
+
+    #[test]
+    fn the_entries_of_a_list_are_read_in_order_with_their_lines() {
+        let mut settings = crate::settings::tests::sample();
+        let text = "data = \"/srv\"\n[[table]]\nz = 1\na = [\"b\"]\n\n[[table]]\nz = 1.5\n";
+        settings.apply_text(Path::new("forebay.toml"), text).unwrap();
+        let [first, second] = settings.items("table") else { panic!("{settings:?}") };
+        assert_eq!((&*first.place, &*second.place), ("forebay.toml:2", "forebay.toml:6"));
+        assert_eq!(first.count("z", 1, 9, 2), Ok(1));
+        assert_eq!(first.texts("a"), Ok(Some(vec!["b".to_owned()])));
+        assert_eq!(second.count("a", 1, 9, 2), Ok(2));
+        let refused = second.count("z", 1, 9, 2).unwrap_err().to_string();
+        assert_eq!(refused, "forebay.toml:6: z must be a whole number from 1 to 9");
+        let refused = first.only(&["zz", "a"]).unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            "forebay.toml:2: unknown key \"z\" of a [[table]]; did you mean \"zz\"?"
+        );
+    }
+
+    #[test]
+    fn a_list_that_is_written_otherwise_is_refused() {
+        check(
+            "table = 4\n",
+            Err("forebay.toml: table must be written as [[table]], once for each"),
+        );
     }
 }

@@ -5,52 +5,53 @@
 
 use std::collections::BTreeMap;
 
-use super::value::Origin;
-use super::{Error, Settings, service_links};
-use crate::registry;
+use crate::{Error, Origin, Settings, service_links};
 
-const PREFIX: &str = "FOREBAY_";
-
-/// The log filter, which is read before anything else.
-const LOG: &str = "FOREBAY_LOG";
-
-/// Applies every variable that begins with `FOREBAY_`.
-///
-/// # Errors
-/// If one names no key, or holds no value of it, or two name the same.
-pub(super) fn apply(
-    settings: &mut Settings,
-    variables: impl IntoIterator<Item = (String, String)>,
-) -> Result<(), Error> {
-    let flat: BTreeMap<String, String> = settings
-        .entries()
-        .map(|entry| (flatten(&entry.setting.key), entry.setting.key.clone()))
-        .collect();
-    let mut seen: BTreeMap<String, String> = BTreeMap::new();
-    for (name, text) in variables {
-        let Some(rest) = name.strip_prefix(PREFIX) else { continue };
-        // A backend reads its own variables.
-        if name == LOG || registry::asks_for(&name) {
-            continue;
+impl Settings {
+    /// Applies every variable that begins with the program's name, but those that `skip` names.
+    ///
+    /// # Errors
+    /// If one names no key, or holds no value of it, or two name the same.
+    pub fn apply_environment(
+        &mut self,
+        variables: impl IntoIterator<Item = (String, String)>,
+        skip: impl Fn(&str) -> bool,
+    ) -> Result<(), Error> {
+        let prefix = prefix(self.program.name);
+        let flat: BTreeMap<String, String> = self
+            .entries()
+            .map(|entry| (flatten(&entry.setting.key), entry.setting.key.clone()))
+            .collect();
+        let mut seen: BTreeMap<String, String> = BTreeMap::new();
+        for (name, text) in variables {
+            let Some(rest) = name.strip_prefix(&prefix) else { continue };
+            if skip(&name) {
+                continue;
+            }
+            let dotted = rest.to_lowercase().replace("__", ".");
+            let key = flat.get(&flatten(&dotted)).unwrap_or(&dotted);
+            if !flat.contains_key(&flatten(key)) && service_links::is_one(&name, &text) {
+                continue;
+            }
+            let setting = self.find(key, "environment", &name, |key| spell(&prefix, key))?;
+            if let Some(other) = seen.insert(setting.key.clone(), name.clone()) {
+                let problem = format!("{other} and {name} both set {}; unset one", setting.key);
+                return Err(Error(problem));
+            }
+            self.set_text(&setting.key, &text, Origin::Environment(name))?;
         }
-        let dotted = rest.to_lowercase().replace("__", ".");
-        let key = flat.get(&flatten(&dotted)).unwrap_or(&dotted);
-        if !flat.contains_key(&flatten(key)) && service_links::is_one(&name, &text) {
-            continue;
-        }
-        let setting = settings.find(key, "environment", &name, spell)?;
-        if let Some(other) = seen.insert(setting.key.clone(), name.clone()) {
-            let problem = format!("{other} and {name} both set {}; unset one", setting.key);
-            return Err(Error(problem));
-        }
-        settings.set_text(&setting, &text, Origin::Environment(name))?;
+        Ok(())
     }
-    Ok(())
+}
+
+/// What the variables of a program begin with.
+fn prefix(program: &str) -> String {
+    format!("{}_", program.to_uppercase())
 }
 
 /// How a key is spelled in the environment.
-fn spell(key: &str) -> String {
-    format!("{PREFIX}{}", key.replace('.', "__").to_uppercase())
+fn spell(prefix: &str, key: &str) -> String {
+    format!("{prefix}{}", key.replace('.', "__").to_uppercase())
 }
 
 fn flatten(key: &str) -> String {
@@ -59,12 +60,11 @@ fn flatten(key: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     fn check(variables: &[(&str, &str)], expect: Result<(&str, &str), &str>) {
-        let mut settings = super::super::layers::defaults();
+        let mut settings = crate::settings::tests::sample();
         let variables = variables.iter().map(|(name, text)| ((*name).into(), (*text).into()));
-        match (apply(&mut settings, variables.collect::<Vec<_>>()), expect) {
+        let asked = |name: &str| matches!(name, "FOREBAY_LOG" | "FOREBAY_JOURNAL_KEY");
+        match (settings.apply_environment(variables.collect::<Vec<_>>(), asked), expect) {
             (Ok(()), Ok((key, value))) => {
                 assert_eq!(settings.entry(key).value.to_string(), value);
             }
@@ -114,13 +114,5 @@ mod tests {
     fn two_spellings_of_one_key_are_refused() {
         let expect = "FOREBAY_HTTP_BIND and FOREBAY_HTTP__BIND both set http.bind; unset one";
         check(&[("FOREBAY_HTTP_BIND", "a"), ("FOREBAY_HTTP__BIND", "b")], Err(expect));
-    }
-
-    #[test]
-    fn no_two_keys_share_a_variable() {
-        let settings = super::super::layers::defaults();
-        let names: std::collections::BTreeSet<_> =
-            settings.entries().map(|entry| flatten(&entry.setting.key)).collect();
-        assert_eq!(names.len(), settings.entries().count());
     }
 }

@@ -1,0 +1,63 @@
+//! The buffers of all pipelines of a process, opened and held against recorded moves.
+
+mod error;
+mod left;
+mod open;
+
+use std::sync::Arc;
+
+use buffer::Location;
+use model::clock::Clock;
+use store::{Moves, Store};
+
+pub use self::error::Error;
+pub use self::open::{Both, Opened};
+use crate::line::Line;
+use crate::moving::Parse;
+
+/// See the module.
+#[derive(Clone)]
+pub struct Lines {
+    /// Those of every pipeline.
+    pub all: Vec<Line>,
+    /// The store that records moves.
+    pub store: Arc<dyn store::Location>,
+    /// The name of this process, where several are shown side by side.
+    pub process: String,
+    /// The clock of this machine.
+    pub clock: Arc<dyn Clock>,
+    /// How recorded buffers are read.
+    pub parse: Parse,
+}
+
+impl Lines {
+    /// The store, beside the process that settles into it. It connects when it is first used.
+    ///
+    /// # Errors
+    /// If an option is wrong.
+    pub fn beside(&self) -> Result<Arc<dyn Store>, store::Error> {
+        self.store.beside(self.clock.clone())
+    }
+
+    /// What keeps track of moves between buffers.
+    ///
+    /// # Errors
+    /// If an option is wrong.
+    pub fn moves(&self) -> Result<Arc<dyn Moves>, store::Error> {
+        Ok(self.beside()?.moves())
+    }
+
+    /// Looks whether a buffer could be used: opens it, unless opening it would join the processes at work. Returns
+    /// what a person should know, one sentence each.
+    ///
+    /// # Errors
+    /// If it can't be used.
+    pub async fn try_out(&self, buffer: &dyn Location) -> Result<Vec<String>, Error> {
+        if let Some(found) = buffer.look().await.map_err(Error::Look)? {
+            return Ok(found);
+        }
+        let opened = self.open(buffer).await?;
+        opened.buffer.close().await.map_err(Error::Look)?;
+        Ok(opened.found)
+    }
+}

@@ -1,0 +1,37 @@
+//! Why the buffers of a pipeline can't be used.
+
+use std::time::Duration;
+
+use crate::moving;
+
+/// See the module.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The buffer can't be opened.
+    #[error("the buffer can't be opened")]
+    Buffer(#[source] buffer::Error),
+    /// The buffer that the pipeline moves to can't be opened.
+    #[error("next_buffer: the buffer can't be opened")]
+    Next(#[source] buffer::Error),
+    /// The spill can't be opened.
+    #[error("the spill can't be opened")]
+    Spill(#[source] buffer::Error),
+    /// A buffer can't be looked at, or closed.
+    #[error(transparent)]
+    Look(buffer::Error),
+    /// The store that records the move can't be used.
+    #[error("cannot join the move to next_buffer")]
+    Join(#[source] moving::Error),
+    /// The recorded moves don't fit to the buffers.
+    #[error(transparent)]
+    Moved(#[from] moving::Error),
+    /// The store can't be used.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// A move has left the buffer; what to do.
+    #[error("{0}")]
+    Left(String),
+    /// The store did not answer.
+    #[error("no answer within {} s", .0.as_secs())]
+    Silent(Duration),
+}
