@@ -24,7 +24,6 @@ const KNOWN: &[Known] = &[
     Known { first: "crates/buffer/src/memory.rs", files_max: 2, why: PARENT },
     Known { first: "crates/buffer/src/spill.rs", files_max: 2, why: PARENT },
     Known { first: "crates/engine/src/worker.rs", files_max: 3, why: PARENT },
-    Known { first: "crates/lab/src/phases/comparison.rs", files_max: 8, why: SHARED },
     Known { first: "crates/model/src/payment.rs", files_max: 4, why: PARENT },
     Known { first: "crates/store-postgres/src/family/tables.rs", files_max: 2, why: PARENT },
     Known {

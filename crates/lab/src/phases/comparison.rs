@@ -2,7 +2,6 @@
 
 use super::figures::Figures;
 use super::machine::Machine;
-use super::{page, table};
 
 /// What the JSON's first field says; another number when its shape changes.
 const SCHEMA: &str = "forebay.phases.1";
@@ -86,13 +85,6 @@ struct Phase<'a> {
 }
 
 impl Comparison {
-    /// A table for a terminal: what was measured by line, the phases side by side, and how many
-    /// times the first phase's figure each is.
-    #[must_use]
-    pub fn text(&self) -> String {
-        table::text(self)
-    }
-
     /// The whole comparison as one JSON object, which says its own units; a figure that is no
     /// number is `null`.
     ///
@@ -115,13 +107,6 @@ impl Comparison {
         };
         let text = serde_json::to_string_pretty(&document);
         text.expect("text, numbers and maps with text for keys are always JSON") + "\n"
-    }
-
-    /// A page of its own: charts and tables, light or dark as the reader's system is, without
-    /// scripts, and without reference to anything outside itself.
-    #[must_use]
-    pub fn html(&self) -> String {
-        page::html(self)
     }
 
     /// How many times the first phase's rate this one's is; `None` when the first had none.

@@ -9,8 +9,10 @@ use super::comparison::{Comparison, ratio};
 use super::figures::Figures;
 use super::number::{count, figure, times};
 use super::table;
+use legend::colour;
 
 mod bars;
+mod legend;
 mod lines;
 mod percentiles;
 mod processors;
@@ -21,11 +23,17 @@ mod tests;
 
 const STYLE: &str = include_str!("page/style.css");
 
-/// Colours there are for phases; a phase past these takes the first one again.
-const COLOURS: usize = 6;
+impl Comparison {
+    /// A page of its own: charts and tables, light or dark as the reader's system is, without
+    /// scripts, and without reference to anything outside itself.
+    #[must_use]
+    pub fn html(&self) -> String {
+        page(self)
+    }
+}
 
 /// The whole page.
-pub(super) fn html(comparison: &Comparison) -> String {
+fn page(comparison: &Comparison) -> String {
     let Comparison { title, date, machine, .. } = comparison;
     let page = html! {
         (DOCTYPE)
@@ -73,11 +81,6 @@ fn lead(phases: &[Figures]) -> Option<String> {
         figure(fastest.latency_ms.p50),
         figure(first.latency_ms.p50),
     ))
-}
-
-/// The class that gives the phase at `index` its colour.
-fn colour(index: usize) -> String {
-    format!("c{}", index % COLOURS)
 }
 
 fn cards(comparison: &Comparison) -> Markup {
@@ -146,15 +149,6 @@ fn chart(title: &str, what: &str, drawn: &Markup) -> Markup {
     }
 }
 
-/// What each colour stands for.
-fn key(entries: &[(String, String)]) -> Markup {
-    html! {
-        ul.key {
-            @for (class, label) in entries { li class=(class) { span.swatch {} (label) } }
-        }
-    }
-}
-
 fn figures(comparison: &Comparison) -> Markup {
     html! {
         section.chart {
@@ -204,15 +198,5 @@ fn conditions(comparison: &Comparison) -> Markup {
                 ul.notes { @for note in &comparison.notes { li { (note) } } }
             }
         }
-    }
-}
-
-/// A figure on an axis: round, so without digits that say nothing.
-fn figure_short(value: f64) -> String {
-    let text = figure(value);
-    if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    } else {
-        text
     }
 }

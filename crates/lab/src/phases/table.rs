@@ -88,8 +88,17 @@ impl Row {
     }
 }
 
+impl Comparison {
+    /// A table for a terminal: what was measured by line, the phases side by side, and how many
+    /// times the first phase's figure each is.
+    #[must_use]
+    pub fn text(&self) -> String {
+        text(self)
+    }
+}
+
 /// The table as text, with what each phase did under it.
-pub(super) fn text(comparison: &Comparison) -> String {
+fn text(comparison: &Comparison) -> String {
     let mut out = String::new();
     for part in [&comparison.title, &comparison.date, &comparison.machine.to_string()] {
         if !part.is_empty() {

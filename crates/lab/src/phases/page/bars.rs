@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::super::comparison::Comparison;
 use super::super::number::{figure, times};
+use super::legend::colour;
 use super::svg::{at, drawing};
 
 const WIDTH: f64 = 960.0;
@@ -26,7 +27,7 @@ pub(super) fn draw(comparison: &Comparison) -> Markup {
             @let share = if max > 0.0 { phase.rate_per_second / max } else { 0.0 };
             @let length = (share * (WIDTH - LABEL)).max(2.0);
             text.name x="0" y=(at(top + 18.0)) { (phase.name) }
-            rect class=(format!("bar {}", super::colour(index))) x="0" y=(at(top + 27.0))
+            rect class=(format!("bar {}", colour(index))) x="0" y=(at(top + 27.0))
                 width=(at(length)) height=(at(BAR)) rx="3" {}
             text.value x=(at(length + 10.0)) y=(at(top + 45.0)) {
                 (figure(phase.rate_per_second))

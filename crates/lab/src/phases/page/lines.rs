@@ -5,9 +5,9 @@ use maud::{Markup, html};
 use super::super::figures::Figures;
 use super::super::measured::RatePoint;
 use super::super::number::figure;
+use super::legend::{colour, figure_short, key};
 use super::scale::ticks;
 use super::svg::{Frame, at, drawing};
-use super::{colour, key};
 
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 320.0;
@@ -27,7 +27,7 @@ pub(super) fn draw(phases: &[Figures]) -> Markup {
     let end = phases.iter().map(|phase| phase.seconds);
     let end = end.chain(points().map(|point| point.at_seconds)).fold(0.1, f64::max);
     let content = html! {
-        @for level in &levels { (FRAME.level(level / max, &super::figure_short(*level))) }
+        @for level in &levels { (FRAME.level(level / max, &figure_short(*level))) }
         (FRAME.seconds(&ticks(end), end))
         @for (index, phase) in phases.iter().enumerate() {
             @let points: Vec<_> =

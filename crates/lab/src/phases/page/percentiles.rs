@@ -5,9 +5,9 @@ use maud::{Markup, html};
 use super::super::figures::Figures;
 use super::super::measured::LatencyMs;
 use super::super::number::figure;
+use super::legend::{colour, figure_short, key};
 use super::scale::Decades;
 use super::svg::{Frame, at, drawing};
-use super::{colour, key};
 
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 360.0;
@@ -55,7 +55,7 @@ pub(super) fn draw(phases: &[Figures]) -> Markup {
     let step = (room * FILLED / series.len().max(1) as f64).min(BAR_MAX + 4.0);
     let content = html! {
         @for tick in scale.ticks() {
-            (FRAME.level(scale.place(tick), &format!("{} ms", super::figure_short(tick))))
+            (FRAME.level(scale.place(tick), &format!("{} ms", figure_short(tick))))
         }
         @for (group, name) in groups.iter().enumerate() {
             @let middle = FRAME.left + (group as f64 + 0.5) * room;

@@ -6,9 +6,9 @@ use super::super::figures::Figures;
 use super::super::measured::{CoresMean, CpuSample};
 use super::super::number::figure;
 use super::super::table::servers;
+use super::legend::{colour, figure_short, key};
 use super::scale::ticks;
 use super::svg::{Frame, at, drawing};
-use super::{colour, figure_short, key};
 
 const WIDTH: f64 = 310.0;
 const HEIGHT: f64 = 220.0;

@@ -2,6 +2,8 @@
 
 use maud::{Markup, html};
 
+use super::legend::figure_short;
+
 /// A drawing: `width` by `height` units, scaled to the room there is. `title` and `description` are
 /// what a screen reader says in its place; `id` tells it from the page's other drawings.
 pub(super) fn drawing(
@@ -66,7 +68,7 @@ impl Frame {
             @for (index, tick) in ticks.iter().enumerate().filter(|(_, tick)| **tick <= end * 1.001) {
                 @let unit = if index == 0 { " s" } else { "" };
                 text.tick x=(at(self.x(tick / end))) y=(at(self.bottom + 20.0)) text-anchor="middle" {
-                    (super::figure_short(*tick)) (unit)
+                    (figure_short(*tick)) (unit)
                 }
             }
         }
