@@ -24,6 +24,7 @@ mod error;
 pub mod foreign;
 pub mod identity;
 mod lease;
+pub mod letters;
 pub mod memory;
 pub mod moving;
 pub mod spill;

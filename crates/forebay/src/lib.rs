@@ -20,7 +20,6 @@ mod identity;
 mod log;
 mod open;
 pub mod out;
-mod outside;
 mod payments;
 mod process;
 mod program;
@@ -28,7 +27,6 @@ mod registry;
 mod signals;
 mod target;
 mod verbs;
-mod verdict;
 mod write_behind;
 
 pub use config::{Config, keys_of_line, line_of_keys};

@@ -4,6 +4,7 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
+use buffer::backend::Report;
 use lab::progress::{Progress, Unit};
 
 /// Writes one line, or several.
@@ -36,20 +37,31 @@ pub fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `text` with its control characters written as JSON writes them. What others chose, an id or a
-/// payload, must not move the cursor of the terminal it is shown on, nor forge a line of its own.
-pub(crate) fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => out.push(c),
-        }
+/// Writes what was found: as JSON, or one line after the other.
+///
+/// # Errors
+/// If standard output can't be written.
+pub(crate) fn found(
+    as_json: bool,
+    value: impl FnOnce() -> serde_json::Value,
+    lines: impl FnOnce() -> Vec<String>,
+) -> anyhow::Result<()> {
+    if as_json {
+        return json(&value());
     }
-    out
+    for text in lines() {
+        line(text)?;
+    }
+    Ok(())
+}
+
+/// Writes what a buffer answers.
+///
+/// # Errors
+/// The same.
+pub(crate) fn report(report: Report, as_json: bool) -> anyhow::Result<()> {
+    let Report { lines, json, .. } = report;
+    found(as_json, || json, || lines)
 }
 
 /// How far long work is, on standard error.
@@ -61,17 +73,4 @@ pub(crate) fn progress(unit: Unit) -> Progress {
 /// does not want to know.
 pub(crate) fn note(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn control_characters_are_written_as_json_writes_them_and_the_rest_as_it_is() {
-        assert_eq!(escaped("\u{1b}[31mred\u{7}\0\r\n\t"), r"\u001b[31mred\u0007\u0000\r\n\t");
-        // A terminal may take one of these for an escape and a bracket.
-        assert_eq!(escaped("\u{9b}31m\u{7f}"), r"\u009b31m\u007f");
-        assert_eq!(escaped("größe \u{fffd} \\ 支払い"), "größe \u{fffd} \\ 支払い");
-    }
 }

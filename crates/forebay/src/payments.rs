@@ -5,23 +5,23 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use buffer::{Buffer, Location};
-use engine::{Counts, Stats};
+use lab::at_work::AtWork;
+use lab::verdict::Ended;
 use runtime::fleet::OnFailure;
 use runtime::line::Label;
 use runtime::lines::Opened;
 use runtime::moving::{BoxError, Ledger, Settled, Subject};
 use runtime::pipeline::Settling;
-use runtime::{Entry, Line, Pipeline, Remains, Source};
+use runtime::{Entry, Line, Pipeline, Source};
 use settings::{Error, Section};
 use store::Pipelines;
 use store::card::Guard;
-use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, PARSE, line_of_keys};
 use crate::domain::{self, Looked, Started};
 use crate::process::{Part, Process, Stored};
 use crate::verbs::fraud::Fraud;
-use crate::{guarantee, open, outside, registry};
+use crate::{guarantee, open, registry};
 
 pub(crate) use fraud::handler::PIPELINE;
 
@@ -80,7 +80,7 @@ struct Rows(Arc<dyn store::Location>);
 #[async_trait]
 impl Ledger for Rows {
     async fn settled(&self) -> Result<Settled, BoxError> {
-        let Some(view) = outside::look(&*self.0).await? else { return Ok(Settled::default()) };
+        let Some(view) = self.0.look().await? else { return Ok(Settled::default()) };
         let (counts, duplicates) = (view.counts().await?, view.duplicates().await?);
         Ok(Settled { rows: counts.total, double: counts.total - counts.distinct, duplicates })
     }
@@ -93,18 +93,9 @@ impl Ledger for Rows {
 /// A process that runs the payments pipeline alone. [`Payments::stop`] ends it in order; dropping it does not.
 pub(crate) struct Payments {
     process: Process,
-    buffer: Arc<dyn Buffer>,
-    source: Source,
+    pub(crate) at_work: AtWork,
     /// What makes the fingerprints of cards.
     pub(crate) guard: Arc<Guard>,
-}
-
-/// The results of a pipeline that has ended, and the events that it did not settle.
-pub(crate) struct Stopped {
-    pub(crate) counts: Counts,
-    pub(crate) stats: Arc<Stats>,
-    /// Of a buffer that keeps nothing: what it held still, and its dead letters.
-    pub(crate) remains: Arc<Remains>,
 }
 
 impl Payments {
@@ -114,46 +105,21 @@ impl Payments {
     /// If something can't be opened.
     pub(crate) async fn start(config: &Config, wanted: Option<Arc<dyn Pipelines>>) -> Result<Self> {
         let process = Process::new(config.clone(), Part { api: false, worker: true }, wanted);
-        let Begun { buffer, source, .. } = begin(&process).await?;
-        let source = source.context("the pipeline settles")?;
+        let source = begin(&process).await?.source.context("the pipeline settles")?;
+        let at_work = AtWork::new(source, process.fleet.ended().clone());
         let guard = process.store().await?.guard.clone();
-        Ok(Self { process, buffer, source, guard })
-    }
-
-    /// Where to offer.
-    pub(crate) fn buffer(&self) -> &Arc<dyn Buffer> {
-        &self.buffer
-    }
-
-    /// What the engine has done so far.
-    pub(crate) fn stats(&self) -> &Arc<Stats> {
-        &self.source.stats
-    }
-
-    /// Cancelled when nothing is settled any more: by itself only when the engine can't go on.
-    pub(crate) fn ended(&self) -> &CancellationToken {
-        self.process.fleet.ended()
-    }
-
-    /// Resolves when nothing is left to settle, or nothing is settled any more.
-    pub(crate) async fn drained(&self) {
-        self.ended().run_until_cancelled(self.source.drained()).await;
+        Ok(Self { process, at_work, guard })
     }
 
     /// Drains, and closes buffer and store, in this order.
     ///
     /// # Errors
     /// The first of the engine's, the buffer's and the store's; all are closed all the same.
-    pub(crate) async fn stop(self) -> Result<Stopped> {
+    pub(crate) async fn stop(self) -> Result<Ended> {
+        let durability = self.process.config.buffer().survives();
         let remains = self.process.stop().await?.into_iter().next().unwrap_or_default();
-        let stats = self.source.stats;
-        Ok(Stopped { counts: stats.counts(), stats, remains })
+        Ok(Ended { stats: self.at_work.stats().clone(), remains, durability })
     }
-}
-
-/// The names of the rules that payments are screened by.
-pub(crate) fn rules() -> impl Iterator<Item = &'static str> {
-    fraud::Rule::ALL.into_iter().map(|rule| rule.name())
 }
 
 /// A pipeline that was added to a fleet.

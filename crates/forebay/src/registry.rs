@@ -1,5 +1,4 @@
-//! The backends of this program, one line each. No other file names them, except `bench phases`, which
-//! measures PostgreSQL.
+//! The backends of this program, one line each. No other file names them.
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -7,7 +6,6 @@ use std::sync::{Arc, OnceLock};
 use buffer::backend::{self, Reading};
 use buffer::foreign::Fields;
 use buffer::{Backend, Location, memory};
-use model::url::Url;
 use model::{payment, url};
 use settings::Settings;
 use store::backend as stores;
@@ -101,16 +99,6 @@ pub(crate) fn store(
 /// If the file's name does not fit into a URL.
 pub(crate) fn embedded_store(path: &Path) -> Result<Arc<dyn store::Location>, url::Error> {
     store(&format!("{EMBEDDED_STORE}:{}", path.display()), &|_| None)
-}
-
-/// The PostgreSQL that a store URL names, for the bench that compares plain ways into one with ours; `None` of
-/// another backend.
-pub(crate) fn postgres(
-    url: &str,
-    variable: &dyn Fn(&str) -> Option<String>,
-) -> Option<store_postgres::Options> {
-    let url = Url::split(stores::ROLE, url, "").ok()?;
-    store_postgres::Backend::options(&url, &stores::Reading { variable }).ok()
 }
 
 /// The fields of payments of other producers.

@@ -26,6 +26,7 @@ mod rules;
 mod ruleset;
 mod screen;
 mod state;
+mod versions;
 mod zone;
 
 pub use error::Error;
@@ -35,3 +36,4 @@ pub use number::Number;
 pub use ruleset::{AmountSpike, DawnHighAmount, Reach, Ruleset, UnusualCategory, Velocity};
 pub use screen::{CARDS_MAX, Ownership, Screen, Verdict, verdicts};
 pub use state::RECENT_MAX;
+pub use versions::Versions;

@@ -21,4 +21,4 @@ mod tests;
 
 pub use outcome::Outcome;
 pub use profile::Profile;
-pub use run::{OUTAGE_MAX, OnRefusal, PAUSE_MIN, Plan, RATE_TOLERANCE, run};
+pub use run::{OUTAGE_MAX, OnRefusal, PAUSE_MIN, Plan, RATE_TOLERANCE, run, unpaced};

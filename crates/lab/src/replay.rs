@@ -18,6 +18,7 @@
 
 mod apply;
 mod decimal;
+mod drained;
 mod file;
 mod gunzip;
 mod lines;
@@ -26,12 +27,14 @@ mod reader;
 mod records;
 mod rejects;
 mod run;
+mod shown;
 mod state;
 mod template;
 #[cfg(test)]
 mod tests;
 
 pub use decimal::Decimal;
+pub use drained::Drained;
 pub use file::Format;
 pub use map::Map;
 pub use reader::{BATCH_BYTES_MAX, BATCHES_AHEAD_MAX};

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use anyhow::Context as _;
+use model::units::grouped;
 
 use crate::audit::{Finding, Verdict};
 use crate::pace::Outcome;
@@ -222,19 +223,6 @@ impl fmt::Display for Report {
     }
 }
 
-/// Digits in groups of three.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -312,14 +300,5 @@ mod tests {
     fn a_report_that_cannot_be_written_says_where() {
         let error = report(Finding::default()).write(Path::new("/no/such/place")).unwrap_err();
         assert!(error.to_string().contains("/no/such/place"), "{error}");
-    }
-
-    #[test]
-    fn digits_are_grouped_by_three() {
-        let check = |number, expected: &str| assert_eq!(grouped(number), expected);
-        check(0, "0");
-        check(999, "999");
-        check(1_000, "1,000");
-        check(12_345_678, "12,345,678");
     }
 }

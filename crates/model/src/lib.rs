@@ -14,6 +14,7 @@ pub mod event;
 pub mod mask;
 pub mod payment;
 pub mod route;
+pub mod terminal;
 pub mod units;
 pub mod url;
 

@@ -21,6 +21,12 @@ pub fn payload(payload: &[u8]) -> String {
     }
 }
 
+/// `bytes` as text, masked as [`payload`] does unless `reveal`.
+#[must_use]
+pub fn unless(bytes: &[u8], reveal: bool) -> String {
+    if reveal { String::from_utf8_lossy(bytes).into_owned() } else { payload(bytes) }
+}
+
 /// Each run of twelve or more digits, with all but the last four as `*`. Blanks and hyphens between
 /// digits do not end a run.
 #[must_use]

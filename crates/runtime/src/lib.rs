@@ -32,6 +32,7 @@ mod outage;
 pub mod pipeline;
 pub mod presence;
 pub mod restart;
+pub mod shown;
 mod state;
 mod turn;
 

@@ -8,10 +8,12 @@ use model::url::{self, Url};
 use store::backend::Reading;
 use store::card::Fingerprint;
 use store::inspect::{Counts, Each, Inspect};
+use store::plain::Plain;
 use store::rulesets::Ruleset;
 use store::{Claimed, Error, Load, Location, Store};
 
 use crate::inspect::{self, View};
+use crate::plain::Beside;
 use crate::{Options, begun, migrate};
 
 /// Where the password may stand that the URL leaves out. The first that is set counts.
@@ -70,6 +72,12 @@ impl Location for Options {
 
     fn shared(&self) -> Option<Arc<dyn Location>> {
         Some(Arc::new(Self { exclusive: false, ..self.clone() }))
+    }
+
+    fn beside_to_measure(&self, suffix: &str) -> Option<(Arc<dyn Location>, Arc<dyn Plain>)> {
+        let schema = format!("{}_{suffix}", self.schema);
+        let beside = Self { schema, exclusive: false, ..self.clone() };
+        Some((Arc::new(beside.clone()), Arc::new(Beside(beside))))
     }
 
     async fn is_begun(&self) -> Result<bool, Error> {

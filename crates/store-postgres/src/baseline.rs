@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use model::clock::Clock;
+use store::plain::Outcome;
 use store::{Error, Row};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -27,41 +28,30 @@ use crate::{Options, tls};
 /// Latencies on their way from the connections to whoever records them.
 const LATENCIES_MAX: usize = 4_096;
 
-/// What came of it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// Rows that are in the table now and were not before.
-    pub inserted: u64,
-    /// Rows whose `tx_id` was there already.
-    pub duplicates: u64,
-    /// Rows that were not written, or of which nobody knows: their answer was lost.
-    pub failed: u64,
-    /// Why the first of those failed.
-    pub failure: Option<Error>,
-    /// From the first INSERT to the last answer.
-    pub took: Duration,
-}
+/// Counts the rows of one or several connections.
+#[derive(Default)]
+struct Tally(Outcome);
 
-impl Outcome {
-    fn add(&mut self, other: Self) {
-        self.inserted += other.inserted;
-        self.duplicates += other.duplicates;
-        self.failed += other.failed;
-        self.failure = self.failure.take().or(other.failure);
+impl Tally {
+    fn add(&mut self, Self(other): Self) {
+        self.0.inserted += other.inserted;
+        self.0.duplicates += other.duplicates;
+        self.0.failed += other.failed;
+        self.0.failure = self.0.failure.take().or(other.failure);
     }
 
     fn fail(&mut self, error: Error) {
-        self.failed += 1;
-        self.failure.get_or_insert(error);
+        self.0.failed += 1;
+        self.0.failure.get_or_insert(error);
     }
 
     fn count(&mut self, inserted: Result<Inserted, Error>) -> Next {
         match inserted {
             Ok(Inserted::New(took)) => {
-                self.inserted += 1;
+                self.0.inserted += 1;
                 return Next::Recorded(took);
             }
-            Ok(Inserted::Duplicate) => self.duplicates += 1,
+            Ok(Inserted::Duplicate) => self.0.duplicates += 1,
             Err(error) => {
                 let over = !matches!(error, Error::Rejected(_) | Error::Refused(_));
                 self.fail(error);
@@ -71,6 +61,10 @@ impl Outcome {
             }
         }
         Next::GoOn
+    }
+
+    fn after(self, took: Duration) -> Outcome {
+        Outcome { took, ..self.0 }
     }
 }
 
@@ -94,20 +88,19 @@ pub async fn one_by_one(
     mut on_insert: impl FnMut(Duration),
 ) -> Outcome {
     let began = Instant::now();
-    let mut outcome = Outcome::default();
+    let mut tally = Tally::default();
     for row in rows {
         if began.elapsed() >= limit {
             break;
         }
         let inserted = connection.insert(&row, clock).await;
-        match outcome.count(inserted) {
+        match tally.count(inserted) {
             Next::Recorded(took) => on_insert(took),
             Next::GoOn => {}
             Next::Over => break,
         }
     }
-    outcome.took = began.elapsed();
-    outcome
+    tally.after(began.elapsed())
 }
 
 /// Writes `rows` over all `connections` at once, each as [`one_by_one`] does, and each taking the
@@ -140,15 +133,14 @@ where
     while let Some(took) = recorded.recv().await {
         on_insert(took);
     }
-    let mut outcome = Outcome::default();
+    let mut tally = Tally::default();
     while let Some(ended) = running.join_next().await {
         match ended {
-            Ok(part) => outcome.add(part),
-            Err(error) => outcome.fail(Error::Fatal(format!("a connection's task: {error}"))),
+            Ok(part) => tally.add(part),
+            Err(error) => tally.fail(Error::Fatal(format!("a connection's task: {error}"))),
         }
     }
-    outcome.took = began.elapsed();
-    outcome
+    tally.after(began.elapsed())
 }
 
 /// Opens a connection, and while it is open hands `look` the id that the server's process for it
@@ -208,18 +200,18 @@ impl Connection {
         mut next: impl FnMut() -> Option<Row>,
         clock: &dyn Clock,
         latencies: &mpsc::Sender<Duration>,
-    ) -> Outcome {
-        let mut outcome = Outcome::default();
+    ) -> Tally {
+        let mut tally = Tally::default();
         while let Some(row) = next() {
             let inserted = self.insert(&row, clock).await;
-            match outcome.count(inserted) {
+            match tally.count(inserted) {
                 // Nobody records them any more when the caller has gone away.
                 Next::Recorded(took) => drop(latencies.send(took).await),
                 Next::GoOn => {}
                 Next::Over => break,
             }
         }
-        outcome
+        tally
     }
 
     async fn insert(&self, row: &Row, clock: &dyn Clock) -> Result<Inserted, Error> {

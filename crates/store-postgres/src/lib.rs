@@ -39,6 +39,7 @@ pub mod inspect;
 mod link;
 mod migrations;
 mod options;
+mod plain;
 mod pooler;
 mod schema;
 pub mod scratch;

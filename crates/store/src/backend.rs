@@ -16,6 +16,7 @@ use model::clock::Clock;
 use model::url::{self, Url, listed};
 
 use crate::inspect::Inspect;
+use crate::plain::Plain;
 use crate::{Claimed, Error, Store};
 
 /// What a URL of a store names, as the first word of errors about it.
@@ -131,6 +132,24 @@ pub trait Location: fmt::Debug + Send + Sync + 'static {
     /// [`Error::Fatal`] when there is no store, or not of this program's version;
     /// [`Error::Unavailable`] when it can't be reached.
     async fn inspect(&self) -> Result<Box<dyn Inspect>, Error>;
+
+    /// The same; `None` where its file is missing.
+    ///
+    /// # Errors
+    /// The same.
+    async fn look(&self) -> Result<Option<Box<dyn Inspect>>, Error> {
+        if self.is_missing() {
+            return Ok(None);
+        }
+        Ok(Some(self.inspect().await?))
+    }
+
+    /// A store beside this one on the same server, under its name and this suffix, and the plain ways to write into
+    /// it: for a bench. `None` where a backend offers none.
+    fn beside_to_measure(&self, suffix: &str) -> Option<(Arc<dyn Location>, Arc<dyn Plain>)> {
+        let _ = suffix;
+        None
+    }
 
     /// Makes the store, or brings an older one to this program's version, where opening does not. Returns
     /// whether anything was changed.

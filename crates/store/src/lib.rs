@@ -20,6 +20,7 @@ mod error;
 mod family;
 pub mod inspect;
 pub mod key_file;
+pub mod plain;
 mod store;
 
 pub use backend::{Backend, Location};

@@ -1,7 +1,10 @@
 //! Events that a buffer holds, as they are seen from outside.
 
-use model::Event;
 use model::clock::EpochMs;
+use model::terminal::escaped;
+use model::units::time;
+use model::{Event, mask};
+use serde_json::{Value, json};
 
 use crate::Error;
 
@@ -17,6 +20,28 @@ pub struct Held {
     pub accepted_at_ms: EpochMs,
     /// The event.
     pub event: Event,
+}
+
+impl Held {
+    /// One line. Card numbers in the payload are masked unless `reveal`.
+    #[must_use]
+    pub fn line(&self, reveal: bool) -> String {
+        let payload = mask::unless(self.event.payload(), reveal);
+        let id = String::from_utf8_lossy(self.event.id());
+        let accepted_at = time(self.accepted_at_ms);
+        format!("{}  {accepted_at}  {}  {}", self.seq, escaped(&id), escaped(&payload))
+    }
+
+    /// The same for a script: an object.
+    #[must_use]
+    pub fn json(&self, reveal: bool) -> Value {
+        json!({
+            "seq": self.seq,
+            "id": String::from_utf8_lossy(self.event.id()),
+            "accepted_at": time(self.accepted_at_ms),
+            "payload": mask::unless(self.event.payload(), reveal),
+        })
+    }
 }
 
 /// Takes one event after the other, and returns whether it wants another.

@@ -9,7 +9,7 @@ use store::{Load, Location};
 use super::configured_pipeline;
 use crate::config::{Error, Flags};
 use crate::exit::Exit;
-use crate::{open, out, outside};
+use crate::{open, out};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -60,6 +60,6 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
 
 /// What processes noted; nothing where there is no store yet.
 async fn loads(store: &dyn Location, pipeline: &str, since_ms: i64) -> Result<Vec<Load>> {
-    let Some(view) = outside::look(store).await? else { return Ok(Vec::new()) };
+    let Some(view) = store.look().await? else { return Ok(Vec::new()) };
     Ok(view.loads(pipeline, since_ms).await?)
 }

@@ -5,10 +5,7 @@ use anyhow::Result;
 use crate::config::Flags;
 use crate::exit::Exit;
 
-mod buffered;
-mod direct;
 pub(crate) mod phases;
-mod plan;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {

@@ -2,10 +2,7 @@
 
 use anyhow::Result;
 use buffer::Location;
-use buffer::backend::{Held, Report};
-use model::mask;
-use model::units::time;
-use serde_json::json;
+use buffer::backend::Held;
 
 use super::{configured_pipeline, migrate};
 use crate::config::Flags;
@@ -62,7 +59,7 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
     let buffer = config.buffer();
     match verb {
         Verb::Stat { json } => {
-            tell(&buffer.stat().await?, json)?;
+            out::report(buffer.stat().await?, json)?;
             Ok(Exit::Done)
         }
         Verb::Peek { count, reveal, json } => peek(&**buffer, count, reveal, json).await,
@@ -71,25 +68,16 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
             let mut read = |read, of| progress.at(read, of, String::new);
             let report = buffer.verify(&mut read).await?;
             progress.end();
-            tell(&report, json)?;
-            Ok(Exit::done_if(!report.is_damaged))
+            let is_sound = !report.is_damaged;
+            out::report(report, json)?;
+            Ok(Exit::done_if(is_sound))
         }
         Verb::Repair { json } => {
-            tell(&buffer.repair().await?, json)?;
+            out::report(buffer.repair().await?, json)?;
             Ok(Exit::Done)
         }
         Verb::Migrate(_) => unreachable!("it was run above"),
     }
-}
-
-fn tell(report: &Report, json: bool) -> Result<()> {
-    if json {
-        return out::json(&report.json);
-    }
-    for line in &report.lines {
-        out::line(line)?;
-    }
-    Ok(())
 }
 
 async fn peek(buffer: &dyn Location, count: usize, reveal: bool, json: bool) -> Result<Exit> {
@@ -100,7 +88,10 @@ async fn peek(buffer: &dyn Location, count: usize, reveal: bool, json: bool) -> 
             return false;
         }
         left -= 1;
-        written = print(&held, reveal, json);
+        written = match json {
+            true => out::line(held.json(reveal)),
+            false => out::line(held.line(reveal)),
+        };
         left > 0 && written.is_ok()
     };
     buffer.pending(&mut each).await?;
@@ -109,21 +100,4 @@ async fn peek(buffer: &dyn Location, count: usize, reveal: bool, json: bool) -> 
         out::line("Nothing waits to be settled.")?;
     }
     Ok(Exit::Done)
-}
-
-fn print(held: &Held, reveal: bool, json: bool) -> std::io::Result<()> {
-    let Held { seq, accepted_at_ms, event } = held;
-    let payload = shown(event.payload(), reveal);
-    let (id, accepted_at) = (String::from_utf8_lossy(event.id()), time(*accepted_at_ms));
-    if json {
-        let line = json!({ "seq": seq, "id": id, "accepted_at": accepted_at, "payload": payload });
-        return out::line(line);
-    }
-    let (id, payload) = (out::escaped(&id), out::escaped(&payload));
-    out::line(format_args!("{seq}  {accepted_at}  {id}  {payload}"))
-}
-
-/// The payload as text, masked unless the user asked to see it.
-pub(super) fn shown(payload: &[u8], reveal: bool) -> String {
-    if reveal { String::from_utf8_lossy(payload).into_owned() } else { mask::payload(payload) }
 }

@@ -3,20 +3,19 @@
 //! It moves nothing itself. It takes the steps of the move in the store, waits after each until every
 //! process goes by it, and counts at the end. Ended at any time, it is taken up by the next one.
 
-mod shown;
-
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use buffer::distinct::is_same;
+use lab::waiting::Waiting;
 use model::route::SHARE_MAX;
 use model::url::redacted;
 use runtime::Line;
 use runtime::line::Next;
 use runtime::moving::{Error as Trouble, Leader, ended_here, is_through};
+use runtime::shown::audit;
 use store::Moves;
 
-use self::shown::{Waiting, show};
 use crate::config::{Config, Error, Flags};
 use crate::exit::Exit;
 use crate::{configured, domains, out, registry, signals};
@@ -92,7 +91,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
         record_end(&*moves, line).await?;
     }
     let ledger = domains::of(&config, line)?.ledger(&config, line)?;
-    let waiting = Waiting::default();
+    let waiting = Waiting::new(|line| out::note(line));
     let (stop, tell) = (signals::stop()?, waiting.clone());
     let leader = Leader::new(moves, way, ledger, stop, move |told| tell.tell(told));
     if args.same_buffers {
@@ -104,8 +103,13 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
         }
     }
     let through = if args.status { false } else { lead(&args, &leader, &waiting).await? };
-    let audit = leader.audit().await?;
-    show(audit, args.json, through.then_some(&next.to))
+    let audited = leader.audit().await?;
+    let shown = audited.as_ref();
+    out::found(args.json, || audit::json(shown), || audit::lines(shown))?;
+    if let Some((step, _)) = shown.filter(|_| through && !args.json) {
+        out::line(audit::end(*step, &next.to))?;
+    }
+    Ok(Exit::done_if(shown.is_none_or(|(_, audit)| audit.is_good())))
 }
 
 /// Takes the steps that the arguments ask for. Returns whether all keys are in one buffer then, which has

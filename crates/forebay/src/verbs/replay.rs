@@ -1,17 +1,13 @@
 //! `forebay replay`: a file of real payments into a buffer or a server.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Result;
-use lab::audit::{Ledger, Recorder};
-use lab::replay::{Format, Options, Progress as Done, Replay, Start, Summary};
-use lab::report::Report;
-use lab::score::Labels;
-use lab::sink::{Buffered, Sink};
+use lab::progress::Unit;
+use lab::replay::{Drained, Format, Options, Replay, Summary};
+use lab::verdict::Places;
 use model::url::redacted;
 use store::Pipelines;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::configured;
@@ -20,13 +16,7 @@ use crate::config::{Config, Error, Flags};
 use crate::exit::Exit;
 use crate::payments::{PIPELINE, Payments};
 use crate::target::Target;
-use crate::verdict::{LEDGER_EVENTS_MAX, Places, per_second};
 use crate::{open, out, signals};
-use lab::progress::Unit;
-use model::units::grouped;
-
-/// How often the progress of settling is looked at.
-const SETTLING_LOOK: Duration = Duration::from_millis(250);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -105,7 +95,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
         return drain(&args, &config, &replay, &stop).await;
     }
     let mut opened = target.open(|| Ok(config.clone())).await?;
-    let summary = offer(&replay, &mut *opened.sink, &stop).await;
+    let summary = replay.run_shown(&mut *opened.sink, &stop, out::progress(Unit::Bytes)).await;
     opened.close().await?;
     tell(&summary?, args.is_piped())
 }
@@ -127,20 +117,6 @@ fn prepare(args: &Args, config: &Config, target: String, restart: bool) -> Resul
         false => Replay::new(&args.file, map.as_deref(), options),
     };
     replay.map_err(|error| Error(format!("{error:#}")).into())
-}
-
-async fn offer(replay: &Replay, sink: &mut dyn Sink, stop: &CancellationToken) -> Result<Summary> {
-    let mut progress = out::progress(Unit::Bytes);
-    let mut tell = |done: &Done| {
-        progress.at(done.bytes, done.bytes_total, || {
-            let waiting = if done.waiting { ", waiting for room" } else { "" };
-            let (accepted, rejected) = (grouped(done.accepted), grouped(done.rejected));
-            format!("accepted {accepted}, rejected {rejected}{waiting}")
-        });
-    };
-    let summary = replay.run(sink, open::clock().now_ms(), stop, &mut tell).await;
-    progress.end();
-    summary
 }
 
 /// Refuses to wait for a pipeline that does nothing. A store that is not there yet has no pause.
@@ -167,83 +143,19 @@ async fn drain(
     let wanted = open::beside(&*config.store)?.pipelines();
     refuse_paused(&*wanted).await?;
     let payments = Payments::start(config, Some(wanted)).await?;
-    let began = Instant::now();
     let guard = payments.guard.clone();
-    let ledger = Ledger::new(LEDGER_EVENTS_MAX).with_cards(move |card| guard.fingerprint(card).0);
-    let sink = Buffered::new(payments.buffer().clone());
-    let mut recorder = Recorder::new(sink, ledger, open::clock());
-    let summary = offer(replay, &mut recorder, stop).await;
-    let offering = began.elapsed();
-    if summary.is_ok() {
-        settle(&payments, stop).await;
-    }
-    let settling = began.elapsed();
-    let stopped = payments.stop().await?;
-    let summary = summary?;
-    let (ledger, _) = recorder.into_parts();
-    let durability = config.buffer().survives();
-    let labels = Labels::default();
-    let audited = places.report(ledger, &labels, &stopped, &durability, settling).await;
-    let report = Report {
-        offered: summary.accepted,
-        accepted: summary.accepted,
-        refused: 0,
-        duration_s: offering.as_secs_f64(),
-        achieved_tps: per_second(summary.accepted, offering),
-        ..audited?
-    };
+    let drained = Drained::settle(replay, &payments.at_work, guard, stop, out::progress).await;
+    let ended = payments.stop().await?;
+    let (summary, report) = drained?.audit(&places, &ended).await?;
     let told = tell(&summary, args.is_piped())?;
     let finished = finish(&report, args.report.as_deref(), &config.data)?;
     Ok(if finished == Exit::Done { told } else { finished })
 }
 
-/// Waits until nothing is left to settle; a signal ends it, and what is left comes next time.
-async fn settle(payments: &Payments, stop: &CancellationToken) {
-    let (stats, buffer) = (payments.stats().clone(), payments.buffer().clone());
-    let mut progress = out::progress(Unit::Events);
-    let drained = stop.run_until_cancelled(payments.drained());
-    let mut drained = std::pin::pin!(drained);
-    loop {
-        tokio::select! {
-            _ = &mut drained => break,
-            () = tokio::time::sleep(SETTLING_LOOK) => {
-                let counts = stats.counts();
-                let done = counts.settled + counts.duplicates + counts.dead;
-                let left = buffer.depth().await.map_or(0, |depth| depth.ready + depth.leased);
-                progress.at(done, done + left, || "settled".to_owned());
-            }
-        }
-    }
-    progress.end();
-}
-
 /// What was offered, and what was rejected, by reason.
 fn tell(summary: &Summary, is_piped: bool) -> Result<Exit> {
-    match summary.start {
-        Start::Fresh => {}
-        Start::Resumed(records) => {
-            out::line(format_args!("Went on behind {} records.", grouped(records)))?;
-        }
-        Start::AlreadyFinished => {
-            out::line("All of this file was offered before; --restart offers it again.")?;
-        }
+    for line in summary.lines(is_piped) {
+        out::line(line)?;
     }
-    let rejected = summary.rejects.total();
-    out::line(format_args!(
-        "{} records, {} accepted, {} rejected.",
-        grouped(summary.records_total),
-        grouped(summary.accepted_total),
-        grouped(rejected)
-    ))?;
-    if rejected > 0 {
-        out::line(summary.rejects.to_string().trim_end())?;
-    }
-    match summary.finished {
-        true => {}
-        false if is_piped => {
-            out::line("Interrupted: replay standard input again from its beginning.")?;
-        }
-        false => out::line("Interrupted: run it again to go on from there.")?,
-    }
-    Ok(Exit::done_if(rejected == 0 && summary.finished))
+    Ok(Exit::done_if(summary.is_good()))
 }

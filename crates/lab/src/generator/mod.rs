@@ -28,6 +28,7 @@ mod event_time;
 mod fraud;
 mod kind;
 mod pool;
+mod source;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -35,4 +36,5 @@ mod tests;
 pub use category::Category;
 pub use event_time::EventTime;
 pub use kind::Kind;
+pub use source::Source;
 pub use stream::{Error, Generated, Generator, Options, REDRAWS_MAX, RUN_BYTES_MAX};

@@ -1,6 +1,9 @@
 //! What became of a run.
 
+use std::fmt;
 use std::time::Duration;
+
+use model::units::grouped;
 
 use crate::sink::{Error, Offered};
 
@@ -46,5 +49,28 @@ impl Outcome {
         } else {
             self.retried += offered.refused as u64;
         }
+    }
+}
+
+impl fmt::Display for Outcome {
+    /// What became of the run, in a line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { offered, accepted, refused, rejected, retried, unknown, .. } = self;
+        let held = if self.held { "held" } else { "NOT HELD" };
+        write!(
+            f,
+            "offered {} in {:.1} s: {:.0}/s of {:.0}/s asked for, {held}; accepted {}, refused {}, \
+             rejected {}, offered again {}, unknown {}, at most {:.0} ms late",
+            grouped(*offered),
+            self.duration.as_secs_f64(),
+            self.achieved_tps,
+            self.target_tps,
+            grouped(*accepted),
+            grouped(*refused),
+            grouped(*rejected),
+            grouped(*retried),
+            grouped(*unknown),
+            self.late_ms_max,
+        )
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use model::units::grouped;
 use model::{Class, Classify, Event};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -104,6 +105,39 @@ impl Plan {
         // The first event is due at once, hence one more than the share that has passed.
         ((self.profile.share(x) * total as f64) as u64 + 1).min(total)
     }
+
+    /// Why a run that was not stopped left some of its events out, if it did. What is refused is offered
+    /// again, so something is counted as refused only where there was no room up to the end.
+    #[must_use]
+    pub fn shortfall(&self, outcome: &Outcome) -> Option<String> {
+        let unsent = outcome.refused + outcome.unoffered;
+        let why = if outcome.refused > 0 { "the buffer is full" } else { "the target is too slow" };
+        let overrun_s = self.overrun_max.as_secs();
+        (unsent > 0).then(|| {
+            let unsent = grouped(unsent);
+            format!("gave up {overrun_s} s after the last was due: {why}; {unsent} were not sent")
+        })
+    }
+}
+
+/// The events of `plan`, as fast as `sink` takes them.
+///
+/// # Errors
+/// The first of the sink's.
+pub async fn unpaced(
+    plan: &Plan,
+    make: &mut (dyn FnMut(Duration) -> Event + Send),
+    sink: &mut dyn Sink,
+) -> Result<(), Error> {
+    let total = plan.total();
+    let mut made = 0;
+    while made < total {
+        let to = total.min(made + plan.batch_max as u64);
+        let batch: Vec<_> = (made..to).map(|index| make(plan.at(index))).collect();
+        sink.offer(&batch).await?;
+        made = to;
+    }
+    Ok(())
 }
 
 /// Runs `plan`: takes each event from `make`, which is given the time it is due, and offers it to

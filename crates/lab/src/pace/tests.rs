@@ -195,3 +195,17 @@ async fn a_stop_ends_even_a_pause() {
     let outcome = run(&plan, &mut make, &mut sink, &stop, &mut |_| {}).await;
     assert_eq!((outcome.offered, outcome.refused), (1, 1));
 }
+
+#[test]
+fn a_run_that_gave_up_says_why_and_how_many_were_not_sent() {
+    let check = |refused: u64, unoffered: u64, says: Option<&str>| {
+        let outcome = Outcome { refused, unoffered, retried: 7, ..Outcome::default() };
+        let said = Plan::steady(100.0, Duration::from_secs(1)).shortfall(&outcome);
+        assert_eq!(said.as_deref(), says);
+    };
+    let full = "gave up 30 s after the last was due: the buffer is full; 1,998 were not sent";
+    check(998, 1_000, Some(full));
+    let slow = "gave up 30 s after the last was due: the target is too slow; 5 were not sent";
+    check(0, 5, Some(slow));
+    check(0, 0, None);
+}

@@ -1,22 +1,20 @@
 //! `forebay bench phases`: the plain ways into a PostgreSQL against ours.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use buffer::Location;
-use jiff::Timestamp;
-use lab::phases::processor::{self, Server};
-use lab::phases::{Comparison, Figures, Machine, Setting};
-use store_postgres::scratch;
+use lab::phases::{Comparison, Figures};
+use lab::ways::{self, Plan};
+use model::units::duration;
+use store::plain::Way;
 
 use super::super::configured;
-use super::plan::Plan;
-use super::{buffered, direct};
-use crate::config::{Error, Flags};
+use crate::config::{Config, Error, Flags};
 use crate::exit::Exit;
-use crate::{guarantee, out, registry, signals};
-use model::units::{duration, grouped};
+use crate::payments::Payments;
+use crate::{guarantee, out, signals};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -24,8 +22,8 @@ Example:
   forebay bench phases --buffer 'redis://127.0.0.1/0?list=tx_queue' \\
       --store postgres://forebay@127.0.0.1/shop
 
-Everything is written to schemas and a queue of its own, beside yours, and removed at the end,
-also where a signal stops it.")]
+It measures a PostgreSQL behind a Redis. Everything is written to schemas and a queue of its own, beside
+yours, and removed at the end, also where a signal stops it.")]
 pub(crate) struct Args {
     /// Payments in each phase, 1000 to 10000000
     #[arg(
@@ -47,10 +45,11 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     let config = configured(flags)?;
-    let settings = &config.settings;
     let name = format!("forebay_bench_{:08x}", rand::random::<u32>());
-    let store = registry::postgres(&settings.path("store"), &settings.variable());
-    let (Some(buffer), Some(store)) = (config.buffer().renamed(&name), store) else {
+    let stores = [1, 2, 3].map(|phase| config.store.beside_to_measure(&format!("bench_{phase}")));
+    let (Some(buffer), [Some((_, first)), Some((_, second)), Some((store, third))]) =
+        (config.buffer().renamed(&name), stores)
+    else {
         let problem = "the phases are measured on a Redis and a PostgreSQL of yours; name them with \
                        --buffer redis://… and --store postgres://…";
         bail!(Error(problem.to_owned()))
@@ -61,74 +60,51 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
         events: usize::try_from(args.events)?,
         limit: args.limit,
         pool: usize::from(args.pool),
-        servers: servers(&store, &*buffer).await?,
-        store,
-        buffer,
-        out: args.out.clone(),
+        batch_max: config.engine.batch_max,
+        lanes: config.engine.lanes,
+        servers: Plan::servers(&*first, &*buffer).await?,
         stop: signals::stop()?,
-        config,
     };
-    let comparison = compare(&plan).await?;
-    write(&args, &comparison)?;
+    out::note("1 of 3: one INSERT a payment …");
+    let one = Plan::in_scratch(&*first, async || ways::direct(&plan, &*first, Way::OneByOne).await);
+    let one = one.await?;
+    out::note("2 of 3: a pool of them …");
+    let way = Way::Pool(plan.pool);
+    let pool = Plan::in_scratch(&*second, async || ways::direct(&plan, &*second, way).await);
+    let pool = pool.await?;
+    out::note("3 of 3: buffered, screened, in batches …");
+    let key_file = args.out.join(format!("{name}.key"));
+    let own = Config {
+        store,
+        // A key made for a bench must not be the one that a worker finds later, and is refused with.
+        key_file,
+        // What waits in a spill or in another buffer is somebody's money, and no business of a bench.
+        ..config.clone().with_buffer(buffer)
+    };
+    let ours = Plan::in_scratch(&*third, async || buffered(&plan, &own).await).await?;
+    let (accepted, problems) = guarantee::asked(&**config.buffer(), config.main().events).await?;
+    let notes = [accepted].into_iter().chain(problems).collect();
+    write(&args, &plan.comparison(first.server(), vec![one, pool, ours], notes)?)?;
     Ok(Exit::Done)
 }
 
-async fn compare(plan: &Plan) -> Result<Comparison> {
-    let mut phases = Vec::new();
-    out::note("1 of 3: one INSERT a payment …");
-    phases.push(in_schema(plan, 1, async |store| direct::one_by_one(plan, store).await).await?);
-    out::note("2 of 3: a pool of them …");
-    phases.push(in_schema(plan, 2, async |store| direct::pooled(plan, store).await).await?);
-    out::note("3 of 3: buffered, screened, in batches …");
-    phases.push(in_schema(plan, 3, async |store| buffered::run(plan, store).await).await?);
-    let (accepted, problems) =
-        guarantee::asked(&**plan.config.buffer(), plan.config.main().events).await?;
-    let setting = |name: &str, value: String| Setting::new(name, value);
-    Ok(Comparison {
-        title: "Three ways into PostgreSQL".to_owned(),
-        date: Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        machine: Machine::read(),
-        payload: "card payments of some 250 bytes of JSON, 15 columns, all indexes".to_owned(),
-        settings: vec![
-            setting("payments in each phase", grouped(u64::try_from(plan.events)?)),
-            setting("a direct phase ends after", format!("{} s", plan.limit.as_secs())),
-            setting("connections of phase 2", plan.pool.to_string()),
-            setting("batch of phase 3, at most", plan.config.engine.batch_max.to_string()),
-            setting("lanes of phase 3", plan.config.engine.lanes.to_string()),
-        ],
-        notes: [accepted].into_iter().chain(problems).collect(),
-        phases,
-    })
-}
-
-/// Runs `work` in a schema of its own, which is gone afterwards.
-async fn in_schema(
-    plan: &Plan,
-    phase: u8,
-    work: impl AsyncFnOnce(store_postgres::Options) -> Result<Figures>,
-) -> Result<Figures> {
-    let schema = format!("{}_bench_{phase}", plan.store.schema);
-    let store = store_postgres::Options { schema, exclusive: false, ..plan.store.clone() };
-    scratch::make(&store).await?;
-    let figures = work(store.clone()).await;
-    let left_over = || format!("the schema {} is left over; drop it", store.schema);
-    scratch::discard(&store).await.with_context(left_over)?;
-    figures
-}
-
-/// The servers, as far as they run on this machine.
-async fn servers(store: &store_postgres::Options, buffer: &dyn Location) -> Result<Vec<Server>> {
-    let postgres =
-        store_postgres::baseline::while_connected(store, |pid| processor::root_of(pid, "postgres"));
-    let of_buffer = buffer.server().await?.map(|server| {
-        let root = processor::root_of(server.pid, server.program);
-        (server.name, root)
-    });
-    let all = [("PostgreSQL", postgres.await?)].into_iter().chain(of_buffer);
-    let named = |(name, root): (&str, Option<u32>)| {
-        Some(Server { name: name.to_owned(), pids: vec![root?] })
+/// Measures the pipeline of `config`, whose buffer and key are removed afterwards.
+async fn buffered(plan: &Plan, config: &Config) -> Result<Figures> {
+    let measure = async {
+        let payments = Payments::start(config, None).await?;
+        let measured = ways::measure(plan, &payments.at_work).await;
+        let ended = payments.stop().await?;
+        measured?.figures(&ended).await
     };
-    Ok(all.filter_map(named).collect())
+    let figures = measure.await;
+    let removed = match std::fs::remove_file(&config.key_file) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed.with_context(|| format!("can't remove {}", config.key_file.display())),
+    };
+    let left_over = || format!("the list or stream {} is left over", config.buffer().name());
+    config.buffer().purge().await.with_context(left_over)?;
+    removed?;
+    figures
 }
 
 fn write(args: &Args, comparison: &Comparison) -> Result<()> {

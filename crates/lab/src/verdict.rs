@@ -9,24 +9,43 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use buffer::{DeadLetter, Location, backend};
-use lab::audit::{Audit, Finding, Ledger, Row};
-use lab::report::{LatencyMs, Report};
-use lab::score::{Labels, Scorer, Scores};
+use engine::Stats;
+use model::clock::{Clock, System};
+use runtime::Remains;
+use store::card::Guard;
 use store::inspect::{Counts, Payment};
 
-use crate::payments::{Stopped, rules};
-use crate::{open, outside};
+use crate::audit::{Audit, Finding, Ledger, Row};
+use crate::memory;
+use crate::report::{LatencyMs, Report};
+use crate::score::{Labels, Scorer, Scores};
 
 /// Most events an audit holds, at 25 bytes each and 5 more while it compares. Further ones are
 /// counted as unaudited.
-pub(crate) const LEDGER_EVENTS_MAX: usize = 4_000_000;
+const LEDGER_EVENTS_MAX: usize = 4_000_000;
+
+/// A ledger of a run, which checks cards as well.
+#[must_use]
+pub fn ledger(guard: Arc<Guard>) -> Ledger {
+    Ledger::new(LEDGER_EVENTS_MAX).with_cards(move |card| guard.fingerprint(card).0)
+}
+
+/// A pipeline that has ended, as the audit needs it.
+pub struct Ended {
+    /// What its engine did.
+    pub stats: Arc<Stats>,
+    /// The events that it did not settle.
+    pub remains: Arc<Remains>,
+    /// What accepted events survive.
+    pub durability: String,
+}
 
 /// Where to look.
-pub(crate) struct Places {
+pub struct Places {
     store: Arc<dyn store::Location>,
     /// What the store held before the run; `None` if there was none.
     before: Option<Counts>,
-    /// Of one that keeps nothing, what was left is in [`Stopped`].
+    /// Of one that keeps nothing, what was left is in [`Ended`].
     buffer: Arc<dyn Location>,
     /// What the buffer held before the run; `None` if it could not be looked at, or held more than
     /// [`LEDGER_EVENTS_MAX`]: then the audit makes no claim about rows that were not offered.
@@ -73,11 +92,14 @@ impl Places {
     ///
     /// # Errors
     /// If it can't be read.
-    pub(crate) async fn before(
+    pub async fn before(
         store: &Arc<dyn store::Location>,
         buffer: &Arc<dyn Location>,
     ) -> Result<Self> {
-        let before = outside::counts(&**store).await?;
+        let before = match store.look().await? {
+            Some(view) => Some(view.counts().await?),
+            None => None,
+        };
         let held = Held::by(&**buffer).await;
         Ok(Self { store: store.clone(), before, buffer: buffer.clone(), held })
     }
@@ -86,29 +108,30 @@ impl Places {
     ///
     /// # Errors
     /// If the store or the buffer can't be read.
-    pub(crate) async fn report(
+    pub async fn report(
         &self,
         ledger: Ledger,
         labels: &Labels,
-        stopped: &Stopped,
-        durability: &str,
+        ended: &Ended,
         settling: Duration,
     ) -> Result<Report> {
-        let Found { finding, pending, dead, scores, counts } =
-            self.find(ledger, labels, stopped).await.context("the audit could not be made")?;
+        let Found { finding, pending, dead, scores, counts } = self
+            .find(ledger, labels, &ended.remains)
+            .await
+            .context("the audit could not be made")?;
         let before = self.before.clone().unwrap_or_default();
-        let counted = counts.flagged_by_rule.into_iter().map(|(rule, count)| {
+        let rules = counts.flagged_by_rule.into_iter().map(|(rule, count)| {
             let earlier = before.flagged_by_rule.get(&rule).copied().unwrap_or(0);
             (rule, count.saturating_sub(earlier))
         });
         let mut flagged_by_rule: BTreeMap<_, _> =
-            rules().map(|rule| (rule.to_owned(), 0)).collect();
-        flagged_by_rule.extend(counted);
+            fraud::Rule::ALL.into_iter().map(|rule| (rule.name().to_owned(), 0)).collect();
+        flagged_by_rule.extend(rules);
         let settled = counts.total.saturating_sub(before.total);
-        let latency = stopped.stats.latency();
+        let latency = ended.stats.latency();
         Ok(Report {
             settled,
-            duplicates_suppressed: stopped.counts.duplicates,
+            duplicates_suppressed: ended.stats.counts().duplicates,
             dead,
             pending,
             flagged_total: counts.flagged.saturating_sub(before.flagged),
@@ -119,18 +142,18 @@ impl Places {
                 max: decimal(latency.max_ms()),
             },
             settled_per_second: per_second(settled, settling),
-            rss_mib_max: lab::memory::rss_mib_max(),
+            rss_mib_max: memory::rss_mib_max(),
             fraud_score: if labels.is_empty() { Scores::new() } else { scores },
-            ..Report::new(finding, durability)
+            ..Report::new(finding, ended.durability.clone())
         })
     }
 
-    async fn find(&self, mut ledger: Ledger, labels: &Labels, stopped: &Stopped) -> Result<Found> {
+    async fn find(&self, mut ledger: Ledger, labels: &Labels, remains: &Remains) -> Result<Found> {
         let began_empty = self.before.as_ref().is_none_or(|before| before.total == 0);
         let held = self.held.as_ref();
         held.iter().flat_map(|held| &held.pending).for_each(|id| ledger.earlier(id));
         let mut audit = Audit::new(ledger, began_empty && held.is_some());
-        let now_ms = open::clock().now_ms();
+        let now_ms = System.now_ms();
         let (mut pending, mut dead) = (0, 0);
         if !self.buffer.is_volatile() {
             let mut each = |held: backend::Held| {
@@ -146,16 +169,16 @@ impl Places {
                 }
             }
         }
-        for event in &stopped.remains.left {
+        for event in &remains.left {
             pending += 1;
             audit.pending(event.id());
         }
-        for event in &stopped.remains.dead {
+        for event in &remains.dead {
             dead += 1;
             audit.dead(event, now_ms);
         }
         let mut scorer = Scorer::new(labels);
-        let view = outside::look(&*self.store).await?.context("the store is gone")?;
+        let view = self.store.look().await?.context("the store is gone")?;
         view.payments(&mut |payment: Payment<'_>| {
             audit.settled(&Row {
                 tx_id: payment.tx_id,

@@ -1,21 +1,21 @@
-//! Phase 3: the payments.
+//! The payments pipeline.
 
-use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use buffer::Buffer;
 use engine::Stats;
-use lab::generator::{Generator, Options};
-use lab::phases::processor::Sampler;
-use lab::phases::{Figures, LatencyMs, Recorder, rates};
+use model::clock::{Clock, System};
 use model::{Class, Classify, Event};
+use tokio::task::JoinHandle;
 
 use super::plan::Plan;
-use crate::config::Config;
-use crate::open;
-use crate::payments::Payments;
+use crate::at_work::AtWork;
+use crate::generator::{Generator, Options};
+use crate::phases::processor::{Load, Sampler};
+use crate::phases::{Figures, LatencyMs, Recorder, rates};
+use crate::verdict::Ended;
 
 /// Payments offered together.
 const BATCH: usize = 500;
@@ -27,66 +27,67 @@ const OFFER_TRIES_MAX: u32 = 500;
 /// How often is looked how far it is.
 const LOOK: Duration = Duration::from_millis(100);
 
-pub(super) async fn run(plan: &Plan, store: store_postgres::Options) -> Result<Figures> {
-    let name = plan.buffer.name();
-    // A key made for a bench must not be the one that a worker finds later, and is refused with.
-    let key_file = plan.out.join(format!("{name}.key"));
-    let config = Config {
-        store: Arc::new(store),
-        key_file: key_file.clone(),
-        // What waits in a spill or in another buffer is somebody's money, and no business of a bench.
-        ..plan.config.clone().with_buffer(plan.buffer.clone())
-    };
-    let figures = measure(plan, &config).await;
-    let removed = match std::fs::remove_file(&key_file) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        removed => removed.with_context(|| format!("can't remove {}", key_file.display())),
-    };
-    let left_over = || format!("the list or stream {name} is left over");
-    plan.buffer.purge().await.with_context(left_over)?;
-    removed?;
-    figures
+/// How many payments were settled by when.
+type Totals = Vec<(Duration, u64)>;
+
+/// A pipeline that was measured, and is to be stopped.
+pub struct Buffered {
+    offers: Recorder,
+    load: Load,
+    took: Duration,
+    totals: JoinHandle<Totals>,
+    under_way_max: u64,
 }
 
-async fn measure(plan: &Plan, config: &Config) -> Result<Figures> {
+/// Measures the pipeline until all is settled.
+///
+/// # Errors
+/// If an offer fails, the engine ends, or a stop came in between.
+pub async fn measure(plan: &Plan, at_work: &AtWork) -> Result<Buffered> {
     let batches = batches(plan.events)?;
-    let payments = Payments::start(config, None).await?;
     let sampler = Sampler::start(plan.servers.clone());
     let began = Instant::now();
-    let (stats, buffer) = (payments.stats().clone(), payments.buffer().clone());
-    let totals = tokio::spawn(watch(stats.clone(), began, payments.ended().clone()));
-    let under_way_max = (config.engine.batch_max * config.engine.lanes) as u64 * UNDER_WAY_BATCHES;
-    let ended = payments.ended().clone();
-    let offering = offer(&*buffer, &stats, batches, under_way_max);
+    let ended = at_work.ended();
+    let totals = tokio::spawn(watch(at_work.stats().clone(), began, ended.clone()));
+    let under_way_max = (plan.batch_max * plan.lanes) as u64 * UNDER_WAY_BATCHES;
+    let offering = offer(&**at_work.buffer(), at_work.stats(), batches, under_way_max);
     let offers = plan.until_stopped(ended.run_until_cancelled(offering)).await;
-    let drained = plan.until_stopped(payments.drained()).await;
-    let took = began.elapsed();
-    let load = sampler.stop();
-    let stopped = payments.stop().await?;
+    let drained = plan.until_stopped(at_work.drained()).await;
+    let (took, load) = (began.elapsed(), sampler.stop());
     drained?;
     let offers = offers?.context("the engine ended before all was offered")??;
-    let counts = stopped.counts;
-    let latency = stats.latency();
-    let ms = |quantile| millis(latency.quantile_ms(quantile));
-    Ok(Figures {
-        what: format!(
-            "offered {BATCH} at a time to Redis, screened by 4 rules, settled in batches by COPY; at \
-             most {under_way_max} under way"
-        ),
-        durability: "what Redis survives, before the producer is told; then what PostgreSQL survives"
-            .to_owned(),
-        latency_ms: LatencyMs {
-            p50: ms(0.5),
-            p90: ms(0.9),
-            p99: ms(0.99),
-            max: millis(latency.max_ms()),
-        },
-        accepted_latency_ms: Some(offers.latency_ms()),
-        errors: counts.dead,
-        rate_over_time: rates(&totals.await?),
-        ..Figures::new("3 · buffered, in batches", took, &offers, load)
+    Ok(Buffered { offers, load, took, totals, under_way_max })
+}
+
+impl Buffered {
+    /// What it came to, once the pipeline has ended.
+    ///
+    /// # Errors
+    /// If the task that watched it panics.
+    pub async fn figures(self, ended: &Ended) -> Result<Figures> {
+        let Self { offers, load, took, totals, under_way_max } = self;
+        let (counts, latency) = (ended.stats.counts(), ended.stats.latency());
+        let ms = |quantile| millis(latency.quantile_ms(quantile));
+        Ok(Figures {
+            what: format!(
+                "offered {BATCH} at a time to Redis, screened by 4 rules, settled in batches by COPY; at \
+                 most {under_way_max} under way"
+            ),
+            durability:
+                "what Redis survives, before the producer is told; then what PostgreSQL survives".to_owned(),
+            latency_ms: LatencyMs {
+                p50: ms(0.5),
+                p90: ms(0.9),
+                p99: ms(0.99),
+                max: millis(latency.max_ms()),
+            },
+            accepted_latency_ms: Some(offers.latency_ms()),
+            errors: counts.dead,
+            rate_over_time: rates(&totals.await?),
+            ..Figures::new("3 · buffered, in batches", took, &offers, load)
+        }
+        .with_events(counts.settled, took))
     }
-    .with_events(counts.settled, took))
 }
 
 /// Offers everything; the recorder has how long each payment took to be durable in the buffer.
@@ -121,7 +122,7 @@ async fn watch(
     stats: Arc<Stats>,
     began: Instant,
     ended: tokio_util::sync::CancellationToken,
-) -> Vec<(Duration, u64)> {
+) -> Totals {
     let mut totals = vec![(Duration::ZERO, 0)];
     while ended.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
         let settled = stats.counts().settled;
@@ -135,7 +136,7 @@ async fn watch(
 
 fn batches(count: usize) -> Result<Vec<Vec<Event>>> {
     let mut generator = Generator::new(&Options::default())?;
-    let from_ms = open::clock().now_ms() - i64::try_from(count)?;
+    let from_ms = System.now_ms() - i64::try_from(count)?;
     let times: Vec<i64> = (from_ms..).take(count).collect();
     let batch = |times: &[i64]| times.iter().map(|at_ms| generator.event(*at_ms).0).collect();
     Ok(times.chunks(BATCH).map(batch).collect())
