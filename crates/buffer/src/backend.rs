@@ -8,6 +8,7 @@
 //! - Reading a URL opens nothing and reads no environment of its own: variables come through [`Reading`].
 //! - A question that a backend can't answer has a default: [`Error::Unsupported`] with what to do instead.
 
+mod asked;
 mod held;
 mod location;
 mod members;
@@ -19,6 +20,7 @@ use model::url::{self, Url, listed};
 
 use crate::foreign::Fields;
 
+pub use asked::asked;
 pub use held::{Each, Held, in_pages};
 pub use location::{Disk, Durability, Location, Opened, Opening, Server, Stop, Unordered};
 pub use members::{Distribution, Member};

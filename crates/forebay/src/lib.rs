@@ -15,7 +15,6 @@ mod domains;
 mod exit;
 mod files;
 mod fleet;
-mod guarantee;
 mod identity;
 mod log;
 mod open;

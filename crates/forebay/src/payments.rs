@@ -21,9 +21,11 @@ use crate::config::{Config, PARSE, line_of_keys};
 use crate::domain::{self, Looked, Started};
 use crate::process::{Part, Process, Stored};
 use crate::verbs::fraud::Fraud;
-use crate::{guarantee, open, registry};
+use crate::{open, registry};
 
 pub(crate) use fraud::handler::PIPELINE;
+pub(crate) use fraud::promise::settled;
+use fraud::promise::{Promise, unchecked};
 
 /// What moves are recorded under.
 const MOVES: &str = "payments";
@@ -57,20 +59,37 @@ impl domain::Domain for Domain {
     }
 
     async fn promises(&self, config: &Config, line: &Line) -> Result<Vec<String>> {
-        Ok(guarantee::all(config, line).await)
+        let buffers: Vec<_> = line.accepting().cloned().collect();
+        Ok(promise(config, line, &buffers).all().await)
     }
 
     async fn checked(&self, config: &Config, line: &Line, looked: &Looked) -> Result<Vec<String>> {
         let said = |(buffer, looked): (&Arc<dyn Location>, &Result<String, String>)| match looked {
             Ok(accepted) => accepted.clone(),
-            Err(why) => guarantee::unchecked(&**buffer, why),
+            Err(why) => unchecked(&**buffer, why),
         };
         let accepted = line.accepting().zip(&looked.buffers).map(said);
-        Ok(accepted.chain(guarantee::beyond(config, line, looked.store.as_deref())).collect())
+        let buffers: Vec<_> = line.accepting().cloned().collect();
+        let beyond = promise(config, line, &buffers).beyond(looked.store.as_deref());
+        Ok(accepted.chain(beyond).collect())
     }
 
     fn ledger(&self, config: &Config, _: &Line) -> Result<Box<dyn Ledger>> {
         Ok(Box::new(Rows(config.store.clone())))
+    }
+}
+
+fn promise<'a>(
+    config: &'a Config,
+    line: &'a Line,
+    buffers: &'a [Arc<dyn Location>],
+) -> Promise<'a> {
+    Promise {
+        buffers,
+        spill: line.spill.as_ref(),
+        store: &*config.store,
+        cards_clear: config.cards_clear,
+        key_file: &config.key_file,
     }
 }
 

@@ -22,6 +22,7 @@ mod hit;
 pub mod keys;
 mod latest;
 mod number;
+pub mod promise;
 mod rules;
 mod ruleset;
 mod screen;

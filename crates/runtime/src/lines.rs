@@ -2,15 +2,16 @@
 
 mod error;
 mod left;
+mod look;
 mod open;
 
 use std::sync::Arc;
 
-use buffer::Location;
 use model::clock::Clock;
 use store::{Moves, Store};
 
 pub use self::error::Error;
+pub use self::look::Seen;
 pub use self::open::{Both, Opened};
 use crate::line::Line;
 use crate::moving::Parse;
@@ -45,19 +46,5 @@ impl Lines {
     /// If an option is wrong.
     pub fn moves(&self) -> Result<Arc<dyn Moves>, store::Error> {
         Ok(self.beside()?.moves())
-    }
-
-    /// Looks whether a buffer could be used: opens it, unless opening it would join the processes at work. Returns
-    /// what a person should know, one sentence each.
-    ///
-    /// # Errors
-    /// If it can't be used.
-    pub async fn try_out(&self, buffer: &dyn Location) -> Result<Vec<String>, Error> {
-        if let Some(found) = buffer.look().await.map_err(Error::Look)? {
-            return Ok(found);
-        }
-        let opened = self.open(buffer).await?;
-        opened.buffer.close().await.map_err(Error::Look)?;
-        Ok(opened.found)
     }
 }

@@ -1,7 +1,9 @@
-//! Forebay with one backend more.
+//! Forebay with one backend and one domain more.
 
 use std::process::ExitCode;
 
+use forebay::Additions;
+
 fn main() -> ExitCode {
-    forebay::main(forebay::Additions { buffers: &[&trial::Backend], ..Default::default() })
+    forebay::main(Additions { buffers: &[&trial::Backend], domains: &[&trial::Tickets] })
 }

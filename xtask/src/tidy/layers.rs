@@ -83,15 +83,19 @@ const LAYERS: &[Layer] = &[
         ],
         tests_use: &["testbed"],
     },
-    Layer { name: "trial", uses: &["model", "buffer", "forebay"], tests_use: &[] },
+    Layer {
+        name: "trial",
+        uses: &["model", "settings", "buffer", "store", "engine", "runtime", "server", "forebay"],
+        tests_use: &[],
+    },
     Layer { name: "xtask", uses: &[], tests_use: &[] },
 ];
 
 /// Libraries that mark a boundary, and the crates that may use them outside tests.
 const OUTSIDE: &[(&str, &[&str])] = &[
-    ("anyhow", &["forebay", "lab", "testbed", "xtask"]),
+    ("anyhow", &["forebay", "lab", "testbed", "trial", "xtask"]),
     ("axum", &["server"]),
-    ("clap", &["forebay"]),
+    ("clap", &["forebay", "trial"]),
     ("deadpool-postgres", &["store-postgres"]),
     ("ratatui", &["lab"]),
     ("rdkafka", &["buffer-kafka"]),

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, anyhow, bail};
-use buffer::Location;
 use runtime::Line;
 use serde_json::json;
 use settings::{Settings, Shown};
@@ -13,8 +12,9 @@ use store::{Store, key_file};
 
 use super::configured;
 use crate::config::{Config, Flags};
+use crate::domain::Looked;
 use crate::exit::Exit;
-use crate::{configured, domain, domains, guarantee, open, out};
+use crate::{configured, domains, open, out};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
@@ -76,20 +76,17 @@ async fn check_line(
     let (mut buffers, mut found) = (Vec::new(), Vec::new());
     troubles.extend(config.lines().check_move(line).await.map_err(open::told).err());
     for buffer in line.accepting() {
-        let looked = Looked::at(&**buffer, line.events, config).await;
-        buffers.push(looked.unchecked.map_or(Ok(looked.accepted), Err));
-        found.extend(looked.found);
-        troubles.extend(looked.troubles);
+        let seen = config.lines().look(&**buffer, line.events).await;
+        buffers.push(seen.unchecked.map_or(Ok(seen.accepted), Err));
+        found.extend(seen.found);
+        troubles.extend(seen.troubles.into_iter().map(open::told));
     }
     let of_spill = line.spill.as_ref().and_then(|spill| spill.validate().err());
     troubles.extend(of_spill.map(|error| anyhow::Error::from(error).context("spill")));
     let told = |error: &anyhow::Error| format!("{error:#}");
     let of_tables = store.as_ref().ok().and_then(|beside| beside.tables.get(&line.pipeline));
-    let looked = domain::Looked {
-        buffers,
-        store: store.as_ref().err().map(told),
-        tables: of_tables.map(told),
-    };
+    let looked =
+        Looked { buffers, store: store.as_ref().err().map(told), tables: of_tables.map(told) };
     for said in
         domains::of(config, line)?.checked(config, line, &looked).await?.into_iter().chain(found)
     {
@@ -97,52 +94,6 @@ async fn check_line(
     }
     troubles.extend(looked.tables.map(anyhow::Error::msg));
     Ok(troubles)
-}
-
-/// What a look at a buffer came to.
-struct Looked {
-    /// What is promised of accepted payments.
-    accepted: String,
-    /// Why it could not be asked or opened, as a clause.
-    unchecked: Option<String>,
-    /// What a person should know.
-    found: Vec<String>,
-    troubles: Vec<anyhow::Error>,
-}
-
-impl Looked {
-    /// Asks how the buffer is kept, and whether it can be used.
-    async fn at(buffer: &dyn Location, events: &str, config: &Config) -> Self {
-        let mut looked = Self {
-            accepted: String::new(),
-            unchecked: None,
-            found: Vec::new(),
-            troubles: Vec::new(),
-        };
-        match guarantee::asked(buffer, events).await {
-            Ok((accepted, problems)) => {
-                looked.accepted = accepted;
-                looked.troubles.extend(problems.into_iter().map(anyhow::Error::msg));
-            }
-            // It is used below, and the trouble is told again among the others.
-            Err(why) => looked.unchecked = Some(format!("could not be asked: {why}")),
-        }
-        match config.lines().try_out(buffer).await.map_err(open::told) {
-            Ok(found) => looked.found = found,
-            Err(trouble) => {
-                // What is promised holds whether or not a running server has it open just now.
-                if looked.unchecked.is_none() && !is_held(&trouble) {
-                    looked.unchecked = Some(format!("could not be used: {trouble:#}"));
-                }
-                looked.troubles.push(trouble);
-            }
-        }
-        looked
-    }
-}
-
-fn is_held(trouble: &anyhow::Error) -> bool {
-    matches!(trouble.downcast_ref(), Some(buffer::Error::Held(_)))
 }
 
 /// What is wrong beside a store that could be used.

@@ -7,7 +7,7 @@ use store::Location;
 use super::configured;
 use crate::config::{Config, Flags};
 use crate::exit::Exit;
-use crate::{domains, guarantee, open, out};
+use crate::{domains, open, out, payments};
 use model::units::grouped;
 
 #[derive(Debug, clap::Subcommand)]
@@ -69,7 +69,7 @@ async fn migrate(config: &Config, json: bool) -> Result<Exit> {
     for table in tables {
         out::line(format_args!("Made the table {table}."))?;
     }
-    out::line(guarantee::settled(store))?;
+    out::line(payments::settled(store))?;
     Ok(Exit::Done)
 }
 

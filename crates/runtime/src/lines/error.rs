@@ -31,7 +31,34 @@ pub enum Error {
     /// A move has left the buffer; what to do.
     #[error("{0}")]
     Left(String),
+    /// What is wrong with a buffer that can be used.
+    #[error("{0}")]
+    Problem(String),
     /// The store did not answer.
     #[error("no answer within {} s", .0.as_secs())]
     Silent(Duration),
+}
+
+impl Error {
+    /// Whether another process has the buffer open.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        matches!(
+            self,
+            Self::Buffer(buffer::Error::Held(_))
+                | Self::Look(buffer::Error::Held(_))
+                | Self::Next(buffer::Error::Held(_))
+        )
+    }
+
+    /// With its causes, in one sentence.
+    pub(crate) fn in_full(&self) -> String {
+        let mut told = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            told.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        told
+    }
 }

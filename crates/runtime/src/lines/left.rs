@@ -132,7 +132,8 @@ fn refused(looked: Result<Option<String>, Error>) -> Result<(), Error> {
         Ok(None) => {}
         // A start is tried again and again.
         Err(error) => WARNED.call_once(|| {
-            tracing::warn!("cannot check whether a move has left the buffer: {error}");
+            let why = error.in_full();
+            tracing::warn!("cannot check whether a move has left the buffer: {why}");
         }),
     }
     Ok(())

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use buffer::backend::asked;
 use lab::phases::{Comparison, Figures};
 use lab::ways::{self, Plan};
 use model::units::duration;
@@ -14,7 +15,7 @@ use super::super::configured;
 use crate::config::{Config, Error, Flags};
 use crate::exit::Exit;
 use crate::payments::Payments;
-use crate::{guarantee, out, signals};
+use crate::{out, signals};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -82,7 +83,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
         ..config.clone().with_buffer(buffer)
     };
     let ours = Plan::in_scratch(&*third, async || buffered(&plan, &own).await).await?;
-    let (accepted, problems) = guarantee::asked(&**config.buffer(), config.main().events).await?;
+    let (accepted, problems) = asked(&**config.buffer(), config.main().events).await?;
     let notes = [accepted].into_iter().chain(problems).collect();
     write(&args, &plan.comparison(first.server(), vec![one, pool, ours], notes)?)?;
     Ok(Exit::Done)

@@ -1,60 +1,8 @@
 //! The whole program on a backend that it does not name.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
-
-use serde_json::Value;
+use super::running::{Serving, json, run, until};
 
 const EVENTS: u64 = 20;
-/// How long a step of the program may take.
-const STEP_MAX: Duration = Duration::from_secs(60);
-
-fn program(dir: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_trial"));
-    command.current_dir(dir).env_clear().args(args);
-    command
-}
-
-fn run(dir: &Path, args: &[&str]) -> (i32, String, String) {
-    let Output { status, stdout, stderr } = program(dir, args).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (status.code().unwrap(), text(stdout), text(stderr))
-}
-
-fn json(dir: &Path, args: &[&str]) -> Value {
-    let (code, stdout, stderr) = run(dir, args);
-    assert_eq!(code, 0, "{args:?}: {stdout}{stderr}");
-    serde_json::from_str(&stdout).unwrap()
-}
-
-/// A server that is ended when it is dropped.
-struct Serving(Child);
-
-impl Serving {
-    /// Ends the server as an operator does, and waits until it has ended.
-    fn stop(mut self) -> i32 {
-        let pid = self.0.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        let end = Instant::now() + STEP_MAX;
-        loop {
-            if let Some(status) = self.0.try_wait().unwrap() {
-                return status.code().unwrap();
-            }
-            assert!(Instant::now() < end, "the server does not stop");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 #[test]
 fn a_backend_that_was_added_as_the_document_says_serves_and_is_looked_at() {
@@ -75,13 +23,8 @@ fn a_backend_that_was_added_as_the_document_says_serves_and_is_looked_at() {
     let (_, stdout, _) = run(dir, &["buffer", "peek", "--count", "3", "--json"]);
     assert_eq!(stdout.lines().count(), 3, "{stdout}");
 
-    let serve = ["serve", "--bind", "127.0.0.1:0"];
-    let serving = Serving(program(dir, &serve).stdout(Stdio::null()).spawn().unwrap());
-    let end = Instant::now() + STEP_MAX;
-    while json(dir, &["buffer", "stat", "--json"])["ready"] != 0 {
-        assert!(Instant::now() < end, "the events are not settled");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let serving = Serving::start(dir, &[]);
+    until(&0.into(), || json(dir, &["buffer", "stat", "--json"])["ready"].clone());
     assert_eq!(serving.stop(), 0);
     assert_eq!(json(dir, &["store", "check", "--json"])["payments"], EVENTS);
 }

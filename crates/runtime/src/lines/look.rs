@@ -1,0 +1,55 @@
+//! Looking whether a buffer can be used, and what it promises.
+
+use buffer::Location;
+use buffer::backend::asked;
+
+use super::{Error, Lines};
+
+/// What a look at a buffer came to.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// What accepted events survive; empty where it could not be asked.
+    pub accepted: String,
+    /// Why it could not be asked or opened, as a clause.
+    pub unchecked: Option<String>,
+    /// What a person should know, one sentence each.
+    pub found: Vec<String>,
+    /// What is wrong.
+    pub troubles: Vec<Error>,
+}
+
+impl Lines {
+    /// Asks how the buffer is kept, and looks whether it can be used. `events` are what its events are called.
+    pub async fn look(&self, buffer: &dyn Location, events: &str) -> Seen {
+        let mut seen = Seen::default();
+        match asked(buffer, events).await {
+            Ok((accepted, problems)) => {
+                seen.accepted = accepted;
+                seen.troubles.extend(problems.into_iter().map(Error::Problem));
+            }
+            // It is used below, and the trouble is told again among the others.
+            Err(why) => seen.unchecked = Some(format!("could not be asked: {why}")),
+        }
+        match self.try_out(buffer).await {
+            Ok(found) => seen.found = found,
+            Err(trouble) => {
+                // What is promised holds whether or not a running server has it open just now.
+                if seen.unchecked.is_none() && !trouble.is_held() {
+                    seen.unchecked = Some(format!("could not be used: {}", trouble.in_full()));
+                }
+                seen.troubles.push(trouble);
+            }
+        }
+        seen
+    }
+
+    /// Opens the buffer, unless opening it would join the processes at work: then it is looked at.
+    async fn try_out(&self, buffer: &dyn Location) -> Result<Vec<String>, Error> {
+        if let Some(found) = buffer.look().await.map_err(Error::Look)? {
+            return Ok(found);
+        }
+        let opened = self.open(buffer).await?;
+        opened.buffer.close().await.map_err(Error::Look)?;
+        Ok(opened.found)
+    }
+}
