@@ -99,7 +99,7 @@ pub struct Options {
     /// Most memory Redis may use before offers are refused, in bytes; 0 is nine tenths of its
     /// `maxmemory`, if it has one.
     pub memory_max_bytes: u64,
-    /// What tells this process from others where members are shown, as `host:pid`; at most
+    /// What tells this process from others where members are shown, as `host:pid:start`; at most
     /// [`PROCESS_BYTES_MAX`], and nothing if nobody looks.
     pub process: String,
     /// How long a lease lasts, in milliseconds.

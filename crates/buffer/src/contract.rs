@@ -91,6 +91,14 @@ pub trait Buffer: Send + Sync + 'static {
     /// If the backend can't be read.
     async fn depth(&self) -> Result<Depth, Error>;
 
+    /// How much of it its spill holds, which is read while the buffer is out of reach; `None` without a spill.
+    ///
+    /// # Errors
+    /// If the spill can't be read.
+    async fn spilled(&self) -> Result<Option<Depth>, Error> {
+        Ok(None)
+    }
+
     /// Places that this process read past since it opened the buffer and that held no event. Where
     /// [`Depth::ready`] is an upper bound, it counted each of them until then; elsewhere there are none.
     fn empty_places(&self) -> u64 {

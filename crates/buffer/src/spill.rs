@@ -97,15 +97,6 @@ impl Spill {
         Self { shared, looked: OnceCell::new(), stop, drain: Mutex::new(Some(drain)) }
     }
 
-    /// How much the spill holds and has not handed over. Its dead letters are events larger than
-    /// anything the primary takes.
-    ///
-    /// # Errors
-    /// If the spill can't be read.
-    pub async fn spilled(&self) -> Result<Depth, Error> {
-        self.shared.local.depth().await
-    }
-
     /// Ends the drain, with what it is doing if that takes no longer than [`CLOSE_MAX`].
     async fn stop(&self) {
         let _ = self.stop.send(true);
@@ -217,12 +208,18 @@ impl Buffer for Spill {
     }
 
     /// The primary's, and as ready what the spill holds. An error if either can't be read;
-    /// [`Spill::spilled`] tells of the spill alone.
+    /// [`Buffer::spilled`] tells of the spill alone.
     async fn depth(&self) -> Result<Depth, Error> {
-        let (depth, spilled) = (self.shared.primary.depth().await?, self.spilled().await?);
+        let depth = self.shared.primary.depth().await?;
+        let spilled = self.shared.local.depth().await?;
         let oldest = depth.oldest_accepted_ms.into_iter().chain(spilled.oldest_accepted_ms).min();
         let ready = depth.ready + spilled.ready + spilled.leased;
         Ok(Depth { ready, oldest_accepted_ms: oldest, ..depth })
+    }
+
+    /// What was not handed over. Its dead letters are events larger than anything the primary takes.
+    async fn spilled(&self) -> Result<Option<Depth>, Error> {
+        self.shared.local.depth().await.map(Some)
     }
 
     fn empty_places(&self) -> u64 {

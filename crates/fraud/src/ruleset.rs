@@ -4,8 +4,7 @@ use model::payment::{TEXT_BYTES_MAX, Tier};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::latest::Retention;
-use crate::state::RECENT_MAX;
+use crate::latest::{RECENT_MAX, Retention};
 use crate::zone::Zone;
 
 /// The longest velocity window: one day.

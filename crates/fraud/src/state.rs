@@ -4,8 +4,7 @@ use model::Payment;
 use store::History;
 use store::card::Fingerprint;
 
-pub use crate::latest::RECENT_MAX;
-use crate::latest::{Latest, Retention, Slot};
+use crate::latest::{Latest, RECENT_MAX, Retention, Slot};
 use crate::number::Number;
 use crate::rules::Before;
 use crate::ruleset::Ruleset;

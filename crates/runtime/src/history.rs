@@ -51,7 +51,7 @@ pub struct Book {
     pub loads: Arc<dyn Loads>,
     /// Intervals follow it.
     pub clock: Arc<dyn Clock>,
-    /// The host's name and the process's id.
+    /// The id of this process.
     pub process: String,
     /// What the process does, as `--roles` has it.
     pub roles: String,

@@ -216,8 +216,11 @@ impl Component for Pipeline {
 
     async fn close(&mut self) -> Result<Remains, Reason> {
         let remains = if self.keeps() {
-            // A buffer that is out of reach can't say what it holds.
-            let depth = self.buffer.depth().await.unwrap_or_default();
+            // Of a buffer that is out of reach, what its spill holds is known at most.
+            let depth = match self.buffer.depth().await {
+                Ok(depth) => depth,
+                Err(_) => self.buffer.spilled().await.ok().flatten().unwrap_or_default(),
+            };
             Ok(Remains { kept: depth.ready + depth.leased, ..Remains::default() })
         } else {
             left(&*self.buffer).await

@@ -8,16 +8,17 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Response, StatusCode};
 use axum::routing::get;
-use buffer::{Buffer, Depth};
+use buffer::Buffer;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use serde::Serialize;
 use tokio::time::timeout;
 
+use crate::answer;
 use crate::meters::Answers;
 use crate::routes::{Routes, not_allowed};
 use crate::shell::Shell;
-use crate::{answer, telemetry};
+use crate::telemetry::{self, Seen};
 
 /// How long a scrape waits for the depth of a buffer. All are asked at once, so that a scrape ends in time while
 /// buffers are out of reach.
@@ -84,17 +85,28 @@ async fn ready(State(probes): State<Arc<Probes>>) -> Response<Body> {
 async fn metrics(State(probes): State<Arc<Probes>>) -> Response<Body> {
     let shell = &probes.shell;
     let looks = (shell.watched)().into_iter().map(async |(name, buffer)| {
-        let depth = depth(&*buffer).await;
-        telemetry::show(name, depth, shell.clock.now_ms());
+        let seen = seen(&*buffer).await;
+        telemetry::show(name, seen, shell.clock.now_ms());
     });
     join_all(looks).await;
     probes.metrics.count(StatusCode::OK);
     answer::typed(StatusCode::OK, telemetry::CONTENT_TYPE, shell.telemetry.render().into())
 }
 
-async fn depth(buffer: &dyn Buffer) -> Option<Depth> {
-    match timeout(DEPTH_WAIT_MAX, buffer.depth()).await {
-        Ok(Ok(depth)) => Some(depth),
+/// The depth of a buffer; where it is out of reach, that of its spill.
+async fn seen(buffer: &dyn Buffer) -> Seen {
+    if let Some(depth) = in_time(buffer.depth()).await {
+        return Seen::Whole(depth);
+    }
+    match in_time(buffer.spilled()).await.flatten() {
+        Some(spilled) => Seen::Spill(spilled),
+        None => Seen::Nothing,
+    }
+}
+
+async fn in_time<T>(look: impl Future<Output = Result<T, buffer::Error>>) -> Option<T> {
+    match timeout(DEPTH_WAIT_MAX, look).await {
+        Ok(Ok(seen)) => Some(seen),
         Ok(Err(error)) => {
             tracing::debug!(%error, "the buffer's depth can't be read");
             None

@@ -12,6 +12,7 @@ use model::Event;
 use model::clock::EpochMs;
 use table::{Failure, Front};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::answer::{self, Refusal};
 use crate::door::{Bad, Door, Reads};
@@ -33,6 +34,14 @@ pub struct Tables {
 struct Table {
     door: Door,
     front: Front,
+    /// Cancelled with the last request that uses the table.
+    unused: CancellationToken,
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        self.unused.cancel();
+    }
 }
 
 /// What the handlers use.
@@ -46,14 +55,16 @@ impl Tables {
     /// Takes rows of a table, and answers reads of it, from now on. Takes the place of another table of its
     /// name.
     pub fn add(&self, front: Front) {
-        let table = Table { door: Door::rows(&front), front };
+        let (door, unused) = (Door::rows(&front), CancellationToken::new());
+        let table = Table { door, front, unused };
         let name = table.front.definition().name.clone();
         self.by_name.write().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::new(table));
     }
 
-    /// Answers 404 for a table from now on.
-    pub fn remove(&self, name: &str) {
-        self.by_name.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    /// Answers 404 for a table from now on. Returns what is cancelled once no request uses it, if it was there.
+    pub fn remove(&self, name: &str) -> Option<CancellationToken> {
+        let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
+        Some(by_name.remove(name)?.unused.clone())
     }
 
     /// The routes of these tables.

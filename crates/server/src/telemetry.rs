@@ -52,7 +52,12 @@ const HISTOGRAMS: [(&str, &str); 4] = [
 ];
 
 /// Gauges set at a scrape, with what they show.
-const GAUGES: [(&str, &str); 5] = [
+const GAUGES: [(&str, &str); 6] = [
+    (
+        "buffer_reachable",
+        "1 when the depth of the buffer was read. At 0 the other gauges show its spill alone, and NaN for \
+         what is unknown.",
+    ),
     ("buffer_size", "Events in the buffer: ready and leased."),
     ("buffer_ready", "Events waiting to be leased."),
     ("buffer_leased", "Events held by a lease."),
@@ -120,21 +125,39 @@ impl Telemetry {
 /// The content type of [`Telemetry::render`].
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Shows `depth` of the buffer called `name` as of `now_ms`. Without a depth the gauges read NaN:
-/// an old value would be taken for a true one.
-pub(crate) fn show(name: impl Into<SharedString>, depth: Option<Depth>, now_ms: i64) {
+/// What could be read of a buffer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Seen {
+    /// All of it.
+    Whole(Depth),
+    /// Its spill alone: the buffer is out of reach.
+    Spill(Depth),
+    /// Nothing.
+    Nothing,
+}
+
+/// Shows what was seen of the buffer called `name` as of `now_ms`. What is unknown reads NaN: an old value
+/// would be taken for a true one.
+pub(crate) fn show(name: impl Into<SharedString>, seen: Seen, now_ms: i64) {
     let name = name.into();
-    let oldest = depth.and_then(|depth| depth.oldest_accepted_ms);
-    let age_ms = oldest.map_or(0, |oldest_ms| now_ms.saturating_sub(oldest_ms).max(0));
-    let values = depth.map_or([f64::NAN; GAUGES.len()], |depth| {
-        [
-            float(depth.ready + depth.leased),
-            float(depth.ready),
-            float(depth.leased),
-            float(depth.dead),
-            float(age_ms.unsigned_abs()) / 1000.0,
-        ]
-    });
+    let age_s = |depth: Depth| {
+        let oldest_ms = depth.oldest_accepted_ms.unwrap_or(now_ms);
+        float(now_ms.saturating_sub(oldest_ms).max(0).unsigned_abs()) / 1000.0
+    };
+    let values = match seen {
+        Seen::Whole(depth) => {
+            let (ready, leased) = (depth.ready, depth.leased);
+            let [size, ready, leased, dead] =
+                [ready + leased, ready, leased, depth.dead].map(float);
+            [1.0, size, ready, leased, dead, age_s(depth)]
+        }
+        Seen::Spill(depth) => {
+            // Nothing is leased from a spill: what its hand-over holds waits to be leased.
+            let waits = float(depth.ready + depth.leased);
+            [0.0, waits, waits, f64::NAN, f64::NAN, age_s(depth)]
+        }
+        Seen::Nothing => [0.0, f64::NAN, f64::NAN, f64::NAN, f64::NAN, f64::NAN],
+    };
     for ((gauge, _), value) in GAUGES.into_iter().zip(values) {
         gauge!(gauge, "buffer" => name.clone()).set(value);
     }

@@ -6,9 +6,12 @@
 mod harness;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use buffer::memory;
-use harness::{Failing, bad_payment, payment, start_holding, start_with};
+use buffer::memory::{self, Memory};
+use buffer::spill::Spill;
+use harness::{Failing, NOW_MS, bad_payment, payment, start_holding, start_with};
+use model::clock::Manual;
 use server::Options;
 
 /// A scrape: the type of each metric, and the value of each series.
@@ -66,8 +69,14 @@ const HISTOGRAMS: [&str; 4] = [
     "journal_fsync_seconds",
     "store_commit_seconds",
 ];
-const GAUGES: [&str; 5] =
-    ["buffer_size", "buffer_ready", "buffer_leased", "dead_letters", "oldest_event_age_seconds"];
+const GAUGES: [&str; 6] = [
+    "buffer_reachable",
+    "buffer_size",
+    "buffer_ready",
+    "buffer_leased",
+    "dead_letters",
+    "oldest_event_age_seconds",
+];
 
 #[tokio::test]
 async fn a_scrape_shows_everything_from_the_start_and_then_what_happened() {
@@ -119,11 +128,32 @@ async fn a_scrape_shows_everything_from_the_start_and_then_what_happened() {
     later.shows("store_commit_seconds_bucket{le=\"0.0025\"}", 0.0);
     later.shows("store_commit_seconds_bucket{le=\"0.005\"}", 1.0);
     later.shows("store_commit_seconds_count", 1.0);
+    later.shows("buffer_reachable{buffer=\"memory\"}", 1.0);
 
+    let away = || buffer::Error::Unavailable("the server can't be reached".to_owned());
     let unreadable = start_with(Options::default(), memory::Options::default(), |memory| {
-        Failing::always(memory, || buffer::Error::Unavailable("gone".into()))
+        Failing::always(memory, away)
     })
     .await;
     let blind = Scrape::of(&unreadable.get("/metrics").await.body);
     assert!(blind.series["buffer_size{buffer=\"memory\"}"].is_nan());
+    blind.shows("buffer_reachable{buffer=\"memory\"}", 0.0);
+
+    // A spill is read while its buffer is not.
+    let spilling = start_with(Options::default(), memory::Options::default(), |memory| {
+        let clock = Arc::new(Manual::at(NOW_MS));
+        let local = Arc::new(Memory::new(memory::Options::default(), clock.clone()));
+        Spill::new(Arc::new(Failing::always(memory, away)), local, clock)
+    })
+    .await;
+    assert_eq!(spilling.one(payment("a")).await.status, 202);
+    spilling.clock.advance(3500);
+    let part = Scrape::of(&spilling.get("/metrics").await.body);
+    part.shows("buffer_reachable{buffer=\"memory\"}", 0.0);
+    part.shows("buffer_size{buffer=\"memory\"}", 1.0);
+    part.shows("buffer_ready{buffer=\"memory\"}", 1.0);
+    part.shows("oldest_event_age_seconds{buffer=\"memory\"}", 3.5);
+    for unknown in ["buffer_leased", "dead_letters"] {
+        assert!(part.series[&format!("{unknown}{{buffer=\"memory\"}}")].is_nan(), "{unknown}");
+    }
 }

@@ -135,6 +135,10 @@ impl Inspect for View {
     async fn rights(&self) -> Result<Vec<String>, Error> {
         Self::rights(self).await
     }
+
+    async fn rights_to_be_listed(&self) -> Result<Vec<String>, Error> {
+        Self::rights_to_be_listed(self).await
+    }
 }
 
 #[cfg(test)]

@@ -202,6 +202,19 @@ impl View {
         Ok(lacking)
     }
 
+    /// The rights that this role would lack to be paused and listed, one sentence for each table.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub async fn rights_to_be_listed(&self) -> Result<Vec<String>, Error> {
+        let link = self.link.lock().await;
+        let client = begun(&link).await?;
+        let missing = rights::unlisted(client, &self.schema).await;
+        let missing = missing.map_err(|error| unread(&error))?;
+        ended(client).await?;
+        Ok(missing)
+    }
+
     /// What is wrong with the store as it is, one sentence for each; empty when nothing is. Reads
     /// the whole table.
     ///

@@ -1,6 +1,7 @@
 //! Connections for work: borrowed from a pool, bounded in time, and thrown away on any doubt.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use deadpool_postgres::{
@@ -29,7 +30,12 @@ pub(crate) struct Pool {
     tls: tls::Connector,
     bound: Duration,
     connect_timeout: Duration,
+    /// What this pool has added to the gauges, which show the sum of all pools of the process.
+    shown: Mutex<[f64; GAUGES.len()]>,
 }
+
+/// Connections, those that lie idle, and callers that wait for one.
+const GAUGES: [&str; 3] = ["store_pool_connections", "store_pool_idle", "store_pool_waiting"];
 
 impl Pool {
     /// Connects to nothing yet.
@@ -76,6 +82,7 @@ impl Pool {
             tls,
             bound: options.patience(),
             connect_timeout: options.connect_timeout_of_all(),
+            shown: Mutex::default(),
         })
     }
 
@@ -128,10 +135,10 @@ impl Pool {
 
     #[expect(clippy::cast_precision_loss, reason = "a pool has a thousand connections at most")]
     fn count(&self) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let status = self.inner.status();
-        metrics::gauge!("store_pool_connections").set(status.size as f64);
-        metrics::gauge!("store_pool_idle").set(status.available as f64);
-        metrics::gauge!("store_pool_waiting").set(status.waiting as f64);
+        let now = [status.size, status.available, status.waiting].map(|count| count as f64);
+        show(&mut shown, now);
     }
 
     /// Asks the server, beside the connection, to stop what it is doing for it.
@@ -147,6 +154,21 @@ impl Pool {
                 }
             });
         }
+    }
+}
+
+/// Adds to the gauges by how much a pool has changed.
+fn show(shown: &mut [f64; GAUGES.len()], now: [f64; GAUGES.len()]) {
+    for ((gauge, shown), now) in GAUGES.into_iter().zip(shown).zip(now) {
+        metrics::gauge!(gauge).increment(now - *shown);
+        *shown = now;
+    }
+}
+
+impl Drop for Pool {
+    /// Its connections are gone.
+    fn drop(&mut self) {
+        show(self.shown.get_mut().unwrap_or_else(PoisonError::into_inner), Default::default());
     }
 }
 

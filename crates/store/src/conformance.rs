@@ -143,6 +143,7 @@ macro_rules! conformance_suite {
             moves::each_pipeline_has_moves_of_its_own,
             moves::what_a_process_said_last_counts,
             moves::what_earlier_moves_left_is_kept,
+            moves::what_is_out_of_bounds_of_a_move_is_rejected,
             payments::everything_is_there_after_a_reopen,
             payments::rows_come_back_as_written,
             pipelines::a_change_leaves_the_other_parts_as_they_are,

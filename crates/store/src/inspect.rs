@@ -99,4 +99,12 @@ pub trait Inspect: Send + Sync {
     async fn rights(&self) -> Result<Vec<String>, Error> {
         Ok(Vec::new())
     }
+
+    /// The rights that are missing to be paused and listed, one sentence each. A process settles without them.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    async fn rights_to_be_listed(&self) -> Result<Vec<String>, Error> {
+        Ok(Vec::new())
+    }
 }

@@ -12,14 +12,7 @@ use model::clock::EpochMs;
 use store::tables::{Bound, Record};
 use store::{Error, Table, Target};
 
-use tokio_util::sync::CancellationToken;
-
 use crate::Reject;
-use crate::front::Shared;
-
-/// How often it is looked whether the bounds are due; and how long the store is left alone after it
-/// could not be asked.
-const EVERY: Duration = Duration::from_secs(5);
 
 /// How long the bounds that were read are taken for those of the table.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(60);
@@ -29,15 +22,6 @@ const READ_AGAIN_AFTER: Duration = Duration::from_secs(60);
 pub(crate) struct Bounds {
     /// Those that were read last, and when.
     read: RwLock<Option<(EpochMs, Arc<[Bound]>)>>,
-}
-
-/// Reads the bounds again whenever they are due, until `stop`.
-pub(crate) async fn keep_fresh(shared: &Shared, stop: &CancellationToken) {
-    while stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
-        if let Err(error) = shared.learn_bounds().await {
-            tracing::debug!(%error, "cannot read the bounds of the table");
-        }
-    }
 }
 
 impl Bounds {

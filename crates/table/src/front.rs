@@ -1,30 +1,32 @@
 //! One table as those who write and read it see it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
 
 use buffer::Buffer;
-use bytes::Bytes;
-use metrics::{Counter, counter};
+use metrics::counter;
 use model::Event;
 use model::clock::{Clock, EpochMs};
 use store::Table;
 use store::tables::Value;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Ids;
 use crate::flight::{Flight, Landing};
-use crate::known::{Before, Bounds, Key, Known, Look, Pending};
+use crate::found::{Found, Source};
+use crate::known::{Bounds, Key, Known, Look};
 use crate::mark::Mark;
 use crate::overlay::Overlay;
-use crate::{Definition, Reject, event, json, key, sweep};
+use crate::shared::Shared;
+use crate::{Definition, Reject, bounds, event, json, key, sweep};
 
 /// How often a reader whose query was overtaken by what was settled looks again.
 const LOOKS_MAX: usize = 8;
-/// How far ahead of the clock a version of a row may be for stamps to follow it, in microseconds: a
-/// day. One row of the year 9999 must not put all others there.
-const AHEAD_US_MAX: i64 = 86_400 * 1_000_000;
-
+/// How often it is looked whether the bounds of the table are due; and how long the store is left alone after
+/// it could not be asked.
+const BOUNDS_EVERY: Duration = Duration::from_secs(5);
 /// The bounds of what is kept of one table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
@@ -56,60 +58,10 @@ impl Default for Options {
     }
 }
 
-/// Where an answer came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// What was accepted and is not settled yet.
-    Buffer,
-    /// What was read or settled a moment ago.
-    Cache,
-    /// The table itself.
-    Store,
-}
-
-impl Source {
-    /// As it is shown.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Buffer => "buffer",
-            Self::Cache => "cache",
-            Self::Store => "store",
-        }
-    }
-}
-
-/// An answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    /// The row as a JSON object; `None` when there is none.
-    pub row: Option<Bytes>,
-    /// Where that is known from.
-    pub source: Source,
-}
-
 /// One table. Clones share it.
 #[derive(Clone)]
 pub struct Front {
     shared: Arc<Shared>,
-}
-
-/// What its parts see.
-pub(crate) struct Shared {
-    pub(crate) definition: Definition,
-    pub(crate) known: Known,
-    pub(crate) buffer: Arc<dyn Buffer>,
-    pub(crate) clock: Arc<dyn Clock>,
-    store: Arc<dyn Table>,
-    bounds: crate::bounds::Bounds,
-    ids: Ids,
-    /// The greatest version seen or given so far.
-    version: AtomicI64,
-    /// What keeps stamps growing beyond a restart.
-    mark: Option<Mark>,
-    /// Reads answered from each [`Source`], in their order.
-    reads: [Counter; 3],
-    queries: Counter,
 }
 
 impl Front {
@@ -148,7 +100,7 @@ impl Front {
             buffer,
             clock,
             store,
-            bounds: crate::bounds::Bounds::default(),
+            bounds: bounds::Bounds::default(),
             ids: Ids::new(),
             version: AtomicI64::new(mark.as_ref().map_or(0, Mark::found)),
             mark,
@@ -230,8 +182,16 @@ impl Front {
 
     /// Lets go of what has left the buffer and keeps the bounds of the table fresh, until `stop`.
     pub async fn sweep(self, stop: CancellationToken) {
-        let bounds = crate::bounds::keep_fresh(&self.shared, &stop);
-        tokio::join!(sweep::run(&self.shared, stop.clone()), bounds);
+        tokio::join!(sweep::run(&self.shared, stop.clone()), self.keep_bounds_fresh(&stop));
+    }
+
+    /// Reads the bounds again whenever they are due, until `stop`.
+    async fn keep_bounds_fresh(&self, stop: &CancellationToken) {
+        while stop.run_until_cancelled(sleep(BOUNDS_EVERY)).await.is_some() {
+            if let Err(error) = self.learn_bounds().await {
+                tracing::debug!(%error, "cannot read the bounds of the table");
+            }
+        }
     }
 
     pub(crate) fn shared(&self) -> &Shared {
@@ -254,96 +214,6 @@ pub enum Failure {
     /// The store could not be asked.
     #[error(transparent)]
     Store(store::Error),
-}
-
-impl Shared {
-    /// A version that is greater than all that were given and seen: the time, or where that stands
-    /// still or goes back, one more than the last.
-    pub(crate) fn stamp(&self) -> i64 {
-        let now = self.now_us();
-        let next = |last: i64| Some(now.max(last.saturating_add(1)));
-        let last = self.version.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
-        next(last.unwrap_or_default()).unwrap_or(now)
-    }
-
-    /// Asks for the bounds of the table, unless they were read lately.
-    pub(crate) async fn learn_bounds(&self) -> Result<(), store::Error> {
-        let now_ms = self.clock.now_ms();
-        if !self.bounds.are_due(now_ms) {
-            return Ok(());
-        }
-        self.bounds.learn(&*self.store, now_ms).await
-    }
-
-    fn now_us(&self) -> i64 {
-        self.clock.now_ms().saturating_mul(1_000)
-    }
-
-    /// Makes sure that a later process stamps nothing below what was stamped here until now.
-    pub(crate) async fn cover(&self) -> Result<(), buffer::Error> {
-        let Some(mark) = &self.mark else { return Ok(()) };
-        let covered = mark.cover(self.version.load(Ordering::Relaxed)).await;
-        covered.map_err(buffer::Error::Unavailable)
-    }
-
-    /// What is stamped from now on is newer than this, unless it is a day ahead of the clock.
-    pub(crate) fn saw(&self, version: Option<i64>) {
-        if let Some(version) = version.filter(|_| self.definition.is_stamped())
-            && version <= self.now_us().saturating_add(AHEAD_US_MAX)
-        {
-            self.version.fetch_max(version, Ordering::Relaxed);
-        }
-    }
-
-    /// Events were accepted just now.
-    pub(crate) fn accepted(&self, events: &[Event]) {
-        let now_ms = self.clock.now_ms();
-        for event in events {
-            // What is no row of this table is buried by whoever settles it.
-            let Ok(row) = self.definition.read_event(event, now_ms) else { continue };
-            let key = key_of(&self.definition, &row);
-            let version = self.definition.target.version(&row);
-            let newest = self.definition.is_stamped();
-            let pending = Pending {
-                event: event.clone(),
-                version,
-                accepted_by_ms: now_ms,
-                newest,
-                before: Before::Nothing,
-            };
-            self.known.accept(&key, pending, now_ms);
-        }
-    }
-
-    fn remember(&self, event: &Event, accepted_at_ms: EpochMs) -> bool {
-        let Ok(row) = self.definition.read_event(event, accepted_at_ms) else { return true };
-        let version = self.definition.target.version(&row);
-        self.saw(version);
-        let Some(_room) = self.known.room(1, Known::cost(event)) else { return false };
-        // Another producer's may be written in another way.
-        let shown = json::write(&self.definition.target, &row);
-        let Ok(event) = Event::new(event.id(), event.key(), &shown) else { return true };
-        let now_ms = self.clock.now_ms();
-        let pending = Pending {
-            event,
-            version,
-            accepted_by_ms: now_ms,
-            newest: false,
-            before: Before::Nothing,
-        };
-        self.known.accept(&key_of(&self.definition, &row), pending, now_ms);
-        true
-    }
-
-    fn found(&self, row: Option<Bytes>, source: Source) -> Found {
-        self.reads[source as usize].increment(1);
-        Found { row, source }
-    }
-}
-
-/// The key of a row as text.
-pub(crate) fn key_of(definition: &Definition, row: &store::tables::Record) -> Key {
-    key::show(&definition.target.key(row)).into()
 }
 
 /// A query. Whatever becomes of it, those who wait are told.

@@ -10,7 +10,7 @@ use store::tables::{Record, Written};
 use store::{Error, Table};
 
 use crate::collapse::{Group, groups};
-use crate::front::key_of;
+use crate::shared::key_of;
 use crate::{Definition, Front, json};
 
 /// Makes lanes that write rows behind.

@@ -10,6 +10,7 @@
 //! newer one is the answer. Of evicted rows only versions stay known, several keys to one version:
 //! an accepted row that is older than that version is no answer until the store was asked.
 
+mod pending;
 mod shard;
 #[cfg(test)]
 mod tests;
@@ -19,90 +20,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use model::Event;
 use model::clock::EpochMs;
 
 use crate::flight::{Flight, Landing};
-use crate::front::Source;
+use crate::found::Source;
+use pending::shown;
 use shard::Shard;
 
-/// A row's key as text.
-pub(crate) type Key = Arc<str>;
-
-/// Parts with a lock of their own.
-pub(crate) const SHARDS: usize = 64;
-/// What an entry takes besides its row and its key, in bytes, about.
-const ENTRY_BYTES: usize = 200;
+pub(crate) use pending::{Before, Bounds, Key, Pending, SHARDS, cost};
 
 /// Pending rows that are let go of under one lock, at most.
 const SWEPT_AT_ONCE: usize = 256;
-
-/// How much may be known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Bounds {
-    pub(crate) pending_max: usize,
-    pub(crate) pending_bytes_max: usize,
-    pub(crate) cache_entries_max: usize,
-    pub(crate) cache_bytes_max: usize,
-    pub(crate) cache_ttl_ms: i64,
-    pub(crate) negative_ttl_ms: i64,
-}
-
-/// A row that was accepted, and that the store may not have yet.
-#[derive(Debug, Clone)]
-pub(crate) struct Pending {
-    /// Its payload is the row as it is shown.
-    pub(crate) event: Event,
-    /// `None` of a table of inserts.
-    pub(crate) version: Option<i64>,
-    /// It was accepted by then.
-    pub(crate) accepted_by_ms: EpochMs,
-    /// The store is known to hold nothing that stands before it.
-    pub(crate) newest: bool,
-    /// How it stands to what was shown of its key before.
-    pub(crate) before: Before,
-}
-
-/// What was shown of a key before a row of it was accepted, and stands before that row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Before {
-    /// Nothing.
-    Nothing,
-    /// This row: the answer while the store cannot be asked.
-    Row(Bytes, Option<i64>),
-    /// Perhaps a row that the cache has evicted.
-    Forgotten,
-}
-
-impl Before {
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Row(row, _) => row.len(),
-            Self::Nothing | Self::Forgotten => 0,
-        }
-    }
-}
-
-impl Pending {
-    /// Whether it takes the place of a row of this version. No insert does.
-    pub(crate) fn is_newer_than(&self, version: Option<i64>) -> bool {
-        self.version > version
-    }
-
-    /// The newest row of its key that was shown, itself among them. `None` where only the version
-    /// of a newer one may be known.
-    fn newest_shown(&self) -> Option<(Bytes, Option<i64>)> {
-        match &self.before {
-            Before::Row(row, version) => Some((row.clone(), *version)),
-            Before::Nothing => Some((shown(&self.event), self.version)),
-            Before::Forgotten => None,
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        Known::cost(&self.event) + self.before.bytes()
-    }
-}
 
 /// What there is to say of a key.
 pub(crate) enum Look {
@@ -158,11 +86,6 @@ impl Known {
         let bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let fits = rows <= self.bounds.pending_max && bytes <= self.bounds.pending_bytes_max;
         fits.then_some(room)
-    }
-
-    /// What `event` takes, in bytes, about.
-    pub(crate) fn cost(event: &Event) -> usize {
-        event.as_bytes().len() + ENTRY_BYTES
     }
 
     /// A row was accepted, and is read from now on unless a newer one is known.
@@ -375,8 +298,4 @@ impl Known {
         let at = usize::try_from(hash % SHARDS as u64).expect("it is below the number of shards");
         self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn shown(event: &Event) -> Bytes {
-    Bytes::copy_from_slice(event.payload())
 }

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use buffer::{Buffer, DeadLetters, Depth, Envelope, Error, Kind, Receipt};
 use model::Event;
 
-use crate::front::Shared;
-use crate::known::Known;
+use crate::known::cost;
+use crate::shared::Shared;
 
 /// When to come back, once as many rows are pending as may be: settling has to catch up.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -22,7 +22,7 @@ pub(crate) struct Overlay {
 impl Buffer for Overlay {
     async fn offer(&self, events: &[Event]) -> Result<(), Error> {
         let shared = &*self.shared;
-        let bytes = events.iter().map(Known::cost).sum();
+        let bytes = events.iter().map(cost).sum();
         let Some(room) = shared.known.room(events.len(), bytes) else {
             let rows = shared.known.pending();
             let bound = format!("{rows} rows are not settled yet");
@@ -57,6 +57,10 @@ impl Buffer for Overlay {
 
     async fn depth(&self) -> Result<Depth, Error> {
         self.shared.buffer.depth().await
+    }
+
+    async fn spilled(&self) -> Result<Option<Depth>, Error> {
+        self.shared.buffer.spilled().await
     }
 
     fn empty_places(&self) -> u64 {

@@ -7,8 +7,8 @@ use metrics::gauge;
 use model::clock::EpochMs;
 use tokio_util::sync::CancellationToken;
 
-use crate::front::Shared;
 use crate::known::SHARDS;
+use crate::shared::Shared;
 
 /// How often the buffer is asked for the age of the oldest it holds.
 const EVERY: Duration = Duration::from_secs(1);

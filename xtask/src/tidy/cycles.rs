@@ -24,13 +24,6 @@ const KNOWN: &[Known] = &[
     Known { first: "crates/buffer/src/memory.rs", files_max: 2, why: PARENT },
     Known { first: "crates/buffer/src/spill.rs", files_max: 2, why: PARENT },
     Known { first: "crates/engine/src/worker.rs", files_max: 3, why: PARENT },
-    Known { first: "crates/model/src/payment.rs", files_max: 4, why: PARENT },
-    Known { first: "crates/store-postgres/src/family/tables.rs", files_max: 2, why: PARENT },
-    Known {
-        first: "crates/store-postgres/src/family/tables/columns.rs",
-        files_max: 2,
-        why: SHARED,
-    },
     Known { first: "crates/store-postgres/src/options.rs", files_max: 2, why: PARENT },
     Known { first: "crates/store-sqlite/src/family/tables.rs", files_max: 3, why: PARENT },
     Known {
@@ -38,7 +31,6 @@ const KNOWN: &[Known] = &[
         files_max: 13,
         why: "a suite, and the guarantees that take its subject",
     },
-    Known { first: "crates/table/src/bounds.rs", files_max: 6, why: SHARED },
     Known { first: "crates/testbed/src/proxy.rs", files_max: 2, why: PARENT },
     Known { first: "crates/trial/src/backend.rs", files_max: 2, why: PARENT },
 ];

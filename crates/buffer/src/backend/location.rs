@@ -210,7 +210,7 @@ pub type Stop<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 /// What a buffer is opened with.
 #[derive(Clone)]
 pub struct Opening {
-    /// The name of this process, where several are shown side by side.
+    /// The id of this process, where several are shown side by side.
     pub process: String,
     /// The clock that deadlines follow, where no server has a clock of its own.
     pub clock: Arc<dyn Clock>,

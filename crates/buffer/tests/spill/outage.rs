@@ -162,7 +162,7 @@ async fn what_the_primary_could_never_hold_is_buried_and_the_others_go_on() {
     rig.offer(&["a-1"]).await.unwrap();
     rig.primary.set(Switch::AtMost(0));
     rig.until_settled().await;
-    assert_eq!(rig.spill.spilled().await.unwrap().dead, 1);
+    assert_eq!(rig.spill.spilled().await.unwrap().unwrap().dead, 1);
     rig.primary.set(Switch::Up);
     rig.offer(&["a-2"]).await.unwrap();
     assert_eq!(rig.primary.ids().await, ["a-2"]);
@@ -178,7 +178,7 @@ async fn what_is_spilled_counts_as_ready() {
     let depth = rig.spill.depth().await.unwrap();
     assert_eq!((depth.ready, depth.leased), (3, 0));
     assert_eq!(depth.oldest_accepted_ms, Some(1_700_000_000_000));
-    let spilled = rig.spill.spilled().await.unwrap();
+    let spilled = rig.spill.spilled().await.unwrap().unwrap();
     assert_eq!(spilled.oldest_accepted_ms, Some(1_700_000_000_500));
 }
 
@@ -191,7 +191,7 @@ async fn closing_ends_a_hand_over_that_waits_and_leaves_the_spill_whole() {
     rig.spill.close().await.unwrap();
     rig.spill.close().await.unwrap();
     assert!(matches!(rig.offer(&["a-3"]).await, Err(Error::Closed)));
-    let depth = rig.spill.spilled().await.unwrap();
+    let depth = rig.spill.spilled().await.unwrap().unwrap();
     assert_eq!((depth.ready, depth.leased), (2, 0));
 }
 

@@ -183,7 +183,7 @@ impl Rig {
 
     /// What the spill holds.
     pub(crate) async fn spilled(&self) -> u64 {
-        let depth = self.spill.spilled().await.unwrap();
+        let depth = self.spill.spilled().await.unwrap().unwrap();
         depth.ready + depth.leased
     }
 

@@ -53,7 +53,12 @@ async fn check(config: &Config) -> Result<Exit> {
         }));
     }
     match store {
-        Ok(Beside { troubles: beside, .. }) => troubles.extend(beside),
+        Ok(Beside { troubles: beside, warnings, .. }) => {
+            for warning in warnings {
+                out::note(format_args!("Warning: {warning}"));
+            }
+            troubles.extend(beside);
+        }
         Err(trouble) => troubles.push(trouble),
     }
     if let Err(error) = tokio::net::TcpListener::bind(config.bind).await {
@@ -101,6 +106,8 @@ async fn check_line(
 struct Beside {
     /// Rights that are missing, and the key of card fingerprints.
     troubles: Vec<anyhow::Error>,
+    /// What a process settles without, one sentence each.
+    warnings: Vec<String>,
     /// The pipelines whose own tables in it can't be used.
     tables: BTreeMap<String, anyhow::Error>,
 }
@@ -124,8 +131,9 @@ async fn check_store(config: &Config) -> Result<Beside> {
     }
     let rights = view.rights().await?.into_iter().map(anyhow::Error::msg);
     let troubles = rights.chain(check_key(config, &*view).await.err()).collect();
+    let warnings = view.rights_to_be_listed().await?;
     let tables = check_tables(config, &*open::beside(&*config.store)?).await?;
-    Ok(Beside { troubles, tables })
+    Ok(Beside { troubles, warnings, tables })
 }
 
 /// What each domain finds wrong with its tables.

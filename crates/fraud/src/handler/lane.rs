@@ -14,9 +14,9 @@ use store::payments::{COMPARED, Duplicate};
 use store::{Fence, History, Payments, Row, Settlement};
 
 use crate::hit::Rule;
+use crate::latest::RECENT_MAX;
 use crate::number::Number;
 use crate::screen::{Ownership, Screen, Verdict};
-use crate::state::RECENT_MAX;
 
 /// How often one call goes on after another process has taken a fence of its shards. Each time means a
 /// process that joins, or that settles what it leased long ago.

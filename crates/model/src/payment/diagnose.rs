@@ -10,7 +10,7 @@ use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::{Reject, TEXT_BYTES_MAX, parse};
+use super::bounds::{self, Reject, TEXT_BYTES_MAX};
 use crate::clock::EpochMs;
 use crate::event::{ID_BYTES_MAX, PAYLOAD_BYTES_MAX};
 
@@ -58,7 +58,7 @@ fn repeated(error: &serde_json::Error) -> Reject {
     let said = error.to_string();
     let named =
         FIELDS.iter().chain(&["currency"]).find(|field| said.contains(&format!("`{field}`")));
-    Reject::new(named.copied().unwrap_or("event"), parse::TWICE)
+    Reject::new(named.copied().unwrap_or("event"), bounds::TWICE)
 }
 
 /// A name of no payment's field that is given twice. Tells where: the name is the producer's own, and
@@ -90,7 +90,7 @@ impl<'de> Visitor<'de> for Names {
         let mut names = HashSet::new();
         while let Some(name) = map.next_key::<String>()? {
             if !names.insert(name) {
-                return Err(A::Error::custom(parse::TWICE));
+                return Err(A::Error::custom(bounds::TWICE));
             }
             map.next_value::<IgnoredAny>()?;
         }
@@ -127,17 +127,17 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, 
 
 impl Loose {
     fn check(&self, now_ms: EpochMs) -> Result<(), Reject> {
-        parse::text("tx_id", string("tx_id", self.tx_id.as_ref())?, ID_BYTES_MAX)?;
-        parse::card_number(string("card_number", self.card_number.as_ref())?)?;
-        parse::text("user_id", string("user_id", self.user_id.as_ref())?, TEXT_BYTES_MAX)?;
-        parse::tier(string("tier", self.tier.as_ref())?)?;
+        bounds::text("tx_id", string("tx_id", self.tx_id.as_ref())?, ID_BYTES_MAX)?;
+        bounds::card_number(string("card_number", self.card_number.as_ref())?)?;
+        bounds::text("user_id", string("user_id", self.user_id.as_ref())?, TEXT_BYTES_MAX)?;
+        bounds::tier(string("tier", self.tier.as_ref())?)?;
         amount(there("amount", self.amount.as_ref())?)?;
-        parse::text("merchant", string("merchant", self.merchant.as_ref())?, TEXT_BYTES_MAX)?;
-        parse::text("category", string("category", self.category.as_ref())?, TEXT_BYTES_MAX)?;
+        bounds::text("merchant", string("merchant", self.merchant.as_ref())?, TEXT_BYTES_MAX)?;
+        bounds::text("category", string("category", self.category.as_ref())?, TEXT_BYTES_MAX)?;
         created_at(there("created_at", self.created_at.as_ref())?, now_ms)?;
         match &self.currency {
             None | Some(Value::Null) => Ok(()),
-            given => parse::currency(string("currency", given.as_ref())?),
+            given => bounds::currency(string("currency", given.as_ref())?),
         }
     }
 }
@@ -161,7 +161,7 @@ fn amount(value: &Value) -> Result<(), Reject> {
         return Err(Reject::new("amount", problem));
     };
     if let Some(whole) = number.as_i64() {
-        return parse::amount(whole);
+        return bounds::amount(whole);
     }
     let float = number.as_f64().unwrap_or(f64::NAN);
     // 2^63, the first number past the bound, is exact as a float.
@@ -179,12 +179,12 @@ fn created_at(value: &Value, now_ms: EpochMs) -> Result<(), Reject> {
     const RIGHT: &str = "RFC 3339 such as \"2026-05-01T09:30:00+09:00\", or epoch milliseconds";
     let problem = match value {
         Value::Number(number) => match number.as_i64() {
-            Some(at_ms) => return parse::created_at(at_ms, now_ms),
+            Some(at_ms) => return bounds::created_at(at_ms, now_ms),
             None => format!("is not a whole number of milliseconds; send {RIGHT}"),
         },
         Value::String(text) => {
             if let Ok(at) = text.parse::<Timestamp>() {
-                return parse::created_at(at.as_millisecond(), now_ms);
+                return bounds::created_at(at.as_millisecond(), now_ms);
             }
             if text.parse::<i64>().is_ok() {
                 "is a number in quotes; send epoch milliseconds without quotes".to_owned()

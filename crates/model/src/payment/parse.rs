@@ -8,15 +8,13 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::de::{self, Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
-use super::{
-    AGE_MS_MAX, AHEAD_MS_MAX, CARD_DIGITS_MAX, CARD_DIGITS_MIN, CURRENCY, Payment, Reject,
-    TEXT_BYTES_MAX, Tier, diagnose,
+use super::bounds::{
+    Reject, TEXT_BYTES_MAX, TWICE, amount, card_number, created_at, currency, text, tier,
 };
+use super::diagnose;
+use super::fields::Payment;
 use crate::clock::EpochMs;
 use crate::event::{ID_BYTES_MAX, PAYLOAD_BYTES_MAX};
-
-/// What the readers say of a name that is given twice.
-pub(super) const TWICE: &str = "is given twice; give it once";
 
 pub(super) fn payment(json: &[u8], now_ms: EpochMs) -> Result<Payment<'_>, Reject> {
     if json.len() > PAYLOAD_BYTES_MAX {
@@ -164,73 +162,6 @@ impl<'a> Raw<'a> {
             created_at_ms: self.created_at.0,
         })
     }
-}
-
-pub(super) fn text(field: &'static str, value: &str, bytes_max: usize) -> Result<(), Reject> {
-    if value.is_empty() || value.len() > bytes_max {
-        let problem = format!("is {} bytes; must be 1 to {bytes_max}", value.len());
-        return Err(Reject::new(field, problem));
-    }
-    // Nearly all text is ASCII, where looking at bytes is several times as fast.
-    let control = if value.is_ascii() {
-        value.bytes().any(|byte| byte.is_ascii_control())
-    } else {
-        value.chars().any(char::is_control)
-    };
-    if control {
-        return Err(Reject::new(field, "holds a control character; send printable text"));
-    }
-    Ok(())
-}
-
-pub(super) fn card_number(value: &str) -> Result<(), Reject> {
-    let digits = value.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits || !(CARD_DIGITS_MIN..=CARD_DIGITS_MAX).contains(&value.len()) {
-        let problem =
-            format!("must be {CARD_DIGITS_MIN} to {CARD_DIGITS_MAX} digits, nothing else");
-        return Err(Reject::new("card_number", problem));
-    }
-    Ok(())
-}
-
-pub(super) fn tier(value: &str) -> Result<Tier, Reject> {
-    Tier::named(value)
-        .ok_or_else(|| Reject::new("tier", "is unknown; must be one of vip, premium, normal"))
-}
-
-pub(super) fn amount(value: i64) -> Result<(), Reject> {
-    if value < 0 {
-        return Err(Reject::new("amount", "is negative; must be 0 or more, in KRW"));
-    }
-    Ok(())
-}
-
-pub(super) fn currency(value: &str) -> Result<(), Reject> {
-    if value != CURRENCY {
-        let problem =
-            format!("is not {CURRENCY}; send amounts in {CURRENCY}, or leave the field out");
-        return Err(Reject::new("currency", problem));
-    }
-    Ok(())
-}
-
-pub(super) fn created_at(value_ms: EpochMs, now_ms: EpochMs) -> Result<(), Reject> {
-    let problem = if value_ms < now_ms.saturating_sub(AGE_MS_MAX) {
-        "lies more than 20 years back"
-    } else if value_ms > now_ms.saturating_add(AHEAD_MS_MAX) {
-        "lies more than 24 hours ahead"
-    } else {
-        return Ok(());
-    };
-    let hint = match value_ms.unsigned_abs() {
-        100_000_000..=99_999_999_999 => ": looks like seconds; milliseconds expected",
-        100_000_000_000_000..=99_999_999_999_999_999 => {
-            ": looks like microseconds; milliseconds expected"
-        }
-        100_000_000_000_000_000.. => ": looks like nanoseconds; milliseconds expected",
-        _ => "; send the time of the payment",
-    };
-    Err(Reject::new("created_at", format!("{problem}{hint}")))
 }
 
 /// Event time, read from RFC 3339 text or integer epoch milliseconds.

@@ -1,6 +1,6 @@
 //! Writes a payment as JSON, as fast as its fields can be copied.
 
-use super::Payment;
+use super::fields::Payment;
 
 pub(super) fn payment(payment: &Payment<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"tx_id\":");

@@ -12,7 +12,7 @@ use model::route::Phase;
 use store::Moves;
 use store::moves::{Recorded, Report};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::error::Error;
@@ -27,18 +27,23 @@ pub(super) const HOLD_MAX: Duration = Duration::from_secs(20);
 pub(super) const ABANDONED: Duration = Duration::from_secs(40);
 /// How often a process says where it is, though nothing changed.
 pub(super) const REPORT_EVERY: Duration = Duration::from_millis(500);
+/// How long the report that this process has ended may hold up its end.
+pub(super) const LEAVE_MAX: Duration = Duration::from_secs(5);
 
 /// Goes along until it is stopped.
 pub struct Follower {
     stop: CancellationToken,
     task: JoinHandle<()>,
+    /// The command that marks this process as ended, where it cannot report that itself.
+    forget: String,
 }
 
-struct Following {
+/// This process, as it takes part in a move.
+struct Participant {
     moving: Arc<Moving>,
     moves: Arc<dyn Moves>,
     way: Way,
-    /// Unlike any other's, also of one that had this id before.
+    /// The id of the process and of this stretch of following: its counts begin at 0.
     process: String,
     /// The step in whose hold it is, and since when.
     held: Option<(u64, Instant)>,
@@ -50,8 +55,8 @@ struct Following {
     failing: bool,
 }
 
-/// Puts the two buffers together, goes by the present step, and begins to go along. `process` is the host's
-/// name and the process's id.
+/// Puts the two buffers together, goes by the present step, and begins to go along. `process` is the id of this
+/// process.
 ///
 /// # Errors
 /// [`Error::Store`] if the store can't be reached: it alone says which buffer takes offers.
@@ -68,7 +73,8 @@ pub async fn follow(
     let pipeline = way.pipeline().to_owned();
     let moving = Arc::new(Moving::new(source, target, clock));
     let process = format!("{process}:{:06x}", rand::random::<u32>() & 0x00ff_ffff);
-    let mut following = Following {
+    let forget = format!("{} --forget {process}", way.subject.command);
+    let mut participant = Participant {
         moving: moving.clone(),
         moves,
         way,
@@ -79,10 +85,10 @@ pub async fn follow(
         failing: false,
     };
     // Known of before it asks: whoever takes a step waits for all who were known of by then.
-    following.report(false).await?;
-    if let Err(error) = following.look().await {
+    participant.report(false).await?;
+    if let Err(error) = participant.look().await {
         // It is not there after all. That it can't be said either is the same trouble.
-        let _ = following.report(true).await;
+        let _ = participant.report(true).await;
         return Err(error);
     }
     let step = moving.step().await;
@@ -91,17 +97,23 @@ pub async fn follow(
         tracing::info!(step, pipeline, "goes along with the move to next_buffer, which has begun");
     }
     let stop = CancellationToken::new();
-    let task = tokio::spawn(following.run(stop.clone()));
-    Ok((moving, Follower { stop, task }))
+    let task = tokio::spawn(participant.run(stop.clone()));
+    Ok((moving, Follower { stop, task, forget }))
 }
 
 #[async_trait]
 impl Companion for Follower {
-    /// Says that this process has ended.
+    /// Reports that this process has ended, for at most [`LEAVE_MAX`].
     async fn stop(mut self: Box<Self>) {
         self.stop.cancel();
-        if (&mut self.task).await.is_err() {
-            tracing::warn!("the move could not be told that this process ends");
+        match timeout(LEAVE_MAX, &mut self.task).await {
+            Ok(Ok(())) => {}
+            ended => {
+                self.task.abort();
+                let cause = ended.map_or("the store does not answer", |_| "its task panicked");
+                let forget = &self.forget;
+                tracing::warn!("cannot report the end of this process: {cause}; run `{forget}`");
+            }
         }
     }
 }
@@ -113,7 +125,7 @@ impl Drop for Follower {
     }
 }
 
-impl Following {
+impl Participant {
     async fn run(mut self, stop: CancellationToken) {
         while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
             let looked = self.look().await;

@@ -15,7 +15,7 @@ use store::moves::{Buffers, Heard, Recorded, Report, Start, Step};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::following::{ABANDONED, LOOK_EVERY, REPORT_EVERY, follow};
+use super::following::{ABANDONED, LEAVE_MAX, LOOK_EVERY, REPORT_EVERY, follow};
 use super::leading::Leader;
 use super::ledger::{BoxError, Ledger, Settled};
 use super::left::left_behind;
@@ -34,6 +34,8 @@ struct Kept {
     /// Each step that was taken, in order.
     taken: Mutex<Vec<Step>>,
     away: AtomicBool,
+    /// Whether the store takes reports and never answers.
+    silent: AtomicBool,
 }
 
 impl Kept {
@@ -114,6 +116,9 @@ impl Moves for Kept {
 
     async fn report(&self, _: &str, report: &Report) -> Result<(), store::Error> {
         self.there()?;
+        if self.silent.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         self.reported.lock().unwrap().push((Instant::now(), report.clone()));
         Ok(())
     }
@@ -196,6 +201,18 @@ async fn a_move_between_other_buffers_is_not_followed_and_refuses_a_start() {
     assert_eq!(joined.step().await, 1);
     Box::new(follower).stop().await;
     Box::new(other).stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_does_not_answer_holds_up_the_end_of_a_process_for_a_bounded_time() {
+    let kept = Arc::new(Kept::default());
+    let way = way("redis://h?list=b");
+    let follow = follow(memory(), memory(), kept.clone(), way, "h:1", Arc::new(System));
+    let (_, follower) = follow.await.unwrap();
+    kept.silent.store(true, Ordering::SeqCst);
+    let began = Instant::now();
+    Box::new(follower).stop().await;
+    assert!((LEAVE_MAX..LEAVE_MAX * 2).contains(&began.elapsed()), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

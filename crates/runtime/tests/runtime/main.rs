@@ -12,3 +12,4 @@ mod lives;
 mod pausing;
 mod recording;
 mod rig;
+mod stepping;

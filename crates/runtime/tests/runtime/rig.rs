@@ -176,12 +176,16 @@ pub(crate) struct Rig {
     pub(crate) name: String,
     pub(crate) store: Arc<Store>,
     pub(crate) memory: Arc<Memory>,
-    clock: Arc<Paused>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Rig {
     pub(crate) fn new(name: &str) -> Self {
-        let clock = Arc::new(Paused(Instant::now()));
+        Self::with_clock(name, Arc::new(Paused(Instant::now())))
+    }
+
+    /// With a clock that outlives the tokio runtime.
+    pub(crate) fn with_clock(name: &str, clock: Arc<dyn Clock>) -> Self {
         let memory = Arc::new(Memory::new(memory::Options::default(), clock.clone()));
         Self { name: name.to_owned(), store: Arc::default(), memory, clock }
     }

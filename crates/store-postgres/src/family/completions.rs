@@ -3,13 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use store::pipelines::check_name;
 use store::{Completion, Error};
 
-use crate::column::{count, sound, time};
+use crate::column::{count, time};
 use crate::database::Database;
-
-/// The longest name of a pipeline, in bytes.
-const PIPELINE_BYTES_MAX: usize = 1024;
 
 /// Finished work, in the store's schema.
 pub(crate) struct Completions {
@@ -34,7 +32,7 @@ impl store::Completions for Completions {
     async fn complete(&self, completion: Completion) -> Result<(), Error> {
         let rejected = |problem: String| Error::Rejected(format!("completion: {problem}"));
         let pipeline = &*completion.pipeline;
-        sound("pipeline_name", pipeline, PIPELINE_BYTES_MAX).map_err(rejected)?;
+        check_name(pipeline)?;
         let started_at = time("started_at", completion.started_at_ms).map_err(rejected)?;
         let completed_at = time("completed_at", completion.completed_at_ms).map_err(rejected)?;
         let settled = count("settled", completion.settled).map_err(rejected)?;

@@ -4,17 +4,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use model::clock::EpochMs;
+use store::loads::check;
 use store::{Error, Load};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use crate::column::{count, sound, time};
+use crate::column::{count, time};
 use crate::database::Database;
 use crate::schema::Schema;
 use crate::time::Timestamp;
-
-/// The longest text of a column, in bytes.
-const TEXT_BYTES_MAX: usize = 1024;
 
 /// Loads, in the store's schema.
 pub(crate) struct Loads {
@@ -40,16 +38,9 @@ impl Loads {
 #[async_trait]
 impl store::Loads for Loads {
     async fn record(&self, load: Load, forget_before_ms: EpochMs) -> Result<(), Error> {
+        check(&load)?;
         let rejected = |problem: String| Error::Rejected(format!("load: {problem}"));
-        let texts = [
-            ("process", &load.process),
-            ("roles", &load.roles),
-            ("pipeline", &load.pipeline),
-            ("buffer", &load.buffer),
-        ];
-        for (column, text) in texts {
-            sound(column, text, TEXT_BYTES_MAX).map_err(rejected)?;
-        }
+        let texts = [&load.process, &load.roles, &load.pipeline, &load.buffer];
         let times = [
             time("forget_before", forget_before_ms).map_err(rejected)?,
             time("started_at", load.started_at_ms).map_err(rejected)?,
@@ -74,7 +65,7 @@ impl store::Loads for Loads {
         let counts = counts.collect::<Result<Vec<i64>, _>>().map_err(rejected)?;
         let mut values: Vec<&(dyn ToSql + Sync)> = Vec::with_capacity(20);
         values.extend(times.iter().map(|time| time as &(dyn ToSql + Sync)));
-        values.extend(texts.iter().map(|(_, text)| *text as &(dyn ToSql + Sync)));
+        values.extend(texts.iter().map(|text| *text as &(dyn ToSql + Sync)));
         values.extend(counts.iter().map(|count| count as &(dyn ToSql + Sync)));
         self.database.execute(&self.record, &values).await.map(drop)
     }

@@ -6,12 +6,12 @@ use async_trait::async_trait;
 use model::route::{Phase, Route};
 use store::Error;
 use store::moves::{
-    BUFFER_BYTES_MAX, Buffers, Heard, LEFT_MAX, NAME_BYTES_MAX, Recorded, Report, Start, Step,
+    Buffers, Heard, LEFT_MAX, Recorded, Report, Start, Step, check, check_buffers, check_report,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use crate::column::{counted, sound, whole};
+use crate::column::{counted, whole};
 use crate::database::Database;
 use crate::schema::Schema;
 
@@ -128,17 +128,6 @@ fn left_max() -> i64 {
     whole(LEFT_MAX as u64)
 }
 
-fn named(column: &str, name: &str) -> Result<(), Error> {
-    sound(column, name, NAME_BYTES_MAX).map_err(Error::Rejected)
-}
-
-fn written(buffers: &Buffers) -> Result<(), Error> {
-    for (column, identity) in [("source", &buffers.source), ("target", &buffers.target)] {
-        sound(column, identity, BUFFER_BYTES_MAX).map_err(Error::Rejected)?;
-    }
-    Ok(())
-}
-
 #[async_trait]
 impl store::Moves for Moves {
     async fn recorded(&self, pipeline: &str) -> Result<Option<Recorded>, Error> {
@@ -156,9 +145,8 @@ impl store::Moves for Moves {
     }
 
     async fn begin(&self, first: &Recorded, start: Start) -> Result<bool, Error> {
+        check(first)?;
         let Recorded { pipeline, buffers, step } = first;
-        named("name", pipeline)?;
-        written(buffers)?;
         let Step { number, route: Route { before, share, phase } } = *step;
         let (before, share, phase) = (i16::from(before), i16::from(share), phase.name());
         let Start { settled, pending, dead, duplicates, offered, empty, done } = start;
@@ -194,7 +182,7 @@ impl store::Moves for Moves {
     }
 
     async fn rename(&self, pipeline: &str, buffers: &Buffers) -> Result<bool, Error> {
-        written(buffers)?;
+        check_buffers(buffers)?;
         let rename: [&(dyn ToSql + Sync); 3] = [&pipeline, &buffers.source, &buffers.target];
         Ok(self.database.execute(&self.statements.rename, &rename).await? == 1)
     }
@@ -213,9 +201,7 @@ impl store::Moves for Moves {
     }
 
     async fn report(&self, pipeline: &str, report: &Report) -> Result<(), Error> {
-        named("name", pipeline)?;
-        named("process", &report.process)?;
-        written(&report.buffers)?;
+        check_report(pipeline, report)?;
         let Report { process, buffers, step, drained, ended, .. } = report;
         let Report { offered, done, pending, dead, empty, .. } = report;
         let step = whole(*step);

@@ -17,6 +17,7 @@ mod columns;
 mod held;
 mod insert;
 mod look;
+mod one;
 mod types;
 mod upsert;
 mod version;
@@ -27,19 +28,15 @@ use std::time::Instant;
 use async_trait::async_trait;
 use store::tables::{Bound, Mode, Record, Table, Type, Value, Written};
 use store::{Error, Target};
-use tokio_postgres::Row;
 
 use crate::database::Database;
-use crate::error::{Stage, text};
+use crate::error::Stage;
 use crate::link::Link;
 use crate::options::Role;
+use one::{One, Statements};
 
 /// The schema of a target that names none.
 const SCHEMA: &str = "public";
-
-/// Why a row that is stored under another key becomes a dead letter.
-const MOVED: &str = "cannot keep the row: the table stores it under another key, which a trigger \
-    or the column's type made of the one sent; change the table, or send the key as it is stored";
 
 /// Tables of others, in the database of the store.
 pub(crate) struct Tables {
@@ -72,20 +69,6 @@ impl store::Tables for Tables {
         let (database, statements) = (Arc::clone(&self.database), Statements::new(target));
         Ok(Arc::new(One { database, statements }))
     }
-}
-
-/// The statements of one target.
-struct Statements {
-    target: Target,
-    insert: String,
-    select: String,
-    /// Which versions the rows of some keys have.
-    versions: String,
-}
-
-struct One {
-    database: Arc<Database>,
-    statements: Statements,
 }
 
 impl Statements {
@@ -209,17 +192,4 @@ impl Table for One {
         session.keep();
         Ok(made)
     }
-}
-
-impl One {
-    fn record(&self, row: &Row) -> Result<Record, Error> {
-        let kinds: Vec<_> =
-            self.statements.target.columns.iter().map(|column| column.kind).collect();
-        types::record(row, &kinds).map_err(|error| unreadable(&error))
-    }
-}
-
-/// What is stored is not what its column is said to hold; that may be mended.
-fn unreadable(error: &tokio_postgres::Error) -> Error {
-    Error::Unavailable(format!("a row can't be read: {}", text(error)))
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
+use store::pipelines::check_name;
 use store::{Completion, Error};
 
 use crate::column::signed;
@@ -21,6 +22,7 @@ pub(crate) struct Completions(pub(crate) Arc<Database>);
 #[async_trait]
 impl store::Completions for Completions {
     async fn complete(&self, completion: Completion) -> Result<(), Error> {
+        check_name(&completion.pipeline)?;
         self.0.write(0, move |db, _| insert(db, &completion).map(Applied::Kept)).await
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use model::clock::EpochMs;
 use rusqlite::{Connection, Row, params};
+use store::loads::check;
 use store::{Error, Load};
 
 use crate::column::{count, signed};
@@ -31,6 +32,7 @@ pub(crate) struct Loads(pub(crate) Arc<Database>);
 #[async_trait]
 impl store::Loads for Loads {
     async fn record(&self, load: Load, forget_before_ms: EpochMs) -> Result<(), Error> {
+        check(&load)?;
         self.0.write(0, move |db, _| record(db, &load, forget_before_ms)).await
     }
 }

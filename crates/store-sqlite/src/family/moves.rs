@@ -7,7 +7,9 @@ use model::clock::EpochMs;
 use model::route::{Phase, Route};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use store::Error;
-use store::moves::{Buffers, Heard, LEFT_MAX, Recorded, Report, Start, Step};
+use store::moves::{
+    Buffers, Heard, LEFT_MAX, Recorded, Report, Start, Step, check, check_buffers, check_report,
+};
 
 use crate::column::count;
 use crate::database::Database;
@@ -133,6 +135,7 @@ impl store::Moves for Moves {
     }
 
     async fn begin(&self, first: &Recorded, start: Start) -> Result<bool, Error> {
+        check(first)?;
         let first = first.clone();
         let written = self.0.write(0, move |db, now_ms| {
             let Recorded { pipeline, buffers, step } = &first;
@@ -176,6 +179,7 @@ impl store::Moves for Moves {
     }
 
     async fn rename(&self, pipeline: &str, buffers: &Buffers) -> Result<bool, Error> {
+        check_buffers(buffers)?;
         let (pipeline, buffers) = (pipeline.to_owned(), buffers.clone());
         let written = self.0.write(0, move |db, _| {
             let renamed = db.execute(RENAME, params![pipeline, buffers.source, buffers.target])?;
@@ -204,6 +208,7 @@ impl store::Moves for Moves {
     }
 
     async fn report(&self, pipeline: &str, report: &Report) -> Result<(), Error> {
+        check_report(pipeline, report)?;
         let (pipeline, report) = (pipeline.to_owned(), report.clone());
         let written = self.0.write(0, move |db, now_ms| {
             let Report { process, buffers, step, drained, ended, .. } = &report;

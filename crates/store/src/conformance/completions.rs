@@ -2,6 +2,7 @@
 
 use super::Subject;
 use crate::Completion;
+use crate::pipelines::NAME_BYTES_MAX;
 
 /// Every record comes back, in order, equal to what was handed in; two equal ones are two.
 ///
@@ -19,6 +20,10 @@ pub async fn completions_come_back_as_written(subject: &mut dyn Subject) {
     let second = Completion { settled: u64::from(u32::MAX) + 1, ..first.clone() };
     for completion in [&first, &second, &second] {
         assert_eq!(subject.store().completions().complete(completion.clone()).await, Ok(()));
+    }
+    for name in ["", "a\0b", &"n".repeat(NAME_BYTES_MAX + 1)] {
+        let bad = Completion { pipeline: name.into(), ..first.clone() };
+        assert!(subject.store().completions().complete(bad).await.is_err(), "{name}");
     }
     assert_eq!(subject.completed().await, [first, second.clone(), second]);
 }

@@ -2,6 +2,8 @@
 
 use super::Subject;
 use crate::Load;
+use crate::loads::TEXT_BYTES_MAX;
+use crate::pipelines::NAME_BYTES_MAX;
 
 const MINUTE_MS: i64 = 60_000;
 const FIRST_MS: i64 = 1_699_999_980_000;
@@ -39,9 +41,17 @@ pub fn load(process: &str, minutes: i64) -> Load {
 pub async fn a_load_that_is_rejected_deletes_nothing(subject: &mut dyn Subject) {
     let first = load("a:1", 0);
     assert_eq!(subject.store().loads().record(first.clone(), 0).await, Ok(()));
-    let bad = Load { finished: u64::MAX, ..load("a:1", 9) };
-    let recorded = subject.store().loads().record(bad, i64::MAX >> 20).await;
-    assert!(recorded.is_err(), "{recorded:?}");
+    let of = |pipeline: &str| Load { pipeline: pipeline.to_owned(), ..load("a:1", 9) };
+    for bad in [
+        Load { finished: u64::MAX, ..load("a:1", 9) },
+        load(&"p".repeat(TEXT_BYTES_MAX + 1), 9),
+        of(""),
+        of("a\0b"),
+        of(&"n".repeat(NAME_BYTES_MAX + 1)),
+    ] {
+        let recorded = subject.store().loads().record(bad, i64::MAX >> 20).await;
+        assert!(recorded.is_err(), "{recorded:?}");
+    }
     assert_eq!(subject.loaded().await, [first]);
 }
 

@@ -1,10 +1,13 @@
 //! Moves between buffers: one step after the other, and each process's last word.
 
 use model::route::{Phase, Route};
+use model::{Class, Classify};
 
 use super::Subject;
 use crate::Moves;
-use crate::moves::{Buffers, LEFT_MAX, Recorded, Report, Start, Step};
+use crate::moves::{BUFFER_BYTES_MAX, Buffers, LEFT_MAX, Recorded, Report, Start, Step};
+use crate::pipelines::NAME_BYTES_MAX;
+use crate::processes::TEXT_BYTES_MAX;
 
 fn step(number: u64, before: u8, share: u8, phase: Phase) -> Step {
     Step { number, route: Route { before, share, phase } }
@@ -208,4 +211,45 @@ pub async fn what_a_process_said_last_counts(subject: &mut dyn Subject) {
     assert_eq!(said(moves, name).await, [last.clone(), ended]);
     assert_eq!(moves.sweep(name).await, Ok(()));
     assert_eq!(said(moves, name).await, [last]);
+}
+
+/// Names of pipelines and processes and identities of buffers have bounds, and what is out of bounds changes
+/// nothing.
+///
+/// # Panics
+/// If the guarantee does not hold.
+pub async fn what_is_out_of_bounds_of_a_move_is_rejected(subject: &mut dyn Subject) {
+    let moves = subject.beside().moves();
+    let moves = &*moves;
+    let (name, process) = ("n".repeat(NAME_BYTES_MAX), "p".repeat(TEXT_BYTES_MAX));
+    let identity = "b".repeat(BUFFER_BYTES_MAX);
+    let longest = of(&name, buffers(&identity, &identity), step(1, 0, 10, Phase::Hold));
+    assert_eq!(moves.begin(&longest, Start::default()).await, Ok(true));
+    let kept = Report { process, buffers: longest.buffers.clone(), ..Report::default() };
+    assert_eq!(moves.report(&name, &kept).await, Ok(()));
+    let rejected = |refused: Result<bool, crate::Error>| {
+        assert_eq!(refused.expect_err("it is out of bounds").class(), Class::Rejected);
+    };
+    let names = ["".to_owned(), "a\0b".to_owned(), "n".repeat(NAME_BYTES_MAX + 1)];
+    for name in names {
+        let first = Recorded { pipeline: name.clone(), ..longest.clone() };
+        rejected(moves.begin(&first, Start::default()).await);
+        rejected(moves.report(&name, &kept).await.map(|()| true));
+    }
+    for process in ["".to_owned(), "a\0b".to_owned(), "p".repeat(TEXT_BYTES_MAX + 1)] {
+        let report = Report { process, ..kept.clone() };
+        rejected(moves.report("payments", &report).await.map(|()| true));
+    }
+    for identity in ["a\0b".to_owned(), "b".repeat(BUFFER_BYTES_MAX + 1)] {
+        for wrong in [buffers(&identity, "list:b"), buffers("list:a", &identity)] {
+            let first = recorded(wrong.clone(), step(1, 0, 10, Phase::Hold));
+            rejected(moves.begin(&first, Start::default()).await);
+            rejected(moves.rename(&name, &wrong).await);
+            let report = Report { buffers: wrong, ..kept.clone() };
+            rejected(moves.report("payments", &report).await.map(|()| true));
+        }
+    }
+    assert_eq!(moves.all().await, Ok(vec![longest]));
+    assert_eq!(said(moves, &name).await, [kept]);
+    assert_eq!(said(moves, "payments").await, []);
 }

@@ -30,6 +30,6 @@ pub trait Completions: Send + Sync + 'static {
     /// Adds one record.
     ///
     /// # Errors
-    /// If it can't be written.
+    /// [`Error::Rejected`] when the name of the pipeline is out of bounds; or if it can't be written.
     async fn complete(&self, completion: Completion) -> Result<(), Error>;
 }

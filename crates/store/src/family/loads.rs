@@ -3,7 +3,11 @@
 use async_trait::async_trait;
 use model::clock::EpochMs;
 
+use super::pipelines;
 use crate::Error;
+
+/// The longest process, list of roles or kind of a buffer, in bytes.
+pub const TEXT_BYTES_MAX: usize = 255;
 
 /// What one pipeline of one process did in one interval, a minute as a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,7 +16,7 @@ pub struct Load {
     pub started_at_ms: EpochMs,
     /// How long the process was looked at in it, in milliseconds; at least 1.
     pub span_ms: u64,
-    /// Which process: the host's name and the process's id.
+    /// Which process: its id, as in the table `processes`.
     pub process: String,
     /// What it does, as `--roles` has it.
     pub roles: String,
@@ -55,6 +59,25 @@ pub trait Loads: Send + Sync + 'static {
     /// Adds one record, and deletes all that began before `forget_before_ms`.
     ///
     /// # Errors
-    /// If it can't be written; then nothing is deleted.
+    /// [`Error::Rejected`] when a text or a figure is out of bounds; or if it can't be written. Then nothing
+    /// is deleted.
     async fn record(&self, load: Load, forget_before_ms: EpochMs) -> Result<(), Error>;
+}
+
+/// Checks the texts that every adapter is given.
+///
+/// # Errors
+/// [`Error::Rejected`], which names the first one out of bounds.
+pub fn check(load: &Load) -> Result<(), Error> {
+    pipelines::check_name(&load.pipeline)?;
+    for (part, text) in
+        [("process", &load.process), ("roles", &load.roles), ("buffer", &load.buffer)]
+    {
+        if text.len() > TEXT_BYTES_MAX || text.contains('\0') {
+            return Err(Error::Rejected(format!(
+                "the {part} of a load must be at most {TEXT_BYTES_MAX} bytes without a NUL"
+            )));
+        }
+    }
+    Ok(())
 }

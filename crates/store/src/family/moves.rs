@@ -8,10 +8,8 @@
 use async_trait::async_trait;
 use model::route::{Phase, Route, SHARE_MAX};
 
+use super::{pipelines, processes};
 use crate::Error;
-
-/// The longest name of a pipeline or a process, in bytes.
-pub const NAME_BYTES_MAX: usize = 1_024;
 
 /// The longest identity of a buffer, in bytes.
 pub const BUFFER_BYTES_MAX: usize = 8_192;
@@ -145,7 +143,7 @@ pub trait Moves: Send + Sync + 'static {
     /// may have begun a move.
     ///
     /// # Errors
-    /// If it can't be written.
+    /// [`Error::Rejected`] when a text is out of bounds; or if it can't be written.
     async fn begin(&self, first: &Recorded, start: Start) -> Result<bool, Error>;
 
     /// Takes the step after the present one. Returns whether it was taken: another leader may have taken
@@ -158,7 +156,7 @@ pub trait Moves: Send + Sync + 'static {
     /// Records other identities for the buffers of a move. Returns whether there is such a move.
     ///
     /// # Errors
-    /// If it can't be written.
+    /// [`Error::Rejected`] when an identity is too long; or if it can't be written.
     async fn rename(&self, pipeline: &str, buffers: &Buffers) -> Result<bool, Error>;
 
     /// What there was when the move began; `None` if it has not.
@@ -170,7 +168,7 @@ pub trait Moves: Send + Sync + 'static {
     /// Records the report of a process on this pipeline in place of its last one.
     ///
     /// # Errors
-    /// If it can't be written.
+    /// [`Error::Rejected`] when a text is out of bounds; or if it can't be written.
     async fn report(&self, pipeline: &str, report: &Report) -> Result<(), Error>;
 
     /// The last report of every process on this pipeline.
@@ -190,4 +188,38 @@ pub trait Moves: Send + Sync + 'static {
     /// # Errors
     /// If they can't be deleted.
     async fn sweep(&self, pipeline: &str) -> Result<(), Error>;
+}
+
+/// Checks the move that every adapter is given.
+///
+/// # Errors
+/// [`Error::Rejected`], which names the first part out of bounds.
+pub fn check(recorded: &Recorded) -> Result<(), Error> {
+    pipelines::check_name(&recorded.pipeline)?;
+    check_buffers(&recorded.buffers)
+}
+
+/// Checks the buffers that every adapter is given.
+///
+/// # Errors
+/// [`Error::Rejected`], which names the first identity out of bounds.
+pub fn check_buffers(Buffers { source, target }: &Buffers) -> Result<(), Error> {
+    for (side, identity) in [("source", source), ("target", target)] {
+        if identity.len() > BUFFER_BYTES_MAX || identity.contains('\0') {
+            return Err(Error::Rejected(format!(
+                "the {side} of a move must be at most {BUFFER_BYTES_MAX} bytes without a NUL"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Checks the report that every adapter is given.
+///
+/// # Errors
+/// [`Error::Rejected`], which names the first part out of bounds.
+pub fn check_report(pipeline: &str, report: &Report) -> Result<(), Error> {
+    pipelines::check_name(pipeline)?;
+    processes::check_id(&report.process)?;
+    check_buffers(&report.buffers)
 }

@@ -6,7 +6,7 @@ use model::clock::EpochMs;
 
 use crate::Error;
 
-/// The longest name of a pipeline, in bytes.
+/// The longest name of a pipeline in any family, in bytes.
 pub const NAME_BYTES_MAX: usize = 255;
 
 /// The longest reason of a pause, in bytes.
@@ -67,16 +67,25 @@ pub trait Pipelines: Send + Sync + 'static {
     async fn scale(&self, name: &str, lanes: Option<u32>) -> Result<Wanted, Error>;
 }
 
-/// Checks what every adapter is given.
+/// Checks the name of a pipeline, which every family keeps in the same bounds.
 ///
 /// # Errors
-/// [`Error::Rejected`], which names the first part out of bounds.
-pub fn check(name: &str, reason: &str, lanes: Option<u32>) -> Result<(), Error> {
+/// [`Error::Rejected`] when it is out of bounds.
+pub fn check_name(name: &str) -> Result<(), Error> {
     if name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains('\0') {
         return Err(Error::Rejected(format!(
             "the name of a pipeline must be 1 to {NAME_BYTES_MAX} bytes without a NUL"
         )));
     }
+    Ok(())
+}
+
+/// Checks what every adapter is given.
+///
+/// # Errors
+/// [`Error::Rejected`], which names the first part out of bounds.
+pub fn check(name: &str, reason: &str, lanes: Option<u32>) -> Result<(), Error> {
+    check_name(name)?;
     if reason.len() > REASON_BYTES_MAX || reason.contains('\0') {
         return Err(Error::Rejected(format!(
             "the reason of a pause must be at most {REASON_BYTES_MAX} bytes without a NUL"

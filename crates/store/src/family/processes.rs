@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::pipelines::check_name;
 use crate::Error;
 
 /// How often a process writes its row, at least.
@@ -118,23 +119,38 @@ pub trait Processes: Send + Sync + 'static {
     }
 }
 
+/// Checks the id of a process, which every family keeps in the same bounds.
+///
+/// # Errors
+/// [`Error::Rejected`] when it is out of bounds.
+pub fn check_id(id: &str) -> Result<(), Error> {
+    if id.is_empty() || id.len() > TEXT_BYTES_MAX || id.contains('\0') {
+        return Err(Error::Rejected(format!(
+            "the id of a process must be 1 to {TEXT_BYTES_MAX} bytes without a NUL"
+        )));
+    }
+    Ok(())
+}
+
 /// Checks what every adapter is given.
 ///
 /// # Errors
 /// [`Error::Rejected`], which names the first part out of bounds.
 pub fn check(process: &Process) -> Result<(), Error> {
     let Process { id, host, version, roles, pipelines, .. } = process;
-    for (part, text) in [("id", id), ("host", host), ("version", version), ("roles", roles)] {
+    check_id(id)?;
+    for (part, text) in [("host", host), ("version", version), ("roles", roles)] {
         if text.len() > TEXT_BYTES_MAX || text.contains('\0') {
             return Err(Error::Rejected(format!(
                 "the {part} of a process must be at most {TEXT_BYTES_MAX} bytes without a NUL"
             )));
         }
     }
+    pipelines.iter().try_for_each(|one| check_name(&one.name))?;
     let is_odd = |text: &String| text.contains(['\0', '\t', '\n']);
-    if id.is_empty() || pipelines.iter().any(|one| is_odd(&one.name) || is_odd(&one.state)) {
+    if pipelines.iter().any(|one| is_odd(&one.name) || is_odd(&one.state)) {
         return Err(Error::Rejected(
-            "a process needs an id, and names of pipelines hold no NUL, tab or line end".into(),
+            "names and states of a process's pipelines must hold no NUL, tab or line end".into(),
         ));
     }
     if written(pipelines).len() > PIPELINES_BYTES_MAX {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use model::clock::EpochMs;
 
-use super::{Before, Bounds, ENTRY_BYTES, Key, Pending, SHARDS};
+use super::pending::{Before, Bounds, ENTRY_BYTES, Key, Pending, SHARDS};
 use crate::flight::{Flight, Loaded};
 
 /// What is remembered of the keys that one part has evicted: so many versions, 8 bytes each.

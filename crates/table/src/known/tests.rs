@@ -1,3 +1,5 @@
+use model::Event;
+
 use super::*;
 use crate::flight::Loaded;
 

@@ -5,8 +5,6 @@ use store::Target;
 use store::tables::{Bound, Takes, Type};
 use tokio_postgres::Error;
 
-use super::look;
-
 /// What `varchar(n)` and `numeric(p, s)` add to the number that is their modifier.
 const MODIFIER_OFFSET: i32 = 4;
 
@@ -50,7 +48,7 @@ pub(super) async fn columns(client: &ClientWrapper, target: &Target) -> Result<V
         ORDER BY h.place";
     let statement = client.prepare_cached(sql).await?;
     let table = target.table.as_str();
-    let rows = client.query(&statement, &[&look::schema(target), &table]).await?;
+    let rows = client.query(&statement, &[&schema(target), &table]).await?;
     let there = |row: &tokio_postgres::Row| {
         Ok(There {
             name: row.try_get(0)?,
@@ -63,6 +61,11 @@ pub(super) async fn columns(client: &ClientWrapper, target: &Target) -> Result<V
         })
     };
     rows.iter().map(there).collect()
+}
+
+/// The schema that the table lies in.
+pub(super) fn schema(target: &Target) -> &str {
+    target.schema.as_ref().map_or("public", store::tables::Name::as_str)
 }
 
 /// What the columns of `target` take. `None` where one is missing.

@@ -11,7 +11,8 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::held::{Held, held};
-use super::{MOVED, One, Statements, types};
+use super::one::{MOVED, One, Statements};
+use super::types;
 use crate::session::Session;
 use crate::settings::BEGIN;
 

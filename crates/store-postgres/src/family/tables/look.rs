@@ -5,7 +5,7 @@ use store::Target;
 use store::tables::{Column, Mode};
 use tokio_postgres::Error;
 
-use super::columns::{There, columns};
+use super::columns::{There, columns, schema};
 use super::{types, version};
 
 /// The table, or whatever else has its name: its object id, and what it is.
@@ -69,10 +69,6 @@ pub(super) async fn problems(
     problems.extend(version::rules(client, table, target).await?);
     rights(client, table, target, &mut problems).await?;
     Ok(problems)
-}
-
-pub(super) fn schema(target: &Target) -> &str {
-    target.schema.as_ref().map_or("public", store::tables::Name::as_str)
 }
 
 fn mismatch(target: &Target, column: &Column, there: &There) -> Option<String> {

@@ -18,7 +18,8 @@ use store::{Error, Target};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use super::{MOVED, One, Statements, types, unreadable};
+use super::one::{MOVED, One, Statements, unreadable};
+use super::types;
 use crate::session::Session;
 use crate::settings::BEGIN;
 
