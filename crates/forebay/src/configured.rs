@@ -17,6 +17,15 @@ pub(crate) fn read(flags: &Flags) -> Result<Config, Error> {
     resolved(config::read(flags, config::variables()?, domains::sections())?)
 }
 
+/// The configuration of a process that runs with `config` and has read `new`: its keys stay as they are, its lists
+/// are those of `new`.
+///
+/// # Errors
+/// If the lists can't be used with the keys.
+pub(crate) fn with_lists_of(config: &Config, new: &Config) -> Result<Config, Error> {
+    resolved(config.settings.with_lists_of(&new.settings))
+}
+
 fn resolved(settings: Settings) -> Result<Config, Error> {
     let config = Config::resolve(settings, domains::lines)?;
     buffer::distinct::written(&line::named(&config.lines))

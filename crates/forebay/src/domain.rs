@@ -118,6 +118,45 @@ pub struct Started {
     pub routes: Vec<Routes>,
     /// What was found and done at the start, one sentence each.
     pub said: Vec<String>,
+    /// What can be changed while the process runs. Without it, its changes need a restart.
+    pub running: Vec<Box<dyn Running>>,
+}
+
+/// What a domain runs in a process, and changes when the configuration is read again.
+#[async_trait(?Send)]
+pub trait Running {
+    /// Looks whether `new` can be used. Changes no pipeline.
+    ///
+    /// # Errors
+    /// If it can't be.
+    async fn check(&self, process: &Process, new: &Config) -> Result<()>;
+
+    /// Adds the pipelines of `new` that do not run, drains and removes those that `new` does not have, and does
+    /// both with those that it has otherwise. `process` has the configuration before.
+    async fn reload(&mut self, process: &Process, new: &Config) -> Reloaded;
+}
+
+/// What was changed in a running process: the names of pipelines.
+#[derive(Debug, Default)]
+pub struct Reloaded {
+    /// They run now.
+    pub added: Vec<String>,
+    /// They were drained, and run no more.
+    pub removed: Vec<String>,
+    /// They were drained, and run again with another configuration.
+    pub changed: Vec<String>,
+    /// What could not be done, and was to be.
+    pub failed: Vec<anyhow::Error>,
+}
+
+impl Reloaded {
+    /// Adds what another domain has changed.
+    pub(crate) fn and(&mut self, other: Self) {
+        self.added.extend(other.added);
+        self.removed.extend(other.removed);
+        self.changed.extend(other.changed);
+        self.failed.extend(other.failed);
+    }
 }
 
 impl Started {
@@ -125,6 +164,7 @@ impl Started {
     pub(crate) fn and(&mut self, other: Self) {
         self.routes.extend(other.routes);
         self.said.extend(other.said);
+        self.running.extend(other.running);
     }
 }
 

@@ -9,13 +9,12 @@ pub(crate) fn host() -> String {
     if host.is_empty() { "host".to_owned() } else { host.to_owned() }
 }
 
-/// The host's name and the process's id: another process has another.
-pub(crate) fn process() -> String {
-    format!("{}:{}", host(), std::process::id())
-}
-
-/// The same, and unlike that of an earlier process with this id.
-pub(crate) fn start() -> &'static str {
-    static START: OnceLock<String> = OnceLock::new();
-    START.get_or_init(|| format!("{}:{:06x}", process(), rand::random::<u32>() & 0x00ff_ffff))
+/// The id of this process, the same wherever processes are shown or recorded: `host:pid:5d01af`. An earlier
+/// process of this host with the same number has another.
+pub(crate) fn process() -> &'static str {
+    static PROCESS: OnceLock<String> = OnceLock::new();
+    PROCESS.get_or_init(|| {
+        let start = rand::random::<u32>() & 0x00ff_ffff;
+        format!("{}:{}:{start:06x}", host(), std::process::id())
+    })
 }

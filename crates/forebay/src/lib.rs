@@ -23,13 +23,14 @@ mod payments;
 mod process;
 mod program;
 mod registry;
+mod reload;
 mod signals;
 mod target;
 mod verbs;
 mod write_behind;
 
 pub use config::{Config, keys_of_line, line_of_keys};
-pub use domain::{Domain, Looked, Names, Started, Verb};
+pub use domain::{Domain, Looked, Names, Reloaded, Running, Started, Verb};
 pub use exit::Exit;
 pub use process::{Part, Process, Stored};
 pub use program::{Additions, main};

@@ -60,7 +60,8 @@ impl Write for Sink {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut held = held();
         match held.as_mut() {
-            None => return io::stderr().lock().write(line),
+            // A terminal that was closed takes no lines, and its processes may run on.
+            None => drop(io::stderr().lock().write_all(line)),
             Some(held) if held.bytes.len() + line.len() > HELD_BYTES_MAX => held.dropped += 1,
             Some(held) => held.bytes.extend_from_slice(line),
         }
@@ -68,7 +69,8 @@ impl Write for Sink {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().lock().flush()
+        let _ = io::stderr().lock().flush();
+        Ok(())
     }
 }
 

@@ -55,7 +55,7 @@ impl domain::Domain for Domain {
     async fn start(&self, process: &Process) -> Result<Started> {
         let Begun { buffer, found, .. } = begin(process).await?;
         let routes = vec![server::events::routes(buffer)];
-        Ok(Started { routes, said: found })
+        Ok(Started { routes, said: found, ..Started::default() })
     }
 
     async fn promises(&self, config: &Config, line: &Line) -> Result<Vec<String>> {

@@ -80,7 +80,15 @@ impl Process {
     /// # Errors
     /// If one can't be opened. With a spill, a buffer that is out of reach is no error.
     pub async fn open(&self, line: &Line) -> Result<Opened> {
-        let lines = self.config.lines();
+        self.open_of(&self.config, line).await
+    }
+
+    /// The same of a pipeline of `config`, which was read since the process began.
+    ///
+    /// # Errors
+    /// As [`Process::open`].
+    pub async fn open_of(&self, config: &Config, line: &Line) -> Result<Opened> {
+        let lines = config.lines();
         let opened = match lines.both(line).await.map_err(open::told)? {
             Some(both) => {
                 // What keeps track of a move lies in the store, which is made with its key.

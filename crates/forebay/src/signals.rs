@@ -1,9 +1,10 @@
-//! SIGINT, SIGTERM and SIGHUP: the first asks the process to stop, the second makes it.
+//! SIGINT, SIGTERM and SIGHUP: the first asks the process to stop, the second makes it. `serve` reads its
+//! configuration again at SIGHUP.
 
 use std::io;
 use std::time::{Duration, Instant};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::out;
@@ -15,16 +16,30 @@ const INTERRUPTED: i32 = 130;
 /// process and another to its group.
 const SAME_WITHIN: Duration = Duration::from_millis(300);
 
-/// A token that the first signal cancels. After the second the process ends there and then, as
-/// after kill -9: what was accepted is safe as far as the buffer's promise goes.
+/// A token that the first SIGINT, SIGTERM or SIGHUP cancels. After the second the process ends there and then,
+/// as after kill -9: what was accepted is safe as far as the buffer's promise goes.
 ///
 /// # Errors
 /// If the signals can't be watched.
 pub(crate) fn stop() -> io::Result<CancellationToken> {
+    // A terminal that is closed asks the process to stop, too.
+    let hangups = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
+    stop_on(hangups)
+}
+
+/// The same of a process that reads its configuration again at each SIGHUP: those are handed on, also where
+/// SIGHUP was ignored when the process began.
+///
+/// # Errors
+/// If the signals can't be watched.
+pub(crate) fn stop_and_hangups() -> io::Result<(CancellationToken, Signal)> {
+    let hangups = signal(SignalKind::hangup())?;
+    Ok((stop_on(None)?, hangups))
+}
+
+fn stop_on(mut hangups: Option<Signal>) -> io::Result<CancellationToken> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    // A terminal that is closed asks the process to stop, too.
-    let mut hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
     let token = CancellationToken::new();
     let stop = token.clone();
     tokio::spawn(async move {
@@ -33,7 +48,7 @@ pub(crate) fn stop() -> io::Result<CancellationToken> {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
-                Some(_) = async { hangup.as_mut()?.recv().await } => {}
+                Some(_) = async { hangups.as_mut()?.recv().await } => {}
             }
             let first = *first.get_or_insert_with(Instant::now);
             if stop.is_cancelled() && first.elapsed() > SAME_WITHIN {
@@ -46,7 +61,7 @@ pub(crate) fn stop() -> io::Result<CancellationToken> {
     Ok(token)
 }
 
-/// Whether SIGHUP was ignored when this process began, as `nohup` arranges it. Listening to it would end
+/// Whether SIGHUP was ignored when this process began, as `nohup` arranges it. Stopping at it would end
 /// that. Where `/proc` does not tell, it was not.
 fn ignores_hangup() -> bool {
     const HANGUP: u64 = 1;

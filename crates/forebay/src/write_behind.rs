@@ -1,9 +1,10 @@
 //! The tables that are written behind: for each its pipeline, and what answers reads.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
@@ -20,16 +21,23 @@ use store::Store;
 use store::tables::Mode;
 use table::{Front, Mark, entry};
 use tokio::task::block_in_place;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::config::{Config, PARSE};
-use crate::domain::{self, Looked, Names, Started};
+use crate::domain::{self, Looked, Names, Reloaded, Running, Started};
 use crate::process::{Part, Process};
 use crate::{open, registry};
 use model::units::grouped;
 
 /// Batches of each lane that may be held at once.
 const HELD_BATCHES: usize = 8;
+
+/// How long the requests under way may hold up the removal of their table.
+const REQUESTS_MAX: Duration = Duration::from_secs(5);
+/// How long a removal waits until nothing uses the buffer of the table any more, and how often it looks.
+const HANDLES_MAX: Duration = Duration::from_secs(5);
+const HANDLES_POLL: Duration = Duration::from_millis(20);
 
 /// See the module.
 pub(crate) struct Domain;
@@ -46,14 +54,16 @@ impl domain::Domain for Domain {
 
     async fn start(&self, process: &Process) -> Result<Started> {
         let mut tables = Tables::default();
-        if !self::tables(&process.config)?.is_empty() {
-            let store = match process.open_store() {
-                Some(store) => store.tables(),
-                None => open::beside(&*process.config.store)?.tables(),
-            };
-            tables = Tables::start(process, &*store).await?;
+        if let Err(error) = tables.begin(process).await {
+            for entry in std::mem::take(&mut tables.running) {
+                if let Err(stopping) = process.fleet.remove(&entry.line.pipeline).await {
+                    tracing::warn!("a table that was begun could not be ended: {stopping:#}");
+                }
+            }
+            return Err(error);
         }
-        Ok(Started { routes: vec![tables.served.routes()], said: tables.said })
+        let (routes, said) = (vec![tables.served.routes()], std::mem::take(&mut tables.said));
+        Ok(Started { routes, said, running: vec![Box::new(tables)] })
     }
 
     async fn promises(&self, config: &Config, line: &Line) -> Result<Vec<String>> {
@@ -125,11 +135,19 @@ pub(crate) struct Table {
     front: table::Options,
     /// Where it is kept which stamps were given; `None` where clients give the versions.
     mark: Option<PathBuf>,
+    /// As the file has it.
+    written: entry::Entry,
 }
 
 impl Table {
     fn name(&self) -> &str {
         &self.definition.name
+    }
+
+    /// Whether it is written like the other one, wherever in the file.
+    fn is_same(&self, other: &Self) -> bool {
+        let place = other.written.place.clone();
+        entry::Entry { place, ..self.written.clone() } == other.written
     }
 }
 
@@ -165,10 +183,10 @@ fn resolved(config: &Config, entry: entry::Entry) -> Result<Table, Error> {
         ..config.engine.clone()
     };
     engine.validate().map_err(|error| at(&error))?;
-    let entry::Entry { definition, create, front, .. } = entry;
+    let entry::Entry { definition, create, front, .. } = entry.clone();
     let stamps = || Path::new(&config.data).join("stamps").join(&definition.name);
     let mark = definition.is_stamped().then(stamps);
-    Ok(Table { line, definition, create, engine, front, mark })
+    Ok(Table { line, definition, create, engine, front, mark, written: entry })
 }
 
 /// The buffers that an entry names.
@@ -207,15 +225,17 @@ fn promised(table: &Table) -> String {
     format!("Table {name}: accepted rows survive {survives}; {how} in {target}.{spill}")
 }
 
-/// All tables of this process. Their pipelines are in the fleet that they were started with.
+/// All tables of this process. Their pipelines are in its fleet.
 #[derive(Default)]
 struct Tables {
     /// What takes rows and answers reads, for the server. A table whose pipeline is removed leaves it.
     served: server::tables::Tables,
-    /// What was found and done at the start, one sentence a line.
+    /// What was found and done when tables were added, one sentence a line.
     said: Vec<String>,
-    /// Their pipelines.
-    names: Vec<String>,
+    /// Where they lie.
+    store: OnceCell<Arc<dyn store::Tables>>,
+    /// Those that run.
+    running: Vec<Table>,
 }
 
 /// What the process does for a table beside its pipeline: it serves rows, and keeps those that it knows fresh.
@@ -233,47 +253,145 @@ impl Companion for Served {
     }
 }
 
-impl Tables {
-    /// Opens all that the configuration names, over `store`, and starts it in the fleet of `process`.
-    ///
-    /// # Errors
-    /// If a buffer can't be opened, or a table is not as its entry says. What was begun is ended again, so
-    /// that it may be tried once more.
-    async fn start(process: &Process, store: &dyn store::Tables) -> Result<Self> {
-        let mut tables = Self::default();
-        match tables.begin(process, store).await {
-            Ok(()) => Ok(tables),
-            Err(error) => {
-                for name in &tables.names {
-                    if let Err(stopping) = process.fleet.remove(name).await {
-                        tracing::warn!("a table that was begun could not be ended: {stopping:#}");
-                    }
-                }
-                Err(error)
-            }
+#[async_trait(?Send)]
+impl Running for Tables {
+    async fn check(&self, process: &Process, new: &Config) -> Result<()> {
+        let all = tables(new)?;
+        let lines: Vec<_> = all.iter().map(|entry| entry.line.clone()).collect();
+        new.lines().refuse_left_of(&lines).await.map_err(open::told)?;
+        for entry in all.iter().filter(|entry| !self.runs(entry)) {
+            let look = async {
+                let made = self.store(process)?.table(&entry.definition.target)?;
+                ready(new, entry, &*made, process.part).await
+            };
+            look.await.with_context(|| at(entry))?;
         }
+        Ok(())
     }
 
-    async fn begin(&mut self, process: &Process, store: &dyn store::Tables) -> Result<()> {
-        let Process { config, part, .. } = process;
-        let all = self::tables(config)?;
+    async fn reload(&mut self, process: &Process, new: &Config) -> Reloaded {
+        let all = match tables(new) {
+            Ok(all) => all,
+            Err(error) => return Reloaded { failed: vec![error.into()], ..Reloaded::default() },
+        };
+        let stays = |entry: &Table| all.iter().any(|other| other.is_same(entry));
+        let going: Vec<_> = self.running.iter().filter(|entry| !stays(entry)).cloned().collect();
+        let coming: Vec<_> = all.iter().filter(|entry| !self.runs(entry)).cloned().collect();
+        let mut reloaded = Reloaded::default();
+        for entry in &going {
+            self.remove(process, entry).await;
+            if !all.iter().any(|other| other.name() == entry.name()) {
+                reloaded.removed.push(entry.line.pipeline.clone());
+            }
+        }
+        for entry in &coming {
+            let before = going.iter().find(|before| before.name() == entry.name());
+            let end = Instant::now() + open::WITHIN;
+            let added = open::in_time(end, async || self.add(process, new, entry).await).await;
+            match (added, before) {
+                (Ok(()), None) => reloaded.added.push(entry.line.pipeline.clone()),
+                (Ok(()), Some(_)) => reloaded.changed.push(entry.line.pipeline.clone()),
+                (Err(error), None) => reloaded.failed.push(error),
+                (Err(error), Some(before)) => {
+                    reloaded.failed.push(error);
+                    // It runs as before, if it can.
+                    let again = self.add(process, &process.config, before).await;
+                    reloaded.failed.extend(again.err());
+                }
+            }
+        }
+        for line in std::mem::take(&mut self.said) {
+            tracing::info!("{line}");
+        }
+        reloaded
+    }
+}
+
+impl Tables {
+    /// Starts all tables of the process. An error leaves those running that were begun.
+    async fn begin(&mut self, process: &Process) -> Result<()> {
+        let all = tables(&process.config)?;
         let lines: Vec<_> = all.iter().map(|entry| entry.line.clone()).collect();
         process.refuse_left(&lines).await?;
         for entry in &all {
-            let name = entry.name();
-            let made = store.table(&entry.definition.target).with_context(|| at(entry))?;
-            let ready = ready(config, entry, &*made, *part).await.with_context(|| at(entry))?;
-            if ready {
-                self.said.push(format!("Made the table {}.", entry.definition.target));
-            }
-            let opened = process.open(&entry.line).await.with_context(|| at(entry))?;
-            self.said.extend(opened.found.iter().map(|line| format!("Table {name}: {line}")));
-            let pipeline = self.pipeline(entry, opened.buffer, made, *part).await?;
-            let pipeline = Opened::following(opened.follower, pipeline);
-            process.fleet.add(Entry::pipeline(pipeline, OnFailure::Restart))?;
-            self.names.push(entry.line.pipeline.clone());
+            self.add(process, &process.config, entry).await?;
         }
         Ok(())
+    }
+
+    /// Whether this table runs as it is written here.
+    fn runs(&self, entry: &Table) -> bool {
+        self.running.iter().any(|other| other.is_same(entry))
+    }
+
+    /// Where the tables lie: the store that is open here, or else the store beside it.
+    fn store(&self, process: &Process) -> Result<Arc<dyn store::Tables>> {
+        if let Some(store) = self.store.get() {
+            return Ok(store.clone());
+        }
+        let store = match process.open_store() {
+            Some(store) => store.tables(),
+            None => open::beside(&*process.config.store)?.tables(),
+        };
+        Ok(self.store.get_or_init(|| store).clone())
+    }
+
+    /// Opens the buffer of a table of `config` and starts its pipeline.
+    ///
+    /// # Errors
+    /// If the buffer can't be opened, or the table is not as its entry says.
+    async fn add(&mut self, process: &Process, config: &Config, entry: &Table) -> Result<()> {
+        let (part, name) = (process.part, entry.name());
+        let made = self.store(process)?.table(&entry.definition.target);
+        let made = made.with_context(|| at(entry))?;
+        let ready = ready(config, entry, &*made, part).await.with_context(|| at(entry))?;
+        if ready {
+            self.said.push(format!("Made the table {}.", entry.definition.target));
+        }
+        let opened = process.open_of(config, &entry.line).await.with_context(|| at(entry))?;
+        self.said.extend(opened.found.iter().map(|line| format!("Table {name}: {line}")));
+        let pipeline = self.pipeline(entry, opened.buffer, made, part).await?;
+        let pipeline = Opened::following(opened.follower, pipeline);
+        if let Err(error) = process.fleet.add(Entry::pipeline(pipeline, OnFailure::Restart)) {
+            self.served.remove(name);
+            return Err(error.into());
+        }
+        self.running.push(entry.clone());
+        Ok(())
+    }
+
+    /// Takes no more rows of a table, drains its pipeline and closes its buffer. What is left in the buffer
+    /// stays there.
+    async fn remove(&mut self, process: &Process, entry: &Table) {
+        let (name, pipeline) = (entry.name(), &entry.line.pipeline);
+        if let Some(requests) = self.served.remove(name)
+            && timeout(REQUESTS_MAX, requests.cancelled()).await.is_err()
+        {
+            tracing::warn!(table = name, "a table is removed while requests still send rows to it");
+        }
+        self.running.retain(|other| other.name() != name);
+        let buffers = process.fleet.buffers().into_iter();
+        let buffer = buffers.filter(|(running, _)| **running == **pipeline).map(|(_, it)| it);
+        let buffer: Vec<_> = buffer.map(|buffer| Arc::downgrade(&buffer)).collect();
+        match process.fleet.remove(pipeline).await {
+            Ok(remains) if remains.kept > 0 => {
+                let (kept, buffer) = (remains.kept, entry.line.buffer.identity());
+                tracing::warn!(
+                    table = name,
+                    kept,
+                    "{} events of a removed table stay in its buffer; add the table again to settle them, or \
+                     look at them with `forebay buffer stat --buffer {buffer}`",
+                    grouped(kept)
+                );
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!("{error}"),
+        }
+        // A journal is locked until its last user is gone: the load history looks at it once a second.
+        let end = Instant::now() + HANDLES_MAX;
+        while buffer.iter().any(|buffer| buffer.strong_count() > 0) && Instant::now() < end {
+            sleep(HANDLES_POLL).await;
+        }
     }
 
     async fn pipeline(
@@ -325,7 +443,7 @@ impl Tables {
             format!("cannot keep stamps in {folder}; let this process write there")
         })?;
         let now_us = open::clock().now_ms().saturating_mul(1_000);
-        tokio::time::sleep(Duration::from_micros(mark.wait_us(now_us))).await;
+        sleep(Duration::from_micros(mark.wait_us(now_us))).await;
         let behind_s = mark.found().saturating_sub(now_us) / 1_000_000;
         if behind_s > 0 && mark.wait_us(now_us) == 0 {
             self.said.push(format!(

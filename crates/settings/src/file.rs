@@ -1,6 +1,6 @@
 //! The file's layer: `forebay.toml`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -21,6 +21,14 @@ impl Settings {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound && named.is_none() => Ok(()),
             Err(e) => Err(Error(format!("{} can't be read: {e}", path.display()))),
         }
+    }
+
+    /// The file that [`Settings::apply_file`] reads, if there is one.
+    #[must_use]
+    pub fn file(&self, named: Option<&Path>) -> Option<PathBuf> {
+        let default = PathBuf::from(format!("{}.toml", self.program.name));
+        let default = || default.exists().then_some(default);
+        named.map(Path::to_owned).or_else(default)
     }
 
     /// Applies the text of the file `path`.

@@ -18,6 +18,7 @@ mod error;
 mod file;
 mod given;
 mod item;
+mod reread;
 mod schema;
 mod service_links;
 mod settings;

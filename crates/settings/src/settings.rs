@@ -53,15 +53,15 @@ impl Section {
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub(crate) program: Program,
-    sections: Vec<Section>,
-    entries: Vec<Entry>,
-    lists: BTreeMap<&'static str, Vec<Item>>,
-    asked: Asked,
+    pub(crate) sections: Vec<Section>,
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) lists: BTreeMap<&'static str, Vec<Item>>,
+    pub(crate) asked: Asked,
 }
 
 /// The environment variables that backends ask for: never shown, and in no file.
 #[derive(Clone, Default)]
-struct Asked(BTreeMap<String, String>);
+pub(crate) struct Asked(BTreeMap<String, String>);
 
 impl fmt::Debug for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

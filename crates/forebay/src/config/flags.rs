@@ -35,6 +35,11 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
+    /// The same, with the name of the file that is read now: it is an error where it is missing later.
+    pub(crate) fn pinned(self, settings: &Settings) -> Self {
+        Self { config: settings.file(self.config.as_deref()), ..self }
+    }
+
     /// Applies `--set` in order, then the flags that have a name of their own.
     ///
     /// # Errors

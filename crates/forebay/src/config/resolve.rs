@@ -111,7 +111,7 @@ impl Config {
         Lines {
             all: self.lines.clone(),
             store: self.store.clone(),
-            process: identity::process(),
+            process: identity::process().to_owned(),
             clock: Arc::new(System),
             parse: PARSE,
         }

@@ -13,14 +13,16 @@ use server::{Readiness, Service};
 use settings::Origin;
 use store::processes;
 use tokio::net::TcpListener;
+use tokio::signal::unix::Signal;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::configured;
 use crate::config::{Config, Flags};
-use crate::domain::Started;
+use crate::domain::{Running, Started};
 use crate::exit::Exit;
 use crate::process::{Part, Process};
+use crate::reload::Reloads;
 use crate::{configured, domains, identity, open, out, signals};
 use model::units::grouped;
 
@@ -28,10 +30,6 @@ use model::units::grouped;
 /// machine.
 const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// For how long a server that is out of reach, or what another process has, is tried at the start, and
-/// the pause between two tries.
-const OPEN_WITHIN: Duration = Duration::from_secs(30);
-const OPEN_PAUSE: Duration = Duration::from_millis(500);
 /// How often it is looked what `/ready` should warn of.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -45,8 +43,9 @@ Examples:
 
 Workers on a Redis or a Kafka share its events between them: start as many as you like. A journal, and an
 address, is one process's alone: a second one waits for half a minute and takes over when the first ends.
-The first SIGTERM, SIGHUP or Ctrl-C settles what is being worked on and stops (a backlog stays in the
-buffer for the next start), the second stops at once.")]
+The first SIGTERM or Ctrl-C settles what is being worked on and stops (a backlog stays in the buffer for
+the next start), the second stops at once. SIGHUP reads the configuration again: tables that were added,
+removed or changed are, and the log names each other key that needs a restart.")]
 pub(crate) struct Args {
     /// Listen here; port 0 takes a free one [default: 127.0.0.1:8080, of a worker alone a free one]
     #[arg(long, value_name = "ADDRESS")]
@@ -63,11 +62,11 @@ enum Role {
 }
 
 pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
+    let (stop, hangups) = signals::stop_and_hangups()?;
     flags.bind = args.bind;
     let config = configured(&flags)?;
     configured::distinct(&config).await?;
     let telemetry = server::telemetry::install()?;
-    let stop = signals::stop()?;
     let readiness = Readiness::new();
 
     let api = args.roles.contains(&Role::Api);
@@ -76,11 +75,13 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
     let chosen = config.settings.entry("http.bind").origin != Origin::Default;
     let bind = if api || chosen { config.bind } else { ANY_PORT };
     warn_of(bind);
-    let end = Instant::now() + OPEN_WITHIN;
-    let Some(listener) = in_time(end, &stop, || listen(bind)).await? else { return unbegun() };
+    let end = Instant::now() + open::WITHIN;
+    let Some(listener) = in_time(end, &stop, async || listen(bind).await).await? else {
+        return unbegun();
+    };
     let part = Part { api, worker: args.roles.contains(&Role::Worker) };
     let beside = open::beside(&*config.store)?;
-    let process = Process::new(config, part, Some(beside.pipelines()));
+    let mut process = Process::new(config, part, Some(beside.pipelines()));
     let started = match start(&process, end, &stop).await {
         Ok(Some(started)) => started,
         // Ended in order: others may wait for what it would have to say of itself.
@@ -112,13 +113,15 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
     for line in said.chain(unmoved(&process).await) {
         out::line(line)?;
     }
-    run_until(&process.fleet, &stop, &readiness).await;
+    let reloads = Reloads::new(flags, &process.config);
+    run_until(&mut process, hangups, reloads, started.running, &stop, &readiness).await;
     // The store is open still.
     if let Some(history) = history {
         history.stop().await;
     }
     let cut = finish(serving).await;
-    let spills: Vec<_> = config.lines.iter().filter_map(|line| line.spill.clone()).collect();
+    let lines = process.config.lines.iter();
+    let spills: Vec<_> = lines.filter_map(|line| line.spill.clone()).collect();
     let stopped = process.stop().await;
     presence.leave().await;
     beside.close().await?;
@@ -134,7 +137,13 @@ async fn ended(spills: &[Arc<dyn Location>], kept: u64) -> Result<Exit> {
         out::line(format_args!("{kept} events stay in the buffer, for whoever settles next."))?;
     }
     for spill in spills {
-        let left = spill.depth().await?.ready;
+        let left = match spill.depth().await {
+            Ok(depth) => depth.ready,
+            Err(error) => {
+                tracing::warn!("cannot read the spill {}: {error}", spill.name());
+                continue;
+            }
+        };
         if left > 0 {
             let (left, name) = (grouped(left), spill.name());
             out::line(format_args!(
@@ -155,7 +164,7 @@ async fn start(
 ) -> Result<Option<Started>> {
     let mut all = Started::default();
     for domain in domains::all() {
-        let Some(started) = in_time(end, stop, || domain.start(process)).await? else {
+        let Some(started) = in_time(end, stop, async || domain.start(process).await).await? else {
             return Ok(None);
         };
         all.and(started);
@@ -163,11 +172,27 @@ async fn start(
     Ok(Some(all))
 }
 
-/// Runs until a signal stops the process, or until a pipeline fails that ends the process.
-async fn run_until(fleet: &Fleet, stop: &CancellationToken, readiness: &Readiness) {
+/// Runs until a signal stops the process, or until a pipeline fails that ends the process. Each hangup reads the
+/// configuration again.
+async fn run_until(
+    process: &mut Process,
+    mut hangups: Signal,
+    mut reloads: Reloads,
+    mut domains: Vec<Box<dyn Running>>,
+    stop: &CancellationToken,
+    readiness: &Readiness,
+) {
+    let fleet = process.fleet.clone();
+    let reloading = async {
+        while hangups.recv().await.is_some() {
+            reloads.reload(process, &mut domains).await;
+        }
+        std::future::pending().await
+    };
     tokio::select! {
         () = stop.cancelled() => {}
-        () = warn(fleet, readiness) => {}
+        () = warn(&fleet, readiness) => {}
+        () = reloading => {}
         () = fleet.ended().cancelled() => {
             readiness.block("engine", "has stopped: nothing is settled any more");
             stop.cancel();
@@ -206,7 +231,7 @@ fn watched(
 /// What other processes are to know of this one.
 fn this_process(roles: &[Role]) -> processes::Process {
     processes::Process {
-        id: identity::start().to_owned(),
+        id: identity::process().to_owned(),
         host: identity::host(),
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -251,37 +276,20 @@ fn history(process: &Process, roles: &[Role]) -> Option<History> {
     let book = Book {
         loads: process.open_store()?.loads(),
         clock: open::clock(),
-        process: identity::process(),
+        process: identity::process().to_owned(),
         roles: named(roles).to_owned(),
     };
     let fleet = process.fleet.clone();
     Some(History::start(move || fleet.sources(), book, process.config.history))
 }
 
-/// Tries again while what is needed may come: servers that start together come up in any order, and who
-/// is to be replaced ends when it is done. Nothing if the process is told to stop meanwhile.
-async fn in_time<T, Opening: Future<Output = Result<T>>>(
+/// As [`open::in_time`]. Nothing if the process is told to stop meanwhile.
+async fn in_time<T>(
     end: Instant,
     stop: &CancellationToken,
-    open: impl Fn() -> Opening,
+    open: impl AsyncFnMut() -> Result<T>,
 ) -> Result<Option<T>> {
-    loop {
-        let opened = tokio::select! {
-            opened = open() => opened,
-            () = stop.cancelled() => return Ok(None),
-        };
-        match opened {
-            Err(error) if open::may_come(&error) && Instant::now() < end => {
-                let left = end.saturating_duration_since(Instant::now()).as_secs();
-                tracing::warn!("not started yet, trying for {left} s more: {error:#}");
-            }
-            done => return done.map(Some),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(OPEN_PAUSE) => {}
-            () = stop.cancelled() => return Ok(None),
-        }
-    }
+    stop.run_until_cancelled(open::in_time(end, open)).await.transpose()
 }
 
 fn unbegun() -> Result<Exit> {

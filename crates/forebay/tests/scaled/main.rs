@@ -14,6 +14,7 @@
 )]
 
 mod audit;
+mod connections;
 mod data_set;
 mod disturbing;
 mod environment;
@@ -24,6 +25,7 @@ mod outage;
 mod past;
 mod phases;
 mod process;
+mod reloaded;
 mod rig;
 mod scaling;
 mod steps;

@@ -100,6 +100,11 @@ impl Process {
         self.signal(Signal::CONT);
     }
 
+    /// SIGHUP: it reads its configuration again.
+    pub(crate) fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
     fn signal(&self, signal: Signal) {
         rustix::process::kill_process(Pid::from_child(&self.child), signal).unwrap();
     }

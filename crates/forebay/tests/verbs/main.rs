@@ -15,6 +15,7 @@ mod migrate_kafka;
 mod migrate_tables;
 mod names_twice;
 mod pipelines;
+mod reload;
 mod replay;
 mod running;
 mod serve;

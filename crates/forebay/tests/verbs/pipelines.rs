@@ -341,6 +341,10 @@ fn a_table_with_a_spill_takes_rows_while_its_redis_is_away_and_writes_them_in_or
     }
     serving.until("buffer_spill_size{buffer=\"table:prices\"}", 4.0);
     assert_eq!(serving.metric("buffer_spill_size{buffer=\"table:costs\"}"), Some(0.0));
+    // What the spill holds is shown, and what else the buffer holds is not known.
+    let shown = |name: &str| serving.metric(&format!("{name}{{buffer=\"table:prices\"}}")).unwrap();
+    assert_eq!((shown("buffer_reachable"), shown("buffer_size")), (0.0, 4.0));
+    assert!(shown("buffer_leased").is_nan() && shown("dead_letters").is_nan());
     assert_eq!(get(&serving, "prices/a").2, row("a", 5, 5));
     // It starts without its Redis, and reads what was spilled.
     serving.kill();
@@ -349,6 +353,7 @@ fn a_table_with_a_spill_takes_rows_while_its_redis_is_away_and_writes_them_in_or
     assert_eq!(put(&serving, "prices/a", &row("a", 6, 6)), 202);
     redis.start_again().unwrap();
     serving.until("buffer_spill_size{buffer=\"table:prices\"}", 0.0);
+    serving.until("buffer_reachable{buffer=\"table:prices\"}", 1.0);
     let store = dir.path().join("data/forebay.db");
     until("the last is written", || {
         count(&store, "SELECT count(*) FROM prices WHERE price = 6 AND version = 6") == 1

@@ -1,0 +1,156 @@
+//! Reading the configuration again while the process runs: at SIGHUP, as nginx, Prometheus and PostgreSQL do.
+//!
+//! Invariants
+//! - A configuration that cannot be read or used changes nothing.
+//! - Pipelines are added and removed. Every other key that changed is named in the log, and needs a restart.
+//!
+//! What it deliberately does not do: it knows no domain. Each domain applies what concerns it ([`Running`]).
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Result;
+use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
+
+use crate::config::{Config, Flags};
+use crate::configured;
+use crate::domain::{Reloaded, Running};
+use crate::process::Process;
+
+/// What is needed to read the configuration again.
+pub(crate) struct Reloads {
+    flags: Flags,
+    meters: Meters,
+}
+
+/// What `/metrics` shows of reloads.
+struct Meters {
+    done: Counter,
+    failed: Counter,
+    is_last_good: Gauge,
+    last_good_at: Gauge,
+}
+
+/// A configuration that was read again, and the keys in it that need a restart.
+struct Read {
+    config: Config,
+    unapplied: Vec<String>,
+}
+
+impl Reloads {
+    /// `config` was read with `flags`, and the process runs with it. Metrics go to the recorder that is installed
+    /// by now.
+    pub(crate) fn new(flags: Flags, config: &Config) -> Self {
+        Self { flags: flags.pinned(&config.settings), meters: Meters::new() }
+    }
+
+    /// Reads the configuration again and applies what can be applied. The log says what was done, or why
+    /// nothing was.
+    pub(crate) async fn reload(&mut self, process: &mut Process, domains: &mut [Box<dyn Running>]) {
+        let read = match self.read(process, domains).await {
+            Ok(read) => read,
+            Err(error) => {
+                self.meters.failed();
+                tracing::error!(
+                    "cannot reload the configuration: {error:#}; nothing was changed. Mend it and send SIGHUP again"
+                );
+                return;
+            }
+        };
+        let Read { config, mut unapplied } = read;
+        let mut all = Reloaded::default();
+        for domain in domains {
+            all.and(domain.reload(process, &config).await);
+        }
+        process.config = config;
+        if all.failed.is_empty() {
+            unapplied.extend(others(process));
+        }
+        if !unapplied.is_empty() {
+            let keys = unapplied.join(", ");
+            tracing::warn!("restart the process to apply the changes of these keys: {keys}");
+        }
+        tracing::info!("reloaded the configuration: {}", said(&all));
+        for error in &all.failed {
+            tracing::error!("{error:#}");
+        }
+        if all.failed.is_empty() { self.meters.done() } else { self.meters.failed() }
+    }
+
+    /// Changes nothing.
+    async fn read(&self, process: &Process, domains: &[Box<dyn Running>]) -> Result<Read> {
+        let new = configured::read(&self.flags)?;
+        configured::distinct(&new).await?;
+        let unapplied = process.config.settings.differing(&new.settings);
+        // What needs a restart stays as it is, also in what new pipelines take from it.
+        let config = configured::with_lists_of(&process.config, &new)?;
+        let config = if process.part.api { config } else { config.without_spills() };
+        for domain in domains {
+            domain.check(process, &config).await?;
+        }
+        Ok(Read { config, unapplied })
+    }
+}
+
+/// The pipelines that run though the configuration has them no more, and those that it has and that do not run:
+/// their domains change nothing while a process runs.
+fn others(process: &Process) -> Vec<String> {
+    let states = process.fleet.states();
+    let runs = |name: &str| states.iter().any(|(running, _)| **running == *name);
+    let lines = process.config.lines.iter().map(|line| &*line.pipeline);
+    let missing = lines.filter(|name| !runs(name)).map(str::to_owned);
+    let running = states.iter().map(|(name, _)| name.to_string());
+    missing.chain(running.filter(|name| process.config.line(name).is_none())).collect()
+}
+
+fn said(Reloaded { added, removed, changed, .. }: &Reloaded) -> String {
+    let parts = [("added", added), ("removed", removed), ("changed", changed)];
+    let named = parts.into_iter().filter(|(_, names)| !names.is_empty());
+    let named: Vec<_> = named.map(|(what, names)| format!("{what} {}", names.join(", "))).collect();
+    if named.is_empty() { "no pipeline changed".to_owned() } else { named.join("; ") }
+}
+
+impl Meters {
+    fn new() -> Self {
+        describe_counter!(
+            "config_reloads_total",
+            "Times the configuration was read again, by result."
+        );
+        describe_gauge!(
+            "config_last_reload_successful",
+            "1 when all that the configuration changed since the start is applied, 0 after a reload that failed."
+        );
+        describe_gauge!(
+            "config_last_reload_success_timestamp_seconds",
+            "When the configuration was read last and applied, in seconds since 1970."
+        );
+        let of = |result: &'static str| {
+            let reloads = counter!("config_reloads_total", "result" => result);
+            reloads.increment(0);
+            reloads
+        };
+        let meters = Self {
+            done: of("done"),
+            failed: of("failed"),
+            is_last_good: gauge!("config_last_reload_successful"),
+            last_good_at: gauge!("config_last_reload_success_timestamp_seconds"),
+        };
+        meters.is_good();
+        meters
+    }
+
+    fn done(&self) {
+        self.done.increment(1);
+        self.is_good();
+    }
+
+    fn failed(&self) {
+        self.failed.increment(1);
+        self.is_last_good.set(0.0);
+    }
+
+    fn is_good(&self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.is_last_good.set(1.0);
+        self.last_good_at.set(now.as_secs_f64());
+    }
+}
