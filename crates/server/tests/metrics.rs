@@ -129,7 +129,11 @@ async fn a_scrape_shows_everything_from_the_start_and_then_what_happened() {
     later.shows("store_commit_seconds_bucket{le=\"0.005\"}", 1.0);
     later.shows("store_commit_seconds_count", 1.0);
     later.shows("buffer_reachable{buffer=\"memory\"}", 1.0);
+    out_of_reach().await;
+}
 
+/// Of a buffer that can't be read, what its spill holds is shown.
+async fn out_of_reach() {
     let away = || buffer::Error::Unavailable("the server can't be reached".to_owned());
     let unreadable = start_with(Options::default(), memory::Options::default(), |memory| {
         Failing::always(memory, away)

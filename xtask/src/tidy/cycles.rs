@@ -16,7 +16,6 @@ struct Known {
 }
 
 const PARENT: &str = "a module and its own parts, which use what it defines";
-const SHARED: &str = "files around one state, which is defined where it is used";
 
 /// To be made shorter, never longer. What is not here any more is taken off.
 const KNOWN: &[Known] = &[

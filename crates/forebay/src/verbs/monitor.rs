@@ -4,6 +4,8 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use anyhow::Result;
+use model::units::grouped;
+use runtime::Line;
 use runtime::shown::{processes, shards};
 use serde_json::{Value, json};
 
@@ -45,17 +47,24 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     let live = std::io::stdout().is_terminal() && !args.once && !args.json;
     loop {
         let heard = running.heard().await;
-        let distribution = match buffer.distribution().await {
-            Err(buffer::Error::Unsupported(_)) => None,
-            seen => Some(seen?),
+        let (distribution, away) = match buffer.distribution().await {
+            Ok(seen) => (Some(seen), None),
+            Err(buffer::Error::Unsupported(_)) => (None, None),
+            Err(error) => match spilled(config.main()).await {
+                Some(events) => (None, Some((error.to_string(), events))),
+                None => return Err(error.into()),
+            },
         };
-        // Without a distribution there is nothing else to show.
-        let heard = match distribution {
-            None => Ok(heard?),
-            Some(_) => heard.map_err(|error| error.to_string()),
+        // Without either there is nothing else to show.
+        let heard = match (&distribution, &away) {
+            (None, None) => Ok(heard?),
+            _ => heard.map_err(|error| error.to_string()),
         };
         if args.json {
             let mut shown = distribution.as_ref().map_or_else(|| json!({}), shards::json);
+            if let Some((error, events)) = away {
+                (shown["unreachable"], shown["spilled"]) = (error.into(), events.into());
+            }
             shown["processes"] = heard.map_or(Value::Null, |heard| processes::json(&heard));
             out::line(shown)?;
         } else {
@@ -63,6 +72,12 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
                 |error| vec![format!("The live processes cannot be read: {error}")],
                 |heard| processes::lines(&heard),
             );
+            if let Some((error, events)) = away {
+                let (name, events) = (buffer.name(), grouped(events));
+                lines.push(String::new());
+                lines.push(format!("{name}: unknown, for it cannot be read: {error}"));
+                lines.push(format!("Its spill on this machine holds {events} events."));
+            }
             if let Some(seen) = distribution {
                 lines.push(String::new());
                 lines.extend(shards::lines(&buffer.name(), &seen));
@@ -73,6 +88,12 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
             return Ok(Exit::Done);
         }
     }
+}
+
+/// The events in the spill of this pipeline, if it has one that can be read.
+async fn spilled(line: &Line) -> Option<u64> {
+    let depth = line.spill.as_ref()?.depth().await.ok()?;
+    Some(depth.ready + depth.leased)
 }
 
 #[cfg(test)]

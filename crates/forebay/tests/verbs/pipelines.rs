@@ -345,6 +345,8 @@ fn a_table_with_a_spill_takes_rows_while_its_redis_is_away_and_writes_them_in_or
     let shown = |name: &str| serving.metric(&format!("{name}{{buffer=\"table:prices\"}}")).unwrap();
     assert_eq!((shown("buffer_reachable"), shown("buffer_size")), (0.0, 4.0));
     assert!(shown("buffer_leased").is_nan() && shown("dead_letters").is_nan());
+    let seen = json(dir.path(), &["monitor", "--once", "--json", "--table", "prices"]);
+    assert!(seen["spilled"] == 4 && seen["unreachable"].is_string(), "{seen}");
     assert_eq!(get(&serving, "prices/a").2, row("a", 5, 5));
     // It starts without its Redis, and reads what was spilled.
     serving.kill();
