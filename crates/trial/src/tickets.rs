@@ -62,7 +62,7 @@ impl Domain for Tickets {
             Pipeline::offering(PIPELINE, buffer.clone())
         };
         fleet.add(Entry::pipeline(Opened::following(follower, pipeline), OnFailure::Restart))?;
-        Ok(Started { routes: vec![routes::of(buffer)], said })
+        Ok(Started { routes: vec![routes::of(buffer)], said, ..Started::default() })
     }
 
     async fn check(
