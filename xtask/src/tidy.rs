@@ -5,6 +5,7 @@
 //! already holds (long functions, casts, printing) is not checked again here.
 
 mod backends;
+mod binary;
 mod code;
 mod cycles;
 mod docs;
@@ -55,6 +56,7 @@ pub(crate) fn run(root: &Path) -> Result<bool> {
     findings.extend(shape::check(&tree));
     findings.extend(code::check(&tree));
     findings.extend(backends::check(&tree));
+    findings.extend(binary::check(&tree));
     findings.extend(cycles::check(&tree));
     findings.extend(domains::check(&tree));
     findings.extend(docs::check(&tree, &crates));
