@@ -1,8 +1,9 @@
 //! A store that refuses an event may refuse this row or every row. An event that is refused alone
 //! waits, blocks only its own key, and is buried only where the store takes others.
 
-use std::sync::Arc;
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use buffer::Envelope;
@@ -34,6 +35,49 @@ async fn two_refused_events_are_buried_after_attempts_max_and_a_hundred_others_a
         let alone = rig.ledger.calls().iter().filter(|call| **call == [id.as_str()]).count();
         assert_eq!(alone, 5, "{id}");
     }
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Said(Arc<Mutex<Vec<u8>>>);
+
+impl Said {
+    /// The lines that hold `text`.
+    fn lines(&self, text: &str) -> Vec<String> {
+        let bytes = self.0.lock().unwrap().clone();
+        let said = String::from_utf8(bytes).unwrap();
+        said.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
+    }
+}
+
+impl Write for Said {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_warning_of_a_refused_event_has_its_id_on_one_line() {
+    let said = Said::default();
+    let writer = said.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+    let _until_the_end = tracing::subscriber::set_default(subscriber.finish());
+    let rig = Rig::new();
+    let id = format!("tx\n{}", "x".repeat(61));
+    rig.offer(&[Event::new(id.as_bytes(), b"", b"{}").unwrap()]).await;
+    rig.offer(&events(1, 1)).await;
+    let bad = move |envelope: &Envelope| id_of(envelope) == id;
+    let handle = rig.start(one_lane(), refuse_if(bad));
+    assert_eq!(rig.finish(handle).await.counts.dead, 1);
+    let lines = said.lines("the store refuses an event; it waits alone");
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    let shown = format!(r#"event="tx\\n{}""#, "x".repeat(61));
+    assert!(lines[0].contains(&shown), "{} in {}", shown, lines[0]);
 }
 
 #[tokio::test(start_paused = true)]
