@@ -27,6 +27,7 @@ mod proxy;
 mod redis;
 mod resp;
 mod sqs;
+pub mod stalls;
 mod tap;
 
 pub use cluster::RedisCluster;

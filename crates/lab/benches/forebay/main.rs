@@ -15,6 +15,7 @@
 mod buffers;
 mod events;
 mod http;
+mod idle;
 mod journal_lease;
 mod journal_offer;
 mod journal_single;
@@ -25,7 +26,6 @@ mod process;
 mod queue;
 mod scaled;
 mod screening;
-mod stalls;
 mod table;
 mod tables;
 
@@ -68,7 +68,7 @@ enum Bench {
     Buffers(fn(Scale) -> anyhow::Result<Vec<Compared>>),
 }
 
-const BENCHES: [(&str, Bench); 17] = [
+const BENCHES: [(&str, Bench); 19] = [
     ("journal-offer", Rows(journal_offer::run)),
     ("journal-single", Rows(journal_single::run)),
     ("journal-lease", Rows(journal_lease::run)),
@@ -79,6 +79,8 @@ const BENCHES: [(&str, Bench); 17] = [
     ("cached-read", Rows(tables::cached_read)),
     ("latency", Rows(process::latency)),
     ("backlog", Rows(process::backlog)),
+    ("idle", Rows(idle::journal)),
+    ("redis-idle", Rows(idle::redis)),
     ("redis-offer", Rows(scaled::offer)),
     ("redis-pipeline", Rows(scaled::pipeline)),
     ("redis-peer", Rows(scaled::peer)),

@@ -11,8 +11,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::Scale;
-use crate::stalls;
 use crate::table::{Row, Target};
+use testbed::stalls;
 
 const TPS: &str = "5000";
 const BACKLOG: u32 = 10_000_000;
@@ -105,6 +105,13 @@ impl Serving {
         let address = line.trim().strip_prefix("Listening on http://");
         let address = address.with_context(|| format!("it does not listen: {line}"))?;
         Ok((serving, address.parse()?))
+    }
+}
+
+impl Serving {
+    /// The process's id.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
     }
 }
 

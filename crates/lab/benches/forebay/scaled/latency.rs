@@ -9,8 +9,8 @@ use super::{Running, Servers, runtime};
 use crate::Scale;
 use crate::process::binary;
 use crate::queue::Layout;
-use crate::stalls;
 use crate::table::{Row, Target};
+use testbed::stalls;
 
 const TPS: &str = "5000";
 

@@ -11,12 +11,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::table::percentile;
-
 const EVERY: Duration = Duration::from_millis(1);
 
 /// What was seen.
-pub(crate) struct Stalls {
+pub struct Stalls {
     /// How late the thread was woken, in ms, in order.
     late_ms: Vec<f64>,
     /// Processor time that the host took of all there was, in percent; none where it does not say.
@@ -24,7 +22,10 @@ pub(crate) struct Stalls {
 }
 
 /// Does the work, and watches the machine meanwhile.
-pub(crate) fn during<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Stalls)> {
+///
+/// # Errors
+/// Those of the work.
+pub fn during<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, Stalls)> {
     let before = ticks();
     std::thread::scope(|scope| {
         // Goes with this scope also where the work panics: nobody is watched for ever.
@@ -73,10 +74,22 @@ fn ticks() -> Option<Ticks> {
     Some(Ticks { all: fields.iter().sum(), stolen: *fields.get(7)? })
 }
 
+impl Stalls {
+    /// How late the thread was at most in so many of a hundred of its milliseconds.
+    #[must_use]
+    pub fn late(&self, percent: usize) -> Duration {
+        Duration::from_secs_f64(self.late_ms(percent) / 1_000.0)
+    }
+
+    fn late_ms(&self, percent: usize) -> f64 {
+        let at = (self.late_ms.len() * percent).div_ceil(100);
+        self.late_ms.get(at.saturating_sub(1)).copied().unwrap_or(0.0)
+    }
+}
+
 impl Display for Stalls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let last = self.late_ms.last().copied().unwrap_or(f64::NAN);
-        let p99 = percentile(&self.late_ms, 99);
+        let (p99, last) = (self.late_ms(99), self.late_ms(100));
         write!(f, "the machine itself was p99 {p99:.1} ms, at most {last:.1} ms late")?;
         match self.stolen_percent {
             Some(percent) => write!(f, ", its host took {percent:.0} % of the processors"),
