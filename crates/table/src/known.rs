@@ -233,6 +233,14 @@ impl Known {
         shard.tidy(key);
     }
 
+    /// Whether there is anything for [`Known::some_left`], now or later.
+    pub(crate) fn has_accepted(&self) -> bool {
+        let has = |shard: &Mutex<Shard>| {
+            shard.lock().unwrap_or_else(PoisonError::into_inner).has_accepted()
+        };
+        self.shards.iter().any(has)
+    }
+
     /// All that was accepted before `before_ms` has left the buffer: what became of it is in the
     /// store, or among the dead letters. Does a part of one shard at a time, and tells whether there
     /// is more of it, so that no reader waits for long.

@@ -19,7 +19,10 @@ pub(crate) async fn run(shared: &Shared, stop: CancellationToken) {
     let pending = gauge!("table_pending_rows", "table" => shared.definition.name.clone());
     let pause = || tokio::time::sleep(shared.clock.until_next(EVERY));
     while stop.run_until_cancelled(pause()).await.is_some() {
-        once(shared).await;
+        // A buffer on a server is not asked for nothing.
+        if shared.known.has_accepted() {
+            once(shared).await;
+        }
         #[expect(clippy::cast_precision_loss, reason = "their number is bounded far below 2^53")]
         pending.set(shared.known.pending() as f64);
     }

@@ -183,6 +183,11 @@ impl Shard {
         }
     }
 
+    /// Whether some key is remembered so.
+    pub(super) fn has_accepted(&self) -> bool {
+        !self.accepted.is_empty()
+    }
+
     /// Takes the next key whose row was accepted before `before_ms`, or is no longer pending. Its
     /// slot is there until [`Shard::tidy`].
     pub(super) fn next_accepted_before(&mut self, before_ms: EpochMs) -> Option<Key> {
