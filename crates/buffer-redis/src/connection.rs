@@ -8,9 +8,10 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
+use redis::cluster_routing::SingleNodeRoutingInfo;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, FromRedisValue,
-    IntoConnectionInfo, Pipeline, RedisConnectionInfo, RedisError, RedisResult,
+    IntoConnectionInfo, Pipeline, RedisConnectionInfo, RedisError, RedisResult, Value,
 };
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
@@ -68,6 +69,23 @@ impl Connection {
             match live {
                 Live::Single(mut live) => pipe.query_async(&mut live).await,
                 Live::Cluster(mut live) => pipe.query_async(&mut live).await,
+            }
+        };
+        self.bounded(number, reply).await
+    }
+
+    /// Sends some commands together to one node of a cluster. Replies with as many values, refusals among them.
+    pub(crate) async fn run_on(
+        &self,
+        node: SingleNodeRoutingInfo,
+        pipe: Pipeline,
+    ) -> RedisResult<Vec<Value>> {
+        let (live, number) = self.live().await?;
+        let count = pipe.len();
+        let reply = async {
+            match live {
+                Live::Single(mut live) => pipe.query_async(&mut live).await,
+                Live::Cluster(mut live) => live.route_pipeline(pipe, 0, count, node).await,
             }
         };
         self.bounded(number, reply).await

@@ -32,6 +32,7 @@ mod frame;
 pub mod inspect;
 mod keeper;
 mod member;
+mod nodes;
 mod offering;
 mod options;
 mod place;

@@ -1,42 +1,58 @@
-//! One poll for all queues of a provider that rest: one round trip for however many they are.
+//! One poll for all queues of a provider that rest: one round trip for however many they are, in a cluster one to each
+//! node.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use redis::cluster_routing::{Route, SingleNodeRoutingInfo, SlotAddr};
 use redis::{Pipeline, Value};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::connection::Connection;
-use crate::watch::{Look, Resting, Watch, Watches, exists, read};
+use crate::nodes::{Node, Nodes};
+use crate::watch::{Look, Resting, Watches, exists, read};
 
 /// Between two looks. A queue that rests learns of an event after this long and one round trip, at most.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// Between two looks at one queue of a cluster for each queue that rests: queues lie on different nodes, so each
-/// is asked for by itself.
-const CLUSTER_LOOK_EVERY: Duration = Duration::from_micros(500);
+/// Between two questions to a cluster which node holds which slot.
+const NODES_EVERY: Duration = Duration::from_secs(1);
 
-/// Looks at all that rest, for as long as it is run.
-pub(crate) async fn poll(watches: Arc<Watches>, connection: Arc<Connection>, cluster: bool) {
-    let mut round = Round::default();
-    let mut asked = JoinSet::new();
+/// Looks at all that rest on one server, for as long as it is run.
+pub(crate) async fn poll(watches: Arc<Watches>, connection: Arc<Connection>) {
+    let (mut round, mut all) = (Round::default(), redis::pipe());
     loop {
         let started = Instant::now();
-        if round.version != watches.version() {
+        if round.is_over(&watches) {
             round = Round::of(&watches);
+            all = of_any(&round.resting);
         }
         if round.resting.is_empty() {
             watches.rested.notified().await;
             continue;
         }
-        if cluster {
-            each(&round, &connection, &mut asked);
-        } else {
-            together(&round, &connection).await;
+        together(&round.resting, &all, &connection).await;
+        sleep_until(started + LOOK_EVERY).await;
+    }
+}
+
+/// Looks at all that rest in a cluster, for as long as it is run.
+pub(crate) async fn poll_nodes(watches: Arc<Watches>, connection: Arc<Connection>) {
+    let (mut round, mut parts) = (Round::default(), Vec::new());
+    let mut cluster = Cluster::new(connection);
+    loop {
+        let started = Instant::now();
+        if cluster.learn() || round.is_over(&watches) {
+            round = Round::of(&watches);
+            parts = cluster.parts(&round.resting);
         }
-        let queues = u32::try_from(round.resting.len()).unwrap_or(u32::MAX);
-        let pause = if cluster { CLUSTER_LOOK_EVERY.saturating_mul(queues) } else { LOOK_EVERY };
-        sleep_until(started + pause.max(LOOK_EVERY)).await;
+        if round.resting.is_empty() {
+            watches.rested.notified().await;
+            continue;
+        }
+        parts.iter().for_each(|part| cluster.ask(part));
+        sleep_until(started + LOOK_EVERY).await;
     }
 }
 
@@ -45,38 +61,46 @@ pub(crate) async fn poll(watches: Arc<Watches>, connection: Arc<Connection>, clu
 struct Round {
     version: u64,
     resting: Vec<Resting>,
-    all: Pipeline,
 }
 
 impl Round {
     fn of(watches: &Watches) -> Self {
         // Read first: what changes meanwhile is looked at in the next round.
         let version = watches.version();
-        let resting = watches.resting();
-        let looks = || resting.iter().map(|(_, look)| look.as_ref());
-        let keys = || {
-            looks().filter_map(|look| if let Look::Keys(keys) = look { Some(keys) } else { None })
-        };
-        let streams = || {
-            looks().filter_map(|look| if let Look::Streams(all) = look { Some(all) } else { None })
-        };
-        let mut all = redis::pipe();
-        all.ignore_errors();
-        if keys().next().is_some() {
-            all.add_command(exists(keys().flatten()));
-        }
-        if streams().next().is_some() {
-            all.add_command(read(streams().flatten(), None));
-        }
-        Self { version, all, resting }
+        Self { version, resting: watches.resting() }
     }
 
-    /// Redis can't be asked: each queue finds out for itself, and says so.
-    fn wake_all(&self) {
-        for (watch, look) in &self.resting {
-            watch.wake_from(look);
-        }
+    fn is_over(&self, watches: &Watches) -> bool {
+        self.version != watches.version()
     }
+}
+
+/// Asks whether there is something for any of these.
+fn of_any(resting: &[Resting]) -> Pipeline {
+    let looks = || resting.iter().map(|(_, look)| look.as_ref());
+    let keys =
+        || looks().filter_map(|look| if let Look::Keys(keys) = look { Some(keys) } else { None });
+    let streams =
+        || looks().filter_map(|look| if let Look::Streams(all) = look { Some(all) } else { None });
+    let mut all = redis::pipe();
+    all.ignore_errors();
+    if keys().next().is_some() {
+        all.add_command(exists(keys().flatten()));
+    }
+    if streams().next().is_some() {
+        all.add_command(read(streams().flatten(), None));
+    }
+    all
+}
+
+/// Asks for each of these by itself.
+fn of_each(resting: &[Resting]) -> Pipeline {
+    let mut each = redis::pipe();
+    each.ignore_errors();
+    for cmd in resting.iter().filter_map(|(_, look)| look.cmd()) {
+        each.add_command(cmd);
+    }
+    each
 }
 
 /// Whether there is something, or a refusal that the queue has to find for itself.
@@ -90,42 +114,111 @@ fn tells(reply: &Value) -> bool {
 }
 
 /// One question for all, and only where it is answered with yes one for each.
-async fn together(round: &Round, connection: &Connection) {
-    let any: Vec<Value> = match connection.run_all(&round.all).await {
-        Ok(any) => any,
-        Err(_) => return round.wake_all(),
-    };
-    if !any.iter().any(tells) {
-        return;
+async fn together(resting: &[Resting], all: &Pipeline, connection: &Connection) {
+    match connection.run_all::<Vec<Value>>(all).await {
+        Ok(any) if !any.iter().any(tells) => {}
+        Ok(_) => {
+            let each: Option<Vec<Value>> = connection.run_all(&of_each(resting)).await.ok();
+            wake_told(resting, each.as_deref());
+        }
+        Err(_) => wake_told(resting, None),
     }
-    let mut which = redis::pipe();
-    which.ignore_errors();
-    for cmd in round.resting.iter().filter_map(|(_, look)| look.cmd()) {
-        which.add_command(cmd);
-    }
-    let which: Vec<Value> = match connection.run_all(&which).await {
-        Ok(which) => which,
-        Err(_) => return round.wake_all(),
-    };
-    for ((watch, look), reply) in round.resting.iter().zip(&which) {
-        if tells(reply) {
+}
+
+/// Wakes each queue for which there is something. Without replies, each finds out for itself why, and says so.
+fn wake_told(resting: &[Resting], replies: Option<&[Value]>) {
+    for (at, (watch, look)) in resting.iter().enumerate() {
+        if replies.is_none_or(|replies| replies.get(at).is_none_or(tells)) {
             watch.wake_from(look);
         }
     }
 }
 
-/// Asks for each queue where it lies, unless its last look is still under way: so a node that does not answer keeps
-/// no queue of another node waiting.
-fn each(round: &Round, connection: &Arc<Connection>, asked: &mut JoinSet<()>) {
-    while asked.try_join_next().is_some() {}
-    for (watch, look) in &round.resting {
-        let (Some(cmd), Some(asking)) = (look.cmd(), Watch::asking(watch)) else { continue };
-        let (look, connection) = (Arc::clone(look), Arc::clone(connection));
-        asked.spawn(async move {
-            let reply: redis::RedisResult<Value> = connection.run(&cmd).await;
-            if reply.as_ref().map_or(true, tells) {
-                asking.0.wake_from(&look);
+/// Queues of one node, and the question for all of them.
+struct Part {
+    node: Node,
+    route: SingleNodeRoutingInfo,
+    resting: Arc<Vec<Resting>>,
+    each: Pipeline,
+}
+
+/// What was asked in a cluster.
+enum Asked {
+    /// A node; whether some slot may lie elsewhere.
+    Node(Node, bool),
+    /// Which node holds which slot; none if no node said so.
+    Nodes(Option<Nodes>),
+}
+
+/// A cluster, of which each node is asked by itself: one that does not answer keeps no queue of another node waiting.
+struct Cluster {
+    connection: Arc<Connection>,
+    nodes: Nodes,
+    /// When to ask again which node holds which slot, if that is to be asked.
+    nodes_at: Option<Instant>,
+    asked: JoinSet<Asked>,
+    /// Nodes whose last answer has not come.
+    busy: HashSet<Node>,
+}
+
+impl Cluster {
+    fn new(connection: Arc<Connection>) -> Self {
+        let (nodes, nodes_at) = (Nodes::default(), Some(Instant::now()));
+        Self { connection, nodes, nodes_at, asked: JoinSet::new(), busy: HashSet::new() }
+    }
+
+    /// Takes the answers that have come; whether it is known anew which node holds which slot.
+    fn learn(&mut self) -> bool {
+        let mut learned = false;
+        while let Some(asked) = self.asked.try_join_next() {
+            match asked {
+                Ok(Asked::Node(node, moved)) => {
+                    self.busy.remove(&node);
+                    if moved && self.nodes_at.is_none() {
+                        self.nodes_at = Some(Instant::now() + NODES_EVERY);
+                    }
+                }
+                Ok(Asked::Nodes(Some(nodes))) => (self.nodes, learned) = (nodes, true),
+                Ok(Asked::Nodes(None)) => self.nodes_at = Some(Instant::now() + NODES_EVERY),
+                Err(error) => tracing::error!(%error, "a look at a node panicked"),
             }
+        }
+        if self.nodes_at.is_some_and(|at| at <= Instant::now()) {
+            self.nodes_at = None;
+            let connection = Arc::clone(&self.connection);
+            self.asked.spawn(async move { Asked::Nodes(Nodes::ask(&connection).await.ok()) });
+        }
+        learned
+    }
+
+    /// One part for each node.
+    fn parts(&self, resting: &[Resting]) -> Vec<Part> {
+        let mut parts: HashMap<Node, Vec<Resting>> = HashMap::new();
+        for one in resting {
+            if let Some(key) = one.1.key() {
+                parts.entry(self.nodes.of(key)).or_default().push(one.clone());
+            }
+        }
+        let part = |(node, resting): (Node, Vec<Resting>)| {
+            let route = Route::with_key(resting[0].1.key()?, SlotAddr::Master);
+            let route = SingleNodeRoutingInfo::SpecificNode(route);
+            Some(Part { node, route, each: of_each(&resting), resting: Arc::new(resting) })
+        };
+        parts.into_iter().filter_map(part).collect()
+    }
+
+    /// Asks the node of these queues, unless its last answer has not come.
+    fn ask(&mut self, part: &Part) {
+        if !self.busy.insert(part.node) {
+            return;
+        }
+        let (connection, resting) = (Arc::clone(&self.connection), Arc::clone(&part.resting));
+        let (node, route, each) = (part.node, part.route.clone(), part.each.clone());
+        self.asked.spawn(async move {
+            let replies = connection.run_on(route, each).await.ok();
+            wake_told(&resting, replies.as_deref());
+            let is_error = |reply: &Value| matches!(reply, Value::ServerError(_));
+            Asked::Node(node, replies.is_none_or(|replies| replies.iter().any(is_error)))
         });
     }
 }

@@ -22,7 +22,7 @@ use crate::bell::ring;
 use crate::connection::Connection;
 use crate::keeper::{Kept, Queues, beat, watch_memory};
 use crate::options::{Layout, Options, Poll, Server};
-use crate::poll::poll;
+use crate::poll::{poll, poll_nodes};
 use crate::watch::{Bell, Watch, Watches};
 
 /// How many connections carry the events of all queues without connections of their own.
@@ -132,8 +132,13 @@ impl Provider {
         let mut tasks = self.tasks();
         if tasks.is_empty() {
             let (watches, queues) = (&self.watches, &self.queues);
+            let (polled, control) = (Arc::clone(watches), Arc::clone(&self.control));
             *tasks = vec![
-                tokio::spawn(poll(Arc::clone(watches), Arc::clone(&self.control), cluster)),
+                if cluster {
+                    tokio::spawn(poll_nodes(polled, control))
+                } else {
+                    tokio::spawn(poll(polled, control))
+                },
                 tokio::spawn(beat(Arc::clone(queues))),
                 tokio::spawn(watch_memory(Arc::clone(queues), cluster)),
             ];

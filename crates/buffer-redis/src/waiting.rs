@@ -24,7 +24,7 @@ const EVENT_BYTES_FIRST: usize = 8 * 1024;
 /// Between the first two claims that find nothing; then twice as long each time, until the queue rests.
 const POLL_MIN: Duration = Duration::from_millis(1);
 /// How long a queue rests at most: what nobody looks at (keys that were changed by hand) is found by then.
-const REST_MAX: Duration = Duration::from_secs(5);
+const REST_MAX: Duration = Duration::from_secs(10);
 /// The same where other processes lease, too: what they let go of may come again here.
 const REST_BESIDE_OTHERS_MAX: Duration = Duration::from_secs(1);
 /// After a claim that brought fewer than this, the next one waits a little for more to gather: a claim

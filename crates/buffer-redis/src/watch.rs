@@ -24,6 +24,15 @@ pub(crate) enum Look {
 }
 
 impl Look {
+    /// Some key of the queue; all of them lie in one slot.
+    pub(crate) fn key(&self) -> Option<&str> {
+        match self {
+            Self::Nothing => None,
+            Self::Keys(keys) => keys.first().map(String::as_str),
+            Self::Streams(streams) => streams.first().map(|(key, _)| key.as_str()),
+        }
+    }
+
     /// Asks for this queue alone.
     pub(crate) fn cmd(&self) -> Option<Cmd> {
         match self {
@@ -93,17 +102,6 @@ pub(crate) struct Watch {
     watched: AtomicBool,
     /// Whose blocking read may look instead of the poll.
     bell: Option<Arc<Bell>>,
-    /// A look at it alone is under way.
-    asked: AtomicBool,
-}
-
-/// A look at one queue, until it is dropped.
-pub(crate) struct Asking(pub(crate) Arc<Watch>);
-
-impl Drop for Asking {
-    fn drop(&mut self) {
-        self.0.asked.store(false, Ordering::Release);
-    }
 }
 
 impl Watch {
@@ -115,13 +113,7 @@ impl Watch {
             watches,
             watched: AtomicBool::new(false),
             bell,
-            asked: AtomicBool::new(false),
         }
-    }
-
-    /// Begins a look at it alone, unless one is under way.
-    pub(crate) fn asking(watch: &Arc<Self>) -> Option<Asking> {
-        (!watch.asked.swap(true, Ordering::AcqRel)).then(|| Asking(Arc::clone(watch)))
     }
 
     /// The bell that may listen for it.

@@ -11,18 +11,24 @@ use std::time::{Duration, Instant};
 
 use buffer::Buffer;
 use buffer_redis::{Options, RedisBuffer};
-use testbed::Redis;
+use model::clock::{Clock, System};
+use testbed::{Redis, RedisCluster, stalls};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::place::{events, options, receipts, take};
 
 const QUEUES: usize = 100;
 /// For how long idle queues are watched.
-const WATCHED: Duration = Duration::from_secs(5);
-/// How long one lease waits, as the engine's do.
-const LEASE_WAIT: Duration = Duration::from_millis(100);
-/// How often a first event is sent.
-const TRIES: usize = 100;
+const WATCHED: Duration = Duration::from_secs(10);
+/// When leases that find nothing end, as the engine's do: together.
+const LEASES_END_EVERY: Duration = Duration::from_millis(300);
+/// How long first events are sent: one to each queue.
+const LISTENED: Duration = Duration::from_secs(2);
+/// What they use of a core at most, in percent. This build is not optimised unless it is a release build, which may use 2;
+/// `cargo xtask bench redis-idle` holds the whole process to that.
+const SHARE_MAX: f64 = if cfg!(debug_assertions) { 5.0 } else { 2.0 };
+/// How long one waits at most on a machine that keeps no thread waiting.
+const FIRST_MAX: Duration = Duration::from_millis(20);
 
 static ALONE: Mutex<()> = Mutex::const_new(());
 
@@ -46,7 +52,9 @@ fn figure(redis: &Redis, section: &str, name: &str) -> u64 {
 fn consume(buffer: Arc<RedisBuffer>, came: mpsc::UnboundedSender<Instant>) {
     tokio::spawn(async move {
         loop {
-            let leased = buffer.lease(10, LEASE_WAIT).await.unwrap();
+            let wait = System.until_next(LEASES_END_EVERY) + LEASES_END_EVERY / 3;
+            // The server goes before this task.
+            let Ok(leased) = buffer.lease(10, wait).await else { return };
             if !leased.is_empty() {
                 let _ = came.send(Instant::now());
                 buffer.ack(&receipts(&leased)).await.unwrap();
@@ -75,9 +83,8 @@ async fn a_hundred_idle_lists_cost_next_to_nothing_and_learn_of_a_first_event_in
     // All have found out that there is nothing.
     tokio::time::sleep(Duration::from_millis(200)).await;
 
-    let (before, server_before) = (ticks("self"), ticks(&server));
     let commands = figure(&redis, "stats", "total_commands_processed");
-    let began = Instant::now();
+    let (before, server_before, began) = (ticks("self"), ticks(&server), Instant::now());
     tokio::time::sleep(WATCHED).await;
     let time = began.elapsed();
     let own = percent(ticks("self") - before, time);
@@ -86,20 +93,71 @@ async fn a_hundred_idle_lists_cost_next_to_nothing_and_learn_of_a_first_event_in
     println!("{own:.1}% of a core here, {servers:.1}% in redis-server, {commands} commands");
 
     let mut waits = Vec::new();
-    for name in names.iter().cycle().take(TRIES) {
+    let watching = tokio::task::spawn_blocking(|| {
+        stalls::during(|| {
+            std::thread::sleep(LISTENED);
+            Ok(())
+        })
+    });
+    for name in &names {
         let began = Instant::now();
         redis.call(&["LPUSH", name, r#"{"tx_id":"1","card_number":"c"}"#]).unwrap();
         waits.push(comes.recv().await.unwrap().saturating_duration_since(began));
         // Not in step with the poll.
-        tokio::time::sleep(Duration::from_millis(7)).await;
+        tokio::time::sleep(Duration::from_millis(17)).await;
+    }
+    let ((), stalls) = watching.await.unwrap().unwrap();
+    waits.sort_unstable();
+    let (median, most) = (waits[QUEUES / 2], waits[QUEUES - 2]);
+    println!("a first event waits {median:?} (median), {most:?} (p99); {stalls}");
+    assert!(own <= SHARE_MAX, "{own:.1}% of a core");
+    // What keeps a thread waiting that asks for nothing else keeps an event waiting, too.
+    assert!(median <= FIRST_MAX + stalls.late(90), "{waits:?}; {stalls}");
+    assert!(most <= FIRST_MAX + stalls.late(100), "{waits:?}; {stalls}");
+}
+
+/// Queues of a cluster of three masters lie on all of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn resting_lists_of_a_cluster_are_looked_at_together_on_each_node() {
+    const LISTS: usize = 45;
+    const SECONDS: u64 = 2;
+    let _alone = ALONE.lock().await;
+    let cluster = RedisCluster::start().unwrap();
+    let (came, mut comes) = mpsc::unbounded_channel();
+    let mut names = Vec::new();
+    for _ in 0..LISTS {
+        let options = Options {
+            server: place::cluster(&cluster),
+            member_ms: 30_000,
+            ..options("127.0.0.1:1", false, 4)
+        };
+        consume(open(&options).await, came.clone());
+        names.push(options.name);
+    }
+    // All have found out that there is nothing, and it is known which node holds which of them.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let reads = || {
+        let of = |node| figure(cluster.node(node), "stats", "total_reads_processed");
+        (0..3).map(of).collect::<Vec<_>>()
+    };
+    let before = reads();
+    tokio::time::sleep(Duration::from_secs(SECONDS)).await;
+    let read: Vec<u64> = reads().iter().zip(before).map(|(now, then)| now - then).collect();
+    println!("{read:?} reads by the masters in {SECONDS} s");
+    // A look every 10 ms; once a second each list asks for the memory.
+    let most = 100 * SECONDS + LISTS as u64 * SECONDS;
+    assert!(read.iter().all(|reads| (SECONDS..=most).contains(reads)), "{read:?}, at most {most}");
+
+    let mut waits = Vec::new();
+    for name in &names {
+        let master = cluster.node(cluster.master_of(name).unwrap());
+        let began = Instant::now();
+        master.call(&["LPUSH", name, r#"{"tx_id":"1","card_number":"c"}"#]).unwrap();
+        waits.push(comes.recv().await.unwrap().saturating_duration_since(began));
     }
     waits.sort_unstable();
-    let (median, most) = (waits[TRIES / 2], waits[TRIES - 2]);
-    println!("a first event waits {median:?} (median), {most:?} (p99)");
-    // On a quiet machine a tenth of these; others may use this one.
-    assert!(own <= 20.0, "{own:.1}% of a core");
-    assert!(median <= Duration::from_millis(20), "{median:?}");
-    assert!(most <= Duration::from_millis(200), "{most:?}");
+    println!("a first event waits {:?} (median)", waits[LISTS / 2]);
+    assert!(waits[LISTS / 2] <= Duration::from_millis(20), "{waits:?}");
 }
 
 fn descriptors() -> usize {
