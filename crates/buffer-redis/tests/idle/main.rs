@@ -24,8 +24,7 @@ const WATCHED: Duration = Duration::from_secs(10);
 const LEASES_END_EVERY: Duration = Duration::from_millis(300);
 /// How long first events are sent: one to each queue.
 const LISTENED: Duration = Duration::from_secs(2);
-/// What they use of a core at most, in percent. This build is not optimised unless it is a release build, which may use 2;
-/// `cargo xtask bench redis-idle` holds the whole process to that.
+/// What they use of a core at most, in percent: 2 in a release build. Without optimisation it is more.
 const SHARE_MAX: f64 = if cfg!(debug_assertions) { 5.0 } else { 2.0 };
 /// How long one waits at most on a machine that keeps no thread waiting.
 const FIRST_MAX: Duration = Duration::from_millis(20);
