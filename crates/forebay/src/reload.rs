@@ -6,10 +6,8 @@
 //!
 //! What it deliberately does not do: it knows no domain. Each domain applies what concerns it ([`Running`]).
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use anyhow::Result;
-use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
+use runtime::reloads::Meters;
 
 use crate::config::{Config, Flags};
 use crate::configured;
@@ -20,14 +18,6 @@ use crate::process::Process;
 pub(crate) struct Reloads {
     flags: Flags,
     meters: Meters,
-}
-
-/// What `/metrics` shows of reloads.
-struct Meters {
-    done: Counter,
-    failed: Counter,
-    is_last_good: Gauge,
-    last_good_at: Gauge,
 }
 
 /// A configuration that was read again, and the keys in it that need a restart.
@@ -107,50 +97,4 @@ fn said(Reloaded { added, removed, changed, .. }: &Reloaded) -> String {
     let named = parts.into_iter().filter(|(_, names)| !names.is_empty());
     let named: Vec<_> = named.map(|(what, names)| format!("{what} {}", names.join(", "))).collect();
     if named.is_empty() { "no pipeline changed".to_owned() } else { named.join("; ") }
-}
-
-impl Meters {
-    fn new() -> Self {
-        describe_counter!(
-            "config_reloads_total",
-            "Times the configuration was read again, by result."
-        );
-        describe_gauge!(
-            "config_last_reload_successful",
-            "1 when all that the configuration changed since the start is applied, 0 after a reload that failed."
-        );
-        describe_gauge!(
-            "config_last_reload_success_timestamp_seconds",
-            "When the configuration was read last and applied, in seconds since 1970."
-        );
-        let of = |result: &'static str| {
-            let reloads = counter!("config_reloads_total", "result" => result);
-            reloads.increment(0);
-            reloads
-        };
-        let meters = Self {
-            done: of("done"),
-            failed: of("failed"),
-            is_last_good: gauge!("config_last_reload_successful"),
-            last_good_at: gauge!("config_last_reload_success_timestamp_seconds"),
-        };
-        meters.is_good();
-        meters
-    }
-
-    fn done(&self) {
-        self.done.increment(1);
-        self.is_good();
-    }
-
-    fn failed(&self) {
-        self.failed.increment(1);
-        self.is_last_good.set(0.0);
-    }
-
-    fn is_good(&self) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.is_last_good.set(1.0);
-        self.last_good_at.set(now.as_secs_f64());
-    }
 }

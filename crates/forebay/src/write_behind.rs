@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
-use buffer::backend::Held;
 use buffer::{Buffer, Class, Classify as _};
 use runtime::fleet::OnFailure;
 use runtime::line::{NONE, alone, next, spill};
 use runtime::lines::Opened;
 use runtime::moving::{Ledger, Rows, Subject};
-use runtime::pipeline::{Companion, Settling};
+use runtime::pipeline::{Companion, Settling, unused};
 use runtime::{Entry, Line, Pipeline};
 use settings::{Error, Section};
 use store::Store;
@@ -35,9 +34,6 @@ const HELD_BATCHES: usize = 8;
 
 /// How long the requests under way may hold up the removal of their table.
 const REQUESTS_MAX: Duration = Duration::from_secs(5);
-/// How long a removal waits until nothing uses the buffer of the table any more, and how often it looks.
-const HANDLES_MAX: Duration = Duration::from_secs(5);
-const HANDLES_POLL: Duration = Duration::from_millis(20);
 
 /// See the module.
 pub(crate) struct Domain;
@@ -371,8 +367,9 @@ impl Tables {
         }
         self.running.retain(|other| other.name() != name);
         let buffers = process.fleet.buffers().into_iter();
-        let buffer = buffers.filter(|(running, _)| **running == **pipeline).map(|(_, it)| it);
-        let buffer: Vec<_> = buffer.map(|buffer| Arc::downgrade(&buffer)).collect();
+        let mut buffers = buffers.filter(|(running, _)| **running == **pipeline);
+        let buffer = buffers.next().map(|(_, buffer)| Arc::downgrade(&buffer));
+        drop(buffers);
         match process.fleet.remove(pipeline).await {
             Ok(remains) if remains.kept > 0 => {
                 let (kept, buffer) = (remains.kept, entry.line.buffer.identity());
@@ -387,10 +384,8 @@ impl Tables {
             Ok(_) => {}
             Err(error) => tracing::error!("{error}"),
         }
-        // A journal is locked until its last user is gone: the load history looks at it once a second.
-        let end = Instant::now() + HANDLES_MAX;
-        while buffer.iter().any(|buffer| buffer.strong_count() > 0) && Instant::now() < end {
-            sleep(HANDLES_POLL).await;
+        if let Some(buffer) = buffer {
+            unused(buffer).await;
         }
     }
 
@@ -481,27 +476,13 @@ async fn ready(
 
 /// Reads what the buffer held before this process started, so that it is read before it is settled.
 async fn remember(entry: &Table, front: &Front) -> Option<String> {
-    let (mut rows, mut beyond) = (0_u64, 0_u64);
-    let mut each = |held: Held| {
-        if front.remember(&held.event, held.accepted_at_ms) {
-            rows += 1;
-        } else {
-            beyond += 1;
-        }
-        true
-    };
-    let name = entry.name();
     // Of a key that has moved, the later rows are in the next one; what was spilled is later, too.
-    for buffer in entry.line.buffers().filter(|buffer| !buffer.is_volatile()) {
-        if let Err(error) = buffer.pending(&mut each).await {
-            tracing::warn!(%error, table = name, "what the buffer holds is read only once it is settled");
-        }
-    }
+    let beyond = front.remember_all(entry.line.buffers()).await;
     (beyond > 0).then(|| {
+        let (name, beyond) = (entry.name(), grouped(beyond));
         format!(
-            "Table {name}: {} of the rows in the buffer are read only once they are settled: they \
-             are more than pending_max.",
-            grouped(beyond)
+            "Table {name}: {beyond} of the rows in the buffer are read only once they are settled: they are more \
+             than pending_max."
         )
     })
 }

@@ -31,6 +31,7 @@ pub mod moving;
 mod outage;
 pub mod pipeline;
 pub mod presence;
+pub mod reloads;
 pub mod restart;
 pub mod shown;
 mod state;

@@ -1,6 +1,6 @@
 //! A component made of a buffer, a handler and the options of an engine.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,7 +9,7 @@ use engine::{Handle, Handler, LANES_MAX, Meters, Probe, Service, Stats, Work};
 use model::Event;
 use model::clock::Clock;
 use store::Completions;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::component::Component;
@@ -20,6 +20,19 @@ use crate::turn::{Over, Turn};
 const PAGE: usize = 1_000;
 /// How often a drain is looked at between two engines.
 const DRAINED_POLL: Duration = Duration::from_millis(20);
+
+/// How long [`unused`] waits, and how often it looks.
+const USED_MAX: Duration = Duration::from_secs(5);
+const USED_POLL: Duration = Duration::from_millis(20);
+
+/// Resolves when nothing uses the buffer of a pipeline that was removed any more, or after 5 s. A journal is locked
+/// until then: the history of the load looks at it once a second.
+pub async fn unused(buffer: Weak<dyn Buffer>) {
+    let end = Instant::now() + USED_MAX;
+    while buffer.strong_count() > 0 && Instant::now() < end {
+        sleep(USED_POLL).await;
+    }
+}
 
 /// Something that runs beside a pipeline, such as what follows a move of its buffer.
 #[async_trait]

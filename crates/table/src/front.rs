@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
-use buffer::Buffer;
+use buffer::backend::Held;
+use buffer::{Buffer, Location};
 use metrics::counter;
 use model::Event;
 use model::clock::{Clock, EpochMs};
@@ -170,6 +171,22 @@ impl Front {
     #[must_use]
     pub fn remember(&self, event: &Event, accepted_at_ms: EpochMs) -> bool {
         self.shared.remember(event, accepted_at_ms)
+    }
+
+    /// The same of all that these buffers hold, one after the other. Returns how many events found no room.
+    pub async fn remember_all(&self, buffers: impl Iterator<Item = &Arc<dyn Location>>) -> u64 {
+        let mut beyond = 0;
+        let mut each = |held: Held| {
+            beyond += u64::from(!self.remember(&held.event, held.accepted_at_ms));
+            true
+        };
+        for buffer in buffers.filter(|buffer| !buffer.is_volatile()) {
+            if let Err(error) = buffer.pending(&mut each).await {
+                let table = &self.definition().name;
+                tracing::warn!(%error, table, "what the buffer holds is read only once it is settled");
+            }
+        }
+        beyond
     }
 
     /// Asks the store what the table's columns take, so that [`Front::event`] refuses what they do not.
