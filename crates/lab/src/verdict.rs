@@ -183,6 +183,7 @@ impl Places {
             audit.settled(&Row {
                 tx_id: payment.tx_id,
                 amount: payment.amount,
+                merchant: payment.merchant,
                 created_at_ms: payment.created_at_ms,
                 card: payment.card_fingerprint.0,
             });

@@ -65,7 +65,7 @@ impl View {
         // By id: an audit must not trust the index on `tx_id`, which it is checking.
         let page = format!(
             "SELECT id, tx_id, amount, card_fingerprint, is_fraud, \
-                    array_to_json(fraud_rules)::text, created_at, accepted_at, processed_at \
+                    array_to_json(fraud_rules)::text, created_at, accepted_at, processed_at, merchant \
              FROM {}.transactions WHERE id > $1 ORDER BY id LIMIT $2",
             self.schema
         );
@@ -270,6 +270,7 @@ fn hand(row: &Row, each: &mut impl FnMut(Payment<'_>)) -> Result<(), Error> {
         created_at_ms: ms(6)?,
         accepted_at_ms: ms(7)?,
         processed_at_ms: value::<Option<Timestamp>>(row, 8)?.map(Timestamp::ms),
+        merchant: value(row, 9)?,
     });
     Ok(())
 }

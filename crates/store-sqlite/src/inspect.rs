@@ -25,8 +25,8 @@ const BUSY_TIMEOUT_MS: u32 = 5_000;
 
 // By row id through the table itself: an audit must not trust the index it is checking.
 const PAGE: &str = "\
-    SELECT id, tx_id, amount, card_fingerprint, is_fraud, fraud_rules, created_at, accepted_at, processed_at \
-    FROM transactions NOT INDEXED WHERE id > ?1 ORDER BY id LIMIT ?2";
+    SELECT id, tx_id, amount, card_fingerprint, is_fraud, fraud_rules, created_at, accepted_at, processed_at, \
+    merchant FROM transactions NOT INDEXED WHERE id > ?1 ORDER BY id LIMIT ?2";
 
 /// A database, open for reading.
 #[derive(Debug)]
@@ -96,6 +96,7 @@ impl View {
                 created_at_ms: row.get(6)?,
                 accepted_at_ms: row.get(7)?,
                 processed_at_ms: row.get(8)?,
+                merchant: row.get_ref(9)?.as_str()?,
             });
         }
         Ok(last)

@@ -17,6 +17,8 @@ pub struct Payment<'a> {
     pub tx_id: &'a str,
     /// In KRW.
     pub amount: i64,
+    /// Who is paid.
+    pub merchant: &'a str,
     /// Keyed hash of the card number.
     pub card_fingerprint: Fingerprint,
     /// Whether any rule fired.

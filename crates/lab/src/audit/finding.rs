@@ -18,7 +18,7 @@ pub struct Finding {
     pub changed_rows: u64,
     /// Rows nobody offered.
     pub phantom_rows: u64,
-    /// Events both settled and dead: the same id, amount, time and card.
+    /// Events both settled and dead: the same id, amount, merchant, time and card.
     pub settled_and_dead: u64,
     /// Events there was no room for in the ledger: nothing is claimed of them.
     pub unaudited: u64,

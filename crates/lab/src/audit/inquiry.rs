@@ -15,6 +15,8 @@ pub struct Row<'a> {
     pub tx_id: &'a str,
     /// In KRW.
     pub amount: i64,
+    /// Who is paid.
+    pub merchant: &'a str,
     /// Event time.
     pub created_at_ms: EpochMs,
     /// The card's fingerprint; looked at only if the ledger checks cards.
@@ -77,7 +79,7 @@ impl Audit {
             return;
         }
         self.found[at] |= SETTLED;
-        let content = self.ledger.content(row.amount, row.created_at_ms, &row.card);
+        let content = self.ledger.content(row.amount, row.merchant, row.created_at_ms, &row.card);
         let dead = self.dead.get(&at).map_or(&[][..], Vec::as_slice);
         if dead.contains(&content) {
             self.finding.settled_and_dead += 1;

@@ -45,7 +45,7 @@ pub(super) enum Standing {
     Accepted,
 }
 
-/// What a row must agree with: a hash of amount, event time and card.
+/// What a row must agree with: a hash of amount, merchant, event time and card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Content([u8; 8]);
 
@@ -130,12 +130,20 @@ impl Ledger {
         self.unaudited
     }
 
-    pub(super) fn content(&self, amount: i64, created_at_ms: EpochMs, card: &[u8; 16]) -> Content {
+    pub(super) fn content(
+        &self,
+        amount: i64,
+        merchant: &str,
+        created_at_ms: EpochMs,
+        card: &[u8; 16],
+    ) -> Content {
         let card = if self.card.is_some() { &card[..] } else { &[] };
         let hash = Sha256::new()
             .chain_update(amount.to_le_bytes())
             .chain_update(created_at_ms.to_le_bytes())
             .chain_update(card)
+            // Last: it has no fixed length.
+            .chain_update(merchant)
             .finalize();
         Content(*hash.first_chunk().expect("a SHA-256 has 32 bytes"))
     }
@@ -146,7 +154,7 @@ impl Ledger {
             return Content::NONE;
         };
         let card = self.card.as_ref().map_or([0; 16], |card| card(&payment.card_number));
-        self.content(payment.amount, payment.created_at_ms, &card)
+        self.content(payment.amount, &payment.merchant, payment.created_at_ms, &card)
     }
 }
 

@@ -20,8 +20,16 @@ fn card(number: &str) -> [u8; 16] {
 struct Stored {
     tx_id: String,
     amount: i64,
+    merchant: String,
     created_at_ms: EpochMs,
     card: [u8; 16],
+}
+
+impl Stored {
+    fn row(&self) -> Row<'_> {
+        let Self { tx_id, amount, merchant, created_at_ms, card } = self;
+        Row { tx_id, amount: *amount, merchant, created_at_ms: *created_at_ms, card: *card }
+    }
 }
 
 fn events(count: usize) -> Vec<Event> {
@@ -34,6 +42,7 @@ fn stored(event: &Event) -> Stored {
     Stored {
         tx_id: payment.tx_id.to_string(),
         amount: payment.amount,
+        merchant: payment.merchant.to_string(),
         created_at_ms: payment.created_at_ms,
         card: card(&payment.card_number),
     }
@@ -60,10 +69,7 @@ fn check(
     let mut audit = Audit::new(ledger(&events), true);
     pending.iter().for_each(|id| audit.pending(id));
     dead.iter().for_each(|event| audit.dead(event, NOW_MS));
-    for Stored { tx_id, amount, created_at_ms, card } in &rows {
-        let row = Row { tx_id, amount: *amount, created_at_ms: *created_at_ms, card: *card };
-        audit.settled(&row);
-    }
+    rows.iter().for_each(|stored| audit.settled(&stored.row()));
     let finding = audit.finish();
     let violations = finding.violations();
     assert_eq!(finding.verdict() == Verdict::Ok, violations == 0);
@@ -120,9 +126,10 @@ fn a_second_row_for_a_tx_id_is_a_double_effect() {
 }
 
 #[test]
-fn a_row_with_another_amount_time_or_card_is_found() {
+fn a_row_with_another_amount_merchant_time_or_card_is_found() {
     let changed = || Finding { changed_rows: 1, ..Finding::default() };
     check(|rows, _, _, _| rows[0].amount += 1, changed());
+    check(|rows, _, _, _| rows[0].merchant.push('x'), changed());
     check(|rows, _, _, _| rows[0].created_at_ms -= 1, changed());
     check(|rows, _, _, _| rows[0].card[15] ^= 1, changed());
 }
@@ -150,9 +157,7 @@ fn a_row_of_what_the_buffer_held_before_the_run_is_no_violation() {
     // Of an id that was held before and is offered again, either content may be the one settled.
     rows[7].amount += 1;
     let mut audit = Audit::new(ledger, true);
-    for Stored { tx_id, amount, created_at_ms, card } in &rows {
-        audit.settled(&Row { tx_id, amount: *amount, created_at_ms: *created_at_ms, card: *card });
-    }
+    rows.iter().for_each(|stored| audit.settled(&stored.row()));
     let finding = audit.finish();
     let expected = Finding { accepted: 8, phantom_rows: 1, ..Finding::default() };
     assert_eq!(Finding { examples: Vec::new(), ..finding }, expected, "the tenth is of nobody");
@@ -176,8 +181,7 @@ fn another_payment_under_a_settled_id_that_is_dead_is_no_double_effect() {
         ledger.record(&offered, &Ok(Offered::accepted(offered.len())), NOW_MS);
         let mut audit = Audit::new(ledger, began_empty);
         audit.dead(&second, NOW_MS);
-        let Stored { tx_id, amount, created_at_ms, card } = &stored(&first);
-        audit.settled(&Row { tx_id, amount: *amount, created_at_ms: *created_at_ms, card: *card });
+        audit.settled(&stored(&first).row());
         let finding = audit.finish();
         assert_eq!(finding.verdict(), Verdict::Ok, "{finding:?}");
     }
@@ -195,11 +199,7 @@ fn an_event_both_settled_and_dead_is_found() {
 fn rows_of_earlier_runs_are_no_phantoms_where_the_store_did_not_begin_empty() {
     let events = events(10);
     let mut audit = Audit::new(ledger(&events[..1]), false);
-    for row in events.iter().map(stored) {
-        let Stored { tx_id, amount, created_at_ms, card } = &row;
-        let row = Row { tx_id, amount: *amount, created_at_ms: *created_at_ms, card: *card };
-        audit.settled(&row);
-    }
+    events.iter().for_each(|event| audit.settled(&stored(event).row()));
     assert_eq!(audit.finish().verdict(), Verdict::Ok);
 }
 
@@ -239,11 +239,7 @@ fn events_past_the_bound_are_counted_as_unaudited_and_claimed_nothing_of() {
     ledger.record(&events, &Ok(Offered::accepted(10)), NOW_MS);
     assert_eq!((ledger.len(), ledger.unaudited()), (4, 6));
     let mut audit = Audit::new(ledger, true);
-    for row in events.iter().map(stored) {
-        let Stored { tx_id, amount, created_at_ms, card } = &row;
-        let row = Row { tx_id, amount: *amount, created_at_ms: *created_at_ms, card: *card };
-        audit.settled(&row);
-    }
+    events.iter().for_each(|event| audit.settled(&stored(event).row()));
     let finding = audit.finish();
     assert_eq!((finding.verdict(), finding.unaudited), (Verdict::Ok, 6));
 }
