@@ -86,7 +86,7 @@ impl<'a> Listing<'a> {
             format!("reason    {}", escaped(&letter.reason)),
             format!("accepted  {}", time(letter.accepted_at_ms)),
             format!("buried    {}", time(letter.buried_at_ms)),
-            format!("attempts  {}", letter.attempts),
+            format!("leases    {}", letter.attempts),
             format!("payload   {}", escaped(&payload)),
         ];
         let mut json = self.object(letter);
@@ -101,7 +101,7 @@ impl<'a> Listing<'a> {
             "reason": letter.reason,
             "accepted_at": time(letter.accepted_at_ms),
             "buried_at": time(letter.buried_at_ms),
-            "attempts": letter.attempts,
+            "leases": letter.attempts,
         })
     }
 }

@@ -26,6 +26,9 @@ Examples:
   forebay replay payments.csv --to http://127.0.0.1:8080
   zstd -dc payments.ndjson.zst | forebay replay - --format ndjson
 
+A map that gives `amount` a scale multiplies it exactly and rounds it to whole KRW, halves away from zero.
+An amount with decimals is rejected where the map gives no scale.
+
 An interrupted replay goes on where it was when the same command is run again. The exit code is 1 when
 records were rejected.")]
 pub(crate) struct Args {

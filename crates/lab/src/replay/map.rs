@@ -32,7 +32,7 @@ const ALIKE_MIN: f64 = 0.6;
 ///
 /// A field that is left out is the column of the same name. `format` is `rfc3339` (the default),
 /// `local` (a date and time without a zone), `epoch_s` or `epoch_ms`. Amounts are rounded to whole
-/// KRW, halves up, where a `scale` is given; without one an amount with decimals is rejected.
+/// KRW, halves away from zero, where a `scale` is given; without one an amount with decimals is rejected.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Map {
     pub(super) delimiter: u8,
