@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
-use buffer::{Buffer, Location};
-use lab::sink::{Buffered, Http, Lines, Sink};
+use anyhow::Result;
+use buffer::Location;
+use lab::sink::{Http, Lines, Opened};
 
 use crate::config::Config;
 use crate::{config, open, registry};
@@ -49,43 +49,19 @@ impl Target {
         configured: impl FnOnce() -> Result<Config, config::Error>,
     ) -> Result<Opened> {
         match self {
-            Self::Output => Ok(Opened::new(Lines::new(std::io::stdout()), None)),
+            Self::Output => Ok(Opened::new(Lines::new(std::io::stdout()))),
             Self::Server(base) => {
                 let http = Http::new(base.trim_end_matches('/'))
                     .map_err(|error| config::Error(error.to_string()))?;
-                Ok(Opened::new(http, None))
+                Ok(Opened::new(http))
             }
             Self::Buffer(buffer) => {
                 let config = configured()?;
                 let lines = config.lines();
                 lines.refuse_left(&buffer.identity()).await.map_err(open::told)?;
                 let buffer = lines.open(&**buffer).await.map_err(open::told)?.buffer;
-                Ok(Opened::new(Buffered::new(buffer.clone()), Some(buffer)))
+                Ok(Opened::buffered(buffer))
             }
         }
-    }
-}
-
-/// An open target.
-pub(crate) struct Opened {
-    pub(crate) sink: Box<dyn Sink>,
-    buffer: Option<Arc<dyn Buffer>>,
-}
-
-impl Opened {
-    fn new(sink: impl Sink + 'static, buffer: Option<Arc<dyn Buffer>>) -> Self {
-        Self { sink: Box::new(sink), buffer }
-    }
-
-    /// Hands on what the sink still holds, and closes what was opened.
-    ///
-    /// # Errors
-    /// If either fails.
-    pub(crate) async fn close(mut self) -> Result<()> {
-        self.sink.finish().await?;
-        if let Some(buffer) = self.buffer {
-            buffer.close().await.context("the buffer could not be closed")?;
-        }
-        Ok(())
     }
 }

@@ -9,6 +9,7 @@ mod error;
 mod http;
 mod lines;
 mod offered;
+mod opened;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ pub use http::{BODY_BYTES_MAX, Http, REQUEST_TIMEOUT};
 pub use lines::Lines;
 use model::Event;
 pub use offered::{Fate, Offered, Rejection};
+pub use opened::Opened;
 
 /// Somewhere to offer events.
 #[async_trait]

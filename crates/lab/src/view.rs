@@ -6,16 +6,16 @@
 //! What it deliberately does not do: measure. Whoever runs something takes the samples.
 
 mod draw;
+mod held;
 mod picture;
 mod plain;
 mod screen;
-mod terminal;
 
 use std::io;
 use std::time::Duration;
 
+pub use held::LogLines;
 pub use picture::{Phase, Picture, Sample};
-pub use terminal::Terminal;
 
 use screen::Screen;
 
@@ -28,20 +28,20 @@ const LINE: Duration = Duration::from_secs(1);
 pub enum View {
     /// The whole terminal.
     Screen(Screen),
-    /// Lines on standard output.
-    Plain(Terminal),
+    /// Lines, written by this.
+    Plain(fn(&str) -> io::Result<()>),
 }
 
 impl View {
-    /// The whole of `terminal` if standard output is one and `plain` is not asked for.
+    /// The whole terminal if standard output is one and `plain` is not asked for; or else what `line` writes.
     ///
     /// # Errors
     /// If the terminal can't be set up.
-    pub fn open(plain: bool, terminal: Terminal) -> io::Result<Self> {
+    pub fn open(plain: bool, line: fn(&str) -> io::Result<()>) -> io::Result<Self> {
         if plain || !io::IsTerminal::is_terminal(&io::stdout()) {
-            return Ok(Self::Plain(terminal));
+            return Ok(Self::Plain(line));
         }
-        Screen::open(terminal).map(Self::Screen)
+        Screen::open().map(Self::Screen)
     }
 
     /// How often to show the picture.
@@ -60,7 +60,7 @@ impl View {
     pub fn show(&mut self, picture: &Picture) -> io::Result<()> {
         match self {
             Self::Screen(screen) => screen.draw(picture),
-            Self::Plain(terminal) => (terminal.line)(&plain::line(picture)),
+            Self::Plain(line) => line(&plain::line(picture)),
         }
     }
 

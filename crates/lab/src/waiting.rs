@@ -1,9 +1,11 @@
 //! What the leader of a move waits for, as it is shown meanwhile.
 
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use model::units::grouped;
-use runtime::moving::Told;
+use runtime::moving::{Leader, Told, is_through};
 
 use crate::progress::{Progress, Unit};
 
@@ -54,8 +56,42 @@ impl Waiting {
         }
     }
 
+    /// Goes to one share of the keys after the other, in percent, and stays for `pause` at each but the last. Then
+    /// waits until the buffer that nothing goes to any more is empty, if all keys go to one. Returns whether they do.
+    /// `opened` hears of each share: how many processes go by it, and how long that took.
+    ///
+    /// # Errors
+    /// As [`Leader::go_to`], [`Leader::stay`] and [`Leader::drain`], or the first of `opened`.
+    pub async fn lead(
+        &self,
+        leader: &Leader,
+        shares: &[u8],
+        pause: Duration,
+        opened: &mut (dyn FnMut(u8, usize, Duration) -> io::Result<()> + Send),
+    ) -> anyhow::Result<bool> {
+        let last = shares.last().copied();
+        for share in shares.iter().copied() {
+            let began = Instant::now();
+            let gone = leader.go_to(share).await;
+            self.end();
+            opened(share, gone?, began.elapsed())?;
+            if Some(share) != last {
+                let stayed = leader.stay(pause).await;
+                self.end();
+                stayed?;
+            }
+        }
+        let is_through = last.is_some_and(is_through);
+        if is_through {
+            let drained = leader.drain().await;
+            self.end();
+            drained?;
+        }
+        Ok(is_through)
+    }
+
     /// Takes the bar away.
-    pub fn end(&self) {
+    fn end(&self) {
         if let Some(progress) = self.progress.lock().unwrap_or_else(PoisonError::into_inner).take()
         {
             progress.end();

@@ -22,6 +22,7 @@ mod reread;
 mod schema;
 mod service_links;
 mod settings;
+pub mod shown;
 mod value;
 
 pub use error::Error;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, anyhow, bail};
 use runtime::Line;
-use serde_json::json;
-use settings::{Settings, Shown};
+
+use settings::shown;
 use store::card::Guard;
 use store::inspect::Inspect;
 use store::{Store, key_file};
@@ -34,7 +34,11 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
     let config = configured(flags)?;
     match verb {
         Verb::Check => check(&config).await,
-        Verb::Show { json } => show(&config.settings, json),
+        Verb::Show { json } => {
+            let all = config.settings.all_shown()?;
+            out::found(json, || shown::json(&all), || shown::lines(&all))?;
+            Ok(Exit::Done)
+        }
     }
 }
 
@@ -161,21 +165,4 @@ async fn check_key(config: &Config, view: &dyn Inspect) -> Result<()> {
         return Err(key_file::another(path).into());
     }
     Ok(())
-}
-
-fn show(settings: &Settings, json: bool) -> Result<Exit> {
-    let shown = settings.all_shown()?;
-    if json {
-        let entry = |Shown { key, value, from }: &Shown| json!({ "key": key, "value": value.to_json(), "from": from });
-        out::json(&shown.iter().map(entry).collect::<Vec<_>>())?;
-        return Ok(Exit::Done);
-    }
-    let value = |shown: &Shown| shown.value.to_string();
-    let keys = shown.iter().map(|shown| shown.key.len()).max().unwrap_or(0);
-    let values = shown.iter().map(|shown| value(shown).chars().count()).max().unwrap_or(0);
-    for shown in &shown {
-        let (key, value, from) = (&shown.key, value(shown), &shown.from);
-        out::line(format_args!("{key:<keys$}  {value:<values$}  {from}"))?;
-    }
-    Ok(Exit::Done)
 }

@@ -10,7 +10,7 @@ use lab::generator::Options;
 use lab::pace::Plan;
 use lab::report::Report;
 use lab::verdict::Places;
-use lab::view::{Picture, Terminal, View};
+use lab::view::{Picture, View};
 use tokio_util::sync::CancellationToken;
 
 use super::configured;
@@ -18,12 +18,8 @@ use super::generate::{Traffic, rate};
 use crate::config::{Config, Error, Flags};
 use crate::exit::Exit;
 use crate::payments::Payments;
-use crate::{log, out, registry, signals};
+use crate::{out, registry, signals};
 use model::units::duration;
-
-/// How this process writes while a picture is shown.
-const TERMINAL: Terminal =
-    Terminal { line: |line| out::line(line), hold: log::hold, let_go: log::let_go };
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -69,7 +65,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     let places = Places::before(&config.store, config.buffer()).await?;
     let payments = Payments::start(&config, None).await?;
     let traffic = lab::demo::Traffic { plan, source, guard: payments.guard.clone() };
-    let shown = (picture(&args, &config), View::open(args.plain, TERMINAL)?);
+    let shown = (picture(&args, &config), View::open(args.plain, |line| out::line(line))?);
     let metrics = Box::new(move || telemetry.render());
     let run = Run::settle(traffic, &payments.at_work, &stop, shown, metrics);
     let run = Box::pin(run).await?;

@@ -3,7 +3,7 @@
 //! It moves nothing itself. It takes the steps of the move in the store, waits after each until every
 //! process goes by it, and counts at the end. Ended at any time, it is taken up by the next one.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use buffer::distinct::is_same;
@@ -12,7 +12,7 @@ use model::route::SHARE_MAX;
 use model::url::redacted;
 use runtime::Line;
 use runtime::line::Next;
-use runtime::moving::{Error as Trouble, Leader, ended_here, is_through};
+use runtime::moving::{Error as Trouble, Leader, ended_here};
 use runtime::shown::audit;
 use store::Moves;
 
@@ -123,38 +123,25 @@ async fn lead(args: &Args, leader: &Leader, waiting: &Waiting) -> Result<bool> {
             args.stages.iter().copied().filter(|share| *share >= now).collect()
         }
     };
-    let last = shares.last().copied();
-    for share in shares {
-        let began = Instant::now();
-        let gone = leader.go_to(share).await;
-        waiting.end();
-        let (processes, took) = (gone.map_err(joined)?, began.elapsed().as_secs_f64());
+    let mut opened = |share: u8, processes: usize, took: Duration| {
         // With --json, what is printed is the one result.
-        if !args.json {
-            out::line(format_args!(
-                "{share:>3} % of the keys go to the new buffer ({processes} processes, {took:.1} s)."
-            ))?;
+        if args.json {
+            return Ok(());
         }
-        if Some(share) != last {
-            let stayed = leader.stay(Duration::from_secs(args.pause)).await;
-            waiting.end();
-            stayed?;
-        }
-    }
-    let through = last.is_some_and(is_through);
-    if through {
-        let drained = leader.drain().await;
-        waiting.end();
-        drained?;
-    }
-    Ok(through)
+        let took = took.as_secs_f64();
+        out::line(format_args!(
+            "{share:>3} % of the keys go to the new buffer ({processes} processes, {took:.1} s)."
+        ))
+    };
+    let pause = Duration::from_secs(args.pause);
+    waiting.lead(leader, &shares, pause, &mut opened).await.map_err(joined)
 }
 
 /// Where no process has joined, it is the configuration that is to be mended.
-fn joined(error: Trouble) -> anyhow::Error {
-    match error {
-        Trouble::NoneJoined => Error(error.to_string()).into(),
-        other => other.into(),
+fn joined(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref() {
+        Some(Trouble::NoneJoined) => Error(error.to_string()).into(),
+        _ => error,
     }
 }
 

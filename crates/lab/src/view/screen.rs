@@ -6,21 +6,19 @@ use std::time::Duration;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 
-use super::draw;
 use super::picture::Picture;
-use super::terminal::Terminal;
+use super::{draw, held};
 
 /// The alternate screen in raw mode. Dropping it, or a panic, gives the terminal back as it was.
 pub struct Screen {
     terminal: DefaultTerminal,
-    process: Terminal,
 }
 
 impl Screen {
-    pub(super) fn open(process: Terminal) -> io::Result<Self> {
+    pub(super) fn open() -> io::Result<Self> {
         let terminal = ratatui::try_init()?;
-        (process.hold)();
-        Ok(Self { terminal, process })
+        held::hold();
+        Ok(Self { terminal })
     }
 
     pub(super) fn draw(&mut self, picture: &Picture) -> io::Result<()> {
@@ -48,6 +46,6 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         ratatui::restore();
-        (self.process.let_go)();
+        held::let_go();
     }
 }
