@@ -45,23 +45,30 @@ pub trait Domain: Sync {
     /// If something can't be opened. Pipelines that it added are removed again.
     async fn start(&self, process: &Process) -> Result<Started>;
 
-    /// What is promised of the events of a pipeline, one sentence each.
+    /// What is promised of the events of its pipelines, one sentence each.
     ///
     /// # Errors
     /// If the configuration can't be used.
-    async fn promises(&self, _: &Config, line: &Line) -> Result<Vec<String>> {
-        Ok(line.accepting().map(|buffer| buffer.accepted(line.events)).collect())
+    async fn promises(&self, config: &Config) -> Result<Vec<String>> {
+        let own = self.lines(config)?;
+        let own = own.iter().filter_map(|line| config.line(&line.pipeline));
+        let promises = |line: &Line| {
+            let said = line.accepting().map(|buffer| buffer.accepted(line.events));
+            said.collect::<Vec<_>>()
+        };
+        Ok(own.flat_map(promises).collect())
     }
 
-    /// The same once everything was looked at.
+    /// The same once everything was looked at: `looked` has all of its pipelines.
     ///
     /// # Errors
     /// If the configuration can't be used.
-    async fn checked(&self, config: &Config, line: &Line, looked: &Looked) -> Result<Vec<String>> {
-        match looked.unchecked() {
-            Some(why) => Ok(vec![format!("NOT CHECKED: pipeline {}, {why}", line.pipeline)]),
-            None => self.promises(config, line).await,
-        }
+    async fn checked(&self, _: &Config, looked: &[Looked]) -> Result<Vec<String>> {
+        let said = |looked: &Looked| match looked.unchecked() {
+            Some(why) => vec![format!("NOT CHECKED: pipeline {}, {why}", looked.line.pipeline)],
+            None => looked.buffers.iter().filter_map(|one| one.clone().ok()).collect(),
+        };
+        Ok(looked.iter().flat_map(said).collect())
     }
 
     /// What is wrong with the tables of its pipelines in `store`, by the pipelines' names.
@@ -169,8 +176,10 @@ impl Started {
 }
 
 /// What `config check` found by looking at the buffers of a pipeline and at the store.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Looked {
+    /// The pipeline.
+    pub line: Line,
     /// Each buffer that accepts, in the order of [`Line::accepting`]: what accepted events survive, or why it could
     /// not be looked at, as a clause.
     pub buffers: Vec<Result<String, String>>,

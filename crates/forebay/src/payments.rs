@@ -58,25 +58,32 @@ impl domain::Domain for Domain {
         Ok(Started { routes, said: found, ..Started::default() })
     }
 
-    async fn promises(&self, config: &Config, line: &Line) -> Result<Vec<String>> {
+    async fn promises(&self, config: &Config) -> Result<Vec<String>> {
+        let line = line(config)?;
         let buffers: Vec<_> = line.accepting().cloned().collect();
         Ok(promise(config, line, &buffers).all().await)
     }
 
-    async fn checked(&self, config: &Config, line: &Line, looked: &Looked) -> Result<Vec<String>> {
-        let said = |(buffer, looked): (&Arc<dyn Location>, &Result<String, String>)| match looked {
-            Ok(accepted) => accepted.clone(),
-            Err(why) => unchecked(&**buffer, why),
-        };
-        let accepted = line.accepting().zip(&looked.buffers).map(said);
-        let buffers: Vec<_> = line.accepting().cloned().collect();
-        let beyond = promise(config, line, &buffers).beyond(looked.store.as_deref());
-        Ok(accepted.chain(beyond).collect())
+    async fn checked(&self, config: &Config, looked: &[Looked]) -> Result<Vec<String>> {
+        let mut all = Vec::new();
+        for Looked { line, buffers: accepted, store, .. } in looked {
+            let buffers: Vec<_> = line.accepting().cloned().collect();
+            let said = |(buffer, accepted): (&Arc<dyn Location>, &Result<String, String>)| {
+                accepted.clone().unwrap_or_else(|why| unchecked(&**buffer, &why))
+            };
+            all.extend(buffers.iter().zip(accepted).map(said));
+            all.extend(promise(config, line, &buffers).beyond(store.as_deref()));
+        }
+        Ok(all)
     }
 
     fn ledger(&self, config: &Config, _: &Line) -> Result<Box<dyn Ledger>> {
         Ok(Box::new(Rows(config.store.clone())))
     }
+}
+
+fn line(config: &Config) -> Result<&Line> {
+    config.line(PIPELINE).context("the payments have a pipeline")
 }
 
 fn promise<'a>(
@@ -154,7 +161,7 @@ struct Begun {
 /// Opens the buffer, in a process that settles the store as well, and adds the pipeline to the fleet.
 async fn begin(process: &Process) -> Result<Begun> {
     let config = &process.config;
-    let line = config.line(PIPELINE).context("the payments have a pipeline")?;
+    let line = line(config)?;
     process.refuse_left(std::slice::from_ref(line)).await?;
     let Opened { buffer, found, follower } = process.open(line).await?;
     let pipeline = if process.part.worker {

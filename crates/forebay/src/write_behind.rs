@@ -62,21 +62,23 @@ impl domain::Domain for Domain {
         Ok(Started { routes, said, running: vec![Box::new(tables)] })
     }
 
-    async fn promises(&self, config: &Config, line: &Line) -> Result<Vec<String>> {
-        Ok(vec![promised(&table(config, line)?)])
+    async fn promises(&self, config: &Config) -> Result<Vec<String>> {
+        Ok(tables(config)?.iter().map(promised).collect())
     }
 
-    async fn checked(&self, config: &Config, line: &Line, looked: &Looked) -> Result<Vec<String>> {
-        let table = table(config, line)?;
-        let name = table.name();
-        let said = match looked.unchecked() {
-            _ if looked.store.is_some() => {
-                format!("NOT CHECKED: table {name}, which lies in that store.")
+    async fn checked(&self, config: &Config, looked: &[Looked]) -> Result<Vec<String>> {
+        let tables = tables(config)?;
+        let said = |(table, looked): (&Table, &Looked)| {
+            let name = table.name();
+            match looked.unchecked() {
+                _ if looked.store.is_some() => {
+                    format!("NOT CHECKED: table {name}, which lies in that store.")
+                }
+                Some(why) => format!("NOT CHECKED: table {name}, {why}"),
+                None => promised(table),
             }
-            Some(why) => format!("NOT CHECKED: table {name}, {why}"),
-            None => promised(&table),
         };
-        Ok(vec![said])
+        Ok(tables.iter().zip(looked).map(said).collect())
     }
 
     async fn check(

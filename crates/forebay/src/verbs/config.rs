@@ -47,14 +47,21 @@ async fn check(config: &Config) -> Result<Exit> {
     let mut troubles: Vec<_> =
         configured::distinct(config).await.err().into_iter().map(anyhow::Error::from).collect();
     let store = check_store(config).await;
-    for line in &config.lines {
-        let of_line = check_line(config, line, &store).await?;
-        let of = line.of.trim_start_matches(" of ");
-        let of = of.split(" (").next().unwrap_or_default().to_owned();
-        troubles.extend(of_line.into_iter().map(|trouble| match &*of {
-            "" => trouble,
-            _ => trouble.context(of.clone()),
-        }));
+    for domain in domains::all() {
+        let (mut looked, mut found) = (Vec::new(), Vec::new());
+        for line in domain.lines(config)? {
+            let (of_line, of_buffers, wrong) = look(config, line, &store).await;
+            let of = of_line.line.of.trim_start_matches(" of ").split(" (").next();
+            troubles.extend(wrong.into_iter().map(|trouble| match of {
+                None | Some("") => trouble,
+                Some(of) => trouble.context(of.to_owned()),
+            }));
+            looked.push(of_line);
+            found.extend(of_buffers);
+        }
+        for said in domain.checked(config, &looked).await?.into_iter().chain(found) {
+            out::line(said)?;
+        }
     }
     match store {
         Ok(Beside { troubles: beside, warnings, .. }) => {
@@ -75,34 +82,31 @@ async fn check(config: &Config) -> Result<Exit> {
     Ok(Exit::done_if(troubles.is_empty()))
 }
 
-/// Looks at the buffers of a pipeline, and prints what is promised of its events. Returns the troubles.
-async fn check_line(
+/// Looks at the buffers of a pipeline. Returns what a person should know besides, and the troubles.
+async fn look(
     config: &Config,
-    line: &Line,
+    line: Line,
     store: &Result<Beside>,
-) -> Result<Vec<anyhow::Error>> {
+) -> (Looked, Vec<String>, Vec<anyhow::Error>) {
     let mut troubles = Vec::new();
     let (mut buffers, mut found) = (Vec::new(), Vec::new());
-    troubles.extend(config.lines().check_move(line).await.map_err(open::told).err());
+    let lines = config.lines();
+    troubles.extend(lines.check_move(&line).await.err());
     for buffer in line.accepting() {
-        let seen = config.lines().look(&**buffer, line.events).await;
+        let seen = lines.look(&**buffer, line.events).await;
         buffers.push(seen.unchecked.map_or(Ok(seen.accepted), Err));
         found.extend(seen.found);
-        troubles.extend(seen.troubles.into_iter().map(open::told));
+        troubles.extend(seen.troubles);
     }
+    let mut troubles: Vec<_> = troubles.into_iter().map(open::told).collect();
     let of_spill = line.spill.as_ref().and_then(|spill| spill.validate().err());
     troubles.extend(of_spill.map(|error| anyhow::Error::from(error).context("spill")));
     let told = |error: &anyhow::Error| format!("{error:#}");
     let of_tables = store.as_ref().ok().and_then(|beside| beside.tables.get(&line.pipeline));
-    let looked =
-        Looked { buffers, store: store.as_ref().err().map(told), tables: of_tables.map(told) };
-    for said in
-        domains::of(config, line)?.checked(config, line, &looked).await?.into_iter().chain(found)
-    {
-        out::line(said)?;
-    }
-    troubles.extend(looked.tables.map(anyhow::Error::msg));
-    Ok(troubles)
+    let tables = of_tables.map(told);
+    troubles.extend(tables.clone().map(anyhow::Error::msg));
+    let looked = Looked { line, buffers, store: store.as_ref().err().map(told), tables };
+    (looked, found, troubles)
 }
 
 /// What is wrong beside a store that could be used.

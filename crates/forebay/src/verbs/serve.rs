@@ -206,8 +206,8 @@ async fn run_until(
 /// What is promised of the events of every pipeline.
 async fn promised(config: &Config) -> Result<Vec<String>> {
     let mut all = Vec::new();
-    for line in &config.lines {
-        all.extend(domains::of(config, line)?.promises(config, line).await?);
+    for domain in domains::all() {
+        all.extend(domain.promises(config).await?);
     }
     Ok(all)
 }
