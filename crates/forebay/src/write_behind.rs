@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
-use buffer::{Buffer, Class, Classify as _};
+use buffer::Buffer;
 use runtime::fleet::OnFailure;
 use runtime::line::{NONE, alone, next, spill};
 use runtime::lines::Opened;
@@ -17,10 +17,8 @@ use runtime::pipeline::{Companion, Settling, unused};
 use runtime::{Entry, Line, Pipeline};
 use settings::{Error, Section};
 use store::Store;
-use store::tables::Mode;
 use table::{Front, Mark, entry};
-use tokio::task::block_in_place;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::config::{Config, PARSE};
@@ -63,7 +61,7 @@ impl domain::Domain for Domain {
     }
 
     async fn promises(&self, config: &Config) -> Result<Vec<String>> {
-        Ok(tables(config)?.iter().map(promised).collect())
+        Ok(tables(config)?.iter().map(Table::promise).collect())
     }
 
     async fn checked(&self, config: &Config, looked: &[Looked]) -> Result<Vec<String>> {
@@ -75,7 +73,7 @@ impl domain::Domain for Domain {
                     format!("NOT CHECKED: table {name}, which lies in that store.")
                 }
                 Some(why) => format!("NOT CHECKED: table {name}, {why}"),
-                None => promised(table),
+                None => table.promise(),
             }
         };
         Ok(tables.iter().zip(looked).map(said).collect())
@@ -142,6 +140,11 @@ impl Table {
         &self.definition.name
     }
 
+    fn promise(&self) -> String {
+        let spill = self.line.spill.as_deref();
+        self.definition.promise(&self.line.buffer.survives(), spill)
+    }
+
     /// Whether it is written like the other one, wherever in the file.
     fn is_same(&self, other: &Self) -> bool {
         let place = other.written.place.clone();
@@ -202,25 +205,6 @@ fn line(config: &Config, entry: &entry::Entry, pipeline: &str) -> Result<Line, E
     line.spill = spill(&url(entry.spill.as_deref()), &*line.buffer, &read)?;
     alone(line.next.as_ref(), line.spill.as_ref())?;
     Ok(line)
-}
-
-/// One sentence on what is promised of a table.
-fn promised(table: &Table) -> String {
-    let target = &table.definition.target;
-    let how = match target.mode {
-        Mode::Insert => "the first row of a key stands".to_owned(),
-        Mode::Upsert { version, .. } => {
-            format!(
-                "the greater {} of a key wins, whatever comes when",
-                target.columns[version].name
-            )
-        }
-    };
-    let (name, survives) = (table.name(), table.line.buffer.survives());
-    let spill = table.line.spill.as_ref().map_or_else(String::new, |spill| {
-        format!(" While its buffer is out of reach, rows spill into {}.", spill.place())
-    });
-    format!("Table {name}: accepted rows survive {survives}; {how} in {target}.{spill}")
 }
 
 /// All tables of this process. Their pipelines are in its fleet.
@@ -431,25 +415,22 @@ impl Tables {
         Ok(pipeline.with(Served { tables, name, _sweep: sweeping.drop_guard() }))
     }
 
-    /// What keeps the stamps of a table growing. After a crash it waits until the clock has passed
-    /// the mark, which takes a second at most, so that stamps do not run ahead of other processes'.
+    /// What keeps the stamps of a table growing.
     async fn mark(&mut self, entry: &Table) -> Result<Option<Mark>> {
         let Some(path) = &entry.mark else { return Ok(None) };
-        let mark = block_in_place(|| Mark::open(path)).with_context(|| {
+        let begun = Mark::begin(path, &*open::clock()).await.with_context(|| {
             let folder = path.parent().unwrap_or(path).display();
             format!("cannot keep stamps in {folder}; let this process write there")
-        })?;
-        let now_us = open::clock().now_ms().saturating_mul(1_000);
-        sleep(Duration::from_micros(mark.wait_us(now_us))).await;
-        let behind_s = mark.found().saturating_sub(now_us) / 1_000_000;
-        if behind_s > 0 && mark.wait_us(now_us) == 0 {
-            self.said.push(format!(
+        });
+        let (mark, back_s) = begun?;
+        self.said.extend(back_s.map(|back_s| {
+            format!(
                 "Table {}: THE CLOCK WAS SET BACK by {} s or less. Stamps stay ahead of the clock \
                  until it has caught up.",
                 entry.name(),
-                grouped(behind_s.unsigned_abs() + 1)
-            ));
-        }
+                grouped(back_s)
+            )
+        }));
         Ok(Some(mark))
     }
 }
@@ -462,18 +443,13 @@ async fn ready(
     part: Part,
 ) -> Result<bool> {
     // A database of others is changed only when asked to.
-    let is_ours = config.store.file().is_some();
-    let created = entry.create && is_ours && part.worker && made.create().await?;
-    match made.problems().await {
-        Ok(problems) if problems.is_empty() => Ok(created),
-        Ok(problems) => bail!("{}", problems.join("; ")),
-        // What is accepted goes into the buffer whether or not the store is there.
-        Err(error) if !part.worker && error.class() == Class::Retryable => {
-            tracing::warn!(%error, table = entry.name(), "the table can't be looked at yet");
-            Ok(false)
-        }
-        Err(error) => Err(error.into()),
+    let create = entry.create && config.store.file().is_some() && part.worker;
+    // What is accepted goes into the buffer whether or not the store is there.
+    let (created, problems) = entry.definition.ready(made, create, !part.worker).await?;
+    if !problems.is_empty() {
+        bail!("{}", problems.join("; "));
     }
+    Ok(created)
 }
 
 /// Reads what the buffer held before this process started, so that it is read before it is settled.

@@ -34,6 +34,7 @@ mod mark;
 mod overlay;
 mod reject;
 mod shared;
+mod start;
 mod sweep;
 mod value;
 mod version;
