@@ -143,8 +143,8 @@ async fn resting_lists_of_a_cluster_are_looked_at_together_on_each_node() {
     tokio::time::sleep(Duration::from_secs(SECONDS)).await;
     let read: Vec<u64> = reads().iter().zip(before).map(|(now, then)| now - then).collect();
     println!("{read:?} reads by the masters in {SECONDS} s");
-    // A look every 10 ms; once a second each list asks for the memory.
-    let most = 100 * SECONDS + LISTS as u64 * SECONDS;
+    // A look every 10 ms, and a few in which lists ask for the memory. Asked one by one they were 260 to 350.
+    let most = 120 * SECONDS;
     assert!(read.iter().all(|reads| (SECONDS..=most).contains(reads)), "{read:?}, at most {most}");
 
     let mut waits = Vec::new();
