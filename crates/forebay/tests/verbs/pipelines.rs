@@ -269,6 +269,27 @@ fn kill_9_between_any_two_steps_of_a_change_loses_nothing_and_keeps_order() {
     assert!(serving.terminate().0.success());
 }
 
+/// What is leased and not settled when the process is killed is settled by the next one.
+#[test]
+fn kill_9_while_the_store_takes_no_row_loses_no_event_that_was_leased() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("data/forebay.db");
+    let mut serving = Serving::start(dir.path(), &[]);
+    let other = rusqlite::Connection::open(&store).unwrap();
+    other.busy_timeout(PATIENCE).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    pay(&serving, 0..50);
+    serving.until("buffer_ready{buffer=\"journal\"}", 0.0);
+    // Longer than it takes to write down what is acked.
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(count(&store, "SELECT count(*) FROM transactions"), 0);
+    serving.kill();
+    other.execute_batch("ROLLBACK").unwrap();
+    let serving = Serving::start(dir.path(), &[]);
+    until("all are settled", || count(&store, "SELECT count(*) FROM transactions") == 50);
+    assert!(serving.terminate().0.success());
+}
+
 /// What `/proc` says the process has used of one processor, in seconds.
 fn cpu_s(serving: &Serving) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", serving.pid())).unwrap();
