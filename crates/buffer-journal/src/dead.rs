@@ -92,6 +92,11 @@ impl Dead {
         self.letters().len()
     }
 
+    /// The number of the next record.
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.log.usage().next_seq
+    }
+
     /// Buries all of these durably, or none as far as the caller may count on.
     pub(crate) async fn bury(&self, burials: &[Burial], now_ms: i64) -> Result<(), Error> {
         if self.len() + burials.len() > self.letters_max {

@@ -1,6 +1,6 @@
 //! Taking a journal away again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use buffer::erasing::{Obstacles, refusal};
@@ -42,30 +42,31 @@ pub async fn erase(options: &Options) -> Result<(), Error> {
 pub fn erase_on(fs: &Arc<dyn Fs>, options: &Options, clock: Arc<dyn Clock>) -> Result<(), Error> {
     let dir = &*options.dir;
     let marked = is_erased(&**fs, dir)?;
-    // The number of the next event; no segment of an erased journal may be there.
-    let mut end = 0;
-    if !marked || newest(&**fs, dir)?.is_some() {
+    // The next numbers of the events and of the letters; no segment of an erased journal may be there.
+    let mut ends = [0, 0];
+    let dirs = [dir.to_owned(), dir.join(DEAD)];
+    if !marked || is_any_from(&**fs, &dirs, ends)? {
         let (journal, _) =
             JournalBuffer::open_where(fs.clone(), options.clone(), clock, |_, _| Ok(()))?;
         holds_nothing(&journal, dir, marked)?;
         nothing_is_quarantined(&**fs, dir)?;
         // The logs say from now on that all is done, whichever of their segments are left.
         block_on(journal.inner.trim_dead())?;
-        end = journal.inner.log.usage().next_seq;
+        ends = [journal.inner.log.usage().next_seq, journal.inner.dead.next_seq()];
         // The lock is still held, so the next process finds the mark.
         mark(&**fs, dir)?;
     }
     let keys = options.key.read()?;
     let held = Log::hold(fs.clone(), options.events_log(keys)).map_err(|e| error_of(&e))?;
-    if newest(&**fs, dir)?.is_some_and(|base| base >= end) {
+    if is_any_from(&**fs, &dirs, ends)? {
         let dir = dir.display();
         return Err(Error::Held(format!(
             "cannot erase the journal in {dir}: a process opened it meanwhile and accepted events; stop it, then \
              erase the journal again"
         )));
     }
-    for dir in [dir.to_owned(), dir.join(DEAD)] {
-        remove_log(&**fs, &dir)?;
+    for dir in &dirs {
+        remove_log(&**fs, dir)?;
     }
     drop(held);
     Ok(())
@@ -85,9 +86,15 @@ fn holds_nothing(journal: &JournalBuffer, dir: &Path, marked: bool) -> Result<()
     }
 }
 
-/// The first number of the newest segment of events, if there is any.
-fn newest(fs: &dyn Fs, dir: &Path) -> Result<Option<u64>, Error> {
-    Ok(files(fs, dir)?.iter().filter_map(|path| segment::base(path)).max())
+/// Whether some folder has a segment that begins with its number of `from` or a higher one.
+fn is_any_from(fs: &dyn Fs, dirs: &[PathBuf; 2], from: [u64; 2]) -> Result<bool, Error> {
+    for (dir, from) in dirs.iter().zip(from) {
+        let files = files(fs, dir)?;
+        if files.iter().filter_map(|path| segment::base(path)).any(|base| base >= from) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Quarantined bytes may be events: an operator decides.

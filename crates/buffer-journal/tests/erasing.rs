@@ -174,3 +174,36 @@ async fn what_an_older_program_accepts_in_an_erased_journal_is_kept_by_the_next_
     }
     assert!(erased > 1, "{erased}");
 }
+
+#[tokio::test]
+async fn a_letter_that_an_older_program_buried_in_an_erased_journal_is_kept_by_the_next_erasure() {
+    let sim = Sim::new(7);
+    let journal = open(&sim).unwrap();
+    used(&journal).await;
+    drop(journal);
+    erase_on(&on(&sim), &options(), clock()).unwrap();
+
+    // It settles all it accepted, so that no segment of events is left beside the letter.
+    let older = open_by_an_older_program(&sim);
+    let event = |id: &[u8]| Event::new(id, b"key", &[b'x'; 900]).unwrap();
+    older.offer(&[event(b"late"), event(b"later")]).await.unwrap();
+    let leased = older.lease(2, Duration::ZERO).await.unwrap();
+    older.bury(&[(leased[0].receipt, "bad".to_owned())]).await.unwrap();
+    assert_eq!(older.ack(&[leased[1].receipt]).await.unwrap(), 1);
+    older.close().await.unwrap();
+    drop(older);
+    let is_segment = |name: &String| segment::base(Path::new(name)).is_some();
+    let segments: Vec<_> = left(&sim).into_iter().filter(is_segment).collect();
+    assert!(segments.iter().all(|name| name.starts_with("dead")), "{segments:?}");
+
+    let refused = erase_on(&on(&sim), &options(), clock()).unwrap_err();
+    assert!(matches!(&refused, Error::Held(why) if why.contains("1 dead")), "{refused}");
+    assert!(refused.to_string().contains("delete j/ERASED"), "{refused}");
+
+    let older = open_by_an_older_program(&sim);
+    let letters = older.dead_letters();
+    assert_eq!(letters.drop_letters(&[1, 2, 3]).await.unwrap(), 1);
+    drop(older);
+    erase_on(&on(&sim), &options(), clock()).unwrap();
+    assert_eq!(left(&sim), [ERASED]);
+}
