@@ -20,7 +20,7 @@ pub enum Given {
 impl Given {
     pub(crate) fn of(value: &DeValue<'_>) -> Self {
         let plain = match value {
-            DeValue::String(text) => Some(Value::Text(text.trim().to_owned())),
+            DeValue::String(text) => Some(Value::Text(text.clone().into_owned())),
             DeValue::Integer(integer) => whole(integer).map(Value::Whole),
             DeValue::Float(float) => {
                 float.as_str().replace('_', "").parse().ok().map(Value::Decimal)
@@ -46,19 +46,21 @@ impl Given {
         values.into_iter().map(given).collect()
     }
 
-    /// The value that it is, if it is one of this kind. A whole number is a number too.
+    /// The value that it is, if it is one of this kind. A whole number is a number too. Text loses the blanks at
+    /// its ends.
     #[expect(clippy::cast_precision_loss, reason = "a number is as exact as its kind")]
     pub(crate) fn read(&self, kind: Kind) -> Option<Value> {
         match (kind, self) {
             (Kind::Decimal { .. }, Self::Plain(Value::Whole(number))) => {
                 kind.within(Value::Decimal(*number as f64))
             }
+            (_, Self::Plain(Value::Text(text))) => kind.within(Value::Text(text.trim().to_owned())),
             (_, Self::Plain(value)) => kind.within(value.clone()),
             _ => None,
         }
     }
 
-    /// The text that it is, if it is text.
+    /// The text that it is, as it is written, if it is text.
     #[must_use]
     pub fn text(&self) -> Option<&str> {
         match self {
@@ -67,7 +69,7 @@ impl Given {
         }
     }
 
-    /// The texts of a list of nothing else.
+    /// The texts of a list of nothing else, as they are written.
     #[must_use]
     pub fn texts(&self) -> Option<Vec<String>> {
         let Self::List(all) = self else { return None };

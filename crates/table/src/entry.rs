@@ -317,6 +317,26 @@ columns = { sku = "text", price = "numeric?", at = "timestamptz" }
     }
 
     #[test]
+    fn the_names_of_a_table_and_its_columns_keep_the_blanks_they_are_written_with() {
+        let quoted = |from: &str, to: &str| {
+            let entry = entries(&GOOD.replace(from, to)).unwrap().remove(0);
+            let target = entry.definition.target;
+            format!("{} {}", target.quoted(), target.quoted_columns())
+        };
+        let columns = "\"sku\", \"price\", \"at\"";
+        let check = |to: &str, table: &str| {
+            assert_eq!(quoted("\"shop.prices\"", to), format!("{table} {columns}"));
+        };
+        check("\" prices\"", "\" prices\"");
+        check("\"shop. prices \"", "\"shop\".\" prices \"");
+        check("[\"my shop\", \"prices \"]", "\"my shop\".\"prices \"");
+        // The name of a column is written twice: as a key of `columns` and in `keys`.
+        let text = GOOD.replace("[\"sku\"]", "[\" sku\"]").replace("{ sku", "{ \" sku\"");
+        let entry = entries(&text.replace("\"upsert\"", "\" upsert \"")).unwrap().remove(0);
+        assert_eq!(entry.definition.target.columns[0].name.as_str(), " sku");
+    }
+
+    #[test]
     fn what_is_wrong_is_told_with_the_line_of_the_entry() {
         check("name = \"prices\"", "", "a [[table]] needs name");
         check("\"prices\"", "\"Prices\"", "name: must be 1 to 63 of a-z");
