@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use buffer::Envelope;
-use model::terminal;
+use model::mask;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -145,7 +145,7 @@ impl Worker {
     /// The store refused this event alone.
     fn set_apart(&mut self, envelope: Envelope, reason: &str) {
         let wait = self.backoff.after(1);
-        let event = terminal::shown(envelope.event.id());
+        let event = mask::id(envelope.event.id());
         let suspect = Suspect::new(envelope, self.shared.calls.upcoming());
         self.apart.put(suspect, Instant::now() + wait);
         let waiting = self.shared.stats.waits_alone(1);
@@ -206,7 +206,7 @@ impl Worker {
             self.apart.probe_at = next;
             if is_said(suspect.tries) {
                 let (lane, pipeline) = (self.index, self.shared.handler.pipeline());
-                let event = terminal::shown(suspect.envelope.event.id());
+                let event = mask::id(suspect.envelope.event.id());
                 tracing::warn!(
                     lane,
                     pipeline,

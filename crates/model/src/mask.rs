@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::terminal::escaped;
+
 /// As many digits in a row may be a card number.
 const CARD_DIGITS_MIN: usize = crate::payment::CARD_DIGITS_MIN;
 /// Digits kept at the end.
@@ -25,6 +27,13 @@ pub fn payload(payload: &[u8]) -> String {
 #[must_use]
 pub fn unless(bytes: &[u8], reveal: bool) -> String {
     if reveal { String::from_utf8_lossy(bytes).into_owned() } else { payload(bytes) }
+}
+
+/// An id as a log line shows it: digits masked, control characters [`escaped`]. It may hold a card number, because
+/// producers choose it. At most [`crate::event::ID_BYTES_MAX`] bytes long.
+#[must_use]
+pub fn id(id: &[u8]) -> String {
+    escaped(&digits(&String::from_utf8_lossy(id)))
 }
 
 /// Each run of twelve or more digits, with all but the last four as `*`. Blanks and hyphens between

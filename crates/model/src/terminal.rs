@@ -17,12 +17,6 @@ pub fn escaped(text: &str) -> String {
     out
 }
 
-/// `bytes` as text, [`escaped`]: an id, which is at most [`crate::event::ID_BYTES_MAX`] long.
-#[must_use]
-pub fn shown(bytes: &[u8]) -> String {
-    escaped(&String::from_utf8_lossy(bytes))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
