@@ -1,7 +1,7 @@
 //! `/v1/tables`: rows of any table, written behind and read at once.
 
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use axum::Router;
 use axum::body::Body;
@@ -27,7 +27,14 @@ const STATUSES: [u16; 11] = [200, 202, 400, 403, 404, 405, 408, 413, 415, 429, 5
 /// The tables of this process, by name. Clones share them; they may change while the server runs.
 #[derive(Clone, Default)]
 pub struct Tables {
-    by_name: Arc<RwLock<HashMap<String, Arc<Table>>>>,
+    named: Arc<RwLock<Named>>,
+}
+
+#[derive(Default)]
+struct Named {
+    served: HashMap<String, Arc<Table>>,
+    /// Those that are there again soon when they are not served.
+    expected: HashSet<String>,
 }
 
 /// One table.
@@ -58,13 +65,17 @@ impl Tables {
         let (door, unused) = (Door::rows(&front), CancellationToken::new());
         let table = Table { door, front, unused };
         let name = table.front.definition().name.clone();
-        self.by_name.write().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::new(table));
+        self.named_mut().served.insert(name, Arc::new(table));
     }
 
-    /// Answers 404 for a table from now on. Returns what is cancelled once no request uses it, if it was there.
+    /// Serves a table no more. Returns what is cancelled once no request uses it, if it was there.
     pub fn remove(&self, name: &str) -> Option<CancellationToken> {
-        let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
-        Some(by_name.remove(name)?.unused.clone())
+        Some(self.named_mut().served.remove(name)?.unused.clone())
+    }
+
+    /// Answers 503 for these tables while they are not served, and 404 for all others, from now on.
+    pub fn expect(&self, names: impl IntoIterator<Item = String>) {
+        self.named_mut().expected = names.into_iter().collect();
     }
 
     /// The routes of these tables.
@@ -83,8 +94,21 @@ impl Tables {
         })
     }
 
-    fn get(&self, name: &str) -> Option<Arc<Table>> {
-        self.by_name.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    fn get(&self, name: &str) -> Result<Arc<Table>, Refusal> {
+        let named = self.named.read().unwrap_or_else(PoisonError::into_inner);
+        match named.served.get(name) {
+            Some(table) => Ok(table.clone()),
+            None if named.expected.contains(name) => {
+                Err(Refusal::unavailable("this table is not served just now; try again later"))
+            }
+            None => Err(Refusal::absent(
+                "there is no such table here; [[table]] entries of forebay.toml name them",
+            )),
+        }
+    }
+
+    fn named_mut(&self) -> RwLockWriteGuard<'_, Named> {
+        self.named.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -174,11 +198,6 @@ impl Rows {
     fn named<'u>(&self, uri: &'u Uri) -> Result<(Arc<Table>, &'u str), Refusal> {
         let path = uri.path().strip_prefix(PREFIX).unwrap_or_default();
         let (name, key) = path.split_once('/').unwrap_or((path, ""));
-        let table = self.tables.get(name).ok_or_else(|| {
-            Refusal::absent(
-                "there is no such table here; [[table]] entries of forebay.toml name them",
-            )
-        })?;
-        Ok((table, key))
+        Ok((self.tables.get(name)?, key))
     }
 }

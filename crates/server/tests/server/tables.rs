@@ -324,6 +324,13 @@ async fn a_table_is_served_from_when_it_is_added_until_it_is_removed() {
     assert!(tables.served.remove("prices").is_none());
     assert_eq!(tables.put("7,a", row).await.status, 404);
     assert_eq!(tables.get("7,a").await.status, 404);
+    // One that changes is there again soon.
+    tables.served.expect(["prices".to_owned()]);
+    let refused = tables.put("7,a", row).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, "5"));
+    assert_eq!(tables.get("7,a").await.status, 503);
+    tables.served.expect([]);
+    assert_eq!(tables.get("7,a").await.status, 404);
     tables.served.add(tables.front.clone());
     assert_eq!(tables.put("7,b", row).await.status, 202);
     assert_eq!(tables.get("7,b").await.status, 200);
