@@ -141,6 +141,9 @@ pub trait Running {
     /// Adds the pipelines of `new` that do not run, drains and removes those that `new` does not have, and does
     /// both with those that it has otherwise. `process` has the configuration before.
     async fn reload(&mut self, process: &Process, new: &Config) -> Reloaded;
+
+    /// Tries once more to add what could not be added when the configuration was read last.
+    async fn retry(&mut self, _: &Process) {}
 }
 
 /// What was changed in a running process: the names of pipelines.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
-use runtime::lines::Opened;
+use runtime::lines::{Lines, Opened};
 use runtime::{Fleet, Following, Line, Remains};
 use store::card::Guard;
 use store::{Claimed, Pipelines};
@@ -80,22 +80,21 @@ impl Process {
     /// # Errors
     /// If one can't be opened. With a spill, a buffer that is out of reach is no error.
     pub async fn open(&self, line: &Line) -> Result<Opened> {
-        self.open_of(&self.config, line).await
+        self.open_of(&self.config.lines(), line).await
     }
 
-    /// The same of a pipeline of `config`, which was read since the process began.
+    /// The same of a pipeline of `lines`, which were read since the process began.
     ///
     /// # Errors
     /// As [`Process::open`].
-    pub async fn open_of(&self, config: &Config, line: &Line) -> Result<Opened> {
-        let lines = config.lines();
+    pub async fn open_of(&self, lines: &Lines, line: &Line) -> Result<Opened> {
         let opened = match lines.both(line).await.map_err(open::told)? {
             Some(both) => {
                 // What keeps track of a move lies in the store, which is made with its key.
                 if self.part.worker {
                     self.store().await?;
                 }
-                both.join(&lines).await
+                both.join(lines).await
             }
             None => lines.line(line).await,
         };
@@ -108,6 +107,20 @@ impl Process {
     /// If a move has left one of them; what to do is in the error.
     pub async fn refuse_left(&self, lines: &[Line]) -> Result<()> {
         self.config.lines().refuse_left_of(lines).await.map_err(open::told)
+    }
+
+    /// Warnings about moves that this process does not join. A role that may not read moves has
+    /// made none, and settles all the same.
+    pub(crate) async fn unmoved(&self) -> Vec<String> {
+        if !self.part.worker {
+            return Vec::new();
+        }
+        self.config.lines().unmoved().await.unwrap_or_else(|error| {
+            tracing::warn!(
+                "whether another buffer was moved to or from can't be looked at: {error}"
+            );
+            Vec::new()
+        })
     }
 
     /// The store, if it is open.

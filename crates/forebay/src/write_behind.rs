@@ -10,8 +10,8 @@ use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use buffer::Buffer;
 use runtime::fleet::OnFailure;
-use runtime::line::{NONE, alone, next, spill};
-use runtime::lines::Opened;
+use runtime::line::{NONE, alone, next, share, spill};
+use runtime::lines::{Lines, Opened};
 use runtime::moving::{Ledger, Rows, Subject};
 use runtime::pipeline::{Companion, Settling, unused};
 use runtime::{Entry, Line, Pipeline};
@@ -218,6 +218,8 @@ struct Tables {
     store: OnceCell<Arc<dyn store::Tables>>,
     /// Those that run.
     running: Vec<Table>,
+    /// Those that do not run though the file has them, each as it ran before, if it did.
+    lacking: Vec<(Table, Option<Table>)>,
 }
 
 /// What the process does for a table beside its pipeline: it serves rows, and keeps those that it knows fresh.
@@ -247,6 +249,8 @@ impl Running for Tables {
                 ready(new, entry, &*made, process.part).await
             };
             look.await.with_context(|| at(entry))?;
+            let reached = new.lines().reach(&entry.line).await;
+            reached.map_err(open::told).with_context(|| at(entry))?;
         }
         Ok(())
     }
@@ -256,29 +260,47 @@ impl Running for Tables {
             Ok(all) => all,
             Err(error) => return Reloaded { failed: vec![error.into()], ..Reloaded::default() },
         };
+        // Until it is added, a table of the file is answered 503.
+        self.served.expect(all.iter().map(|entry| entry.name().to_owned()));
+        for (entry, _) in std::mem::take(&mut self.lacking) {
+            process.fleet.lack(&entry.line.pipeline, None);
+        }
         let stays = |entry: &Table| all.iter().any(|other| other.is_same(entry));
         let going: Vec<_> = self.running.iter().filter(|entry| !stays(entry)).cloned().collect();
         let coming: Vec<_> = all.iter().filter(|entry| !self.runs(entry)).cloned().collect();
         let mut reloaded = Reloaded::default();
-        for entry in &going {
+        let removed = |entry: &&Table| !all.iter().any(|other| other.name() == entry.name());
+        for entry in going.iter().filter(removed) {
             self.remove(process, entry).await;
-            if !all.iter().any(|other| other.name() == entry.name()) {
-                reloaded.removed.push(entry.line.pipeline.clone());
-            }
+            reloaded.removed.push(entry.line.pipeline.clone());
         }
         for entry in &coming {
+            // One that changes has its buffer until then, and may have the one that this is to get.
+            for other in &going {
+                let is_in_the_way =
+                    other.name() == entry.name() || share(&other.line, &entry.line).await;
+                if is_in_the_way && self.runs(other) {
+                    self.remove(process, other).await;
+                }
+            }
             let before = going.iter().find(|before| before.name() == entry.name());
             let end = Instant::now() + open::WITHIN;
             let added = open::in_time(end, async || self.add(process, new, entry).await).await;
             match (added, before) {
                 (Ok(()), None) => reloaded.added.push(entry.line.pipeline.clone()),
                 (Ok(()), Some(_)) => reloaded.changed.push(entry.line.pipeline.clone()),
-                (Err(error), None) => reloaded.failed.push(error),
-                (Err(error), Some(before)) => {
+                (Err(error), before) => {
+                    let why = format!("{error:#}");
                     reloaded.failed.push(error);
-                    // It runs as before, if it can.
-                    let again = self.add(process, &process.config, before).await;
-                    reloaded.failed.extend(again.err());
+                    let end = Instant::now() + open::WITHIN;
+                    let again = async || self.restore(process, &all, before).await;
+                    match open::in_time(end, again).await {
+                        Ok(true) => continue,
+                        Ok(false) => {}
+                        Err(error) => reloaded.failed.push(error),
+                    }
+                    process.fleet.lack(&entry.line.pipeline, Some(why));
+                    self.lacking.push((entry.clone(), before.cloned()));
                 }
             }
         }
@@ -286,6 +308,23 @@ impl Running for Tables {
             tracing::info!("{line}");
         }
         reloaded
+    }
+
+    async fn retry(&mut self, process: &Process) {
+        let Ok(all) = tables(&process.config) else { return };
+        for (entry, before) in std::mem::take(&mut self.lacking) {
+            let (name, pipeline) = (entry.name(), &entry.line.pipeline);
+            let Err(error) = self.add(process, &process.config, &entry).await else {
+                tracing::info!("table {name} runs");
+                continue;
+            };
+            if let Ok(true) = self.restore(process, &all, before.as_ref()).await {
+                tracing::warn!("table {name} runs as before; send SIGHUP to change it");
+                continue;
+            }
+            process.fleet.lack(pipeline, Some(format!("{error:#}")));
+            self.lacking.push((entry, before));
+        }
     }
 }
 
@@ -323,14 +362,48 @@ impl Tables {
     /// # Errors
     /// If the buffer can't be opened, or the table is not as its entry says.
     async fn add(&mut self, process: &Process, config: &Config, entry: &Table) -> Result<()> {
-        let (part, name) = (process.part, entry.name());
         let made = self.store(process)?.table(&entry.definition.target);
         let made = made.with_context(|| at(entry))?;
-        let ready = ready(config, entry, &*made, part).await.with_context(|| at(entry))?;
+        let ready = ready(config, entry, &*made, process.part).await.with_context(|| at(entry))?;
         if ready {
             self.said.push(format!("Made the table {}.", entry.definition.target));
         }
-        let opened = process.open_of(config, &entry.line).await.with_context(|| at(entry))?;
+        self.run(process, &config.lines(), entry, made).await
+    }
+
+    /// Starts a table of the process again after a change that failed, also while its buffer is out of reach.
+    /// Returns whether it ran `before`. `all` are the tables that are to run.
+    ///
+    /// # Errors
+    /// If another table has its buffer by now, or it can't be opened.
+    async fn restore(
+        &mut self,
+        process: &Process,
+        all: &[Table],
+        before: Option<&Table>,
+    ) -> Result<bool> {
+        let Some(before) = before else { return Ok(false) };
+        let name = before.name();
+        for other in all.iter().chain(&self.running).filter(|other| other.name() != name) {
+            if share(&before.line, &other.line).await {
+                bail!("cannot run table {name} as before: table {} has its buffer", other.name());
+            }
+        }
+        let made = self.store(process)?.table(&before.definition.target)?;
+        let lines = Lines { is_lazy: true, ..process.config.lines() };
+        self.run(process, &lines, before, made).await.map(|()| true)
+    }
+
+    /// Opens the buffer of a table, one of `lines`, and starts its pipeline.
+    async fn run(
+        &mut self,
+        process: &Process,
+        lines: &Lines,
+        entry: &Table,
+        made: Arc<dyn store::Table>,
+    ) -> Result<()> {
+        let (part, name) = (process.part, entry.name());
+        let opened = process.open_of(lines, &entry.line).await.with_context(|| at(entry))?;
         self.said.extend(opened.found.iter().map(|line| format!("Table {name}: {line}")));
         let pipeline = self.pipeline(entry, opened.buffer, made, part).await?;
         let pipeline = Opened::following(opened.follower, pipeline);

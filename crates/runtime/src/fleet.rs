@@ -101,6 +101,8 @@ struct Members {
     by_name: BTreeMap<Arc<str>, Member>,
     /// What operators want, by the name of a pipeline, whether it runs here or not.
     wanted: BTreeMap<String, Wanted>,
+    /// Why a pipeline of the configuration does not run, by its name.
+    lacking: BTreeMap<Arc<str>, String>,
     stopping: bool,
     added: u64,
 }
@@ -161,8 +163,19 @@ impl Fleet {
                 }
             });
         }
+        members.lacking.remove(&name);
         members.by_name.insert(name, Member { life, source, buffer });
         Ok(())
+    }
+
+    /// A pipeline does not run though it is configured: [`Fleet::warnings`] says why until it is added. `None`: it
+    /// is configured no more.
+    pub fn lack(&self, name: &str, why: Option<String>) {
+        let lacking = &mut self.members().lacking;
+        match why {
+            Some(why) => lacking.insert(name.into(), why),
+            None => lacking.remove(name),
+        };
     }
 
     /// Pauses a component, and waits until it holds nothing. Its buffer still accepts events.
@@ -253,8 +266,8 @@ impl Fleet {
         members.by_name.iter().filter_map(of).collect()
     }
 
-    /// What an operator should know: pipelines that failed, with the reason, pipelines that are paused, and
-    /// events that a store refuses. One sentence each.
+    /// What an operator should know: pipelines that failed, with the reason, pipelines that are paused, events
+    /// that a store refuses, and pipelines that do not run. One sentence each.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let members = self.members();
@@ -270,7 +283,12 @@ impl Fleet {
             let paused = paused(name, &member.life.state(), members.wanted.get(&**name));
             failed.into_iter().chain(paused).chain(refused)
         };
-        members.by_name.iter().flat_map(of).collect()
+        let lacking = |(name, why): (&Arc<str>, &String)| {
+            format!(
+                "the pipeline {name} does not run: {why}; it is tried again while the process runs"
+            )
+        };
+        members.by_name.iter().flat_map(of).chain(members.lacking.iter().map(lacking)).collect()
     }
 
     /// Cancelled when a component has failed that ends the process, and when the fleet was stopped.

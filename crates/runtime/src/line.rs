@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use buffer::distinct::Named;
+use buffer::distinct::{self, Named};
 use buffer::{Identity, Location};
 use model::url::{self, redacted};
 
@@ -157,6 +157,13 @@ pub fn alone(next: Option<&Next>, spill: Option<&Arc<dyn Location>>) -> Result<(
         return Err(url::Error(problem.to_owned()));
     }
     Ok(())
+}
+
+/// Whether both pipelines use one and the same buffer, however it is spelled. Takes as long as
+/// [`distinct::check`].
+pub async fn share(one: &Line, other: &Line) -> bool {
+    let all = named(&[one.clone(), other.clone()]);
+    distinct::written(&all).is_err() || distinct::check(&all).await.is_err()
 }
 
 /// Each buffer of all pipelines, and what the configuration calls it.

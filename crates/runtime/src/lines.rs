@@ -29,6 +29,8 @@ pub struct Lines {
     pub clock: Arc<dyn Clock>,
     /// How recorded buffers are read.
     pub parse: Parse,
+    /// Whether buffers are opened though they are out of reach, to go on trying later.
+    pub is_lazy: bool,
 }
 
 impl Lines {

@@ -114,6 +114,7 @@ impl Config {
             process: identity::process().to_owned(),
             clock: Arc::new(System),
             parse: PARSE,
+            is_lazy: false,
         }
     }
 

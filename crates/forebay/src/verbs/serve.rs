@@ -15,6 +15,7 @@ use store::processes;
 use tokio::net::TcpListener;
 use tokio::signal::unix::Signal;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::configured;
@@ -32,6 +33,9 @@ const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)
 
 /// How often it is looked what `/ready` should warn of.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long after a reload, or the last try, a pipeline is tried again that could not be added.
+const RETRY_EVERY: Duration = Duration::from_secs(10);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -110,7 +114,7 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
     let serving = tokio::spawn(service.run(listener, stop.clone()));
     out::line(format_args!("Data in {}", config.data.display()))?;
     let said = promised(config).await?.into_iter().chain(started.said);
-    for line in said.chain(unmoved(&process).await) {
+    for line in said.chain(process.unmoved().await) {
         out::line(line)?;
     }
     let reloads = Reloads::new(flags, &process.config);
@@ -184,10 +188,17 @@ async fn run_until(
 ) {
     let fleet = process.fleet.clone();
     let reloading = async {
-        while hangups.recv().await.is_some() {
-            reloads.reload(process, &mut domains).await;
+        loop {
+            match timeout(RETRY_EVERY, hangups.recv()).await {
+                Ok(Some(())) => reloads.reload(process, &mut domains).await,
+                Ok(None) => std::future::pending().await,
+                Err(_elapsed) => {
+                    for domain in &mut domains {
+                        domain.retry(process).await;
+                    }
+                }
+            }
         }
-        std::future::pending().await
     };
     tokio::select! {
         () = stop.cancelled() => {}
@@ -256,18 +267,6 @@ async fn warn(fleet: &Fleet, readiness: &Readiness) {
         looks.tick().await;
         readiness.warn(fleet.warnings());
     }
-}
-
-/// Warnings about moves that this process does not join. A role that may not read moves has
-/// made none, and settles all the same.
-async fn unmoved(process: &Process) -> Vec<String> {
-    if !process.part.worker {
-        return Vec::new();
-    }
-    process.config.lines().unmoved().await.unwrap_or_else(|error| {
-        tracing::warn!("whether another buffer was moved to or from can't be looked at: {error}");
-        Vec::new()
-    })
 }
 
 /// The history of the load, which a process that settles keeps: one that only takes events has no store

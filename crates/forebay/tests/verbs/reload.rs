@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use testbed::Redis;
 
 use super::running::{PATIENCE, Serving, count, json, run, wait};
 use super::serve::event;
@@ -33,7 +34,7 @@ fn log(dir: &Path) -> String {
 /// Writes the file, sends SIGHUP, and waits until the reload has done, or has failed.
 fn reload(serving: &Serving, dir: &Path, text: &str, result: &str) {
     configure(dir, text);
-    let before = serving.metric(result).unwrap();
+    let before = serving.metric(result).unwrap_or_default();
     serving.signal(Signal::HUP);
     serving.until(result, before + 1.0);
 }
@@ -185,5 +186,119 @@ fn a_changed_table_that_can_not_be_opened_runs_on_as_before() {
     assert_eq!(put(&serving, "prices/c", &row("c", 3, 3)), 202);
     serving.until(&settled("prices"), 1.0);
     assert!(dir.path().join("taken").is_dir());
+    assert!(serving.terminate().0.success());
+}
+
+/// A Redis, and a line that puts a table on this list of it.
+fn on_redis() -> (Redis, String) {
+    let redis = Redis::start_with(&[("appendfsync", "always")]).unwrap();
+    let buffer = format!("buffer = \"{}?list=prices\"\n", redis.url());
+    (redis, buffer)
+}
+
+/// The warnings of `/ready`.
+fn ready(serving: &Serving) -> String {
+    let url = format!("{}/ready", serving.address);
+    wait(async { reqwest::get(url).await.unwrap().text().await.unwrap() })
+}
+
+#[test]
+fn a_reload_while_the_buffer_is_out_of_reach_takes_no_table_away() {
+    let (redis, buffer) = on_redis();
+    let dir = tempfile::tempdir().unwrap();
+    configure(dir.path(), &table("prices", &buffer));
+    let serving = Serving::start_logged(dir.path(), &[]);
+    assert_eq!(put(&serving, "prices/a", &row("a", 1, 1)), 202);
+    serving.until(&settled("prices"), 1.0);
+    redis.stop();
+    reload(&serving, dir.path(), &table("prices", &format!("{buffer}batch_max = 7\n")), FAILED);
+    assert_eq!(put(&serving, "prices/b", &row("b", 2, 2)), 503);
+    redis.start_again().unwrap();
+    until("rows are taken without another SIGHUP", || {
+        put(&serving, "prices/b", &row("b", 2, 2)) == 202
+    });
+    serving.until(&settled("prices"), 2.0);
+    assert!(serving.terminate().0.success());
+}
+
+#[test]
+fn a_table_runs_on_as_before_though_its_old_buffer_is_out_of_reach() {
+    let (redis, buffer) = on_redis();
+    let dir = tempfile::tempdir().unwrap();
+    configure(dir.path(), &table("prices", &buffer));
+    let serving = Serving::start_logged(dir.path(), &[]);
+    assert_eq!(put(&serving, "prices/a", &row("a", 1, 1)), 202);
+    serving.until(&settled("prices"), 1.0);
+    redis.stop();
+    // A file lies where the folder of its journal would be.
+    std::fs::write(dir.path().join("taken"), "").unwrap();
+    reload(&serving, dir.path(), &table("prices", "buffer = \"journal:./taken\"\n"), FAILED);
+    assert_eq!(put(&serving, "prices/b", &row("b", 2, 2)), 503);
+    redis.start_again().unwrap();
+    until("rows are taken without another SIGHUP", || {
+        put(&serving, "prices/b", &row("b", 2, 2)) == 202
+    });
+    serving.until(&settled("prices"), 1.0);
+    assert!(serving.terminate().0.success());
+}
+
+#[test]
+fn a_table_is_not_put_back_on_a_buffer_that_another_table_takes_over() {
+    let (_redis, buffer) = on_redis();
+    let dir = tempfile::tempdir().unwrap();
+    configure(dir.path(), &table("prices", &buffer));
+    let serving = Serving::start_logged(dir.path(), &[]);
+    assert_eq!(put(&serving, "prices/a", &row("a", 1, 1)), 202);
+    serving.until(&settled("prices"), 1.0);
+    std::fs::write(dir.path().join("taken"), "").unwrap();
+    let moved = table("prices", "buffer = \"journal:./taken\"\n");
+    reload(&serving, dir.path(), &(moved + &table("costs", &buffer)), FAILED);
+    assert_eq!(put(&serving, "costs/a", &row("a", 1, 1)), 202);
+    assert_eq!(put(&serving, "prices/b", &row("b", 2, 2)), 503);
+    let said = log(dir.path());
+    assert!(
+        said.contains("cannot run table prices as before: table costs has its buffer"),
+        "{said}"
+    );
+    until("/ready names it", || ready(&serving).contains("the pipeline table:prices does not run"));
+    // It is tried again without another SIGHUP.
+    std::fs::remove_file(dir.path().join("taken")).unwrap();
+    until("rows are taken", || put(&serving, "prices/b", &row("b", 2, 2)) == 202);
+    until("/ready names it no more", || !ready(&serving).contains("table:prices"));
+    serving.until(&settled("prices"), 1.0);
+    assert!(serving.terminate().0.success());
+}
+
+#[test]
+fn a_table_that_changes_is_answered_503_and_never_404() {
+    let dir = tempfile::tempdir().unwrap();
+    let names = ["prices", "costs", "rates"];
+    let all = |lines: &str| names.map(|name| table(name, lines)).concat();
+    configure(dir.path(), &all(""));
+    let serving = Serving::start_logged(dir.path(), &[]);
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let answers = std::thread::scope(|scope| {
+        let producers = names.map(|name| {
+            let (serving, over) = (&serving, &over);
+            scope.spawn(move || {
+                let mut answers = std::collections::BTreeSet::new();
+                for n in 1.. {
+                    answers.insert(put(serving, &format!("{name}/a"), &row("a", n, n)));
+                    if over.load(std::sync::atomic::Ordering::Relaxed) {
+                        break;
+                    }
+                }
+                answers
+            })
+        });
+        for batch_max in 3..6 {
+            reload(&serving, dir.path(), &all(&format!("batch_max = {batch_max}\n")), DONE);
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        let joined = producers.into_iter().flat_map(|producer| producer.join().unwrap());
+        joined.collect::<std::collections::BTreeSet<u16>>()
+    });
+    assert!(answers.iter().all(|status| [202, 503].contains(status)), "{answers:?}");
+    assert_eq!(put(&serving, "prices/b", &row("b", 1, 1)), 202);
     assert!(serving.terminate().0.success());
 }

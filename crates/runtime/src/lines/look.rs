@@ -4,6 +4,7 @@ use buffer::Location;
 use buffer::backend::asked;
 
 use super::{Error, Lines};
+use crate::line::Line;
 
 /// What a look at a buffer came to.
 #[derive(Debug, Default)]
@@ -41,6 +42,22 @@ impl Lines {
             }
         }
         seen
+    }
+
+    /// Looks whether each server answers that holds a buffer of this pipeline. A pipeline with a spill needs none.
+    ///
+    /// # Errors
+    /// If one does not answer. Whether the buffers can be used otherwise is seen when they are opened.
+    pub async fn reach(&self, line: &Line) -> Result<(), Error> {
+        if line.spill.is_some() {
+            return Ok(());
+        }
+        for buffer in line.accepting() {
+            if let Err(error @ buffer::Error::Unavailable(_)) = buffer.look().await {
+                return Err(Error::Buffer(error));
+            }
+        }
+        Ok(())
     }
 
     /// Opens the buffer, unless opening it would join the processes at work: then it is looked at.

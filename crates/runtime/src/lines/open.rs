@@ -88,7 +88,7 @@ impl Lines {
         Opening {
             process: self.process.clone(),
             clock: self.clock.clone(),
-            is_lazy,
+            is_lazy: is_lazy || self.is_lazy,
             disk: Disk { store: self.store.file().map(Path::to_owned), buffers },
         }
     }
