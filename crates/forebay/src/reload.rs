@@ -59,6 +59,9 @@ impl Reloads {
             let keys = unapplied.join(", ");
             tracing::warn!("restart the process to apply the changes of these keys: {keys}");
         }
+        for warning in process.unmoved().await {
+            tracing::warn!("{warning}");
+        }
         tracing::info!("reloaded the configuration: {}", said(&all));
         for error in &all.failed {
             tracing::error!("{error:#}");

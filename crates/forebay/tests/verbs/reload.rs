@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use testbed::Redis;
 
-use super::running::{PATIENCE, Serving, count, json, run, wait};
+use super::migrate::lead;
+use super::running::{PATIENCE, Serving, count, done, json, run, wait};
 use super::serve::event;
 use super::tables::{configure, get, put, row};
 
@@ -300,5 +301,19 @@ fn a_table_that_changes_is_answered_503_and_never_404() {
     });
     assert!(answers.iter().all(|status| [202, 503].contains(status)), "{answers:?}");
     assert_eq!(put(&serving, "prices/b", &row("b", 1, 1)), 202);
+    assert!(serving.terminate().0.success());
+}
+
+#[test]
+fn a_reload_that_leaves_a_move_warns_as_a_start_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = table("prices", "buffer = \"journal:./one\"\nnext_buffer = \"journal:./two\"\n");
+    configure(dir.path(), &text);
+    done(dir.path(), &["store", "migrate"]);
+    let serving = Serving::start_logged(dir.path(), &[]);
+    lead(dir.path(), &["--table", "prices", "--share", "50"], 50, None);
+    reload(&serving, dir.path(), &table("prices", "buffer = \"journal:./one\"\n"), DONE);
+    let said = log(dir.path());
+    assert!(said.contains("ACCEPTED EVENTS MAY WAIT IN ANOTHER BUFFER"), "{said}");
     assert!(serving.terminate().0.success());
 }
