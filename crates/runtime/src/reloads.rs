@@ -23,7 +23,7 @@ impl Meters {
         );
         describe_gauge!(
             "config_last_reload_successful",
-            "1 when all that the configuration changed since the start is applied, 0 after a reload that failed."
+            "1 when the last reload applied all changes that need no restart, 0 after a reload that failed."
         );
         describe_gauge!(
             "config_last_reload_success_timestamp_seconds",
