@@ -8,11 +8,12 @@ use buffer::{DeadLetter, Depth, Error, Identity, Location};
 use model::url::{self, Url};
 
 use crate::options::{Mode, Options, Start};
-use crate::place::PARTITIONS_MAX;
 use crate::{KafkaBuffer, erase, inspect};
 
 /// What a broker listens on when the URL says nothing.
 const PORT: u16 = 9092;
+/// Most partitions of a topic that is made. A topic that is there may have more.
+const PARTITIONS_MADE_MAX: u16 = 1_024;
 /// Most replicas.
 const REPLICAS_MAX: u16 = 100;
 /// What a buffer may be told in its URL, besides `sasl.…` and `ssl.…`.
@@ -90,7 +91,7 @@ fn set(options: &mut Options, url: &Url<'_>, option: &str, text: &str) -> Result
             let choices = [("earliest", Start::Earliest), ("latest", Start::Latest)];
             options.start = url.one_of(option, text, choices)?;
         }
-        "partitions" => options.partitions = url.small(option, text, PARTITIONS_MAX)?,
+        "partitions" => options.partitions = url.small(option, text, PARTITIONS_MADE_MAX)?,
         "replication" => options.replication = url.small(option, text, REPLICAS_MAX)?,
         "min_insync" => options.min_insync = url.small(option, text, REPLICAS_MAX)?,
         "events_max" => options.events_max = url.number(option, text, 1)?,
@@ -284,6 +285,8 @@ mod tests {
         refused("kafka://h/t?mode=source", "buffer: kafka: mode=source needs a topic for the dead");
         refused("kafka://h/t?acks=1", "buffer: the URL has no option \"acks\"; there are group,");
         refused("kafka://h/t?partitions=0", "buffer: partitions is");
+        refused("kafka://h/t?partitions=1025", "buffer: partitions is");
+        assert_eq!(read("kafka://h/t?partitions=1024").partitions, 1_024);
     }
 
     #[test]
