@@ -2,7 +2,7 @@
 //! node.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use redis::cluster_routing::{Route, SingleNodeRoutingInfo, SlotAddr};
@@ -103,9 +103,11 @@ fn of_each(resting: &[Resting]) -> Pipeline {
     each
 }
 
-/// Whether there is something, or a refusal that the queue has to find for itself.
+/// Whether there is something, or a refusal that the queue has to find for itself. A queue whose slot moves from one
+/// node to another is looked at later: until all its keys have moved, its claims are refused, too.
 fn tells(reply: &Value) -> bool {
     match reply {
+        Value::ServerError(refusal) => !["ASK", "TRYAGAIN"].contains(&refusal.code()),
         Value::Nil | Value::Int(0) => false,
         Value::Array(all) => !all.is_empty(),
         Value::Map(all) => !all.is_empty(),
@@ -145,7 +147,7 @@ struct Part {
 /// What was asked in a cluster.
 enum Asked {
     /// A node; whether some slot may lie elsewhere.
-    Node(Node, bool),
+    Node(bool),
     /// Which node holds which slot; none if no node said so.
     Nodes(Option<Nodes>),
 }
@@ -157,14 +159,41 @@ struct Cluster {
     /// When to ask again which node holds which slot, if that is to be asked.
     nodes_at: Option<Instant>,
     asked: JoinSet<Asked>,
-    /// Nodes whose last answer has not come.
-    busy: HashSet<Node>,
+    busy: Busy,
+}
+
+/// Nodes whose last answer has not come.
+#[derive(Debug, Clone, Default)]
+struct Busy(Arc<Mutex<HashSet<Node>>>);
+
+/// A node that is asked; no longer once this is dropped, also by a panic.
+struct Asking {
+    busy: Busy,
+    node: Node,
+}
+
+impl Busy {
+    fn nodes(&self) -> MutexGuard<'_, HashSet<Node>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to ask a node, unless it is asked already.
+    fn begin(&self, node: &Node) -> Option<Asking> {
+        let begun = self.nodes().insert(node.clone());
+        begun.then(|| Asking { busy: self.clone(), node: node.clone() })
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.busy.nodes().remove(&self.node);
+    }
 }
 
 impl Cluster {
     fn new(connection: Arc<Connection>) -> Self {
         let (nodes, nodes_at) = (Nodes::default(), Some(Instant::now()));
-        Self { connection, nodes, nodes_at, asked: JoinSet::new(), busy: HashSet::new() }
+        Self { connection, nodes, nodes_at, asked: JoinSet::new(), busy: Busy::default() }
     }
 
     /// Takes the answers that have come; whether it is known anew which node holds which slot.
@@ -172,8 +201,7 @@ impl Cluster {
         let mut learned = false;
         while let Some(asked) = self.asked.try_join_next() {
             match asked {
-                Ok(Asked::Node(node, moved)) => {
-                    self.busy.remove(&node);
+                Ok(Asked::Node(moved)) => {
                     if moved && self.nodes_at.is_none() {
                         self.nodes_at = Some(Instant::now() + NODES_EVERY);
                     }
@@ -209,16 +237,49 @@ impl Cluster {
 
     /// Asks the node of these queues, unless its last answer has not come.
     fn ask(&mut self, part: &Part) {
-        if !self.busy.insert(part.node) {
-            return;
-        }
+        let Some(asking) = self.busy.begin(&part.node) else { return };
         let (connection, resting) = (Arc::clone(&self.connection), Arc::clone(&part.resting));
-        let (node, route, each) = (part.node, part.route.clone(), part.each.clone());
+        let (route, each) = (part.route.clone(), part.each.clone());
         self.asked.spawn(async move {
+            let _asking = asking;
             let replies = connection.run_on(route, each).await.ok();
             wake_told(&resting, replies.as_deref());
             let is_error = |reply: &Value| matches!(reply, Value::ServerError(_));
-            Asked::Node(node, replies.is_none_or(|replies| replies.iter().any(is_error)))
+            Asked::Node(replies.is_none_or(|replies| replies.iter().any(is_error)))
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redis::parse_redis_value;
+
+    use super::*;
+
+    #[test]
+    fn a_look_at_a_slot_that_moves_wakes_no_queue_and_any_other_refusal_does() {
+        let check = |reply: &[u8], expect| {
+            assert_eq!(tells(&parse_redis_value(reply).unwrap()), expect, "{reply:?}");
+        };
+        check(b"-ASK 12182 127.0.0.1:7002\r\n", false);
+        check(b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n", false);
+        check(b"-MOVED 12182 127.0.0.1:7002\r\n", true);
+        check(b"-NOPERM no permissions\r\n", true);
+        check(b":0\r\n", false);
+        check(b":1\r\n", true);
+    }
+
+    #[tokio::test]
+    async fn a_node_is_asked_again_after_its_look_panicked_and_not_before() {
+        let (busy, node) = (Busy::default(), Node::Known("h 1 id".into()));
+        let asking = busy.begin(&node).unwrap();
+        assert!(busy.begin(&node).is_none());
+        assert!(busy.begin(&Node::Known("h 2 id".into())).is_some());
+        let look = tokio::spawn(async move {
+            let _asking = asking;
+            panic!("a look fails");
+        });
+        assert!(look.await.unwrap_err().is_panic());
+        assert!(busy.begin(&node).is_some());
     }
 }
