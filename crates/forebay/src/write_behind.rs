@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use buffer::Buffer;
 use runtime::fleet::OnFailure;
-use runtime::line::{NONE, alone, next, share, spill};
+use runtime::line::{NONE, alone, left, next, share, spill};
 use runtime::lines::{Lines, Opened};
 use runtime::moving::{Ledger, Rows, Subject};
 use runtime::pipeline::{Companion, Settling, unused};
@@ -271,7 +271,7 @@ impl Running for Tables {
         let mut reloaded = Reloaded::default();
         let removed = |entry: &&Table| !all.iter().any(|other| other.name() == entry.name());
         for entry in going.iter().filter(removed) {
-            self.remove(process, entry).await;
+            self.remove(process, entry, None).await;
             reloaded.removed.push(entry.line.pipeline.clone());
         }
         for entry in &coming {
@@ -280,7 +280,8 @@ impl Running for Tables {
                 let is_in_the_way =
                     other.name() == entry.name() || share(&other.line, &entry.line).await;
                 if is_in_the_way && self.runs(other) {
-                    self.remove(process, other).await;
+                    let now = all.iter().find(|now| now.name() == other.name());
+                    self.remove(process, other, now).await;
                 }
             }
             let before = going.iter().find(|before| before.name() == entry.name());
@@ -416,8 +417,8 @@ impl Tables {
     }
 
     /// Takes no more rows of a table, drains its pipeline and closes its buffer. What is left in the buffer
-    /// stays there.
-    async fn remove(&mut self, process: &Process, entry: &Table) {
+    /// stays there. `now` is the table as it is to run, if it is changed.
+    async fn remove(&mut self, process: &Process, entry: &Table, now: Option<&Table>) {
         let (name, pipeline) = (entry.name(), &entry.line.pipeline);
         if let Some(requests) = self.served.remove(name)
             && timeout(REQUESTS_MAX, requests.cancelled()).await.is_err()
@@ -429,22 +430,16 @@ impl Tables {
         let mut buffers = buffers.filter(|(running, _)| **running == **pipeline);
         let buffer = buffers.next().map(|(_, buffer)| Arc::downgrade(&buffer));
         drop(buffers);
-        match process.fleet.remove(pipeline).await {
-            Ok(remains) if remains.kept > 0 => {
-                let (kept, buffer) = (remains.kept, entry.line.buffer.identity());
-                tracing::warn!(
-                    table = name,
-                    kept,
-                    "{} events of a removed table stay in its buffer; add the table again to settle them, or \
-                     look at them with `forebay buffer stat --buffer {buffer}`",
-                    grouped(kept)
-                );
-            }
-            Ok(_) => {}
-            Err(error) => tracing::error!("{error}"),
+        if let Err(error) = process.fleet.remove(pipeline).await {
+            tracing::error!("{error}");
         }
         if let Some(buffer) = buffer {
             unused(buffer).await;
+        }
+        // Reading a large journal blocks, and this process may be told to stop meanwhile.
+        let left = tokio::spawn(left("table", entry.line.clone(), now.map(|now| now.line.clone())));
+        for said in left.await.unwrap_or_default() {
+            tracing::warn!(table = name, "{said}");
         }
     }
 

@@ -1,15 +1,21 @@
 //! The buffers of a pipeline, as a configuration has them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use buffer::distinct::{self, Named};
 use buffer::{Identity, Location};
+use model::units::grouped;
 use model::url::{self, redacted};
+use tokio::time::timeout;
 
 use crate::moving::{Subject, Way};
 
 /// What stands for no buffer in a configuration.
 pub const NONE: &str = "none";
+
+/// How long a buffer may take to say what is left in it.
+pub const LEFT_MAX: Duration = Duration::from_secs(5);
 
 /// Reads the URL of a buffer.
 pub type Read<'a> = &'a dyn Fn(&str) -> Result<Arc<dyn Location>, url::Error>;
@@ -100,6 +106,17 @@ impl Line {
         self.accepting().chain(&self.spill)
     }
 
+    /// The key of the configuration that names this buffer.
+    fn role(&self, buffer: &Arc<dyn Location>) -> &'static str {
+        let is =
+            |other: Option<&Arc<dyn Location>>| other.is_some_and(|it| Arc::ptr_eq(it, buffer));
+        match () {
+            () if is(self.spill.as_ref()) => "spill",
+            () if is(self.next.as_ref().map(|next| &next.buffer)) => "next_buffer",
+            () => "buffer",
+        }
+    }
+
     /// Whether this is one of the buffers that accept.
     #[must_use]
     pub fn has(&self, buffer: &Identity) -> bool {
@@ -164,6 +181,50 @@ pub fn alone(next: Option<&Next>, spill: Option<&Arc<dyn Location>>) -> Result<(
 pub async fn share(one: &Line, other: &Line) -> bool {
     let all = named(&[one.clone(), other.clone()]);
     distinct::written(&all).is_err() || distinct::check(&all).await.is_err()
+}
+
+/// What is left in the buffers of `line` that `now`, the same pipeline as it is to run, does not have: one clause
+/// for each buffer that holds anything or can't be read within [`LEFT_MAX`]. Nothing is left of a volatile buffer.
+/// `noun` is what the pipeline is called.
+pub async fn left(noun: &'static str, line: Line, now: Option<Line>) -> Vec<String> {
+    let is_kept = |buffer: &dyn Location| {
+        let identity = buffer.identity();
+        now.iter().flat_map(Line::buffers).any(|other| other.identity().is_same(&identity))
+    };
+    let mut left = Vec::new();
+    for buffer in line.buffers().filter(|buffer| !buffer.is_volatile() && !is_kept(&***buffer)) {
+        let (role, identity) = (line.role(buffer), buffer.identity());
+        let look = format!("look at it with `forebay buffer stat --buffer {identity}`");
+        let depth = timeout(LEFT_MAX, buffer.depth()).await;
+        let (events, dead) = match depth {
+            Ok(Ok(depth)) => (depth.ready + depth.leased, depth.dead),
+            Ok(Err(error)) => {
+                left.push(format!("cannot count what stays in its {role}: {error}; {look}"));
+                continue;
+            }
+            Err(_elapsed) => {
+                left.push(format!("cannot count what stays in its {role} in time; {look}"));
+                continue;
+            }
+        };
+        let what = [(events, "events"), (dead, "dead letters")].into_iter();
+        let what: Vec<_> = what.filter(|(count, _)| *count > 0).collect();
+        if !what.is_empty() {
+            let what: Vec<_> =
+                what.iter().map(|(count, of)| format!("{} {of}", grouped(*count))).collect();
+            let how = if now.is_some() { "changed" } else { "removed" };
+            let mend = match now {
+                Some(_) => format!("set its {role} as before to settle them"),
+                None => format!("add the {noun} again to settle them"),
+            };
+            left.push(format!(
+                "{} of a {how} {noun} stay in its {role}; {mend}, or look at them with `forebay buffer stat \
+                 --buffer {identity}`",
+                what.join(" and ")
+            ));
+        }
+    }
+    left
 }
 
 /// Each buffer of all pipelines, and what the configuration calls it.

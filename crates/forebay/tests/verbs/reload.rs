@@ -317,3 +317,24 @@ fn a_reload_that_leaves_a_move_warns_as_a_start_does() {
     assert!(said.contains("ACCEPTED EVENTS MAY WAIT IN ANOTHER BUFFER"), "{said}");
     assert!(serving.terminate().0.success());
 }
+
+#[test]
+fn what_a_changed_table_leaves_in_its_spill_and_its_buffer_is_named() {
+    let (redis, buffer) = on_redis();
+    let dir = tempfile::tempdir().unwrap();
+    configure(dir.path(), &table("prices", &format!("{buffer}spill = \"journal:./aside\"\n")));
+    let serving = Serving::start_logged(dir.path(), &[]);
+    run(dir.path(), &["pipeline", "pause", "table:prices"]);
+    serving.until("pipeline_state{pipeline=\"table:prices\",state=\"paused\"}", 1.0);
+    assert_eq!(put(&serving, "prices/a", &row("a", 1, 1)), 202);
+    redis.stop();
+    for n in 0..3 {
+        assert_eq!(put(&serving, &format!("prices/{n}"), &row(&n.to_string(), n, 1)), 202);
+    }
+    reload(&serving, dir.path(), &table("prices", "buffer = \"journal:./other\"\n"), DONE);
+    let said = log(dir.path());
+    assert!(said.contains("3 events of a changed table stay in its spill"), "{said}");
+    assert!(said.contains("cannot count what stays in its buffer"), "{said}");
+    assert_eq!(put(&serving, "prices/b", &row("b", 2, 2)), 202);
+    assert!(serving.terminate().0.success());
+}
