@@ -1,0 +1,33 @@
+//! What protects an outside service from our calls, and our calls from its failures.
+//!
+//! ```text
+//!            Breaker      Rate         Limit          Budget          Bulkhead
+//!  call ──►  is it up? ─► how often? ─► how many? ──► a retry? ─────► whose slot? ──► attempt
+//!               ▲                         ▲                                             │
+//!               └──────── outcome ────────┴──────────── outcome and latency ────────────┘
+//! ```
+//!
+//! Each is a state machine of its own over a clock that the caller passes in: nothing here waits, sleeps or
+//! reads a clock. [`Guard`] puts breaker, rate, limit and budget together for one service. [`Bulkhead`] divides
+//! slots between the users of one service. [`Shared`] gives each live process its part of one rate.
+//!
+//! What it deliberately does not do: no I/O, no locks, no metrics library. The caller owns the lock, and
+//! publishes what `figures` returns.
+
+mod breaker;
+mod budget;
+mod bulkhead;
+mod limit;
+mod outcome;
+mod rate;
+mod service;
+mod shared;
+
+pub use breaker::{Breaker, Options as BreakerOptions, Pass, State};
+pub use budget::{Budget, Options as BudgetOptions};
+pub use bulkhead::{Bulkhead, Member};
+pub use limit::{Limit, Options as LimitOptions, Started};
+pub use outcome::Outcome;
+pub use rate::{Pace, RETRY_AFTER_MAX, Rate};
+pub use service::{Attempt, Figures, Guard, Options, Refusal};
+pub use shared::Shared;
