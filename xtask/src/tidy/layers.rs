@@ -23,6 +23,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "buffer", uses: &["model"], tests_use: &[] },
     Layer { name: "store", uses: &["model"], tests_use: &[] },
     Layer { name: "guard", uses: &[], tests_use: &[] },
+    Layer { name: "outbound", uses: &[], tests_use: &[] },
     Layer { name: "advise", uses: &["model", "store"], tests_use: &[] },
     Layer { name: "buffer-journal", uses: &["model", "buffer", "journal"], tests_use: &[] },
     Layer { name: "testbed", uses: &[], tests_use: &[] },
