@@ -58,6 +58,7 @@ const LAYERS: &[Layer] = &[
             "store-postgres",
             "table",
             "server",
+            "outbound",
             "testbed",
         ],
     },
