@@ -6,7 +6,8 @@ use crate::config::Flags;
 use crate::domain;
 use crate::domains;
 use crate::verbs::{
-    advise, bench, buffer, config, dead, demo, generate, monitor, pipeline, replay, serve, store,
+    advise, bench, buffer, config, dead, demo, generate, monitor, pipeline, replay, serve, simulate,
+    store,
 };
 
 /// A durable buffer in front of your database: bursts in, each event settled once.
@@ -53,6 +54,9 @@ pub(crate) enum Verb {
     /// Measure: the plain ways into PostgreSQL against ours
     #[command(subcommand)]
     Bench(bench::Verb),
+    /// Play the service that your events are paid or reported to, with its failures and a ledger
+    #[command(subcommand)]
+    Simulate(simulate::Verb),
     /// The configuration: check it, or show where each value comes from
     #[command(subcommand)]
     Config(config::Verb),

@@ -53,6 +53,7 @@ async fn run(asked: Asked) -> anyhow::Result<Exit> {
         Verb::Monitor(args) => verbs::monitor::run(args, &flags).await,
         Verb::Advise(args) => verbs::advise::run(args, &flags).await,
         Verb::Bench(verb) => verbs::bench::run(verb, &flags).await,
+        Verb::Simulate(verb) => verbs::simulate::run(verb).await,
         Verb::Store(verb) => verbs::store::run(verb, &flags).await,
         Verb::Buffer(verb) => verbs::buffer::run(verb, &flags).await,
         Verb::Dead(verb) => verbs::dead::run(verb, &flags).await,

@@ -13,6 +13,7 @@ pub(crate) mod monitor;
 pub(crate) mod pipeline;
 pub(crate) mod replay;
 pub(crate) mod serve;
+pub(crate) mod simulate;
 pub(crate) mod store;
 
 use crate::config::{Config, Error, Flags};

@@ -20,6 +20,7 @@ mod replay;
 mod running;
 mod serve;
 mod shared_disk;
+mod simulate;
 mod spelled;
 mod tables;
 mod tables_apart;

@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::behaviour::{Behaviour, Fate};
-use super::ledger::{Effect, Ledger};
+use super::ledger::{Audit, Effect, Ledger};
 
 /// The longest request, in bytes.
 const REQUEST_BYTES_MAX: usize = 1 << 20;
@@ -48,7 +48,16 @@ pub struct Options {
 pub struct Handle {
     /// Where it listens.
     pub address: SocketAddr,
+    service: Arc<Service>,
     stop: CancellationToken,
+}
+
+impl Handle {
+    /// What was done so far.
+    #[must_use]
+    pub fn audit(&self) -> Audit {
+        lock(&self.service.ledger).audit()
+    }
 }
 
 impl Drop for Handle {
@@ -76,7 +85,8 @@ pub fn start(
         clock,
     });
     let stop = CancellationToken::new();
-    let handle = Handle { address: listener.local_addr()?, stop: stop.clone() };
+    let address = listener.local_addr()?;
+    let handle = Handle { address, service: Arc::clone(&service), stop: stop.clone() };
     tokio::spawn(accept(listener, service, stop));
     Ok(handle)
 }
@@ -89,6 +99,12 @@ struct Service {
     random: Mutex<ChaCha8Rng>,
     member_field: String,
     clock: Arc<dyn Clock>,
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Service")
+    }
 }
 
 struct Behaving {
