@@ -2,16 +2,13 @@
 //!
 //! One small client on libraries that are kept instead of the whole SDK; ARCHITECTURE.md says why.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use buffer::Error;
 use bytes::Bytes;
 use http::{Method, Request, Response, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client as Pool;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use outbound::{Answer, Kind};
 use reqsign_aws_v4::{
     Credential, DefaultCredentialProvider, RequestSigner, StaticCredentialProvider,
 };
@@ -28,6 +25,8 @@ use crate::Options;
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// How long a connection that nobody uses is kept.
 const IDLE_MAX: Duration = Duration::from_secs(20);
+/// Calls under way at once; more of them wait.
+const CALLS_MAX: usize = 1_000;
 /// How long connecting may take.
 const CONNECT_MAX: Duration = Duration::from_secs(3);
 
@@ -98,11 +97,9 @@ fn refusal(code: &str, message: &str) -> Error {
     }
 }
 
-type Https = Pool<HttpsConnector<HttpConnector>, Full<Bytes>>;
-
 /// Signs and sends.
 pub(crate) struct Client {
-    pool: Https,
+    http: Arc<outbound::Client>,
     signer: Signer<Credential>,
     endpoint: String,
     answer_max: Duration,
@@ -112,10 +109,10 @@ impl Client {
     /// # Errors
     /// [`Error::Open`] if TLS can't be set up.
     pub(crate) fn new(options: &Options) -> Result<Self, Error> {
-        let pool = pool()?;
+        let http = http()?;
         let context = Context::new()
             .with_file_read(TokioFileRead)
-            .with_http_send(Metadata(pool.clone()))
+            .with_http_send(Metadata(http.clone()))
             .with_env(OsEnv);
         let sign = RequestSigner::new("sqs", &options.region);
         let signer = match &options.credentials {
@@ -130,7 +127,7 @@ impl Client {
             None => Signer::new(context, DefaultCredentialProvider::new(), sign),
         };
         let answer_max = Duration::from_millis(options.response_timeout_ms);
-        Ok(Self { pool, signer, endpoint: format!("{}/", options.endpoint), answer_max })
+        Ok(Self { http, signer, endpoint: format!("{}/", options.endpoint), answer_max })
     }
 
     /// One step. `wait` is how long SQS was told to wait.
@@ -159,13 +156,10 @@ impl Client {
             }
             Err(_) => return Err(Failure::Lost("whoever has the credentials is silent".into())),
         }
-        let request = Request::from_parts(head, Full::new(body));
-        let answered = timeout(self.answer_max + wait, send(&self.pool, request)).await;
-        let (status, body) = match answered {
-            Ok(Ok(answer)) => (answer.status(), answer.into_body()),
-            Ok(Err(why)) => return Err(Failure::Lost(why)),
-            Err(_) => return Err(Failure::Lost(format!("no answer in {:?}", self.answer_max))),
-        };
+        let request = Request::from_parts(head, body);
+        let answered = send(&self.http, request, self.answer_max + wait).await;
+        let Answer { status, body, .. } =
+            answered.map_err(|failure| Failure::Lost(failure.to_string()))?;
         if status.is_success() {
             // Of a step that tells nothing, some servers answer with nothing.
             let body = if body.is_empty() { &b"{}"[..] } else { &body[..] };
@@ -183,40 +177,30 @@ impl Client {
     }
 }
 
-fn pool() -> Result<Https, Error> {
-    let mut plain = HttpConnector::new();
-    plain.enforce_http(false);
-    plain.set_nodelay(true);
-    plain.set_connect_timeout(Some(CONNECT_MAX));
-    let connector = HttpsConnectorBuilder::new()
-        .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
-        .map_err(|error| Error::Open(format!("sqs: TLS can't be set up: {error}")))?
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(plain);
-    Ok(Pool::builder(TokioExecutor::new())
-        .pool_idle_timeout(IDLE_MAX)
-        .pool_timer(TokioTimer::new())
-        .build(connector))
+fn http() -> Result<Arc<outbound::Client>, Error> {
+    let options = outbound::Options {
+        calls_max: CALLS_MAX,
+        connect_timeout: CONNECT_MAX,
+        idle_timeout: IDLE_MAX,
+        answer_bytes_max: ANSWER_BYTES_MAX,
+    };
+    let client = outbound::Client::new(options);
+    client.map(Arc::new).map_err(|error| Error::Open(format!("sqs: TLS can't be set up: {error}")))
 }
 
-async fn send(pool: &Https, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, String> {
-    let answer = pool.request(request).await.map_err(|error| because(&error))?;
-    let (head, body) = answer.into_parts();
-    let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-    let body = body.map_err(|error| format!("the answer broke off: {error}"))?;
-    Ok(Response::from_parts(head, body.to_bytes()))
-}
-
-/// An error with what caused it, which is where the reason is.
-fn because(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
+/// Sends a request. One that surely did not arrive is sent once more: a kept connection may have been closed by
+/// the other side meanwhile.
+async fn send(
+    http: &outbound::Client,
+    request: Request<Bytes>,
+    longest: Duration,
+) -> Result<Answer, outbound::Failure> {
+    match http.send(request.clone(), longest).await {
+        Err(failure) if failure.is_unsent() && failure.kind == Kind::Connection => {
+            http.send(request, longest).await
+        }
+        answer => answer,
     }
-    text
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
@@ -228,7 +212,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 /// Where credentials are asked for over HTTP: the machine's metadata, a container's agent, STS.
-struct Metadata(Https);
+struct Metadata(Arc<outbound::Client>);
 
 impl std::fmt::Debug for Metadata {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -238,10 +222,13 @@ impl std::fmt::Debug for Metadata {
 
 impl HttpSend for Metadata {
     async fn http_send(&self, request: Request<Bytes>) -> reqsign_core::Result<Response<Bytes>> {
-        let answered = timeout(CONNECT_MAX, send(&self.0, request.map(Full::new))).await;
-        answered
-            .unwrap_or_else(|_| Err("no answer".to_owned()))
-            .map_err(reqsign_core::Error::unexpected)
+        let answered = send(&self.0, request, CONNECT_MAX).await;
+        let answer =
+            answered.map_err(|failure| reqsign_core::Error::unexpected(failure.to_string()))?;
+        let mut response = Response::new(answer.body);
+        *response.status_mut() = answer.status;
+        *response.headers_mut() = answer.headers;
+        Ok(response)
     }
 }
 

@@ -6,8 +6,8 @@ use crate::config::Flags;
 use crate::domain;
 use crate::domains;
 use crate::verbs::{
-    advise, bench, buffer, config, dead, demo, generate, monitor, pipeline, replay, serve, simulate,
-    store,
+    advise, bench, buffer, config, dead, demo, generate, monitor, pipeline, replay, serve,
+    simulate, store,
 };
 
 /// A durable buffer in front of your database: bursts in, each event settled once.

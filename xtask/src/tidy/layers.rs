@@ -29,7 +29,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "testbed", uses: &[], tests_use: &[] },
     Layer { name: "buffer-redis", uses: &["model", "buffer"], tests_use: &["testbed"] },
     Layer { name: "buffer-kafka", uses: &["model", "buffer"], tests_use: &["testbed"] },
-    Layer { name: "buffer-sqs", uses: &["model", "buffer"], tests_use: &["testbed"] },
+    Layer { name: "buffer-sqs", uses: &["model", "buffer", "outbound"], tests_use: &["testbed"] },
     Layer { name: "store-postgres", uses: &["model", "store"], tests_use: &["testbed"] },
     Layer { name: "store-sqlite", uses: &["model", "store"], tests_use: &[] },
     Layer { name: "engine", uses: &["model", "buffer", "store"], tests_use: &[] },
