@@ -17,11 +17,11 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     pub(crate) fn new(options: &Options, seed: u64) -> Self {
-        Self {
-            rng: Xoshiro256PlusPlus::seed_from_u64(seed),
-            min_ms: options.backoff_min_ms,
-            max_ms: options.backoff_max_ms,
-        }
+        Self::between(options.backoff_min_ms, options.backoff_max_ms, seed)
+    }
+
+    pub(crate) fn between(min_ms: u64, max_ms: u64, seed: u64) -> Self {
+        Self { rng: Xoshiro256PlusPlus::seed_from_u64(seed), min_ms, max_ms }
     }
 
     /// A wait of 0 to `backoff_min × 2^(failures - 1)`, and never more than `backoff_max`.

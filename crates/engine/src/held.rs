@@ -3,6 +3,7 @@
 //! A lane takes events first in, first out, unless one has to wait alone. So the receipts are a plain
 //! queue: one lock for each batch that comes and one for each that is done.
 
+use std::borrow::Borrow;
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -18,13 +19,16 @@ impl Held {
     }
 
     /// Called by the lane when these are acked or buried.
-    pub(crate) fn done(&self, envelopes: &[Envelope]) {
+    pub(crate) fn done<E: Borrow<Envelope>>(&self, envelopes: &[E]) {
         let mut queue = self.queue();
         let first = queue.iter().zip(envelopes);
-        if first.filter(|(held, done)| **held == done.receipt).count() == envelopes.len() {
+        if first.filter(|(held, done)| **held == (*done).borrow().receipt).count()
+            == envelopes.len()
+        {
             queue.drain(..envelopes.len());
         } else {
-            let done: HashSet<Receipt> = envelopes.iter().map(|done| done.receipt).collect();
+            let done: HashSet<Receipt> =
+                envelopes.iter().map(|done| done.borrow().receipt).collect();
             queue.retain(|held| !done.contains(held));
         }
     }

@@ -26,6 +26,8 @@
 //! transaction does), and it does not close the buffer, which is its owner's.
 
 mod backoff;
+mod burial;
+pub mod calls;
 mod completion;
 mod dispatcher;
 mod error;
@@ -49,5 +51,5 @@ pub use handler::{Failure, Handler, Lane, Outcome};
 pub use load::Work;
 pub use meters::Meters;
 pub use options::{LANES_MAX, Options};
-pub use service::Service;
+pub use service::{Handling, Service};
 pub use stats::{Counts, Stats};

@@ -82,7 +82,11 @@ impl Options {
     }
 }
 
-fn within(field: &'static str, value: u64, bounds: RangeInclusive<u64>) -> Result<(), Error> {
+pub(crate) fn within(
+    field: &'static str,
+    value: u64,
+    bounds: RangeInclusive<u64>,
+) -> Result<(), Error> {
     if bounds.contains(&value) {
         return Ok(());
     }

@@ -20,7 +20,7 @@ use crate::load;
 use crate::meters::Meters;
 use crate::shared::{Calls, Shared};
 use crate::worker::Worker;
-use crate::{Error, Handler, Options, heartbeat};
+use crate::{Error, Handler, Options, calls, heartbeat};
 
 /// How long each of the last steps may take (stop the tasks, release, record) when whatever it
 /// waits for does not answer.
@@ -31,7 +31,7 @@ pub struct Service {
     /// Where events come from. Its owner closes it, after the engine has ended.
     pub buffer: Arc<dyn Buffer>,
     /// What settles them.
-    pub handler: Arc<dyn Handler>,
+    pub handler: Handling,
     /// Where finished work is recorded, if anywhere.
     pub completions: Option<Arc<dyn Completions>>,
     /// Latencies and completions follow it.
@@ -43,6 +43,52 @@ pub struct Service {
     pub shutdown: CancellationToken,
 }
 
+/// One of the two ways to settle. Clones are the same handler.
+#[derive(Clone)]
+pub struct Handling(Way);
+
+#[derive(Clone)]
+enum Way {
+    Lanes(Arc<dyn Handler>),
+    Calls(Arc<dyn calls::Dyn>),
+}
+
+impl Handling {
+    /// Events are called one by one, many at once.
+    pub fn calls(handler: impl calls::Calls, options: calls::Options) -> Self {
+        Self(Way::Calls(Arc::new((handler, options))))
+    }
+
+    /// The pipeline's name.
+    #[must_use]
+    pub fn pipeline(&self) -> &str {
+        match &self.0 {
+            Way::Lanes(handler) => handler.pipeline(),
+            Way::Calls(handler) => handler.pipeline(),
+        }
+    }
+
+    fn validate(&self, options: &Options) -> Result<(), Error> {
+        options.validate()?;
+        match &self.0 {
+            Way::Lanes(_) => Ok(()),
+            Way::Calls(handler) => handler.validate(options),
+        }
+    }
+}
+
+impl<H: Handler> From<Arc<H>> for Handling {
+    fn from(handler: Arc<H>) -> Self {
+        Self(Way::Lanes(handler))
+    }
+}
+
+impl From<Arc<dyn Handler>> for Handling {
+    fn from(handler: Arc<dyn Handler>) -> Self {
+        Self(Way::Lanes(handler))
+    }
+}
+
 impl Service {
     /// Starts the engine on the current tokio runtime. Metrics go to the recorder that is installed
     /// by now.
@@ -50,7 +96,7 @@ impl Service {
     /// # Errors
     /// [`Error::Option`] when an option is out of bounds.
     pub fn start(self, options: Options) -> Result<Handle, Error> {
-        options.validate()?;
+        self.handler.validate(&options)?;
         let meters = Meters::new(self.handler.pipeline());
         self.start_again(options, &meters)
     }
@@ -62,13 +108,14 @@ impl Service {
     /// # Errors
     /// [`Error::Option`] when an option is out of bounds.
     pub fn start_again(self, options: Options, meters: &Meters) -> Result<Handle, Error> {
-        options.validate()?;
-        meters.load.engage(options.lanes);
+        self.handler.validate(&options)?;
         let Self { buffer, handler, completions, clock, seed, shutdown } = self;
+        let lanes = if matches!(handler.0, Way::Calls(_)) { 1 } else { options.lanes };
+        let options = Options { lanes, ..options };
+        meters.load.engage(options.lanes);
         let progress = Arc::new(Progress::new(handler.pipeline().into()));
         let shared = Arc::new(Shared {
             buffer,
-            handler,
             clock,
             stats: Arc::clone(&meters.stats),
             progress,
@@ -90,7 +137,13 @@ impl Service {
             let (sender, queue) = mpsc::channel(shared.options.held_max);
             lanes.push(sender);
             let seed = seed.wrapping_add(1 + lane as u64);
-            tasks.spawn(Worker::new(Arc::clone(&shared), lane, queue, seed).run());
+            let shared = Arc::clone(&shared);
+            match handler.0.clone() {
+                Way::Lanes(handler) => {
+                    tasks.spawn(Worker::new(shared, handler, lane, queue, seed).run())
+                }
+                Way::Calls(handler) => tasks.spawn(handler.run(shared, queue, seed)),
+            };
         }
         let backoff = Backoff::new(&shared.options, seed);
         tasks.spawn(Dispatcher { shared: Arc::clone(&shared), lanes, backoff }.run());

@@ -13,11 +13,10 @@ use crate::completion::Progress;
 use crate::held::Held;
 use crate::leftover::Leftover;
 use crate::load::Load;
-use crate::{Handler, Options, Stats};
+use crate::{Options, Stats};
 
 pub(crate) struct Shared {
     pub(crate) buffer: Arc<dyn Buffer>,
-    pub(crate) handler: Arc<dyn Handler>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) options: Options,
     pub(crate) stats: Arc<Stats>,

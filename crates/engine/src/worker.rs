@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::backoff::{Backoff, is_said};
 use crate::shared::Shared;
-use crate::{Error, Lane, Outcome};
+use crate::{Error, Handler, Lane, Outcome};
 use apart::{Apart, Suspect};
 use attempt::Verdict;
 use gather::Next;
@@ -30,6 +30,7 @@ const BATCH_TRIES_MAX: u32 = 2;
 
 pub(crate) struct Worker {
     shared: Arc<Shared>,
+    handler: Arc<dyn Handler>,
     index: usize,
     lane: Box<dyn Lane>,
     queue: mpsc::Receiver<Vec<Envelope>>,
@@ -55,15 +56,17 @@ enum Stop {
 impl Worker {
     pub(crate) fn new(
         shared: Arc<Shared>,
+        handler: Arc<dyn Handler>,
         index: usize,
         queue: mpsc::Receiver<Vec<Envelope>>,
         seed: u64,
     ) -> Self {
         let backoff = Backoff::new(&shared.options, seed);
-        let lane = shared.handler.lane();
+        let lane = handler.lane();
         let apart = Apart::new(&shared.options);
         Self {
             shared,
+            handler,
             index,
             lane,
             queue,
@@ -150,7 +153,7 @@ impl Worker {
         self.apart.put(suspect, Instant::now() + wait);
         let waiting = self.shared.stats.waits_alone(1);
         if is_said(waiting) {
-            let (lane, pipeline) = (self.index, self.shared.handler.pipeline());
+            let (lane, pipeline) = (self.index, self.handler.pipeline());
             tracing::warn!(
                 lane,
                 pipeline,
@@ -205,7 +208,7 @@ impl Worker {
         if had_all {
             self.apart.probe_at = next;
             if is_said(suspect.tries) {
-                let (lane, pipeline) = (self.index, self.shared.handler.pipeline());
+                let (lane, pipeline) = (self.index, self.handler.pipeline());
                 let event = mask::id(suspect.envelope.event.id());
                 tracing::warn!(
                     lane,

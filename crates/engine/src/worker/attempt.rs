@@ -92,7 +92,7 @@ impl Worker {
             }
             Err(panic) => {
                 let said = said(&*panic);
-                self.lane = catch_unwind(AssertUnwindSafe(|| self.shared.handler.lane()))
+                self.lane = catch_unwind(AssertUnwindSafe(|| self.handler.lane()))
                     .map_err(|_| self.fatal(format!("its lane can't be rebuilt after: {said}")))?;
                 Ok(Err(Failure::Retryable(format!("the handler panicked: {said}"))))
             }
@@ -100,7 +100,7 @@ impl Worker {
     }
 
     fn fatal(&self, cause: String) -> Stop {
-        Stop::Failed(Error::Handler { pipeline: self.shared.handler.pipeline().into(), cause })
+        Stop::Failed(Error::Handler { pipeline: self.handler.pipeline().into(), cause })
     }
 }
 

@@ -65,7 +65,7 @@ async fn options_out_of_bounds_start_nothing() {
     let rig = Rig::new();
     let service = engine::Service {
         buffer: rig.memory.clone(),
-        handler: std::sync::Arc::new(Never),
+        handler: std::sync::Arc::new(Never).into(),
         completions: None,
         clock: std::sync::Arc::new(model::clock::System),
         seed: 0,

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use crate::rig::{Rig, Step, events, holds, id_of, one_lane};
 
 /// Another worker leases all events of `k000`, whose first leases end.
-fn take_over(memory: &Memory, leased: &[Receipt]) -> Vec<Envelope> {
+pub(crate) fn take_over(memory: &Memory, leased: &[Receipt]) -> Vec<Envelope> {
     let hour = Duration::from_secs(3600);
     // Nothing else runs in between: no future of the memory buffer has to wait here.
     memory.release(leased, Duration::ZERO).now_or_never().unwrap().unwrap();
@@ -26,7 +26,7 @@ fn take_over(memory: &Memory, leased: &[Receipt]) -> Vec<Envelope> {
 }
 
 /// The receipts of the first lease of each of the first `count` events.
-fn first_leases(count: u64) -> Vec<Receipt> {
+pub(crate) fn first_leases(count: u64) -> Vec<Receipt> {
     (1..=count).map(|seq| Receipt { seq, epoch: 1 }).collect()
 }
 

@@ -6,6 +6,7 @@
 
 mod batching;
 mod bisecting;
+mod calls;
 mod completions;
 mod draining;
 mod faults;

@@ -23,7 +23,7 @@ pub(crate) const EPOCH_MS: i64 = 1_700_000_000_000;
 const PATIENCE: Duration = Duration::from_secs(2 * 3600);
 
 /// Wall-clock time that follows tokio's, so that pausing one pauses the other.
-pub(crate) struct Paused(Instant);
+pub(crate) struct Paused(pub(crate) Instant);
 
 impl Clock for Paused {
     fn now_ms(&self) -> i64 {
@@ -244,7 +244,8 @@ impl Rig {
         let ledger = Arc::clone(&self.ledger);
         Service {
             buffer,
-            handler: Arc::new(Scripted { ledger, script: Arc::new(script), panicked: false }),
+            handler: Arc::new(Scripted { ledger, script: Arc::new(script), panicked: false })
+                .into(),
             completions,
             clock: self.clock.clone(),
             seed: 7,

@@ -1,0 +1,301 @@
+//! The task that owns the schedule: begins steps, and takes in how they ended.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use buffer::{Envelope, Receipt};
+use futures_util::FutureExt;
+use guard::{Attempt, Guard, Refusal};
+use model::clock::EpochMs;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::recording::Together;
+use super::schedule::{Id, Schedule, Step};
+use super::{Admission, Called, Calls, Options, Outcome};
+use crate::backoff::Backoff;
+use crate::shared::Shared;
+use crate::{Error, Failure};
+
+/// When a shared guard is asked again that allows no further call: a call of another pipeline may have ended.
+const ASK_AGAIN: Duration = Duration::from_millis(5);
+
+/// A handler of calls whose type of answer is hidden.
+#[async_trait]
+pub(crate) trait Dyn: Send + Sync + 'static {
+    fn pipeline(&self) -> &str;
+
+    fn validate(&self, engine: &crate::Options) -> Result<(), Error>;
+
+    /// Takes the place of a lane.
+    async fn run(
+        self: Arc<Self>,
+        shared: Arc<Shared>,
+        queue: mpsc::Receiver<Vec<Envelope>>,
+        seed: u64,
+    ) -> Result<(), Error>;
+}
+
+#[async_trait]
+impl<H: Calls> Dyn for (H, Options) {
+    fn pipeline(&self) -> &str {
+        self.0.pipeline()
+    }
+
+    fn validate(&self, engine: &crate::Options) -> Result<(), Error> {
+        self.1.validate(engine)
+    }
+
+    async fn run(
+        self: Arc<Self>,
+        shared: Arc<Shared>,
+        queue: mpsc::Receiver<Vec<Envelope>>,
+        seed: u64,
+    ) -> Result<(), Error> {
+        Caller::new(self, shared, queue, seed).run().await
+    }
+}
+
+/// See the module.
+pub(crate) struct Caller<H: Calls> {
+    pub(super) handler: Arc<(H, Options)>,
+    pub(super) shared: Arc<Shared>,
+    queue: mpsc::Receiver<Vec<Envelope>>,
+    queue_ended: bool,
+    pub(super) schedule: Schedule<H::Answer>,
+    pub(super) tasks: JoinSet<Ended<H::Answer>>,
+    pub(super) admitting: Together,
+    pub(super) recording: Together,
+    /// When the guard is asked again.
+    pub(super) ask_at: Option<Instant>,
+    /// Between two attempts of a call.
+    retries: Backoff,
+    /// Between two attempts at the store.
+    pub(super) outages: Backoff,
+}
+
+/// A task that has ended.
+pub(super) enum Ended<A> {
+    Admitted(Vec<Id>, Result<Vec<Admission>, Failure>, EpochMs),
+    Called {
+        id: Id,
+        attempt: Attempt,
+        called: Called<A>,
+        lost: bool,
+    },
+    Recorded(Vec<Id>, Result<Vec<Outcome>, Failure>, EpochMs),
+    /// These are buried, or gone back; another worker decides about the receipts.
+    Finished(Vec<Id>, Result<Vec<Receipt>, Error>),
+}
+
+/// Why the caller stops. What is not done is still held.
+pub(super) enum Stop {
+    Abandoned,
+    Failed(Error),
+}
+
+impl<H: Calls> Caller<H> {
+    fn new(
+        handler: Arc<(H, Options)>,
+        shared: Arc<Shared>,
+        queue: mpsc::Receiver<Vec<Envelope>>,
+        seed: u64,
+    ) -> Self {
+        let options = &handler.1;
+        let retries = Backoff::between(options.backoff_min_ms, options.backoff_max_ms, seed);
+        let outages = Backoff::new(&shared.options, seed.wrapping_add(1));
+        let batch_max = shared.options.batch_max;
+        Self {
+            handler,
+            shared,
+            queue,
+            queue_ended: false,
+            schedule: Schedule::new(),
+            tasks: JoinSet::new(),
+            admitting: Together::new(batch_max),
+            recording: Together::new(batch_max),
+            ask_at: None,
+            retries,
+            outages,
+        }
+    }
+
+    /// Ends when the queue has ended and everything in it is done or given back, or when the engine gives up.
+    async fn run(mut self) -> Result<(), Error> {
+        loop {
+            match self.turn().await {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(Stop::Abandoned) => {
+                    self.abandon().await;
+                    return Ok(());
+                }
+                Err(Stop::Failed(error)) => {
+                    self.abandon().await;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Begins what may begin, and waits until something has ended or may begin; false at the end.
+    async fn turn(&mut self) -> Result<bool, Stop> {
+        let now = Instant::now();
+        self.schedule.wake(now);
+        self.begin(now)?;
+        if self.queue_ended {
+            self.give_back_waiting(now).await?;
+            if self.schedule.is_empty() && self.tasks.is_empty() {
+                return Ok(false);
+            }
+        }
+        let wakes_at = [
+            self.schedule.wakes_at(),
+            self.ask_at,
+            self.admitting.paused_until(now),
+            self.recording.paused_until(now),
+        ];
+        let wakes_at = wakes_at.into_iter().flatten().min();
+        let shared = Arc::clone(&self.shared);
+        tokio::select! {
+            biased;
+            () = shared.abandon.cancelled() => return Err(Stop::Abandoned),
+            Some(ended) = self.tasks.join_next() => {
+                let ended = ended.map_err(|error| Stop::Failed(Error::Broken(error.to_string())))?;
+                self.take_in(ended).await?;
+            }
+            chunk = self.queue.recv(), if !self.queue_ended => match chunk {
+                Some(chunk) => self.schedule.add(chunk, Instant::now()),
+                None => self.queue_ended = true,
+            },
+            () = sleep_until(wakes_at.unwrap_or(now)), if wakes_at.is_some() => {}
+        }
+        Ok(true)
+    }
+
+    fn begin(&mut self, now: Instant) -> Result<(), Stop> {
+        self.begin_admission(now);
+        self.begin_recording(now);
+        self.ask_at = None;
+        while self.schedule.under_way(Step::Call) < self.handler.1.calls_max {
+            let Some((id, attempts)) = self.schedule.first(Step::Call) else { break };
+            let begun = self.guard().start(attempts > 0, now.into_std());
+            match begun {
+                Ok(attempt) => {
+                    self.schedule.begin(Step::Call, 1);
+                    self.call(id, attempts + 1, attempt);
+                }
+                Err(Refusal::NoRetry) => {
+                    let wait = self.retries.after(attempts);
+                    self.schedule.postpone(id, now + wait.max(ASK_AGAIN));
+                }
+                Err(Refusal::Full) => {
+                    self.ask_at = Some(now + ASK_AGAIN);
+                    break;
+                }
+                Err(Refusal::Broken(wait) | Refusal::TooSoon(wait)) => {
+                    self.ask_at = Some(now + wait.max(Duration::from_micros(100)));
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, id: Id, number: u32, attempt: Attempt) {
+        let handler = Arc::clone(&self.handler);
+        let shared = Arc::clone(&self.shared);
+        let envelope = self.schedule.envelope(id);
+        let half_lease = Duration::from_millis(shared.options.lease_ms / 2);
+        let is_doubtful = self.schedule.is_doubtful(id, half_lease, Instant::now());
+        let longest = Duration::from_millis(handler.1.timeout_ms);
+        self.tasks.spawn(async move {
+            if is_doubtful && is_lost(&shared, &envelope).await {
+                let called =
+                    Called { outcome: guard::Outcome::Abandoned, retry_after: None, answer: None };
+                return Ended::Called { id, attempt, called, lost: true };
+            }
+            let call = AssertUnwindSafe(handler.0.call(&envelope, number)).catch_unwind();
+            let called = match timeout(longest, call).await {
+                Ok(Ok(called)) => called,
+                Ok(Err(panic)) => {
+                    let said = said(&*panic);
+                    tracing::error!(pipeline = handler.0.pipeline(), said, "a call panicked");
+                    Called { outcome: guard::Outcome::Abandoned, retry_after: None, answer: None }
+                }
+                Err(_) => {
+                    Called { outcome: guard::Outcome::TimedOut, retry_after: None, answer: None }
+                }
+            };
+            Ended::Called { id, attempt, called, lost: false }
+        });
+    }
+
+    async fn take_in(&mut self, ended: Ended<H::Answer>) -> Result<(), Stop> {
+        match ended {
+            Ended::Admitted(ids, admitted, began_ms) => self.admitted(ids, admitted, began_ms),
+            Ended::Recorded(ids, recorded, began_ms) => self.recorded(ids, recorded, began_ms),
+            Ended::Called { id, attempt, called, lost } => {
+                let Called { outcome, retry_after, answer } = called;
+                self.guard().finish(attempt, outcome, retry_after, Instant::now().into_std());
+                if lost {
+                    return self.let_go(id, Duration::ZERO).await;
+                }
+                if !self.schedule.holds(id) {
+                    return Ok(());
+                }
+                self.called(id, retry_after, answer);
+                Ok(())
+            }
+            Ended::Finished(ids, finished) => {
+                for receipt in finished.map_err(Stop::Failed)? {
+                    if let Some(id) = self.schedule.find(&receipt) {
+                        self.let_go(id, Duration::ZERO).await?;
+                    }
+                }
+                for id in ids {
+                    if self.schedule.holds(id) {
+                        let envelope = self.schedule.remove(id);
+                        self.done(&[envelope]);
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn called(&mut self, id: Id, retry_after: Option<Duration>, answer: Option<H::Answer>) {
+        if let Some(answer) = answer {
+            self.schedule.set_answer(id, answer);
+            return self.schedule.follow(id, Step::Record);
+        }
+        self.shared.stats.attempt_failed();
+        let attempts = self.schedule.attempts(id).saturating_add(1);
+        if attempts >= self.handler.1.attempts_max {
+            let answer = self.handler.0.give_up(&self.schedule.envelope(id));
+            self.schedule.set_answer(id, answer);
+            return self.schedule.follow(id, Step::Record);
+        }
+        let wait = self.retries.after(attempts).max(retry_after.unwrap_or_default());
+        self.schedule.later(id, Step::Call, Instant::now() + wait);
+    }
+
+    pub(super) fn guard(&self) -> MutexGuard<'_, Guard> {
+        self.handler.0.guard().lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether another worker has this event by now, as far as the buffer can answer.
+async fn is_lost(shared: &Shared, envelope: &Envelope) -> bool {
+    let lease = Duration::from_millis(shared.options.lease_ms);
+    matches!(shared.buffer.extend(&[envelope.receipt], lease).await, Ok(0))
+}
+
+pub(super) fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no message)")
+}

@@ -1,0 +1,154 @@
+//! What follows once the outcomes are known, and what goes back to the buffer undone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use buffer::{Class, Classify, Envelope, Receipt};
+use model::clock::EpochMs;
+use tokio::time::Instant;
+
+use super::caller::{Caller, Ended, Stop};
+use super::schedule::{Id, Step};
+use super::{Calls, Outcome};
+use crate::Error;
+use crate::backoff::{Backoff, is_said};
+use crate::burial::{Burial, ack};
+use crate::shared::Shared;
+
+/// The place of the caller among the lanes: it is the only one.
+const LANE: usize = 0;
+/// How long the last release of a forced stop may take.
+const RELEASE_MAX: Duration = Duration::from_secs(1);
+
+impl<H: Calls> Caller<H> {
+    /// Acks what is in the store, buries what was rejected, and keeps what is to come later.
+    pub(super) fn finish(&mut self, outcomes: Vec<(Id, Outcome)>, began_ms: EpochMs) {
+        let completed_at_ms = self.shared.clock.now_ms();
+        let (mut settled, mut duplicates) = (0, 0);
+        let (mut done, mut rejected) = (Vec::new(), Vec::new());
+        for (id, outcome) in outcomes {
+            match outcome {
+                Outcome::Later(delay) => {
+                    self.schedule.later(id, Step::Admit, Instant::now() + delay);
+                }
+                Outcome::Rejected(reason) => {
+                    let receipt = self.schedule.envelope(id).receipt;
+                    self.schedule.bury(id);
+                    rejected.push((id, (receipt, reason)));
+                }
+                Outcome::Settled | Outcome::Parked => {
+                    settled += 1;
+                    let envelope = self.schedule.remove(id);
+                    let latency_ms = completed_at_ms.saturating_sub(envelope.accepted_at_ms);
+                    self.shared.stats.took(u64::try_from(latency_ms).unwrap_or(0), 1);
+                    done.push(envelope);
+                }
+                Outcome::Duplicate => {
+                    duplicates += 1;
+                    done.push(self.schedule.remove(id));
+                }
+            }
+        }
+        self.shared.stats.finished(settled, duplicates, 0);
+        self.shared.progress.add(began_ms, completed_at_ms, settled, duplicates, 0);
+        let (ids, burials): (Vec<Id>, Vec<(Receipt, String)>) = rejected.into_iter().unzip();
+        if done.is_empty() && ids.is_empty() {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let backoff = Backoff::new(&shared.options, began_ms.unsigned_abs());
+        self.tasks.spawn(async move {
+            let receipts: Vec<Receipt> = done.iter().map(|envelope| envelope.receipt).collect();
+            ack(&shared, LANE, &receipts).await;
+            // Last, for room tells a drain that nothing is left to be counted.
+            shared.held[LANE].done(&done);
+            shared.room.add_permits(done.len());
+            let lost = bury(&shared, &burials, backoff, began_ms).await;
+            Ended::Finished(ids, lost)
+        });
+    }
+
+    /// These are no longer held.
+    pub(super) fn done(&self, envelopes: &[Arc<Envelope>]) {
+        self.shared.held[LANE].done(envelopes);
+        self.shared.room.add_permits(envelopes.len());
+    }
+
+    /// Gives back all events of the key of this one, which another worker decides about, or which wait for later.
+    /// They can be leased again after `delay`.
+    pub(super) async fn let_go(&mut self, id: Id, delay: Duration) -> Result<(), Stop> {
+        let envelopes = self.schedule.remove_key(id);
+        let receipts: Vec<Receipt> = envelopes.iter().map(|envelope| envelope.receipt).collect();
+        let shared = Arc::clone(&self.shared);
+        let mut failures = 0;
+        while let Err(error) = shared.buffer.release(&receipts, delay).await {
+            if error.class() != Class::Retryable {
+                return Err(Stop::Failed(error.into()));
+            }
+            failures += 1;
+            if is_said(failures) {
+                tracing::warn!(%error, failures, "cannot release events; trying again");
+            }
+            if !shared.pause(self.outages.after(failures)).await {
+                return Err(Stop::Abandoned);
+            }
+        }
+        if !delay.is_zero() {
+            shared.leftover.stay_away(delay);
+        }
+        self.done(&envelopes);
+        Ok(())
+    }
+
+    /// At a drain: what waits for later goes back, with the rest of its wait.
+    pub(super) async fn give_back_waiting(&mut self, now: Instant) -> Result<(), Stop> {
+        for (id, until) in self.schedule.waiting() {
+            if self.schedule.holds(id) {
+                self.let_go(id, until.saturating_duration_since(now)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// At a forced stop: calls under way may still have their effect. Their keys go back after the time that a call
+    /// may take; the supervisor gives back the rest.
+    pub(super) async fn abandon(&mut self) {
+        self.tasks.abort_all();
+        let mut envelopes = Vec::new();
+        for id in self.schedule.keys_under_way(Step::Call) {
+            envelopes.extend(self.schedule.remove_key(id));
+        }
+        if envelopes.is_empty() {
+            return;
+        }
+        let delay = Duration::from_millis(self.handler.1.timeout_ms);
+        let receipts: Vec<Receipt> = envelopes.iter().map(|envelope| envelope.receipt).collect();
+        self.shared.leftover.stay_away(delay);
+        let release = self.shared.buffer.release(&receipts, delay);
+        let events = receipts.len();
+        match tokio::time::timeout(RELEASE_MAX, release).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, events, "events of abandoned calls stay leased")
+            }
+            Err(_) => tracing::warn!(events, "events of abandoned calls stay leased"),
+        }
+        self.shared.held[LANE].done(&envelopes);
+    }
+}
+
+/// Until it is done. Returns what another worker decides about.
+async fn bury(
+    shared: &Shared,
+    burials: &[(Receipt, String)],
+    mut backoff: Backoff,
+    began_ms: EpochMs,
+) -> Result<Vec<Receipt>, Error> {
+    let mut burial = Burial::of(burials);
+    while let Some(failures) = burial.attempt(shared, LANE).await? {
+        shared.pause(backoff.after(failures)).await;
+    }
+    shared.stats.finished(0, 0, burial.buried);
+    shared.progress.add(began_ms, shared.clock.now_ms(), 0, 0, burial.buried);
+    Ok(burial.lost)
+}

@@ -1,0 +1,6 @@
+//! Events that need a call, on a paused clock.
+
+mod faults;
+mod order;
+mod rig;
+mod stopping;
