@@ -229,7 +229,12 @@ impl Buffer for Spill {
     /// The primary's, which is durable only if the spill is.
     fn kind(&self) -> Kind {
         let kind = self.shared.primary.kind();
-        Kind { durable: kind.durable && self.shared.local.kind().durable, ..kind }
+        let local = self.shared.local.kind();
+        Kind {
+            durable: kind.durable && local.durable,
+            leases_survive: kind.leases_survive && local.leases_survive,
+            ..kind
+        }
     }
 
     fn dead_letters(&self) -> &dyn DeadLetters {

@@ -11,6 +11,7 @@
 
 mod caller;
 mod finish;
+mod quiet;
 mod recording;
 mod schedule;
 
@@ -25,6 +26,7 @@ use guard::Guard;
 use crate::{Error, Failure};
 
 pub(crate) use caller::Dyn;
+pub(crate) use quiet::Quiet;
 
 /// A domain whose events are answered by somebody else's service.
 #[async_trait]

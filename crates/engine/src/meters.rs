@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::calls::Quiet;
 use crate::leftover::Leftover;
 use crate::load::Load;
 use crate::{Stats, Work};
@@ -13,6 +14,7 @@ pub struct Meters {
     pub(crate) stats: Arc<Stats>,
     pub(crate) load: Arc<Load>,
     pub(crate) leftover: Arc<Leftover>,
+    pub(crate) quiet: Arc<Quiet>,
 }
 
 impl Meters {
@@ -21,7 +23,12 @@ impl Meters {
     pub fn new(pipeline: &str) -> Self {
         let pipeline = Arc::from(pipeline);
         let stats = Arc::new(Stats::new(&pipeline));
-        Self { stats, load: Arc::new(Load::new(pipeline)), leftover: Arc::default() }
+        Self {
+            stats,
+            load: Arc::new(Load::new(pipeline)),
+            leftover: Arc::default(),
+            quiet: Arc::default(),
+        }
     }
 
     /// What the engines did.

@@ -121,6 +121,7 @@ impl Service {
             progress,
             load: Arc::clone(&meters.load),
             leftover: Arc::clone(&meters.leftover),
+            quiet: Arc::clone(&meters.quiet),
             calls: Calls::default(),
             held: (0..options.lanes).map(|_| Held::default()).collect(),
             room: Semaphore::new(options.held_max),

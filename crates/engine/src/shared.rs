@@ -9,6 +9,7 @@ use model::clock::Clock;
 use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use crate::calls::Quiet;
 use crate::completion::Progress;
 use crate::held::Held;
 use crate::leftover::Leftover;
@@ -23,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) progress: Arc<Progress>,
     pub(crate) load: Arc<Load>,
     pub(crate) leftover: Arc<Leftover>,
+    pub(crate) quiet: Arc<Quiet>,
     pub(crate) calls: Calls,
     /// One for each lane.
     pub(crate) held: Vec<Held>,

@@ -284,6 +284,13 @@ impl<H: Calls> Caller<H> {
         self.schedule.later(id, Step::Call, Instant::now() + wait);
     }
 
+    /// Until when this event is not called: a call of another process for it may still be under way.
+    pub(super) fn quiet_until(&self, id: Id) -> Option<Instant> {
+        let (shared, envelope) = (&self.shared, self.schedule.envelope(id));
+        let longest = Duration::from_millis(self.handler.1.timeout_ms);
+        shared.quiet.until(&envelope, &shared.buffer.kind(), &*shared.clock, longest)
+    }
+
     pub(super) fn guard(&self) -> MutexGuard<'_, Guard> {
         self.handler.0.guard().lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -110,7 +110,10 @@ impl<H: Calls> Caller<H> {
         let mut done = Vec::new();
         for (id, admission) in ids.into_iter().zip(admissions) {
             match admission {
-                Admission::Call => self.schedule.follow(id, Step::Call),
+                Admission::Call => match self.quiet_until(id) {
+                    Some(until) => self.schedule.later(id, Step::Call, until),
+                    None => self.schedule.follow(id, Step::Call),
+                },
                 Admission::Done(outcome) => done.push((id, outcome)),
             }
         }
