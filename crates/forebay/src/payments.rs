@@ -185,7 +185,7 @@ async fn settling(config: &Config, line: &Line, stored: &Stored) -> Result<Settl
     let handler =
         fraud::Handler::open(payments, &*rulesets, guard.clone(), ruleset, cards_max).await?;
     Ok(Settling {
-        handler: Arc::new(handler),
+        handler: Arc::new(handler).into(),
         options: config.engine_of(line)?,
         completions: Some(store.completions()),
         clock: open::clock(),

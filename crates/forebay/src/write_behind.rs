@@ -460,7 +460,7 @@ impl Tables {
             let handler =
                 table::Handler::new(entry.line.pipeline.clone(), definition(), made, front.clone());
             let settling = Settling {
-                handler: Arc::new(handler),
+                handler: Arc::new(handler).into(),
                 options: entry.engine.clone(),
                 completions: None,
                 clock: open::clock(),

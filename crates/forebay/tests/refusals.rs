@@ -75,7 +75,7 @@ impl Pipeline {
         let stop = CancellationToken::new();
         let service = Service {
             buffer: buffer.clone(),
-            handler: Arc::new(table::Handler::new("t", definition, table, None)),
+            handler: Arc::new(table::Handler::new("t", definition, table, None)).into(),
             completions: None,
             clock,
             seed: 7,

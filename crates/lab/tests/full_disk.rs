@@ -111,7 +111,7 @@ async fn what_was_accepted_on_a_disk_shared_with_the_store_is_settled() {
     let shutdown = CancellationToken::new();
     let service = Service {
         buffer: journal.clone(),
-        handler: Arc::new(handler),
+        handler: Arc::new(handler).into(),
         completions: None,
         clock: clock.clone(),
         seed: 1,

@@ -84,7 +84,7 @@ async fn one(fleet: &Fleet, folder: &Path, number: usize) {
         tokio::task::block_in_place(|| JournalBuffer::open(options, Arc::new(System))).unwrap();
     let (buffer, settled): (Arc<dyn Buffer>, _) = (Arc::new(journal), Arc::default());
     let settling = Settling {
-        handler: Arc::new(Counting { name: name.clone(), settled: Arc::clone(&settled) }),
+        handler: Arc::new(Counting { name: name.clone(), settled: Arc::clone(&settled) }).into(),
         options: engine::Options::default(),
         completions: None,
         clock: Arc::new(System),

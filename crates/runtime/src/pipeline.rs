@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use buffer::Buffer;
-use engine::{Handle, Handler, LANES_MAX, Meters, Probe, Service, Stats, Work};
+use engine::{Handle, Handling, LANES_MAX, Meters, Probe, Service, Stats, Work};
 use model::Event;
 use model::clock::Clock;
 use store::Completions;
@@ -44,7 +44,7 @@ pub trait Companion: Send + 'static {
 /// What settles the events of a pipeline.
 pub struct Settling {
     /// What applies their effects. Its name is the pipeline's.
-    pub handler: Arc<dyn Handler>,
+    pub handler: Handling,
     /// The bounds of the engine.
     pub options: engine::Options,
     /// Where finished work is recorded, if anywhere.

@@ -51,7 +51,7 @@ impl Domain for Tickets {
             made.create().await?;
             let amount_max = config.settings.whole(keys::AMOUNT_MAX);
             let settling = Settling {
-                handler: Arc::new(Handler { made, amount_max }),
+                handler: Arc::new(Handler { made, amount_max }).into(),
                 options: config.engine_of(line)?,
                 completions: None,
                 clock: Arc::new(System),

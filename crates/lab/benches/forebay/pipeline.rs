@@ -83,7 +83,7 @@ async fn settle(dir: &Path, count: usize, options: engine::Options) -> Result<(f
     let shutdown = CancellationToken::new();
     let service = Service {
         buffer: journal.clone(),
-        handler: Arc::new(handler),
+        handler: Arc::new(handler).into(),
         completions: Some(store.completions()),
         clock,
         seed: 1,

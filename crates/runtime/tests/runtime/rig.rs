@@ -197,7 +197,7 @@ impl Rig {
     pub(crate) fn pipeline(&self, buffer: Arc<dyn Buffer>) -> Pipeline {
         let handler = Scripted { name: self.name.clone(), store: self.store.clone() };
         let settling = Settling {
-            handler: Arc::new(handler),
+            handler: Arc::new(handler).into(),
             options: engine::Options {
                 batch_max: 10,
                 held_max: 50,

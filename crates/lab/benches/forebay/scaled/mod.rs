@@ -80,7 +80,7 @@ impl Running {
         let shutdown = CancellationToken::new();
         let service = Service {
             buffer: buffer.clone(),
-            handler: Arc::new(handler),
+            handler: Arc::new(handler).into(),
             completions: Some(store.completions()),
             clock,
             seed: 1,
