@@ -17,7 +17,7 @@ struct Service {
 
 impl Service {
     fn start(dir: &Path, args: &[&str]) -> Self {
-        let begin = ["simulate", "http", "--bind", "127.0.0.1:0", "--latency-ms", "1"];
+        let begin = ["simulate", "http", "--bind", "127.0.0.1:0", "latency_ms=1"];
         let mut child =
             binary(dir, &[&begin, args].concat()).stdout(Stdio::piped()).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
@@ -65,7 +65,7 @@ fn an_effect_outlives_a_kill_and_the_audit_says_who_got_more_than_one() {
     assert_eq!(second.call("a", "k1"), "HTTP/1.1 200 OK");
     let (code, audit) = second.end();
     assert_eq!((code, &audit["effects"]), (0, &Value::from(1)));
-    let third = Service::start(dir.path(), &[&ledger[..], &["--ignore-keys"]].concat());
+    let third = Service::start(dir.path(), &[&ledger[..], &["honours_keys=false"]].concat());
     third.call("a", "k1");
     let (code, audit) = third.end();
     assert_eq!((code, &audit["twice"]), (1, &serde_json::json!(["a"])));
@@ -74,7 +74,7 @@ fn an_effect_outlives_a_kill_and_the_audit_says_who_got_more_than_one() {
 #[test]
 fn unusable_arguments_are_named() {
     let dir = tempfile::tempdir().unwrap();
-    let ran = run(dir.path(), &["simulate", "http", "--capacity", "0"]);
+    let ran = run(dir.path(), &["simulate", "http", "capacity=0"]);
     assert_eq!(ran.code, 2);
     assert!(ran.stderr.contains("capacity: must be 1 to 1000000, not 0"), "{}", ran.stderr);
 }

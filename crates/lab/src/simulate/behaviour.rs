@@ -2,6 +2,7 @@
 
 use rand_chacha::rand_core::Rng;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// The longest latency, jitter, window and hang, in milliseconds: a day.
 const MS_MAX: u64 = 86_400_000;
@@ -77,6 +78,35 @@ pub(super) enum Fate {
 }
 
 impl Behaviour {
+    /// The default with these fields, each `FIELD=VALUE`.
+    ///
+    /// # Errors
+    /// The first that is none, is unknown or out of bounds, and what would be right.
+    pub fn of_pairs(pairs: &[String]) -> Result<Self, String> {
+        let mut fields = Map::new();
+        for pair in pairs {
+            let (field, value) = pair
+                .split_once('=')
+                .ok_or_else(|| format!("{pair}: must be FIELD=VALUE, such as latency_ms=50"))?;
+            let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+            fields.insert(field.to_owned(), value);
+        }
+        Self::default().with(fields)
+    }
+
+    /// The same with these fields changed.
+    ///
+    /// # Errors
+    /// The first that is unknown or out of bounds, and what would be right.
+    pub(super) fn with(&self, fields: Map<String, Value>) -> Result<Self, String> {
+        let mut all = serde_json::to_value(self).map_err(|error| error.to_string())?;
+        if let Some(all) = all.as_object_mut() {
+            all.extend(fields);
+        }
+        let changed: Self = serde_json::from_value(all).map_err(|error| error.to_string())?;
+        changed.validate().map(|()| changed)
+    }
+
     /// # Errors
     /// The first field that is out of bounds, and what would be right.
     pub fn validate(&self) -> Result<(), String> {
@@ -163,6 +193,24 @@ mod tests {
         );
         let too_many = Behaviour { hang_permille: 600, cut_permille: 401, ..default() };
         check(too_many, "must be 1000 together at most, not 1001");
+    }
+
+    #[test]
+    fn pairs_change_their_fields_alone() {
+        let pairs = |pairs: &[&str]| {
+            Behaviour::of_pairs(&pairs.iter().map(|pair| (*pair).to_owned()).collect::<Vec<_>>())
+        };
+        let expected = Behaviour { latency_ms: 7, away: true, ..Behaviour::default() };
+        assert_eq!(pairs(&["latency_ms=7", "away=true"]), Ok(expected));
+        for (wrong, expected) in [
+            ("latency_ms", "latency_ms: must be FIELD=VALUE"),
+            ("latency=7", "unknown field `latency`"),
+            ("latency_ms=soon", "invalid type: string"),
+            ("capacity=0", "capacity: must be 1 to 1000000, not 0"),
+        ] {
+            let problem = pairs(&[wrong]).unwrap_err();
+            assert!(problem.contains(expected), "{problem}");
+        }
     }
 
     #[test]

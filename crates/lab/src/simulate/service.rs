@@ -203,16 +203,9 @@ impl Service {
     /// Changes the fields that are given.
     fn change(&self, body: &[u8]) -> Response<Full<Bytes>> {
         let mut behaving = lock(&self.behaviour);
-        let changed = serde_json::from_slice::<serde_json::Map<String, Value>>(body)
-            .and_then(|fields| {
-                let mut all = serde_json::to_value(&behaving.now)?;
-                if let Some(all) = all.as_object_mut() {
-                    all.extend(fields);
-                }
-                serde_json::from_value::<Behaviour>(all)
-            })
+        let changed = serde_json::from_slice(body)
             .map_err(|error| error.to_string())
-            .and_then(|changed| changed.validate().map(|()| changed));
+            .and_then(|fields| behaving.now.with(fields));
         let changed = match changed {
             Ok(changed) => changed,
             Err(error) => return problem(StatusCode::BAD_REQUEST, &error),
