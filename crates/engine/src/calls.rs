@@ -14,6 +14,7 @@ mod finish;
 mod quiet;
 mod recording;
 mod schedule;
+mod together;
 
 use std::ops::RangeInclusive;
 use std::sync::Mutex;

@@ -6,8 +6,8 @@
 //! gradient of Netflix' concurrency-limits, and BBR's probe of the round trip (Cardwell et al., 2016).
 //!
 //! The service's own latency is the least window mean seen. It has to be confirmed every [`CONFIRMED_EVERY`]:
-//! else a quarter of the limit is used for one window, and what that window shows is the new value. An average over time
-//! would learn the latency of an overload, and the limit would creep up with it.
+//! else a quarter of the limit is used for one window, and what that window shows is the new value. An
+//! average over time would learn the latency of an overload, and the limit would creep up with it.
 
 use std::time::{Duration, Instant};
 

@@ -32,7 +32,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "buffer-sqs", uses: &["model", "buffer", "outbound"], tests_use: &["testbed"] },
     Layer { name: "store-postgres", uses: &["model", "store"], tests_use: &["testbed"] },
     Layer { name: "store-sqlite", uses: &["model", "store"], tests_use: &[] },
-    Layer { name: "engine", uses: &["model", "buffer", "store"], tests_use: &[] },
+    Layer { name: "engine", uses: &["model", "buffer", "store", "guard"], tests_use: &[] },
     Layer { name: "runtime", uses: &["model", "buffer", "store", "engine"], tests_use: &[] },
     Layer {
         name: "fraud",

@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::recording::Together;
 use super::schedule::{Id, Schedule, Step};
+use super::together::Together;
 use super::{Admission, Called, Calls, Options, Outcome};
 use crate::backoff::Backoff;
 use crate::shared::Shared;

@@ -1,6 +1,5 @@
 //! Admitting and recording: many events together, in parts where the store does not take all of them.
 
-use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,22 +10,10 @@ use tokio::time::Instant;
 
 use super::caller::{Caller, Ended, Stop, said};
 use super::schedule::{Id, Step};
+use super::together::Together;
 use super::{Admission, Calls, Outcome};
 use crate::backoff::is_said;
 use crate::{Error, Failure};
-
-/// One of the two steps that take many events at once.
-pub(super) struct Together {
-    max: usize,
-    /// Taken together now: fewer while a part is looked for that the store does not take.
-    now: usize,
-    failures: u32,
-    paused_until: Option<Instant>,
-    /// Counts the attempts that the store took.
-    taken: u64,
-    /// Events that failed alone, and what was counted when they first did.
-    suspects: HashMap<Id, u64>,
-}
 
 /// What a failure means for the events that were taken together.
 enum Verdict {
@@ -36,27 +23,6 @@ enum Verdict {
     Wait(Id, Duration),
     /// This one alone is buried.
     Bury(Id, String),
-}
-
-impl Together {
-    pub(super) fn new(max: usize) -> Self {
-        let suspects = HashMap::new();
-        Self { max, now: max, failures: 0, paused_until: None, taken: 0, suspects }
-    }
-
-    /// When the step may be taken again, if that is later than `now`.
-    pub(super) fn paused_until(&self, now: Instant) -> Option<Instant> {
-        self.paused_until.filter(|until| *until > now)
-    }
-
-    fn took(&mut self, ids: &[Id]) {
-        self.failures = 0;
-        self.taken += 1;
-        self.now = (self.now * 2).min(self.max);
-        for id in ids {
-            self.suspects.remove(id);
-        }
-    }
 }
 
 impl<H: Calls> Caller<H> {
