@@ -6,6 +6,7 @@ mod finish;
 mod gather;
 mod given_back;
 mod let_go;
+mod steps;
 
 use std::collections::VecDeque;
 use std::slice;
@@ -21,8 +22,7 @@ use crate::backoff::{Backoff, is_said};
 use crate::shared::Shared;
 use crate::{Error, Handler, Lane, Outcome};
 use apart::{Apart, Suspect};
-use attempt::Verdict;
-use gather::Next;
+use steps::{Next, Stop, Verdict};
 
 /// A whole batch that failed is tried this often before it is bisected: most causes that pass do so
 /// soon, and a bisection costs many transactions.
@@ -43,14 +43,6 @@ pub(crate) struct Worker {
     /// Which of the pending events is the next to be tried by itself.
     probe_from: usize,
     backoff: Backoff,
-}
-
-/// Why a lane stops in the middle of a batch. What is not done is still held.
-enum Stop {
-    /// The engine gave up waiting.
-    Abandoned,
-    /// Nothing further can be trusted.
-    Failed(Error),
 }
 
 impl Worker {

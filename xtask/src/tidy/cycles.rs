@@ -22,7 +22,6 @@ const KNOWN: &[Known] = &[
     Known { first: "crates/buffer/src/foreign.rs", files_max: 2, why: PARENT },
     Known { first: "crates/buffer/src/memory.rs", files_max: 2, why: PARENT },
     Known { first: "crates/buffer/src/spill.rs", files_max: 2, why: PARENT },
-    Known { first: "crates/engine/src/worker.rs", files_max: 3, why: PARENT },
     Known { first: "crates/store-postgres/src/options.rs", files_max: 2, why: PARENT },
     Known { first: "crates/store-sqlite/src/family/tables.rs", files_max: 3, why: PARENT },
     Known {

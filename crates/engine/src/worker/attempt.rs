@@ -6,19 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use buffer::Envelope;
 use futures_util::FutureExt;
 
-use super::{Stop, Worker};
+use super::Worker;
+use super::steps::{Stop, Verdict};
 use crate::backoff::is_said;
 use crate::{Error, Failure, Outcome};
-
-/// What stands after all tries.
-pub(super) enum Verdict {
-    /// One outcome for each event.
-    Done(Vec<Outcome>),
-    /// These events can't be settled together; if it is one alone, not at all, and this is why.
-    Hopeless(String),
-    /// The store refused them; one of them may be at fault, or none. Why.
-    Refused(String),
-}
 
 impl Worker {
     /// Tries `events` together: for ever while the handler is unavailable, `tries_max` times when

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use buffer::{Envelope, Receipt};
 use model::clock::EpochMs;
 
-use super::{Stop, Worker};
+use super::Worker;
+use super::steps::Stop;
 use crate::Outcome;
 use crate::burial::{Burial, ack};
 

@@ -7,19 +7,8 @@ use buffer::{Envelope, Receipt};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Worker;
-use super::apart::Suspect;
+use super::steps::Next;
 use crate::dispatcher::order_key;
-
-pub(super) enum Next {
-    /// Events to settle together.
-    Batch(Vec<Envelope>),
-    /// An event that waits alone is due.
-    Alone(Suspect),
-    /// No more event may wait alone: this one of those that are pending is tried by itself.
-    Probe(Envelope),
-    /// Keys were lost: what is held of them goes back.
-    LetGo,
-}
 
 impl Worker {
     /// `None` when the queue has ended and nothing waits, or when the engine gives up.

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use buffer::{Class, Classify, Envelope, Receipt};
 
-use super::{Stop, Worker};
+use super::Worker;
+use super::steps::Stop;
 use crate::backoff::is_said;
 
 impl Worker {
