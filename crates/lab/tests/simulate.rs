@@ -1,5 +1,7 @@
 //! The simulated service, called over HTTP.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say so and fail")]
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -145,8 +145,8 @@ impl Behaviour {
 
     /// Draws what becomes of the next call, and how long it is worked on, in milliseconds.
     pub(super) fn draw(&self, random: &mut impl Rng) -> (Fate, u64) {
-        let longer = u64::from(random.next_u32()) * (self.jitter_ms + 1) >> 32;
-        let mut drawn = u64::from(random.next_u32()) * 1000 >> 32;
+        let longer = (u64::from(random.next_u32()) * (self.jitter_ms + 1)) >> 32;
+        let mut drawn = (u64::from(random.next_u32()) * 1000) >> 32;
         let coin = random.next_u32() & 1 == 0;
         let latency_ms = self.latency_ms + longer;
         if self.away {
