@@ -9,7 +9,7 @@ use tokio::runtime::{self, Runtime};
 use crate::args::{Args, Asked, Verb};
 use crate::domain::Domain;
 use crate::exit::Exit;
-use crate::{domains, exit, files, log, registry, verbs};
+use crate::{domains, exit, log, registry, verbs};
 
 /// What a program has besides the backends of the registry and the listed domains.
 #[derive(Clone, Copy, Default)]
@@ -33,7 +33,7 @@ pub fn main(more: Additions) -> ExitCode {
 
 /// Prepares the process.
 fn start() -> anyhow::Result<Runtime> {
-    files::raise_limit()?;
+    ::runtime::open_files::raise_limit().map_err(anyhow::Error::msg)?;
     runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
 }
 

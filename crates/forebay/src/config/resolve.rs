@@ -11,7 +11,7 @@ use runtime::moving::Parse;
 use runtime::{Line, Lines, history};
 use settings::{Error, Origin, Settings};
 
-use crate::{identity, registry};
+use crate::registry;
 
 /// Everything a process runs with. What a domain makes of its own keys it reads off [`Config::settings`].
 #[derive(Debug, Clone)]
@@ -111,7 +111,7 @@ impl Config {
         Lines {
             all: self.lines.clone(),
             store: self.store.clone(),
-            process: identity::process().to_owned(),
+            process: runtime::identity::process().to_owned(),
             clock: Arc::new(System),
             parse: PARSE,
             is_lazy: false,

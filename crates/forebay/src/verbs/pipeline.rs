@@ -7,7 +7,7 @@ use store::pipelines::{LANES_MAX, REASON_BYTES_MAX, Wanted};
 use super::configured;
 use crate::config::{Error, Flags};
 use crate::exit::Exit;
-use crate::{identity, open, out};
+use crate::{open, out};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
@@ -114,7 +114,7 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
 /// Who pauses, and why.
 fn by(reason: Option<String>) -> Result<String, Error> {
     let user = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
-    let by = format!("by {user}@{}", identity::host());
+    let by = format!("by {user}@{}", runtime::identity::host());
     let reason = reason.map_or_else(|| by.clone(), |reason| format!("{by}: {reason}"));
     if reason.len() > REASON_BYTES_MAX {
         let problem =

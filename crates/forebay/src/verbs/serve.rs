@@ -24,7 +24,7 @@ use crate::domain::{Running, Started};
 use crate::exit::Exit;
 use crate::process::{Part, Process};
 use crate::reload::Reloads;
-use crate::{configured, domains, identity, open, out, signals};
+use crate::{configured, domains, open, out, signals};
 use model::units::grouped;
 
 /// Where a process that takes no events listens unless told otherwise: many of them may share a
@@ -242,8 +242,8 @@ fn watched(
 /// What other processes are to know of this one.
 fn this_process(roles: &[Role]) -> processes::Process {
     processes::Process {
-        id: identity::process().to_owned(),
-        host: identity::host(),
+        id: runtime::identity::process().to_owned(),
+        host: runtime::identity::host(),
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         roles: named(roles).to_owned(),
@@ -275,7 +275,7 @@ fn history(process: &Process, roles: &[Role]) -> Option<History> {
     let book = Book {
         loads: process.open_store()?.loads(),
         clock: open::clock(),
-        process: identity::process().to_owned(),
+        process: runtime::identity::process().to_owned(),
         roles: named(roles).to_owned(),
     };
     let fleet = process.fleet.clone();
