@@ -14,7 +14,7 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     loop {
         tokio::select! {
             () = shared.ended.cancelled() => return,
-            () = tokio::time::sleep(shared.clock.until_next(lease / BEATS_PER_LEASE)) => {}
+            () = tokio::time::sleep(shared.clock.rest(lease / BEATS_PER_LEASE)) => {}
         }
         for held in &shared.held {
             let receipts = held.receipts();

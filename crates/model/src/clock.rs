@@ -23,6 +23,12 @@ pub trait Clock: Send + Sync + 'static {
         let passed_ms = u64::try_from(self.uptime_ms()).unwrap_or(0) % every_ms;
         Duration::from_millis(every_ms - passed_ms)
     }
+
+    /// How long a task that works about once each `every` rests after its work: until the others wake, but at least
+    /// half of `every`, so that slow work is not followed by more work at once.
+    fn rest(&self, every: Duration) -> Duration {
+        self.until_next(every).max(every / 2)
+    }
 }
 
 /// The moment that the uptime of [`System`] counts from.
@@ -96,5 +102,16 @@ mod tests {
         assert_eq!((left_ms(400), left_ms(100), left_ms(1_000)), (1, 1, 601));
         clock.advance(1);
         assert_eq!((left_ms(400), left_ms(100), left_ms(1_000)), (400, 100, 600));
+    }
+
+    #[test]
+    fn a_task_rests_at_least_half_of_its_interval_after_slow_work() {
+        let clock = Manual::at(5);
+        let rest_ms = || clock.rest(Duration::from_millis(400)).as_millis();
+        assert_eq!(rest_ms(), 400);
+        clock.advance(100);
+        assert_eq!(rest_ms(), 300);
+        clock.advance(299);
+        assert_eq!(rest_ms(), 200);
     }
 }

@@ -17,7 +17,7 @@ const AHEAD_MS_MAX: i64 = 10_000;
 
 pub(crate) async fn run(shared: &Shared, stop: CancellationToken) {
     let pending = gauge!("table_pending_rows", "table" => shared.definition.name.clone());
-    let pause = || tokio::time::sleep(shared.clock.until_next(EVERY));
+    let pause = || tokio::time::sleep(shared.clock.rest(EVERY));
     while stop.run_until_cancelled(pause()).await.is_some() {
         // A buffer on a server is not asked for nothing.
         if shared.known.has_accepted() {
