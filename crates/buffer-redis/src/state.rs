@@ -3,7 +3,7 @@
 //! Only the member that owns a shard leases from it, so this table alone tells which receipt of an
 //! event is the latest; Redis tells whether the lease is still there.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use buffer::{Envelope, Receipt};
@@ -129,6 +129,15 @@ impl State {
             .filter(|(_, shard)| !shard.draining)
             .filter_map(|(index, _)| u8::try_from(*index).ok())
             .collect()
+    }
+
+    /// Shards that drain while something of them is held. What comes again there is still leased: a worker may hold
+    /// later events of a key that wait for it, and the shard is given up only when nothing of it is held.
+    pub(crate) fn ending_shards(&self) -> Vec<u8> {
+        let held: BTreeSet<u16> = self.held.values().map(|held| held.item.shard).collect();
+        let ending =
+            self.shards.iter().filter(|(index, shard)| shard.draining && held.contains(index));
+        ending.filter_map(|(index, _)| u8::try_from(*index).ok()).collect()
     }
 
     /// Takes over what a beat says is ours; shards beyond our fair share begin to drain.

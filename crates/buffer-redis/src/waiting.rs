@@ -148,9 +148,9 @@ impl Shared {
             self.beat(&claims).await?;
             self.begin_beats();
         }
-        let (member, shards, incarnation) = {
+        let (member, shards, ending, incarnation) = {
             let state = self.state();
-            (state.member.clone(), state.open_shards(), state.incarnation)
+            (state.member.clone(), state.open_shards(), state.ending_shards(), state.incarnation)
         };
         if claims.incarnation != incarnation {
             *claims = Claims { incarnation, event_bytes: claims.event_bytes, ..Claims::default() };
@@ -163,7 +163,7 @@ impl Shared {
         if !claims.left_over.is_empty() {
             return Ok(Claimed::Events(give(&mut claims, max)));
         }
-        if shards.is_empty() {
+        if shards.is_empty() && ending.is_empty() {
             return Ok(Claimed::Nothing(Look::Nothing, None));
         }
         let token = claims.unresolved.unwrap_or_else(|| self.state().token());
@@ -175,7 +175,8 @@ impl Shared {
         let lasts_until = until(Duration::from_millis(self.place.options.lease_ms.unsigned_abs()));
         // Until its reply is here, this claim may have taken something.
         claims.unresolved = Some(token);
-        let claimed = self.opened(|| self.claim_script(&member, token, most, &shards)).await;
+        let claimed =
+            self.opened(|| self.claim_script(&member, token, most, [&shards, &ending])).await;
         let (due_ms, values) = match claimed {
             Err(Failure::Fenced) => {
                 self.fenced(&member);
@@ -213,7 +214,7 @@ impl Shared {
         member: &str,
         token: u64,
         max: usize,
-        shards: &[u8],
+        [shards, ending]: [&[u8]; 2],
     ) -> Result<(i64, Vec<Value>), Failure> {
         let options = &self.place.options;
         let field = match &options.layout {
@@ -225,6 +226,7 @@ impl Shared {
                 cmd.arg(member).arg(token).arg(max).arg(options.lease_ms).arg(shards);
                 cmd.arg(&options.fields.id).arg(&options.fields.key).arg(field);
                 cmd.arg(options.shards).arg(options.dead_max).arg(options.events_max);
+                cmd.arg(ending);
             })
             .await
     }
@@ -295,7 +297,7 @@ mod tests {
                 let state = shared.state();
                 (state.member.clone(), state.open_shards())
             };
-            let late = shared.claim_script(&member, token, 2, &shards).await;
+            let late = shared.claim_script(&member, token, 2, [&shards, &[]]).await;
             assert!(late.is_ok_and(|(_, events)| events.is_empty()));
             let mut seen = first;
             while seen.len() < 4 {

@@ -1,13 +1,15 @@
 -- Leases events of a member's shards: first those that come again, then fresh ones; of lists the lowest over
 -- all, of streams as many of each. ARGV: 2 member, 3 token, 4 max, 5 lease_ms, 6 shards
--- as bytes, 7 id field, 8 key field, 9 stream field, 10 shards in all, 11 dead_max, 12 events_max.
+-- as bytes, 7 id field, 8 key field, 9 stream field, 10 shards in all, 11 dead_max, 12 events_max,
+-- 13 shards as bytes of which only what comes again is leased.
 -- Replies with how long until something is due (ms, -1: nothing is) and the events.
 local ROUTE_MAX, REAP_MAX, EXPIRED_MAX, DUE_MAX = 1000, 10000, 100, 1000
 local member, token, max, owned = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[6]
 if not call('ZSCORE', MEMBERS, member) then return fail('FENCED') end
-local shards = {}
-for i = 1, #owned do shards[i] = byte(owned, i) end
-for _, owner in ipairs(stored_in(SHARDS, shards, #shards)) do
+local shards, returning = {}, {}
+for i = 1, #owned do shards[i], returning[i] = byte(owned, i), byte(owned, i) end
+for i = 1, #ARGV[13] do returning[#returning + 1] = byte(ARGV[13], i) end
+for _, owner in ipairs(stored_in(SHARDS, returning, #returning)) do
   if owner ~= member then return fail('FENCED') end
 end
 
@@ -98,7 +100,7 @@ end
 
 local backs = call('HLEN', BACK)
 if backs > 0 and not more then
-  at = lowest(shards, max, at, function(shard, n)
+  at = lowest(returning, max, at, function(shard, n)
     local seqs = call('ZRANGE', P .. 'again:' .. shard, 0, n - 1)
     if seqs[1] and not has_group(shard) then return {}, 0 end
     return seqs, #seqs
@@ -113,7 +115,7 @@ if backs > 0 and not more then
   end)
 end
 if at > 0 and at < max then
-  for _, shard in ipairs(shards) do
+  for _, shard in ipairs(returning) do
     if call('EXISTS', P .. 'again:' .. shard) == 1 then more = true end
   end
 end

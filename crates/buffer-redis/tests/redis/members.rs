@@ -433,3 +433,33 @@ async fn the_consumers_of_a_process_that_was_struck_off_go_once_nothing_is_pendi
     comes_again(&options, &held, &other).await;
     assert_eq!(consumes(&options, &member), Vec::<usize>::new());
 }
+
+/// A worker that gave an event back, and holds later ones of its key, waits for it. So does another process for the
+/// shard, until nothing of it is held.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_given_back_is_leased_again_from_a_shard_that_is_to_be_given_up() {
+    for stream in [false, true] {
+        let options = Options { member_ms: 3_000, ..options(&redis().address(), stream, 4) };
+        let first = RedisBuffer::open(options.clone()).await.unwrap();
+        first.offer(&batch(0)).await.unwrap();
+        first.offer(&batch(1)).await.unwrap();
+        let leased = take(&first, 2 * KEYS).await;
+        let (back, held): (Vec<_>, Vec<_>) =
+            leased.into_iter().partition(|envelope| envelope.event.payload() == b"0");
+        assert_eq!((back.len(), held.len()), (KEYS, KEYS));
+
+        let second = Arc::new(RedisBuffer::open(options.clone()).await.unwrap());
+        let joined = Arc::clone(&second);
+        let joining = tokio::spawn(async move { joined.lease(1, Duration::from_secs(60)).await });
+        // Nothing can be seen of a shard that is to be given up. Each beat comes after a third of this time.
+        tokio::time::sleep(Duration::from_millis(3_000)).await;
+        first.release(&receipts(&back), Duration::ZERO).await.unwrap();
+        let again = take(&first, KEYS).await;
+        assert_eq!(ids(&again), ids(&back));
+
+        first.ack(&receipts(&again)).await.unwrap();
+        first.ack(&receipts(&held)).await.unwrap();
+        until("two share", || owned(&options), |owned| *owned == [2, 2]).await;
+        joining.abort();
+    }
+}
