@@ -36,19 +36,26 @@ pub(crate) fn sections() -> impl Iterator<Item = Section> {
 /// The buffers of all pipelines that a process runs with this configuration.
 ///
 /// # Errors
-/// If a domain can't use it, or two pipelines have one name.
+/// If a domain can't use it, or two pipelines share a name in the fleet or a name of their moves.
 pub(crate) fn lines(config: &Config) -> Result<Vec<Line>, Error> {
     let mut lines: Vec<Line> = Vec::new();
     for line in all().map(|domain| domain.lines(config)) {
         for line in line? {
-            if lines.iter().any(|other| other.pipeline == line.pipeline) {
-                let name = &line.pipeline;
-                return Err(Error(format!("there are two pipelines {name}; name one anew")));
-            }
-            lines.push(line);
+            add_line(&mut lines, line)?;
         }
     }
     Ok(lines)
+}
+
+/// Adds a line whose names no other line has. Pipelines with one name for their moves would share them.
+fn add_line(lines: &mut Vec<Line>, line: Line) -> Result<(), Error> {
+    let names = |line: &Line| [line.pipeline.clone(), line.subject.pipeline.clone()];
+    let taken: Vec<_> = lines.iter().flat_map(names).collect();
+    if let Some(name) = names(&line).iter().find(|&name| taken.contains(name)) {
+        return Err(Error(format!("there are two pipelines {name}; name one anew")));
+    }
+    lines.push(line);
+    Ok(())
 }
 
 /// The domain that runs the pipeline of `line`.
@@ -76,4 +83,31 @@ pub(crate) fn with_verbs(command: Command) -> Command {
 
 fn verbs() -> impl Iterator<Item = &'static dyn Verb> {
     all().filter_map(|domain| domain.verb())
+}
+
+#[cfg(test)]
+mod tests {
+    use runtime::moving::Subject;
+
+    use super::*;
+    use crate::config::PARSE;
+    use crate::registry;
+
+    fn line(pipeline: &str, moves: &str) -> Line {
+        let buffer = registry::buffer_of_payments("journal:./unused").unwrap();
+        let line = Line::new(Subject::led_by_name(moves, PARSE), buffer, "events");
+        Line { pipeline: pipeline.to_owned(), ..line }
+    }
+
+    #[test]
+    fn two_pipelines_share_neither_a_name_nor_the_name_of_their_moves() {
+        let mut lines = vec![line("consumer_batch", "payments")];
+        let refused = |lines: &mut Vec<Line>, line| add_line(lines, line).unwrap_err().to_string();
+        for (pipeline, moves) in [("payments", "payments"), ("consumer_batch", "orders")] {
+            let error = refused(&mut lines, line(pipeline, moves));
+            assert_eq!(error, format!("there are two pipelines {pipeline}; name one anew"));
+        }
+        add_line(&mut lines, line("orders", "orders")).unwrap();
+        assert_eq!(lines.len(), 2);
+    }
 }

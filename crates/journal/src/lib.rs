@@ -48,6 +48,7 @@ mod reader;
 pub mod record;
 mod recovery;
 pub mod repair;
+mod room;
 pub mod segment;
 mod shared;
 

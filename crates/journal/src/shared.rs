@@ -10,7 +10,7 @@ use crate::checkpoint::Slots;
 use crate::fs::Fs;
 use crate::record::{self, BODY_BYTES_MAX, Entry, FIRST};
 use crate::segment::SEGMENT_HEADER_BYTES;
-use crate::{Error, Options};
+use crate::{Error, Options, room};
 
 /// Resolves when a group is durable, or has failed.
 pub(crate) type Written = oneshot::Receiver<Result<(), Error>>;
@@ -32,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) appended: Notify,
     /// The file system had too little room when it was last looked at.
     pub(crate) short: AtomicBool,
+    /// Bytes that stay free for each byte held.
+    free_per_byte: Arc<AtomicU64>,
     catalog: Mutex<Catalog>,
     /// Bytes of all segments.
     pub(crate) bytes: AtomicU64,
@@ -56,6 +58,7 @@ impl Shared {
         let next_seq = catalog.next_seq;
         Self {
             fs,
+            free_per_byte: room::per_byte(&options.dir, options.free_per_byte),
             options,
             slots: Mutex::new(slots),
             queue: Mutex::new(Queue { first_seq: next_seq, next_seq, ..Queue::default() }),
@@ -102,8 +105,9 @@ impl Shared {
     /// Looks whether `more` bytes may be taken from the file system for `events` bytes of records, and
     /// remembers the answer for appends to come. One system call; none where nothing is to stay free.
     pub(crate) fn has_room(&self, more: u64, events: u64) -> bool {
-        let Options { dir, free_min_bytes, free_per_byte, .. } = &self.options;
-        if *free_min_bytes == 0 && *free_per_byte == 0 {
+        let Options { dir, free_min_bytes, .. } = &self.options;
+        let free_per_byte = self.free_per_byte.load(Ordering::Acquire);
+        if *free_min_bytes == 0 && free_per_byte == 0 {
             return true;
         }
         let free = self.fs.free(dir).unwrap_or_else(|e| {
@@ -111,14 +115,15 @@ impl Shared {
             u64::MAX
         });
         let held = self.bytes.load(Ordering::Acquire) + events;
-        let needed = free_min_bytes.saturating_add(held.saturating_mul(*free_per_byte));
+        let needed = free_min_bytes.saturating_add(held.saturating_mul(free_per_byte));
         let room = free >= needed.saturating_add(more);
         self.short.store(!room, Ordering::Release);
         room
     }
 
     pub(crate) fn free_bound(&self) -> String {
-        let Options { dir, free_min_bytes, free_per_byte, .. } = &self.options;
+        let Options { dir, free_min_bytes, .. } = &self.options;
+        let free_per_byte = self.free_per_byte.load(Ordering::Acquire);
         format!(
             "the file system of {} needs {free_min_bytes} bytes free, and {free_per_byte} for each \
              byte that waits",
