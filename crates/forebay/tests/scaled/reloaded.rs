@@ -244,7 +244,7 @@ fn produce(
             let to = address.lock().unwrap().clone();
             match put(&to, table, &name, accepted + 1) {
                 Some(202) => accepted += 1,
-                Some(404) => {
+                Some(404 | 503) => {
                     absent.fetch_add(1, Ordering::SeqCst);
                 }
                 // It may have been accepted: the same version is sent again.
