@@ -36,6 +36,7 @@
 //! only under which id and key such an event travels. The handler reads the payload strictly, and refuses it. For the
 //! same reason the digest is SHA-1: Redis offers no other to scripts.
 
+mod fields;
 mod json;
 
 use bytes::{BufMut, BytesMut};
@@ -43,31 +44,8 @@ use model::Event;
 use model::event::{ID_BYTES_MAX, KEY_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use sha1::{Digest, Sha1};
 
-/// How deep objects and arrays may be nested, the outermost one included.
-pub const DEPTH_MAX: usize = 1_000;
-
-/// The JSON fields that hold the id and the key of an event. The handler of the events knows them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fields {
-    /// The name of the field that is the event's id, not escaped.
-    pub id: String,
-    /// The name of the field that is the event's key, not escaped. It may be the field of the id.
-    pub key: String,
-}
-
-impl Fields {
-    /// Fields of these names.
-    #[must_use]
-    pub fn named(id: &str, key: &str) -> Self {
-        Self { id: id.to_owned(), key: key.to_owned() }
-    }
-
-    /// Whether both fields have a name.
-    #[must_use]
-    pub fn are_named(&self) -> bool {
-        !self.id.is_empty() && !self.key.is_empty()
-    }
-}
+pub use fields::Fields;
+pub use json::DEPTH_MAX;
 
 /// Where id and key came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,6 +12,7 @@
 
 mod backend;
 mod letters;
+mod options;
 mod state;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,46 +24,15 @@ use model::clock::Clock;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::{Buffer, DeadLetters, Depth, Envelope, Error, Identity, Kind, Receipt};
+use crate::{Buffer, DeadLetters, Depth, Envelope, Error, Kind, Receipt};
 use state::State;
 
 pub use backend::Backend;
+pub use options::Options;
 
 /// How often a waiting lease looks at the clock while something is leased or delayed: the clock is
 /// passed in and may be stepped by hand, so no timer can know when it will be due.
 const POLL: Duration = Duration::from_millis(20);
-
-/// The bounds of a [`Memory`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Options {
-    /// Most events held at once, leased ones among them.
-    pub events_max: usize,
-    /// Most bytes held at once (ids, keys and payloads), leased ones among them.
-    pub bytes_max: usize,
-    /// How long a lease lasts, in milliseconds.
-    pub lease_ms: i64,
-    /// Most dead letters held at once.
-    pub dead_max: usize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            events_max: 100_000,
-            bytes_max: 256 * 1024 * 1024,
-            lease_ms: 30_000,
-            dead_max: 10_000,
-        }
-    }
-}
-
-impl Options {
-    /// Which buffer it is: every opening makes another one.
-    #[must_use]
-    pub fn identity(&self) -> Identity {
-        Identity::in_memory("memory")
-    }
-}
 
 /// A buffer in this process's memory.
 pub struct Memory {

@@ -21,19 +21,20 @@
 
 mod drain;
 mod figures;
+mod shared;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use model::Event;
 use model::clock::Clock;
-use tokio::sync::{OnceCell, RwLock, watch};
+use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinHandle;
 
 use crate::{Buffer, DeadLetters, Depth, Envelope, Error, Kind, Receipt};
 use figures::Figures;
+use shared::Shared;
 
 /// How long [`Buffer::close`] waits for the hand-over under way. What it does not finish stays in
 /// the spill.
@@ -46,18 +47,6 @@ pub struct Spill {
     looked: OnceCell<()>,
     stop: watch::Sender<bool>,
     drain: Mutex<Option<JoinHandle<()>>>,
-}
-
-struct Shared {
-    primary: Arc<dyn Buffer>,
-    local: Arc<dyn Buffer>,
-    /// Whether offers go to the spill. It is set under `gate` held for reading, by offers that then
-    /// write to the spill under the same guard; it is unset under `gate` held for writing, once the
-    /// spill is found empty. So it is never unset while an offer is on its way into the spill, and
-    /// whoever reads that it is unset knows that all spilled before is with the primary.
-    spilling: AtomicBool,
-    gate: RwLock<()>,
-    figures: Figures,
 }
 
 impl Spill {
@@ -84,14 +73,7 @@ impl Spill {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let figures = Figures::new(name, clock);
-        let shared = Arc::new(Shared {
-            primary,
-            local,
-            // Until it was looked into, it may hold something.
-            spilling: AtomicBool::new(true),
-            gate: RwLock::new(()),
-            figures,
-        });
+        let shared = Arc::new(Shared::new(primary, local, figures));
         let (stop, stopped) = watch::channel(false);
         let drain = tokio::spawn(drain::run(Arc::clone(&shared), stopped));
         Self { shared, looked: OnceCell::new(), stop, drain: Mutex::new(Some(drain)) }
@@ -115,66 +97,6 @@ impl Drop for Spill {
         if let Some(drain) = drain.take() {
             drain.abort();
         }
-    }
-}
-
-impl Shared {
-    fn is_spilling(&self) -> bool {
-        self.spilling.load(Ordering::SeqCst)
-    }
-
-    async fn offer(&self, events: &[Event]) -> Result<(), Error> {
-        let mut unavailable = None;
-        loop {
-            if unavailable.is_none() && !self.is_spilling() {
-                match self.primary.offer(events).await {
-                    Err(Error::Unavailable(cause) | Error::Open(cause) | Error::Held(cause)) => {
-                        unavailable = Some(cause);
-                    }
-                    answer => return answer,
-                }
-            }
-            let _open = self.gate.read().await;
-            if unavailable.is_none() && !self.is_spilling() {
-                // Emptied while we waited at the gate.
-                continue;
-            }
-            return self.spill(events, unavailable).await;
-        }
-    }
-
-    /// Only under the gate.
-    async fn spill(&self, events: &[Event], unavailable: Option<String>) -> Result<(), Error> {
-        if !self.spilling.swap(true, Ordering::SeqCst) {
-            let cause = unavailable.as_deref().unwrap_or_default();
-            tracing::warn!(cause, "the buffer is unavailable: events go to the spill from now on");
-        }
-        match self.local.offer(events).await {
-            Ok(()) => {
-                self.figures.spilled(events.len());
-                Ok(())
-            }
-            Err(Error::Full { bound, retry_after }) => {
-                Err(Error::Full { bound: format!("spill: {bound}"), retry_after })
-            }
-            Err(error @ (Error::TooMany { .. } | Error::Closed)) => Err(error),
-            // The caller's way out is the primary's return, whatever ails the spill.
-            Err(error) => {
-                let cause = unavailable.unwrap_or_else(|| "earlier events are spilled".to_owned());
-                Err(Error::Unavailable(format!("{cause}; and the spill refused: {error}")))
-            }
-        }
-    }
-
-    /// Lets offers go to the primary again if nothing is in the spill, nor on its way there.
-    async fn settle(&self) -> Result<(), Error> {
-        let _closed = self.gate.write().await;
-        let depth = self.local.depth().await?;
-        self.figures.show(Some(depth));
-        if depth.ready + depth.leased == 0 {
-            self.spilling.store(false, Ordering::SeqCst);
-        }
-        Ok(())
     }
 }
 

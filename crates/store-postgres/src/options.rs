@@ -91,18 +91,6 @@ pub(crate) enum Role {
 }
 
 impl Options {
-    /// Reads `postgres://USER:PASSWORD@HOST:PORT/DATABASE?key=value&…`, percent-decoded. Several
-    /// `HOST:PORT` are separated by commas. Keys: `schema`, `sslmode` (`disable`, `prefer`,
-    /// `require`, `verify-full`), `ca_file`, `pool_max`, `statement_timeout_ms`,
-    /// `connect_timeout_ms`.
-    ///
-    /// # Errors
-    /// Text that names the part at fault and says what would be right; no value that may be secret
-    /// is in it.
-    pub fn from_url(url: &str) -> Result<Self, String> {
-        url::parse(url)
-    }
-
     /// What is wrong with these options, if anything is.
     pub(crate) fn check(&self) -> Result<Schema, String> {
         if self.hosts.is_empty() || self.hosts.iter().any(|(host, _)| host.is_empty()) {

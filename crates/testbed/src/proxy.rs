@@ -1,45 +1,18 @@
 //! A proxy in front of a server, or of several, which fails on command.
 
 mod link;
+mod orders;
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use crate::port::Port;
+use orders::{Orders, POLL, lock};
 
-/// How soon a change of fault is noticed by whoever waits for something else.
-const POLL: Duration = Duration::from_millis(5);
-
-/// What a proxy does to every connection, new ones and those that are there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// Passes on everything.
-    None,
-    /// Passes on everything, each way this much later, so that a round trip takes twice as much
-    /// longer.
-    Delay(Duration),
-    /// Passes on what the client sends, and swallows what the server answers. A connection that
-    /// lost an answer this way is cut when the fault ends: no network leaves a hole in a stream.
-    DropReplies,
-    /// Passes on nothing and keeps every connection open. What was sent meanwhile arrives when the
-    /// fault ends.
-    HalfOpen,
-    /// Cuts every connection and refuses new ones.
-    Refuse,
-}
-
-/// What the threads share.
-#[derive(Debug)]
-struct Orders {
-    fault: Fault,
-    /// Counts the cuts; a connection that began under an earlier count is to end.
-    cuts: u64,
-    ended: bool,
-}
+pub use orders::Fault;
 
 /// A proxy with threads of its own; ends when dropped, cutting what is connected.
 #[derive(Debug)]
@@ -127,10 +100,6 @@ impl Drop for Proxy {
             let _ = door.join();
         }
     }
-}
-
-fn lock(orders: &Mutex<Orders>) -> MutexGuard<'_, Orders> {
-    orders.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn listen(port: &Port) -> Result<TcpListener> {

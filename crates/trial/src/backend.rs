@@ -1,7 +1,7 @@
 //! `folder:PATH?events_max=…`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -11,25 +11,13 @@ use model::url::{self, Url};
 
 use crate::file;
 use crate::folder_buffer::{FolderBuffer, unavailable};
+use crate::options::Options;
 
 /// What a buffer may be told in its URL.
 const OPTIONS: [&str; 3] = ["events_max", "dead_max", "lease_ms"];
 
 /// A folder as a backend.
 pub struct Backend;
-
-/// Where a buffer lies, and its bounds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Options {
-    /// The folder; made when it is not there.
-    pub folder: PathBuf,
-    /// Most events held at once.
-    pub events_max: usize,
-    /// Most dead letters held at once.
-    pub dead_max: usize,
-    /// How long a lease lasts, in milliseconds.
-    pub lease_ms: i64,
-}
 
 impl buffer::Backend for Backend {
     fn schemes(&self) -> &'static [&'static str] {

@@ -13,8 +13,8 @@ use model::Event;
 use model::clock::Clock;
 use tokio::sync::Mutex;
 
-use crate::backend::Options;
 use crate::file;
+use crate::options::Options;
 
 /// A buffer in a folder.
 pub struct FolderBuffer {

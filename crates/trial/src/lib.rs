@@ -17,13 +17,15 @@ mod file;
 mod folder_buffer;
 mod handler;
 mod keys;
+mod options;
 mod routes;
 mod ticket;
 mod tickets;
 mod verb;
 
-pub use backend::{Backend, Options};
+pub use backend::Backend;
 pub use folder_buffer::FolderBuffer;
+pub use options::Options;
 pub use tickets::Tickets;
 
 /// The name of the domain's pipeline.

@@ -1,6 +1,9 @@
 //! As much of JSON as it takes to find two fields, and as lenient as cjson (see the module above).
 
-use super::{DEPTH_MAX, Fields};
+use super::Fields;
+
+/// How deep objects and arrays may be nested, the outermost one included.
+pub const DEPTH_MAX: usize = 1_000;
 
 /// The two fields as bytes; `None` where one is missing or neither text nor number.
 #[derive(Debug, Default)]

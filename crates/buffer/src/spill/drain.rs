@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::Shared;
+use super::shared::Shared;
 use crate::{Envelope, Error};
 
 /// Events handed over at once, at most.

@@ -2,40 +2,50 @@
 
 use super::{Options, PORT, SslMode};
 
-pub(super) fn parse(url: &str) -> Result<Options, String> {
-    let rest = url
-        .strip_prefix("postgres://")
-        .or_else(|| url.strip_prefix("postgresql://"))
-        .ok_or("scheme: must be postgres:// or postgresql://")?;
-    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (authority, dbname) = rest.split_once('/').unwrap_or((rest, ""));
-    let (userinfo, hosts) = authority
-        .rsplit_once('@')
-        .ok_or("user: is missing; write postgres://USER@HOST/DATABASE")?;
-    let (user, password) = match userinfo.split_once(':') {
-        Some((user, password)) => (user, Some(decoded("password", password)?)),
-        None => (userinfo, None),
-    };
-    let mut options = Options {
-        hosts: hosts.split(',').map(host).collect::<Result<_, _>>()?,
-        user: decoded("user", user)?,
-        password,
-        dbname: decoded("database", dbname)?,
-        schema: "fds".into(),
-        sslmode: SslMode::Prefer,
-        ca_file: None,
-        pool_max: 4,
-        statement_timeout_ms: 30_000,
-        connect_timeout_ms: 5_000,
-        exclusive: true,
-        create: true,
-    };
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        set(&mut options, key, value)?;
+impl Options {
+    /// Reads `postgres://USER:PASSWORD@HOST:PORT/DATABASE?key=value&…`, percent-decoded. Several
+    /// `HOST:PORT` are separated by commas. Keys: `schema`, `sslmode` (`disable`, `prefer`,
+    /// `require`, `verify-full`), `ca_file`, `pool_max`, `statement_timeout_ms`,
+    /// `connect_timeout_ms`.
+    ///
+    /// # Errors
+    /// Text that names the part at fault and says what would be right; no value that may be secret
+    /// is in it.
+    pub fn from_url(url: &str) -> Result<Self, String> {
+        let rest = url
+            .strip_prefix("postgres://")
+            .or_else(|| url.strip_prefix("postgresql://"))
+            .ok_or("scheme: must be postgres:// or postgresql://")?;
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (authority, dbname) = rest.split_once('/').unwrap_or((rest, ""));
+        let (userinfo, hosts) = authority
+            .rsplit_once('@')
+            .ok_or("user: is missing; write postgres://USER@HOST/DATABASE")?;
+        let (user, password) = match userinfo.split_once(':') {
+            Some((user, password)) => (user, Some(decoded("password", password)?)),
+            None => (userinfo, None),
+        };
+        let mut options = Options {
+            hosts: hosts.split(',').map(host).collect::<Result<_, _>>()?,
+            user: decoded("user", user)?,
+            password,
+            dbname: decoded("database", dbname)?,
+            schema: "fds".into(),
+            sslmode: SslMode::Prefer,
+            ca_file: None,
+            pool_max: 4,
+            statement_timeout_ms: 30_000,
+            connect_timeout_ms: 5_000,
+            exclusive: true,
+            create: true,
+        };
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            set(&mut options, key, value)?;
+        }
+        options.check()?;
+        Ok(options)
     }
-    options.check()?;
-    Ok(options)
 }
 
 fn host(text: &str) -> Result<(String, u16), String> {
@@ -112,14 +122,14 @@ mod tests {
     use super::*;
 
     fn refused(url: &str, part: &str) {
-        let error = parse(url).unwrap_err();
+        let error = Options::from_url(url).unwrap_err();
         assert!(error.starts_with(&format!("{part}: ")), "{url}: {error}");
         assert!(!error.contains("secret"), "{error}");
     }
 
     #[test]
     fn a_whole_url_is_read_with_its_escapes() {
-        let options = parse(
+        let options = Options::from_url(
             "postgresql://us%40er:p%3Aa%2Fs@s%20w@db-1:6000,[::1],%2Fvar%2Frun:7/my%2Fdb?schema=a_1\
              &sslmode=verify-full&pool_max=9&statement_timeout_ms=7&connect_timeout_ms=8&ca_file=%2Fca",
         );
@@ -136,7 +146,7 @@ mod tests {
 
     #[test]
     fn what_is_not_named_has_a_default() {
-        let options = parse("postgres://me@db/forebay").unwrap();
+        let options = Options::from_url("postgres://me@db/forebay").unwrap();
         assert_eq!(options.hosts, [("db".to_owned(), 5432)]);
         assert_eq!((options.password, &*options.schema), (None, "fds"));
         assert_eq!((options.sslmode, options.pool_max), (SslMode::Prefer, 4));
@@ -170,7 +180,7 @@ mod tests {
 
     #[test]
     fn what_is_shown_of_options_holds_no_password() {
-        let options = parse("postgres://me:secret@db/forebay").unwrap();
+        let options = Options::from_url("postgres://me:secret@db/forebay").unwrap();
         assert!(!format!("{options:?} {options}").contains("secret"));
     }
 }

@@ -6,22 +6,21 @@
 
 mod held;
 mod look;
+mod statements;
 mod upsert;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Row, ToSql, params_from_iter};
-use store::tables::{
-    Bound as Bounds, Mode, Record, Table, Type, Value, Written, parse_time, show_time,
-};
+use rusqlite::{Connection, params_from_iter};
+use store::tables::{Bound as Bounds, Mode, Record, Table, Type, Value, Written};
 use store::{Error, Target};
 
 use crate::column::count;
 use crate::database::Database;
-use crate::error::{classify, classify_write};
+use crate::error::classify;
 use crate::transaction::Applied;
+use statements::{Bound, Statements, own};
 
 /// Why a row that is neither written nor held becomes a dead letter.
 const SKIPPED: &str = "cannot keep the row: a trigger of the table skipped it; change the table, \
@@ -34,16 +33,6 @@ impl store::Tables for Tables {
     fn table(&self, target: &Target) -> Result<Arc<dyn Table>, Error> {
         Ok(Arc::new(One::new(target, &self.0)?))
     }
-}
-
-/// The statements of one target.
-#[derive(Debug)]
-struct Statements {
-    target: Target,
-    insert: String,
-    select: String,
-    /// The version of the row of a key; empty of inserts.
-    version: String,
 }
 
 /// One table.
@@ -125,57 +114,6 @@ impl Table for One {
     }
 }
 
-impl Statements {
-    fn new(target: &Target) -> Self {
-        let (name, columns, keys) =
-            (target.table.quoted(), target.quoted_columns(), target.quoted_keys());
-        let marks: Vec<_> = (1..=target.columns.len()).map(|n| format!("?{n}")).collect();
-        let keyed: Vec<_> = target
-            .keys
-            .iter()
-            .enumerate()
-            .map(|(n, &key)| keyed(&target.columns[key], n + 1))
-            .collect();
-        let from = format!("FROM main.{name} WHERE {}", keyed.join(" AND "));
-        Self {
-            target: target.clone(),
-            insert: format!(
-                "INSERT INTO main.{name} AS t ({columns}) VALUES ({}) ON CONFLICT ({keys}) {}",
-                marks.join(", "),
-                target.replacement()
-            ),
-            version: match target.mode {
-                Mode::Insert => String::new(),
-                Mode::Upsert { version, .. } => {
-                    format!("SELECT {} {from}", target.columns[version].name.quoted())
-                }
-            },
-            select: format!("SELECT {columns} {from}"),
-        }
-    }
-
-    fn read(&self, db: &Connection, key: &[Value]) -> rusqlite::Result<Option<Record>> {
-        let mut select = db.prepare_cached(&self.select)?;
-        let key = key.iter().map(Bound);
-        select.query_row(params_from_iter(key), |row| self.record(row)).optional()
-    }
-
-    fn record(&self, row: &Row<'_>) -> rusqlite::Result<Record> {
-        let columns = self.target.columns.iter().enumerate();
-        columns.map(|(at, column)| value(row, at, column.kind)).collect()
-    }
-}
-
-/// Where the key's column is parameter `n`. Texts are one key only if they are equal byte by byte,
-/// whatever the column's collation.
-fn keyed(column: &store::tables::Column, n: usize) -> String {
-    let name = column.name.quoted();
-    match column.kind {
-        Type::Bigint | Type::Bool => format!("{name} = ?{n}"),
-        _ => format!("{name} = ?{n} COLLATE BINARY"),
-    }
-}
-
 /// Writes `rows`. The error is the transaction's; one that is this caller's own undoes its rows alone.
 fn write(
     db: &Connection,
@@ -220,56 +158,6 @@ fn write(
 /// The answer to a caller whose rows are at fault, or whose table is.
 fn undone<T>(error: Error) -> Applied<T> {
     Applied::Undone(Err(error))
-}
-
-/// `Ok` with the error of one row, which only its caller gets. `Err` where the whole transaction failed.
-fn own(db: &Connection, error: rusqlite::Error) -> rusqlite::Result<Error> {
-    match classify_write(&error) {
-        // After some errors SQLite has rolled the whole transaction back by itself.
-        refused @ (Error::Refused(_) | Error::Rejected(_)) if !db.is_autocommit() => Ok(refused),
-        _ => Err(error),
-    }
-}
-
-/// A value as it is bound.
-struct Bound<'a>(&'a Value);
-
-impl ToSql for Bound<'_> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(match self.0 {
-            Value::Null => ToSqlOutput::Borrowed(ValueRef::Null),
-            Value::Bigint(number) => ToSqlOutput::Borrowed(ValueRef::Integer(*number)),
-            Value::Double(number) => ToSqlOutput::Borrowed(ValueRef::Real(*number)),
-            Value::Bool(on) => ToSqlOutput::Borrowed(ValueRef::Integer((*on).into())),
-            Value::Timestamptz(micros) => ToSqlOutput::from(show_time(*micros)),
-            Value::Text(text) | Value::Numeric(text) | Value::Json(text) | Value::Uuid(text) => {
-                ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes()))
-            }
-        })
-    }
-}
-
-fn value(row: &Row<'_>, at: usize, kind: Type) -> rusqlite::Result<Value> {
-    let stored = row.get_ref(at)?;
-    let wrong = || {
-        let name = row.as_ref().column_name(at).unwrap_or_default().to_owned();
-        rusqlite::Error::InvalidColumnType(at, name, stored.data_type())
-    };
-    let text = || stored.as_str().map(str::to_owned).map_err(|_| wrong());
-    Ok(match (kind, stored) {
-        (_, ValueRef::Null) => Value::Null,
-        (Type::Bigint, ValueRef::Integer(number)) => Value::Bigint(number),
-        (Type::Bool, ValueRef::Integer(number)) => Value::Bool(number != 0),
-        (Type::Double, ValueRef::Real(number)) => Value::Double(number),
-        (Type::Timestamptz, ValueRef::Text(_)) => {
-            Value::Timestamptz(parse_time(&text()?).ok_or_else(wrong)?)
-        }
-        (Type::Text, ValueRef::Text(_)) => Value::Text(text()?),
-        (Type::Numeric, ValueRef::Text(_)) => Value::Numeric(text()?),
-        (Type::Json, ValueRef::Text(_)) => Value::Json(text()?),
-        (Type::Uuid, ValueRef::Text(_)) => Value::Uuid(text()?),
-        _ => return Err(wrong()),
-    })
 }
 
 /// What a failure to read means: what is stored may not be what its column is said to hold.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt;
 
-use super::{Fault, Orders, POLL, lock};
+use super::orders::{Fault, Orders, POLL, lock};
 
 /// How long the server may take to accept.
 const CONNECT_MAX: Duration = Duration::from_secs(2);

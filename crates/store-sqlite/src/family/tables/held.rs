@@ -6,7 +6,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use store::tables::{Record, Value, Written};
 
-use super::{Bound, Statements, value};
+use super::statements::{Bound, Statements, value};
 
 /// What became of `row`, which an INSERT left out. `None` when the table holds nothing that would
 /// explain it.

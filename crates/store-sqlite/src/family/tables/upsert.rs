@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use store::Error;
 use store::tables::{Mode, Record, Stored, Type, Value, Written, parse_time};
 
-use super::{Bound, Statements, own};
+use super::statements::{Bound, Statements, own};
 
 /// Writes one row. The outer error is the transaction's, the inner one this caller's own.
 pub(super) fn write(
