@@ -8,6 +8,10 @@
 //!            waiting ───────────────────┘
 //! ```
 //!
+//! A [`Line`] names the buffers of a pipeline as the configuration has them. [`Lines`] are all of them with their
+//! store, and open both; the caller hands in the reader of URLs. [`shown`] is what commands print of pipelines,
+//! processes and shards.
+//!
 //! Invariants
 //! - A component has one life. It may be stopped twice; both callers get the same end.
 //! - A component that ends early says why: [`State`] holds the [`Reason`].
@@ -17,7 +21,7 @@
 //! - All components of a fleet stop inside one deadline, side by side.
 //! - A failure of a component that is restarted never ends the process.
 //!
-//! What it deliberately does not do: it reads no URL, opens no store, knows no domain, and serves no HTTP.
+//! What it deliberately does not do: it knows no backend and no domain, and serves no HTTP.
 
 pub mod component;
 pub mod fleet;
