@@ -52,7 +52,7 @@ fn add_line(lines: &mut Vec<Line>, line: Line) -> Result<(), Error> {
     let names = |line: &Line| [line.pipeline.clone(), line.subject.pipeline.clone()];
     let taken: Vec<_> = lines.iter().flat_map(names).collect();
     if let Some(name) = names(&line).iter().find(|&name| taken.contains(name)) {
-        return Err(Error(format!("there are two pipelines {name}; name one anew")));
+        return Err(Error(format!("there are two pipelines {name}; rename one")));
     }
     lines.push(line);
     Ok(())
@@ -105,7 +105,7 @@ mod tests {
         let refused = |lines: &mut Vec<Line>, line| add_line(lines, line).unwrap_err().to_string();
         for (pipeline, moves) in [("payments", "payments"), ("consumer_batch", "orders")] {
             let error = refused(&mut lines, line(pipeline, moves));
-            assert_eq!(error, format!("there are two pipelines {pipeline}; name one anew"));
+            assert_eq!(error, format!("there are two pipelines {pipeline}; rename one"));
         }
         add_line(&mut lines, line("orders", "orders")).unwrap();
         assert_eq!(lines.len(), 2);

@@ -116,9 +116,7 @@ impl Process {
             return Vec::new();
         }
         self.config.lines().unmoved().await.unwrap_or_else(|error| {
-            tracing::warn!(
-                "whether another buffer was moved to or from can't be looked at: {error}"
-            );
+            tracing::warn!("cannot look for moves from or to another buffer: {error}");
             Vec::new()
         })
     }

@@ -52,11 +52,13 @@ pub fn make_anew(dir: &Path) -> anyhow::Result<()> {
                 "another demo is running in {shown}; wait for it, or name another place with --data"
             );
         }
-        std::fs::remove_dir_all(dir).with_context(|| format!("can't wipe {shown}"))?;
+        std::fs::remove_dir_all(dir).with_context(|| {
+            format!("cannot wipe {shown}; mend its rights, or name another place with --data")
+        })?;
     }
     std::fs::create_dir_all(dir)
         .and_then(|()| std::fs::write(dir.join(MARKER), "forebay demo makes this directory anew\n"))
-        .with_context(|| format!("can't make {shown}"))
+        .with_context(|| format!("cannot make {shown}; name another place with --data"))
 }
 
 /// The traffic of a run.

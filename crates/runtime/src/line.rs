@@ -169,8 +169,8 @@ pub fn spill(
 /// If there is one.
 pub fn alone(next: Option<&Next>, spill: Option<&Arc<dyn Location>>) -> Result<(), url::Error> {
     if next.is_some() && spill.is_some() {
-        let problem = "next_buffer: a buffer with a spill can't be left; leave `spill` out until the \
-                       move is through";
+        let problem = "next_buffer: cannot move away from a buffer with a spill; leave `spill` out until \
+                       the move has ended";
         return Err(url::Error(problem.to_owned()));
     }
     Ok(())

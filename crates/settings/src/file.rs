@@ -19,7 +19,10 @@ impl Settings {
         match std::fs::read_to_string(path) {
             Ok(text) => self.apply_text(path, &text),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound && named.is_none() => Ok(()),
-            Err(e) => Err(Error(format!("{} can't be read: {e}", path.display()))),
+            Err(e) => Err(Error(format!(
+                "cannot read {}: {e}; mend the file or its rights, or name another",
+                path.display()
+            ))),
         }
     }
 

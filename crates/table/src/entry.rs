@@ -82,7 +82,7 @@ pub fn read(settings: &Settings) -> Result<Vec<Entry>, Error> {
         let entry = entry(item)?;
         if read.iter().any(|other| other.definition.name == entry.definition.name) {
             let name = &entry.definition.name;
-            return Err(item.wrong(format!("there is a table {name} already; name it anew")));
+            return Err(item.wrong(format!("there is a table {name} already; rename it")));
         }
         read.push(entry);
     }

@@ -46,7 +46,7 @@ impl Definition {
         let created = create && made.create().await?;
         match made.problems().await {
             Err(error) if offers && error.class() == Class::Retryable => {
-                tracing::warn!(%error, table = self.name, "the table can't be looked at yet");
+                tracing::warn!(%error, table = self.name, "cannot look at the table yet");
                 Ok((false, Vec::new()))
             }
             problems => Ok((created, problems?)),

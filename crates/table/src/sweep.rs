@@ -41,7 +41,7 @@ pub(crate) async fn once(shared: &Shared) {
                 }
             }
         }
-        Err(error) => tracing::debug!(%error, "the buffer's depth can't be read"),
+        Err(error) => tracing::debug!(%error, "cannot read the depth of the buffer"),
     }
 }
 

@@ -74,7 +74,7 @@ async fn check(config: &Config) -> Result<Exit> {
     }
     if let Err(error) = tokio::net::TcpListener::bind(config.bind).await {
         let bind = config.bind;
-        troubles.push(anyhow!("can't listen on {bind}: {error}; choose another with http.bind"));
+        troubles.push(anyhow!("cannot listen on {bind}: {error}; choose another with http.bind"));
     }
     for trouble in &troubles {
         out::note(format_args!("forebay: {trouble:#}"));

@@ -105,8 +105,9 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
 
 fn prepare(args: &Args, config: &Config, target: String, restart: bool) -> Result<Replay> {
     let map = args.map.as_ref().map(|path| {
-        std::fs::read_to_string(path)
-            .map_err(|e| Error(format!("the map {} can't be read: {e}", path.display())))
+        std::fs::read_to_string(path).map_err(|e| {
+            Error(format!("cannot read the map {}: {e}; name another with --map", path.display()))
+        })
     });
     let format = args.format.map(|written| match written {
         Written::Csv => Format::Csv,

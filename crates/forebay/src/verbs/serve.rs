@@ -138,7 +138,7 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
 async fn ended(spills: &[Arc<dyn Location>], kept: u64) -> Result<Exit> {
     if kept > 0 {
         let kept = grouped(kept);
-        out::line(format_args!("{kept} events stay in the buffer, for whoever settles next."))?;
+        out::line(format_args!("{kept} events stay in the buffer; the next worker settles them."))?;
     }
     for spill in spills {
         let left = match spill.depth().await {
@@ -308,7 +308,7 @@ fn warn_of(bind: SocketAddr) {
 async fn listen(bind: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(bind)
         .await
-        .with_context(|| format!("can't listen on {bind}; choose another address with --bind"))
+        .with_context(|| format!("cannot listen on {bind}; choose another address with --bind"))
 }
 
 /// Waits for the requests in flight.

@@ -79,7 +79,8 @@ fn an_unknown_key_is_refused_with_the_nearest_one() {
 #[test]
 fn a_file_that_is_named_and_missing_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let expect = "forebay: nowhere.toml can't be read: No such file or directory (os error 2)";
+    let expect = "forebay: cannot read nowhere.toml: No such file or directory (os error 2); mend \
+                  the file or its rights, or name another";
     refused(dir.path(), &["config", "show", "--config", "nowhere.toml"], expect);
 }
 
@@ -144,7 +145,7 @@ fn check_tells_all_that_can_not_be_opened_at_once() {
     let at = ran.stdout.find(unchecked).unwrap_or_else(|| panic!("{}", ran.stdout));
     assert!(at < settled && !ran.stdout.contains("Accepted"), "{}", ran.stdout);
     assert!(ran.stderr.contains("the buffer can't be opened"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("can't listen on"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("cannot listen on"), "{}", ran.stderr);
 }
 
 #[test]

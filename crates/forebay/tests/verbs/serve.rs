@@ -240,7 +240,7 @@ fn a_new_server_waits_for_the_address_and_the_journal_of_the_old_one_and_takes_o
     assert_eq!(String::from_utf8(ended.stdout).unwrap(), "Stopped before it began.\n");
 
     let address = old.address.clone();
-    let new = waiting(address.strip_prefix("http://").unwrap(), "can't listen on");
+    let new = waiting(address.strip_prefix("http://").unwrap(), "cannot listen on");
     assert!(old.terminate().0.success());
     let new = Serving::of(new);
     assert_eq!(new.address, address);

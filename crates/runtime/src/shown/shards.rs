@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 /// How wide a full bar is, in characters.
 const BAR: u64 = 24;
 /// Stands where a process would.
-const NOBODY: &str = "nobody holds";
+const NO_PROCESS: &str = "no process";
 
 /// A line for each process, and one for the shards that no process holds. `name` is the buffer's.
 #[must_use]
@@ -20,7 +20,7 @@ pub fn lines(name: &str, seen: &Distribution) -> Vec<String> {
         events => format!(", {} not yet routed", grouped(events)),
     };
     let width =
-        seen.members.iter().map(|member| member.id.len()).max().unwrap_or(0).max(NOBODY.len());
+        seen.members.iter().map(|member| member.id.len()).max().unwrap_or(0).max(NO_PROCESS.len());
     let mut lines = vec![
         format!(
             "{name}: {} processes, {} shards, {} events wait{source}",
@@ -47,7 +47,7 @@ pub fn lines(name: &str, seen: &Distribution) -> Vec<String> {
     }
     let free = free(seen);
     if !free.is_empty() {
-        lines.push(format!("{NOBODY:<width$}  {}", ranges(&free)));
+        lines.push(format!("{NO_PROCESS:<width$}  {}", ranges(&free)));
     }
     lines
 }
@@ -57,7 +57,7 @@ fn given_up_in_ms(seen: &Distribution, member: &Member) -> u64 {
     u64::try_from(member.deadline_ms - seen.now_ms).unwrap_or(0)
 }
 
-/// The shards that nobody holds.
+/// The shards that no process holds.
 fn free(seen: &Distribution) -> Vec<u16> {
     let held = |shard: &u16| seen.members.iter().any(|member| member.shards.contains(shard));
     let shards = u16::try_from(seen.backlog.len()).expect("shards are counted in 16 bits");
@@ -131,14 +131,14 @@ mod tests {
         let lines = lines("tx_queue", &seen);
         assert_eq!(lines[0], "tx_queue: 2 processes, 5 shards, 13 events wait, 7 not yet routed");
         assert!(
-            lines[3].starts_with("host:7:a1           9.2 s       2     1,500        12  0-1 3"),
+            lines[3].starts_with("host:7:a1         9.2 s       2     1,500        12  0-1 3"),
             "{}",
             lines[3]
         );
         assert!(lines[3].ends_with(&"█".repeat(24)), "{}", lines[3]);
         assert!(lines[4].ends_with("         0  2  "), "{}", lines[4]);
         assert_eq!(lines[2].find("given up in"), lines[5].find('4'));
-        assert_eq!(lines[5], "nobody holds  4");
+        assert_eq!(lines[5], "no process  4");
         assert_eq!(super::json(&seen)["free_shards"], json!([4]));
         assert_eq!(super::json(&seen)["members"][0]["waiting"], 12);
         assert_eq!(super::json(&seen)["members"][0]["given_up_in_ms"], 9_240);

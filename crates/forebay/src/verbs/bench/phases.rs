@@ -56,7 +56,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
         bail!(Error(problem.to_owned()))
     };
     std::fs::create_dir_all(&args.out)
-        .with_context(|| format!("can't make {}; name another --out", args.out.display()))?;
+        .with_context(|| format!("cannot make {}; name another --out", args.out.display()))?;
     let plan = Plan {
         events: usize::try_from(args.events)?,
         limit: args.limit,
@@ -100,7 +100,7 @@ async fn buffered(plan: &Plan, config: &Config) -> Result<Figures> {
     let figures = measure.await;
     let removed = match std::fs::remove_file(&config.key_file) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        removed => removed.with_context(|| format!("can't remove {}", config.key_file.display())),
+        removed => removed.with_context(|| format!("cannot remove {}", config.key_file.display())),
     };
     let left_over = || format!("the list or stream {} is left over", config.buffer().name());
     config.buffer().purge().await.with_context(left_over)?;
@@ -113,7 +113,7 @@ fn write(args: &Args, comparison: &Comparison) -> Result<()> {
     for (name, content) in [("phases.txt", &text), ("phases.json", &json), ("phases.html", &html)] {
         let path = args.out.join(name);
         std::fs::write(&path, content)
-            .with_context(|| format!("can't write {}", path.display()))?;
+            .with_context(|| format!("cannot write {}", path.display()))?;
     }
     out::line(text.trim_end())?;
     let dir = args.out.display();

@@ -39,5 +39,5 @@ impl One {
 
 /// What is stored is not what its column is said to hold; that may be mended.
 pub(super) fn unreadable(error: &tokio_postgres::Error) -> Error {
-    Error::Unavailable(format!("a row can't be read: {}", text(error)))
+    Error::Unavailable(format!("cannot read a row: {}", text(error)))
 }
