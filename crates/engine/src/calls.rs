@@ -11,6 +11,7 @@
 
 mod caller;
 mod finish;
+mod permit;
 mod quiet;
 mod recording;
 mod schedule;

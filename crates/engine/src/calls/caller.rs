@@ -8,12 +8,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use buffer::{Envelope, Receipt};
 use futures_util::FutureExt;
-use guard::{Attempt, Guard, Refusal};
+use guard::{Guard, Refusal};
 use model::clock::EpochMs;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::permit::Permit;
 use super::schedule::{Id, Schedule, Step};
 use super::together::Together;
 use super::{Admission, Called, Calls, Options, Outcome};
@@ -67,7 +68,7 @@ pub(crate) struct Caller<H: Calls> {
     queue: mpsc::Receiver<Vec<Envelope>>,
     queue_ended: bool,
     pub(super) schedule: Schedule<H::Answer>,
-    pub(super) tasks: JoinSet<Ended<H::Answer>>,
+    pub(super) tasks: JoinSet<Ended<H>>,
     pub(super) admitting: Together,
     pub(super) recording: Together,
     /// When the guard is asked again.
@@ -79,12 +80,12 @@ pub(crate) struct Caller<H: Calls> {
 }
 
 /// A task that has ended.
-pub(super) enum Ended<A> {
+pub(super) enum Ended<H: Calls> {
     Admitted(Vec<Id>, Result<Vec<Admission>, Failure>, EpochMs),
     Called {
         id: Id,
-        attempt: Attempt,
-        called: Called<A>,
+        permit: Permit<H>,
+        called: Called<H::Answer>,
         lost: bool,
     },
     Recorded(Vec<Id>, Result<Vec<Outcome>, Failure>, EpochMs),
@@ -187,7 +188,8 @@ impl<H: Calls> Caller<H> {
             match begun {
                 Ok(attempt) => {
                     self.schedule.begin(Step::Call, 1);
-                    self.call(id, attempts + 1, attempt);
+                    let permit = Permit::new(Arc::clone(&self.handler), attempt);
+                    self.call(id, attempts + 1, permit);
                 }
                 Err(Refusal::NoRetry) => {
                     let wait = self.retries.after(attempts);
@@ -206,7 +208,7 @@ impl<H: Calls> Caller<H> {
         Ok(())
     }
 
-    fn call(&mut self, id: Id, number: u32, attempt: Attempt) {
+    fn call(&mut self, id: Id, number: u32, permit: Permit<H>) {
         let handler = Arc::clone(&self.handler);
         let shared = Arc::clone(&self.shared);
         let envelope = self.schedule.envelope(id);
@@ -217,7 +219,7 @@ impl<H: Calls> Caller<H> {
             if is_doubtful && is_lost(&shared, &envelope).await {
                 let called =
                     Called { outcome: guard::Outcome::Abandoned, retry_after: None, answer: None };
-                return Ended::Called { id, attempt, called, lost: true };
+                return Ended::Called { id, permit, called, lost: true };
             }
             let call = AssertUnwindSafe(handler.0.call(&envelope, number)).catch_unwind();
             let called = match timeout(longest, call).await {
@@ -231,17 +233,17 @@ impl<H: Calls> Caller<H> {
                     Called { outcome: guard::Outcome::TimedOut, retry_after: None, answer: None }
                 }
             };
-            Ended::Called { id, attempt, called, lost: false }
+            Ended::Called { id, permit, called, lost: false }
         });
     }
 
-    async fn take_in(&mut self, ended: Ended<H::Answer>) -> Result<(), Stop> {
+    async fn take_in(&mut self, ended: Ended<H>) -> Result<(), Stop> {
         match ended {
             Ended::Admitted(ids, admitted, began_ms) => self.admitted(ids, admitted, began_ms),
             Ended::Recorded(ids, recorded, began_ms) => self.recorded(ids, recorded, began_ms),
-            Ended::Called { id, attempt, called, lost } => {
+            Ended::Called { id, permit, called, lost } => {
                 let Called { outcome, retry_after, answer } = called;
-                self.guard().finish(attempt, outcome, retry_after, Instant::now().into_std());
+                permit.finish(outcome, retry_after);
                 if lost {
                     return self.let_go(id, Duration::ZERO).await;
                 }

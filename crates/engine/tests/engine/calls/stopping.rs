@@ -47,6 +47,8 @@ async fn an_abandoned_call_is_leased_again_only_after_its_time_out() {
     handle.abandon().cancel();
     handle.join().await.unwrap();
     assert_eq!(rig.leftover().await, 2);
+    let figures = rig.guard.lock().unwrap().figures(tokio::time::Instant::now().into_std());
+    assert_eq!(figures.under_way, 0, "the next engine has the whole limit");
     let early = rig.memory.lease(10, Duration::from_secs(14)).await.unwrap();
     assert_eq!(early.len(), 0, "its call may still have its effect");
     let again = rig.memory.lease(10, Duration::from_secs(2)).await.unwrap();
