@@ -134,9 +134,13 @@ impl State {
     /// Shards that drain while something of them is held. What comes again there is still leased: a worker may hold
     /// later events of a key that wait for it, and the shard is given up only when nothing of it is held.
     pub(crate) fn ending_shards(&self) -> Vec<u8> {
+        // Each claim asks, and most of the time nothing drains.
+        if !self.shards.values().any(|shard| shard.draining) {
+            return Vec::new();
+        }
         let held: BTreeSet<u16> = self.held.values().map(|held| held.item.shard).collect();
-        let ending =
-            self.shards.iter().filter(|(index, shard)| shard.draining && held.contains(index));
+        let ends = |index: &u16, shard: &Shard| shard.draining && held.contains(index);
+        let ending = self.shards.iter().filter(|(index, shard)| ends(index, shard));
         ending.filter_map(|(index, _)| u8::try_from(*index).ok()).collect()
     }
 
