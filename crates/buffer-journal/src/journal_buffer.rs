@@ -550,7 +550,6 @@ impl Buffer for JournalBuffer {
             },
             durable: true,
             shared: false,
-            leases_survive: false,
         }
     }
 

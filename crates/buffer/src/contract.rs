@@ -19,9 +19,6 @@ pub struct Kind {
     /// Whether several processes may lease from it at once. [`Envelope::term`] then says when what
     /// a process knows of a key may be out of date.
     pub shared: bool,
-    /// Whether a lease outlives the process that has it. Where it does not, the next process gets its events
-    /// at once, though work on them may still be under way at a service of somebody else.
-    pub leases_survive: bool,
 }
 
 /// How much is in a buffer.

@@ -129,7 +129,6 @@ impl Buffer for Memory {
             survives: "nothing: what is held is gone when the process ends",
             durable: false,
             shared: false,
-            leases_survive: false,
         }
     }
 

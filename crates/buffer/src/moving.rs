@@ -400,7 +400,6 @@ impl Buffer for Moving {
             // Where one is a journal, another process goes on with the other alone. What matters is that
             // neither is this process's memory.
             shared: (source.shared || target.shared) && keeps(&source) && keeps(&target),
-            leases_survive: source.leases_survive && target.leases_survive,
         }
     }
 

@@ -152,11 +152,7 @@ impl Buffer for Spill {
     fn kind(&self) -> Kind {
         let kind = self.shared.primary.kind();
         let local = self.shared.local.kind();
-        Kind {
-            durable: kind.durable && local.durable,
-            leases_survive: kind.leases_survive && local.leases_survive,
-            ..kind
-        }
+        Kind { durable: kind.durable && local.durable, ..kind }
     }
 
     fn dead_letters(&self) -> &dyn DeadLetters {

@@ -158,7 +158,6 @@ impl Buffer for FolderBuffer {
             survives: "nothing that may be relied on: no file is synced, and dead letters have none",
             durable: false,
             shared: false,
-            leases_survive: false,
         }
     }
 

@@ -1,7 +1,8 @@
 //! Calls that the last holder of an event may have left under way.
 //!
-//! Where leases live in the memory of a process, the next holder gets the events of one that died at once, and a call
-//! for them may still have its effect. So a new holder calls none of them before one call time-out has passed.
+//! A new holder may get an event at once: leases of a journal and of Kafka live in the memory of a process, and Redis
+//! ends the delays of a shard that changes hands. A call of the last holder may still have its effect then. So a new
+//! holder calls none of these events before one call time-out has passed.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -32,7 +33,7 @@ impl Quiet {
         longest: Duration,
     ) -> Option<Instant> {
         let dies_with_process = !kind.durable && !kind.shared;
-        if kind.leases_survive || dies_with_process {
+        if dies_with_process {
             return None;
         }
         let now = Instant::now();
@@ -66,15 +67,15 @@ mod tests {
         Envelope { receipt, accepted_at_ms, attempt: 1, term, shard, event }
     }
 
-    fn kind(shared: bool, leases_survive: bool) -> Kind {
-        Kind { name: "test", survives: "all", durable: true, shared, leases_survive }
+    fn kind(shared: bool) -> Kind {
+        Kind { name: "test", survives: "all", durable: true, shared }
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_was_accepted_before_this_process_waits_once_and_what_came_later_does_not() {
         let (quiet, clock) = (Quiet::default(), Manual::at(START_MS));
         let until = |accepted_at_ms| {
-            quiet.until(&envelope(accepted_at_ms, None, 0), &kind(false, false), &clock, LONGEST)
+            quiet.until(&envelope(accepted_at_ms, None, 0), &kind(false), &clock, LONGEST)
         };
         let start = Instant::now();
         assert_eq!(until(START_MS - 1), Some(start + LONGEST));
@@ -87,12 +88,7 @@ mod tests {
     async fn a_shard_that_changes_hands_waits_again_and_no_other_does() {
         let (quiet, clock) = (Quiet::default(), Manual::at(START_MS));
         let until = |shard, term| {
-            quiet.until(
-                &envelope(START_MS + 9, Some(shard), term),
-                &kind(true, false),
-                &clock,
-                LONGEST,
-            )
+            quiet.until(&envelope(START_MS + 9, Some(shard), term), &kind(true), &clock, LONGEST)
         };
         assert!(until(1, 7).is_some() && until(2, 7).is_some());
         tokio::time::advance(LONGEST).await;
@@ -101,10 +97,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn where_leases_outlive_their_process_and_where_events_do_not_nothing_waits() {
+    async fn events_that_die_with_their_process_do_not_wait() {
         let (quiet, clock) = (Quiet::default(), Manual::at(START_MS));
         let until = |kind: &Kind| quiet.until(&envelope(0, None, 0), kind, &clock, LONGEST);
-        assert_eq!(until(&kind(true, true)), None);
-        assert_eq!(until(&Kind { durable: false, ..kind(false, false) }), None);
+        assert_eq!(until(&Kind { durable: false, ..kind(false) }), None);
     }
 }
