@@ -1,4 +1,4 @@
-//! The engine's second shape: events that need a slow answer of somebody else's service.
+//! The engine's second way to settle: events that need a slow answer of an outside service.
 //!
 //! ```text
 //!            admit: one read for many        call: many at once           record: one transaction for many
@@ -17,7 +17,6 @@ mod recording;
 mod schedule;
 mod together;
 
-use std::ops::RangeInclusive;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -25,12 +24,13 @@ use async_trait::async_trait;
 use buffer::Envelope;
 use guard::Guard;
 
+use crate::options::within;
 use crate::{Error, Failure};
 
 pub(crate) use caller::Dyn;
 pub(crate) use quiet::Quiet;
 
-/// A domain whose events are answered by somebody else's service.
+/// A domain whose events need an answer of an outside service.
 #[async_trait]
 pub trait Calls: Send + Sync + 'static {
     /// What the service answered, as far as it is recorded.
@@ -139,8 +139,4 @@ impl Options {
         within("backoff_min_ms", self.backoff_min_ms, 1..=86_400_000)?;
         within("backoff_max_ms", self.backoff_max_ms, self.backoff_min_ms..=86_400_000)
     }
-}
-
-fn within(field: &'static str, value: u64, bounds: RangeInclusive<u64>) -> Result<(), Error> {
-    crate::options::within(field, value, bounds)
 }

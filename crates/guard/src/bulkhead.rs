@@ -146,7 +146,7 @@ mod tests {
     fn an_idle_share_is_lent_and_taken_back() {
         let mut bulkhead = Bulkhead::new(100);
         let (one, three) = (bulkhead.join(1), bulkhead.join(3));
-        assert_eq!(take(&mut bulkhead, one, 1000), 100, "nobody else asks");
+        assert_eq!(take(&mut bulkhead, one, 1000), 100, "no other member asks");
         assert_eq!(take(&mut bulkhead, three, 60), 0, "all are lent");
         for _ in 0..75 {
             bulkhead.give_back(one);

@@ -8,7 +8,7 @@
 //! - [`watch`] samples a pipeline at work ([`at_work`]), and [`view`] shows it: a picture, or a line a second.
 //!   [`demo`] is all of that: traffic, picture, audit.
 //! - [`phases`] holds several ways into a database side by side: table, JSON, page. [`ways`] measures them.
-//! - [`simulate`] plays a service of somebody else, and keeps a ledger of what it did.
+//! - [`simulate`] simulates an outside service, and keeps a ledger of its effects.
 //! - [`score`] tells how well screening found the labelled frauds; [`report`] is all of it in JSON.
 //!
 //! What it deliberately does not do: it reads no command line and opens no backend; those are handed in.

@@ -1,4 +1,4 @@
-//! A service of somebody else, with all that such services do: it is slow, refuses, fails before or after the
+//! An outside service with the faults that such services have: it is slow, refuses, fails before or after the
 //! effect, hangs, cuts connections, stores a failure under a key and repeats it.
 //!
 //! ```text

@@ -1,4 +1,4 @@
-//! `forebay simulate`: plays a service of somebody else.
+//! `forebay simulate`: simulates an outside service.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 proptest! {
     /// Never more than all slots; a member below its share waits only for calls that are under way; no slot is
-    /// free that a member asks for and nobody else may want.
+    /// free that a member asks for and no other member may take.
     #[test]
     fn shares_hold_over_any_sequence(
         slots in 1..40_u32,
