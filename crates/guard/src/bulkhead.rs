@@ -8,6 +8,19 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Member(usize);
 
+/// What a bulkhead shows of itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// All slots.
+    pub slots: u32,
+    /// Slots that are taken.
+    pub under_way: u32,
+    /// Those of them beyond the share of the member that has them.
+    pub lent: u32,
+    /// Calls that members would begin now.
+    pub asked: u32,
+}
+
 /// See the module.
 #[derive(Debug, Clone)]
 pub struct Bulkhead {
@@ -104,6 +117,19 @@ impl Bulkhead {
         self.places.iter().flatten().map(|place| place.held).sum()
     }
 
+    /// What it does now.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        let mut figures = Figures { slots: self.slots, ..Figures::default() };
+        for member in (0..self.places.len()).map(Member) {
+            let Some(Place { held, asked, .. }) = self.place(member) else { continue };
+            figures.under_way += held;
+            figures.lent += held.saturating_sub(self.share(member));
+            figures.asked = figures.asked.saturating_add(asked);
+        }
+        figures
+    }
+
     /// Slots that members below their share ask for.
     fn kept_from(&self, borrower: Member) -> u32 {
         let members = (0..self.places.len()).map(Member).filter(|member| *member != borrower);
@@ -147,6 +173,8 @@ mod tests {
         let mut bulkhead = Bulkhead::new(100);
         let (one, three) = (bulkhead.join(1), bulkhead.join(3));
         assert_eq!(take(&mut bulkhead, one, 1000), 100, "no other member asks");
+        let lent = Figures { slots: 100, under_way: 100, lent: 75, asked: 900 };
+        assert_eq!(bulkhead.figures(), lent);
         assert_eq!(take(&mut bulkhead, three, 60), 0, "all are lent");
         for _ in 0..75 {
             bulkhead.give_back(one);

@@ -25,7 +25,7 @@ mod shared;
 
 pub use breaker::{Breaker, Options as BreakerOptions, Pass, State};
 pub use budget::{Budget, Options as BudgetOptions};
-pub use bulkhead::{Bulkhead, Member};
+pub use bulkhead::{Bulkhead, Figures as BulkheadFigures, Member};
 pub use limit::{Limit, Options as LimitOptions, Started};
 pub use outcome::Outcome;
 pub use rate::{Pace, RETRY_AFTER_MAX, Rate};

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use crate::shared::NOTHING;
 use crate::{
     Breaker, BreakerOptions, Budget, BudgetOptions, Limit, LimitOptions, Outcome, Pace, Pass, Rate,
-    Started, State,
+    Shared, Started, State,
 };
 
 /// How a service is guarded.
@@ -47,8 +48,11 @@ pub struct Figures {
     pub limit: u32,
     /// Attempts that are.
     pub under_way: u32,
-    /// Attempts that may begin in 1,000 seconds.
+    /// Attempts that may begin in 1,000 seconds, in this process.
     pub per_1000_s: u64,
+    /// Processes that share the rate: 1 for a rate of this process alone, 0 while this process may use nothing of a
+    /// shared one.
+    pub processes: u32,
     /// What the breaker does.
     pub breaker: State,
     /// Retries that are saved up.
@@ -61,9 +65,12 @@ pub struct Figures {
 #[derive(Debug, Clone)]
 pub struct Guard {
     rate: Rate,
+    /// What the rate follows where it is of several processes.
+    shared: Option<Shared>,
     limit: Limit,
     breaker: Breaker,
     budget: Budget,
+    shown_by: Option<String>,
 }
 
 impl Guard {
@@ -72,17 +79,72 @@ impl Guard {
     pub fn new(options: Options, now: Instant) -> Self {
         Self {
             rate: Rate::full(options.pace, now),
+            shared: None,
             limit: Limit::new(options.limit, now),
             breaker: Breaker::new(options.breaker, now),
             budget: Budget::new(options.budget, now),
+            shown_by: None,
         }
     }
 
-    /// Changes the rate; see [`Rate::set`].
-    pub fn set_pace(&mut self, pace: Pace, now: Instant) {
-        if self.rate.pace() != pace {
-            self.rate.set(pace, now);
+    /// The same, where `options.pace` is of all live processes together. No attempt begins before
+    /// [`Guard::heard`]; see [`Shared`].
+    #[must_use]
+    pub fn sharing(options: Options, heartbeat: Duration, now: Instant) -> Self {
+        Self {
+            rate: Rate::empty(NOTHING, now),
+            shared: Some(Shared::new(options.pace, heartbeat)),
+            ..Self::new(options, now)
         }
+    }
+
+    /// Whether its rate is of several processes together.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    /// Of a shared rate: this process' row was written, and after that all rows were read. `processes` of them are
+    /// live and call this service, this one included. Its row has been there for `joined_ago`; `began` is the moment
+    /// before the writing.
+    pub fn heard(&mut self, processes: u32, joined_ago: Duration, began: Instant, now: Instant) {
+        let Some(shared) = &mut self.shared else { return };
+        let row = now.checked_sub(joined_ago).unwrap_or(now);
+        // The row may be older than its entry about this service.
+        shared.joined(if shared.is_joined() { row } else { now });
+        shared.seen(processes, began);
+    }
+
+    /// Of a shared rate: other processes do not count this one any more, and it uses nothing from now on.
+    pub fn dropped(&mut self, now: Instant) {
+        if let Some(shared) = &mut self.shared {
+            shared.dropped();
+        }
+        self.follow(now);
+    }
+
+    /// The rate becomes this process' part of the shared one. A process that may use nothing saves nothing up.
+    fn follow(&mut self, now: Instant) {
+        let Some(shared) = &self.shared else { return };
+        let pace = shared.pace(now);
+        if pace == self.rate.pace() {
+            return;
+        }
+        self.rate.set(pace, now);
+        if pace == NOTHING {
+            self.rate.retry_after(Duration::ZERO, now);
+        }
+    }
+
+    /// Whether the figures are to be shown under this name: a guard that several pipelines share is shown by the one
+    /// that asked first, until that one calls [`Guard::unshow`]. So that no sum counts it twice.
+    pub fn is_shown_by(&mut self, name: &str) -> bool {
+        self.shown_by.get_or_insert_with(|| name.to_owned()) == name
+    }
+
+    /// Lets another pipeline show the figures.
+    pub fn unshow(&mut self, name: &str) {
+        self.shown_by.take_if(|shown_by| shown_by == name);
     }
 
     /// Begins an attempt. Nothing is used up by one that may not begin.
@@ -90,6 +152,7 @@ impl Guard {
     /// # Errors
     /// Why it may not.
     pub fn start(&mut self, is_retry: bool, now: Instant) -> Result<Attempt, Refusal> {
+        self.follow(now);
         self.breaker.ready(now).map_err(Refusal::Broken)?;
         if !self.limit.ready(self.breaker.usable_permille(now)) {
             return Err(Refusal::Full);
@@ -121,15 +184,23 @@ impl Guard {
         }
     }
 
+    /// Attempts that may be under way now, after the ramp's share.
+    #[must_use]
+    pub fn limit(&self, now: Instant) -> u32 {
+        let usable = u64::from(self.breaker.usable_permille(now));
+        let limit = (u64::from(self.limit.limit()) * usable).div_ceil(1000);
+        u32::try_from(limit).unwrap_or(u32::MAX)
+    }
+
     /// What it does now.
     #[must_use]
     pub fn figures(&self, now: Instant) -> Figures {
-        let usable = u64::from(self.breaker.usable_permille(now));
-        let limit = (u64::from(self.limit.limit()) * usable).div_ceil(1000);
+        let pace = self.shared.as_ref().map_or(self.rate.pace(), |shared| shared.pace(now));
         Figures {
-            limit: u32::try_from(limit).unwrap_or(u32::MAX),
+            limit: self.limit(now),
             under_way: self.limit.under_way(),
-            per_1000_s: self.rate.pace().per_1000_s,
+            per_1000_s: pace.per_1000_s,
+            processes: self.shared.as_ref().map_or(1, |shared| shared.processes(now)),
             breaker: self.breaker.state(),
             retries_saved: self.budget.saved(),
             retries_denied: self.budget.denied(),

@@ -6,11 +6,17 @@
 //! A process that cannot read uses nothing.
 //!
 //! A row must be dropped later than one heartbeat after its last writing, and clocks must run at the same speed;
-//! they need not show the same time.
+//! they need not show the same time. The heartbeat is an upper bound: a process that writes and reads more often has
+//! no gap between two readings.
+//!
+//! A rate below one call in 1,000 seconds for each process is no call: parts are whole numbers.
 
 use std::time::{Duration, Instant};
 
 use crate::Pace;
+
+/// What a process uses that does not know its part.
+pub(crate) const NOTHING: Pace = Pace { per_1000_s: 0, burst: 1 };
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -34,9 +40,16 @@ impl Shared {
         Self { total, heartbeat, joined: None, seen: None }
     }
 
-    /// This process' row was written; `now` is after it.
-    pub fn joined(&mut self, now: Instant) {
-        self.joined.get_or_insert(now);
+    /// This process' row is there since `at` or earlier. A later call moves that moment to a later one only: the row
+    /// was dropped in between and written again.
+    pub fn joined(&mut self, at: Instant) {
+        self.joined = Some(self.joined.map_or(at, |before| before.max(at)));
+    }
+
+    /// Whether this process' row is there, as far as it was told.
+    #[must_use]
+    pub fn is_joined(&self) -> bool {
+        self.joined.is_some()
     }
 
     /// The rows were read, and `processes` of them are live, this one's included. `began` is the moment before
@@ -54,15 +67,21 @@ impl Shared {
     /// What this process may use now. A burst is divided, too; each process has at least one.
     #[must_use]
     pub fn pace(&self, now: Instant) -> Pace {
-        let is_in = self.joined.is_some_and(|at| now >= at + self.heartbeat);
-        let seen = self.seen.filter(|seen| now < seen.at + self.heartbeat);
-        let Some(Seen { processes, .. }) = seen.filter(|_| is_in) else {
-            return Pace { per_1000_s: 0, burst: 1 };
-        };
-        Pace {
-            per_1000_s: self.total.per_1000_s / u64::from(processes),
-            burst: (self.total.burst / processes).max(1),
+        match self.processes(now) {
+            0 => NOTHING,
+            processes => Pace {
+                per_1000_s: self.total.per_1000_s / u64::from(processes),
+                burst: (self.total.burst / processes).max(1),
+            },
         }
+    }
+
+    /// Processes that the rate is divided by now; 0 while this one uses nothing.
+    #[must_use]
+    pub fn processes(&self, now: Instant) -> u32 {
+        let is_in = self.joined.is_some_and(|at| now >= at + self.heartbeat);
+        let seen = self.seen.filter(|seen| is_in && now < seen.at + self.heartbeat);
+        seen.map_or(0, |seen| seen.processes)
     }
 }
 

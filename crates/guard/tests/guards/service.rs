@@ -6,6 +6,7 @@ use guard::{
     Attempt, BreakerOptions, BudgetOptions, Guard, LimitOptions, Options, Outcome, Pace, Refusal,
     State,
 };
+use proptest::prelude::*;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -109,4 +110,135 @@ fn retries_are_bounded_while_everything_fails_a_little() {
     }
     // A fifth of the calls, what was saved, and one a second.
     assert!((200..=200 + 100 + 11).contains(&retries), "{retries}");
+}
+
+/// A guard whose rate is of several processes, as one of them.
+fn sharing(now: Instant) -> Guard {
+    let options = Options {
+        pace: Pace::per_second(100, 30),
+        limit: LimitOptions { min: 1_000, max: 1_000, start: 1_000 },
+        breaker: BreakerOptions::default(),
+        budget: BudgetOptions::default(),
+    };
+    Guard::sharing(options, HEARTBEAT, now)
+}
+
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+#[test]
+fn a_shared_rate_is_used_a_heartbeat_after_the_row_and_until_the_view_is_too_old() {
+    let now = Instant::now();
+    let mut guard = sharing(now);
+    assert!(guard.is_shared() && begun(&mut guard, now + HEARTBEAT).is_empty(), "it read nothing");
+    guard.heard(2, Duration::ZERO, now, now);
+    let read = now + HEARTBEAT - MS;
+    guard.heard(2, HEARTBEAT - MS, read, read);
+    assert!(begun(&mut guard, read).is_empty());
+    let is_in = now + HEARTBEAT;
+    assert_eq!(begun(&mut guard, is_in).len(), 0, "it saved nothing up");
+    assert_eq!(guard.figures(is_in).per_1000_s, 50_000);
+    assert_eq!(begun(&mut guard, is_in + Duration::from_secs(1)).len(), 15, "half of the burst");
+    let late = read + HEARTBEAT;
+    assert!(begun(&mut guard, late).is_empty());
+    assert_eq!((guard.figures(late).processes, guard.figures(late).per_1000_s), (0, 0));
+}
+
+#[test]
+fn a_process_that_stood_still_saved_nothing_up_and_joins_anew() {
+    let now = Instant::now();
+    let mut guard = sharing(now);
+    guard.heard(1, Duration::ZERO, now, now);
+    let read = now + HEARTBEAT;
+    guard.heard(1, HEARTBEAT, read, read);
+    assert!(begun(&mut guard, read).is_empty());
+    // Its row was dropped meanwhile, and the others divide by one process less.
+    let woken = read + HEARTBEAT * 10;
+    assert!(begun(&mut guard, woken).is_empty());
+    guard.heard(2, Duration::ZERO, woken, woken);
+    assert!(begun(&mut guard, woken + HEARTBEAT - MS).is_empty());
+    guard.heard(2, HEARTBEAT - MS, woken + HEARTBEAT - MS, woken + HEARTBEAT - MS);
+    let is_in = woken + HEARTBEAT;
+    assert_eq!(begun(&mut guard, is_in).len(), 0);
+    assert_eq!(begun(&mut guard, is_in + Duration::from_secs(1)).len(), 15);
+    guard.dropped(is_in + Duration::from_secs(2));
+    assert!(begun(&mut guard, is_in + Duration::from_secs(2)).is_empty());
+}
+
+#[test]
+fn a_guard_of_several_pipelines_is_shown_by_one_of_them() {
+    let mut guard = sharing(Instant::now());
+    assert!(guard.is_shown_by("a") && !guard.is_shown_by("b") && guard.is_shown_by("a"));
+    guard.unshow("b");
+    assert!(!guard.is_shown_by("b"));
+    guard.unshow("a");
+    assert!(guard.is_shown_by("b") && !guard.is_shown_by("a"));
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Wait(u64),
+    Begin(bool),
+    End(prop::sample::Index, Outcome),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let outcome = prop_oneof![
+        6 => Just(Outcome::Good),
+        2 => Just(Outcome::Failed),
+        1 => Just(Outcome::TimedOut),
+        1 => Just(Outcome::Overloaded),
+        1 => Just(Outcome::Abandoned),
+    ];
+    let step = prop_oneof![
+        2 => (0..3_000_u64).prop_map(Step::Wait),
+        6 => any::<bool>().prop_map(Step::Begin),
+        5 => (any::<prop::sample::Index>(), outcome).prop_map(|(at, outcome)| Step::End(at, outcome)),
+    ];
+    prop::collection::vec(step, 0..400)
+}
+
+proptest! {
+    /// Each bound holds together with the others, and what ended leaves nothing taken.
+    #[test]
+    fn all_bounds_hold_together_over_any_sequence(steps in steps()) {
+        let mut now = Instant::now();
+        let mut guard = guard(now);
+        let mut under_way: Vec<Attempt> = Vec::new();
+        let (mut denied, mut saved) = (0, i128::from(1_000_u64 * 1_000));
+        for step in steps {
+            match step {
+                Step::Wait(ms) => {
+                    now += Duration::from_millis(ms);
+                    saved = (saved + i128::from(ms) * 1_000).min(1_000_000);
+                }
+                Step::Begin(is_retry) => match guard.start(is_retry, now) {
+                    Ok(attempt) => {
+                        under_way.push(attempt);
+                        saved -= 1_000;
+                        let figures = guard.figures(now);
+                        prop_assert!(figures.breaker != State::Open);
+                        prop_assert!(figures.under_way <= figures.limit.max(1), "{figures:?}");
+                        prop_assert!(saved >= 0, "the rate was exceeded");
+                    }
+                    Err(Refusal::NoRetry) => {
+                        prop_assert!(is_retry);
+                        denied += 1;
+                    }
+                    Err(_) => {}
+                },
+                Step::End(at, outcome) if !under_way.is_empty() => {
+                    let attempt = under_way.swap_remove(at.index(under_way.len()));
+                    guard.finish(attempt, outcome, None, now);
+                }
+                Step::End(..) => {}
+            }
+            let figures = guard.figures(now);
+            prop_assert_eq!(figures.under_way as usize, under_way.len());
+            prop_assert_eq!(figures.retries_denied, denied);
+        }
+        for attempt in under_way {
+            guard.finish(attempt, Outcome::Abandoned, None, now);
+        }
+        prop_assert_eq!(guard.figures(now).under_way, 0);
+    }
 }

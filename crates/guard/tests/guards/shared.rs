@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use guard::{Pace, Rate, Shared};
+use guard::{BreakerOptions, BudgetOptions, Guard, LimitOptions, Options, Outcome, Pace};
 use proptest::prelude::*;
 
 const HEARTBEAT_MS: u64 = 5_000;
@@ -13,11 +13,20 @@ const TICK_MS: u64 = 100;
 const TOTAL: Pace = Pace { per_1000_s: 100_000, burst: 30 };
 
 struct Process {
-    shared: Shared,
-    rate: Rate,
+    guard: Guard,
     /// When it next writes its row, and reads all of them a moment later.
     next_ms: u64,
     still_until_ms: u64,
+}
+
+/// Only the rate bounds the calls.
+fn options() -> Options {
+    Options {
+        pace: TOTAL,
+        limit: LimitOptions { min: 1_000, max: 1_000, start: 1_000 },
+        breaker: BreakerOptions::default(),
+        budget: BudgetOptions::default(),
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -46,8 +55,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct World {
     now_ms: u64,
     processes: BTreeMap<u8, Process>,
-    /// The last writing of each row.
-    rows: BTreeMap<u8, u64>,
+    /// Since when each row is there, and its last writing.
+    rows: BTreeMap<u8, (u64, u64)>,
     cannot_read_until_ms: u64,
     /// How many calls began in each tick.
     begun: Vec<u64>,
@@ -57,7 +66,7 @@ impl World {
     fn tick(&mut self, began: Instant) {
         let now_ms = self.now_ms;
         let now = began + Duration::from_millis(now_ms);
-        self.rows.retain(|_, written| now_ms < *written + DROPPED_MS);
+        self.rows.retain(|_, (_, written)| now_ms < *written + DROPPED_MS);
         let mut calls = 0;
         for (id, process) in &mut self.processes {
             if now_ms < process.still_until_ms {
@@ -65,14 +74,16 @@ impl World {
             }
             if now_ms >= process.next_ms && now_ms >= self.cannot_read_until_ms {
                 process.next_ms = now_ms + HEARTBEAT_MS - 2 * TICK_MS;
-                if self.rows.insert(*id, now_ms).is_none() {
-                    process.shared.dropped();
-                    process.shared.joined(now);
-                }
-                process.shared.seen(u32::try_from(self.rows.len()).expect("few rows"), now);
+                let (joined_ms, written_ms) = self.rows.entry(*id).or_insert((now_ms, now_ms));
+                *written_ms = now_ms;
+                let joined_ago = Duration::from_millis(now_ms - *joined_ms);
+                let processes = u32::try_from(self.rows.len()).expect("few rows");
+                process.guard.heard(processes, joined_ago, now, now);
             }
-            process.rate.set(process.shared.pace(now), now);
-            calls += std::iter::from_fn(|| process.rate.take(now).ok()).count() as u64;
+            while let Ok(attempt) = process.guard.start(false, now) {
+                process.guard.finish(attempt, Outcome::Good, None, now);
+                calls += 1;
+            }
         }
         self.begun.push(calls);
         self.now_ms += TICK_MS;
@@ -88,8 +99,7 @@ impl World {
                     .find(|id| !self.rows.contains_key(id))
                     .expect("few rows");
                 self.processes.entry(id).or_insert_with(|| Process {
-                    shared: Shared::new(TOTAL, Duration::from_millis(HEARTBEAT_MS)),
-                    rate: Rate::empty(Pace { per_1000_s: 0, burst: 1 }, now),
+                    guard: Guard::sharing(options(), Duration::from_millis(HEARTBEAT_MS), now),
                     next_ms: self.now_ms,
                     still_until_ms: 0,
                 });
