@@ -15,6 +15,7 @@ mod permit;
 mod quiet;
 mod recording;
 mod schedule;
+mod stats;
 mod together;
 
 use std::sync::Mutex;
@@ -29,6 +30,10 @@ use crate::{Error, Failure};
 
 pub(crate) use caller::Dyn;
 pub(crate) use quiet::Quiet;
+pub(crate) use stats::Stats;
+
+/// Most calls under way at once, in one engine.
+pub const CALLS_MAX: usize = 10_000;
 
 /// A domain whose events need an answer of an outside service.
 #[async_trait]
@@ -96,14 +101,16 @@ pub enum Outcome {
     Rejected(String),
     /// The store has it, and it leaves the buffer: the domain deals with it from there.
     Parked,
-    /// It is admitted again after this time. Until then it keeps its key and its lease, and no slot.
+    /// It is admitted again after this time. Until then it keeps its key and its lease, and no slot. It counts
+    /// towards [`held_max`](crate::Options::held_max), and so do the events behind it of the same key.
     Later(Duration),
 }
 
 /// The bounds of an engine's calls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Calls under way at once: 1 to 10,000. The guard may allow fewer.
+    /// Calls under way at once: 1 to [`CALLS_MAX`], and no more than the engine's `held_max`. The guard may allow
+    /// fewer.
     pub calls_max: usize,
     /// How long one call may take, in milliseconds: 1 to an hour, and less than the engine's `lease_ms` and
     /// `drain_timeout_ms`.
@@ -132,7 +139,8 @@ impl Options {
     /// # Errors
     /// [`Error::Option`], which names the first field out of bounds.
     pub(crate) fn validate(&self, engine: &crate::Options) -> Result<(), Error> {
-        within("calls_max", self.calls_max as u64, 1..=10_000)?;
+        let calls_max = CALLS_MAX.min(engine.held_max);
+        within("calls_max", self.calls_max as u64, 1..=calls_max as u64)?;
         let shorter = engine.lease_ms.min(engine.drain_timeout_ms).saturating_sub(1);
         within("timeout_ms", self.timeout_ms, 1..=shorter.min(3_600_000))?;
         within("attempts_max", self.attempts_max.into(), 1..=10_000)?;

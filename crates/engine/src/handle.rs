@@ -52,7 +52,7 @@ impl Handle {
         Arc::clone(&self.shared.stats)
     }
 
-    /// How much the lanes have worked.
+    /// How much the engine has worked.
     #[must_use]
     pub fn work(&self) -> Work {
         Work(Arc::clone(&self.shared.load))

@@ -1,8 +1,8 @@
 //! What one pipeline's engines share, one after the other.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use crate::calls::Quiet;
+use crate::calls::{self, Quiet};
 use crate::leftover::Leftover;
 use crate::load::Load;
 use crate::{Stats, Work};
@@ -15,6 +15,7 @@ pub struct Meters {
     pub(crate) load: Arc<Load>,
     pub(crate) leftover: Arc<Leftover>,
     pub(crate) quiet: Arc<Quiet>,
+    calls: Arc<OnceLock<Arc<calls::Stats>>>,
 }
 
 impl Meters {
@@ -28,7 +29,14 @@ impl Meters {
             load: Arc::new(Load::new(pipeline)),
             leftover: Arc::default(),
             quiet: Arc::default(),
+            calls: Arc::default(),
         }
+    }
+
+    /// Those of a pipeline of calls. The first time registers them with the recorder that is installed by now.
+    pub(crate) fn calls(&self) -> Arc<calls::Stats> {
+        let pipeline = self.load.pipeline();
+        Arc::clone(self.calls.get_or_init(|| Arc::new(calls::Stats::new(pipeline))))
     }
 
     /// What the engines did.
@@ -37,7 +45,7 @@ impl Meters {
         Arc::clone(&self.stats)
     }
 
-    /// How much their lanes have worked.
+    /// How much they have worked.
     #[must_use]
     pub fn work(&self) -> Work {
         Work(Arc::clone(&self.load))

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use buffer::{Buffer, Receipt};
+use guard::Guard;
 use model::clock::Clock;
 use store::Completions;
 use tokio::sync::{Mutex, Semaphore, mpsc};
@@ -16,7 +17,7 @@ use crate::completion::{self, Progress};
 use crate::dispatcher::Dispatcher;
 use crate::handle::{Handle, Summary};
 use crate::held::Held;
-use crate::load;
+use crate::load::{self, Show};
 use crate::meters::Meters;
 use crate::shared::{Calls, Shared};
 use crate::worker::Worker;
@@ -68,6 +69,34 @@ impl Handling {
         }
     }
 
+    /// Calls under way at once, at most; nothing where lanes settle.
+    #[must_use]
+    pub fn calls_max(&self) -> Option<usize> {
+        match &self.0 {
+            Way::Lanes(_) => None,
+            Way::Calls(handler) => Some(handler.calls_max()),
+        }
+    }
+
+    /// What bounds the calls; nothing where lanes settle. Handlers that call the same service have the same one.
+    #[must_use]
+    pub fn guard(&self) -> Option<&std::sync::Mutex<Guard>> {
+        match &self.0 {
+            Way::Lanes(_) => None,
+            Way::Calls(handler) => Some(handler.guard()),
+        }
+    }
+
+    /// Registers the metrics of the pipeline with the recorder that is installed by now.
+    #[must_use]
+    pub fn meters(&self) -> Meters {
+        let meters = Meters::new(self.pipeline());
+        if let Way::Calls(_) = &self.0 {
+            let _registered = meters.calls();
+        }
+        meters
+    }
+
     fn validate(&self, options: &Options) -> Result<(), Error> {
         options.validate()?;
         match &self.0 {
@@ -97,7 +126,7 @@ impl Service {
     /// [`Error::Option`] when an option is out of bounds.
     pub fn start(self, options: Options) -> Result<Handle, Error> {
         self.handler.validate(&options)?;
-        let meters = Meters::new(self.handler.pipeline());
+        let meters = self.handler.meters();
         self.start_again(options, &meters)
     }
 
@@ -110,9 +139,16 @@ impl Service {
     pub fn start_again(self, options: Options, meters: &Meters) -> Result<Handle, Error> {
         self.handler.validate(&options)?;
         let Self { buffer, handler, completions, clock, seed, shutdown } = self;
-        let lanes = if matches!(handler.0, Way::Calls(_)) { 1 } else { options.lanes };
-        let options = Options { lanes, ..options };
-        meters.load.engage(options.lanes);
+        let options = match handler.calls_max() {
+            Some(calls_max) => {
+                meters.load.engage_calls(calls_max);
+                Options { lanes: 1, ..options }
+            }
+            None => {
+                meters.load.engage(options.lanes);
+                options
+            }
+        };
         let progress = Arc::new(Progress::new(handler.pipeline().into()));
         let shared = Arc::new(Shared {
             buffer,
@@ -143,28 +179,48 @@ impl Service {
                 Way::Lanes(handler) => {
                     tasks.spawn(Worker::new(shared, handler, lane, queue, seed).run())
                 }
-                Way::Calls(handler) => tasks.spawn(handler.run(shared, queue, seed)),
+                Way::Calls(handler) => {
+                    tasks.spawn(handler.run(shared, meters.calls(), queue, seed))
+                }
             };
         }
         let backoff = Backoff::new(&shared.options, seed);
         tasks.spawn(Dispatcher { shared: Arc::clone(&shared), lanes, backoff }.run());
 
-        let supervisor = tokio::spawn(supervise(Arc::clone(&shared), tasks, completions, shutdown));
+        let shown = shown(&handler, meters, &shared);
+        let ending = supervise(Arc::clone(&shared), tasks, completions, shown, shutdown);
+        let supervisor = tokio::spawn(ending);
         Ok(Handle { shared, supervisor })
     }
+}
+
+/// What shows an engine of calls, once a second and at its end.
+fn shown(handler: &Handling, meters: &Meters, shared: &Arc<Shared>) -> Option<Show> {
+    let Way::Calls(handler) = &handler.0 else { return None };
+    let (handler, stats, shared) = (Arc::clone(handler), meters.calls(), Arc::clone(shared));
+    let show = move |is_over: bool| {
+        if is_over {
+            stats.over(handler.guard());
+        } else {
+            stats.look(shared.held(), handler.guard(), Instant::now().into_std());
+        }
+    };
+    show(false);
+    Some(Box::new(show))
 }
 
 async fn supervise(
     shared: Arc<Shared>,
     mut tasks: JoinSet<Result<(), Error>>,
     completions: Option<Arc<dyn Completions>>,
+    shown: Option<Show>,
     shutdown: CancellationToken,
 ) -> Result<Summary, Error> {
     // Whatever way this ends, so does what runs beside it, and whoever waits for a drain.
     let _ended = shared.ended.clone().drop_guard();
     let heartbeat = tokio::spawn(heartbeat::run(Arc::clone(&shared)));
     let (load, clock) = (Arc::clone(&shared.load), Arc::clone(&shared.clock));
-    let load = tokio::spawn(load::run(load, clock, shared.ended.clone()));
+    let load = tokio::spawn(load::run(load, clock, shown, shared.ended.clone()));
     let recorder = completions.map(|port| {
         let interval = Duration::from_millis(shared.options.completion_interval_ms);
         let progress = Arc::clone(&shared.progress);

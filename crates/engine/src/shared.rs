@@ -72,7 +72,12 @@ impl Calls {
 
 impl Shared {
     pub(crate) fn is_idle(&self) -> bool {
-        self.room.available_permits() == self.options.held_max
+        self.held() == 0
+    }
+
+    /// Events that are leased, and neither done nor given back.
+    pub(crate) fn held(&self) -> usize {
+        self.options.held_max.saturating_sub(self.room.available_permits())
     }
 
     /// Waits this long; `false` when the engine gave up meanwhile.

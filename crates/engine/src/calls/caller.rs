@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::permit::Permit;
 use super::schedule::{Id, Schedule, Step};
+use super::stats::{Reason, Stats};
 use super::together::Together;
 use super::{Admission, Called, Calls, Options, Outcome};
 use crate::backoff::Backoff;
@@ -32,10 +33,16 @@ pub(crate) trait Dyn: Send + Sync + 'static {
 
     fn validate(&self, engine: &crate::Options) -> Result<(), Error>;
 
+    /// Calls under way at once, at most.
+    fn calls_max(&self) -> usize;
+
+    fn guard(&self) -> &Mutex<Guard>;
+
     /// Takes the place of a lane.
     async fn run(
         self: Arc<Self>,
         shared: Arc<Shared>,
+        stats: Arc<Stats>,
         queue: mpsc::Receiver<Vec<Envelope>>,
         seed: u64,
     ) -> Result<(), Error>;
@@ -51,13 +58,22 @@ impl<H: Calls> Dyn for (H, Options) {
         self.1.validate(engine)
     }
 
+    fn calls_max(&self) -> usize {
+        self.1.calls_max
+    }
+
+    fn guard(&self) -> &Mutex<Guard> {
+        self.0.guard()
+    }
+
     async fn run(
         self: Arc<Self>,
         shared: Arc<Shared>,
+        stats: Arc<Stats>,
         queue: mpsc::Receiver<Vec<Envelope>>,
         seed: u64,
     ) -> Result<(), Error> {
-        Caller::new(self, shared, queue, seed).run().await
+        Caller::new(self, shared, stats, queue, seed).run().await
     }
 }
 
@@ -65,6 +81,7 @@ impl<H: Calls> Dyn for (H, Options) {
 pub(crate) struct Caller<H: Calls> {
     pub(super) handler: Arc<(H, Options)>,
     pub(super) shared: Arc<Shared>,
+    pub(super) stats: Arc<Stats>,
     queue: mpsc::Receiver<Vec<Envelope>>,
     queue_ended: bool,
     pub(super) schedule: Schedule<H::Answer>,
@@ -73,6 +90,8 @@ pub(crate) struct Caller<H: Calls> {
     pub(super) recording: Together,
     /// When the guard is asked again.
     pub(super) ask_at: Option<Instant>,
+    /// The call that had to wait for the guard last, and why.
+    held_back: Option<(Id, Reason)>,
     /// Between two attempts of a call.
     retries: Backoff,
     /// Between two attempts at the store.
@@ -103,6 +122,7 @@ impl<H: Calls> Caller<H> {
     fn new(
         handler: Arc<(H, Options)>,
         shared: Arc<Shared>,
+        stats: Arc<Stats>,
         queue: mpsc::Receiver<Vec<Envelope>>,
         seed: u64,
     ) -> Self {
@@ -113,6 +133,7 @@ impl<H: Calls> Caller<H> {
         Self {
             handler,
             shared,
+            stats,
             queue,
             queue_ended: false,
             schedule: Schedule::new(),
@@ -120,6 +141,7 @@ impl<H: Calls> Caller<H> {
             admitting: Together::new(batch_max),
             recording: Together::new(batch_max),
             ask_at: None,
+            held_back: None,
             retries,
             outages,
         }
@@ -147,7 +169,7 @@ impl<H: Calls> Caller<H> {
     async fn turn(&mut self) -> Result<bool, Stop> {
         let now = Instant::now();
         self.schedule.wake(now);
-        self.begin(now)?;
+        self.begin(now);
         if self.queue_ended {
             self.give_back_waiting(now).await?;
             if self.schedule.is_empty() && self.tasks.is_empty() {
@@ -178,7 +200,7 @@ impl<H: Calls> Caller<H> {
         Ok(true)
     }
 
-    fn begin(&mut self, now: Instant) -> Result<(), Stop> {
+    fn begin(&mut self, now: Instant) {
         self.begin_admission(now);
         self.begin_recording(now);
         self.ask_at = None;
@@ -188,24 +210,41 @@ impl<H: Calls> Caller<H> {
             match begun {
                 Ok(attempt) => {
                     self.schedule.begin(Step::Call, 1);
-                    let permit = Permit::new(Arc::clone(&self.handler), attempt);
-                    self.call(id, attempts + 1, permit);
+                    let (handler, stats) = (Arc::clone(&self.handler), Arc::clone(&self.stats));
+                    self.call(id, attempts + 1, Permit::new(handler, stats, attempt));
                 }
-                Err(Refusal::NoRetry) => {
-                    let wait = self.retries.after(attempts);
-                    self.schedule.postpone(id, now + wait.max(ASK_AGAIN));
-                }
-                Err(Refusal::Full) => {
-                    self.ask_at = Some(now + ASK_AGAIN);
-                    break;
-                }
-                Err(Refusal::Broken(wait) | Refusal::TooSoon(wait)) => {
+                Err(refusal) => {
+                    self.hold_back(id, (&refusal).into());
+                    let wait = match refusal {
+                        Refusal::NoRetry => {
+                            let wait = self.retries.after(attempts);
+                            self.schedule.postpone(id, now + wait.max(ASK_AGAIN));
+                            continue;
+                        }
+                        Refusal::Full => ASK_AGAIN,
+                        Refusal::Broken(wait) | Refusal::TooSoon(wait) => wait,
+                    };
                     self.ask_at = Some(now + wait.max(Duration::from_micros(100)));
                     break;
                 }
             }
         }
-        Ok(())
+        self.show(now);
+    }
+
+    /// Counts that a call has to wait: once for each reason, however often the guard is asked, and each denied retry.
+    fn hold_back(&mut self, id: Id, reason: Reason) {
+        if reason == Reason::NoRetry || self.held_back != Some((id, reason)) {
+            self.held_back = Some((id, reason));
+            self.stats.held_back(reason);
+        }
+    }
+
+    fn show(&self, now: Instant) {
+        let under_way = self.schedule.under_way(Step::Call);
+        self.stats.now(under_way, self.schedule.waits());
+        let limit = self.guard().limit(now.into_std()) as usize;
+        self.shared.load.calls(under_way, limit.min(self.handler.1.calls_max));
     }
 
     fn call(&mut self, id: Id, number: u32, permit: Permit<H>) {

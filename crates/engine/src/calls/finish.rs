@@ -24,7 +24,7 @@ impl<H: Calls> Caller<H> {
     /// Acks what is in the store, buries what was rejected, and keeps what is to come later.
     pub(super) fn finish(&mut self, outcomes: Vec<(Id, Outcome)>, began_ms: EpochMs) {
         let completed_at_ms = self.shared.clock.now_ms();
-        let (mut settled, mut duplicates) = (0, 0);
+        let (mut settled, mut duplicates, mut parked) = (0, 0, 0);
         let (mut done, mut rejected) = (Vec::new(), Vec::new());
         for (id, outcome) in outcomes {
             match outcome {
@@ -38,6 +38,7 @@ impl<H: Calls> Caller<H> {
                 }
                 Outcome::Settled | Outcome::Parked => {
                     settled += 1;
+                    parked += u64::from(outcome == Outcome::Parked);
                     let envelope = self.schedule.remove(id);
                     let latency_ms = completed_at_ms.saturating_sub(envelope.accepted_at_ms);
                     self.shared.stats.took(u64::try_from(latency_ms).unwrap_or(0), 1);
@@ -49,6 +50,7 @@ impl<H: Calls> Caller<H> {
                 }
             }
         }
+        self.stats.parked(parked);
         self.shared.stats.finished(settled, duplicates, 0);
         self.shared.progress.add(began_ms, completed_at_ms, settled, duplicates, 0);
         let (ids, burials): (Vec<Id>, Vec<(Receipt, String)>) = rejected.into_iter().unzip();

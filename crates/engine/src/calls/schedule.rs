@@ -103,6 +103,11 @@ impl<A> Schedule<A> {
         self.under_way[step as usize]
     }
 
+    /// How many events wait for later.
+    pub(super) fn waits(&self) -> usize {
+        self.later.len()
+    }
+
     /// Whether an event waits for its turn at this step.
     pub(super) fn is_due(&self, step: Step) -> bool {
         !self.due[step as usize].is_empty()

@@ -102,6 +102,9 @@ async fn a_time_out_that_is_not_below_lease_and_drain_starts_nothing() {
     let error = rig.try_start(Script::default(), calls, super::rig::options()).err().unwrap();
     assert_eq!(error.to_string(), "timeout_ms: must be 1 to 19999, not 20000");
     let calls = calls::Options { calls_max: 10_001, ..calls::Options::default() };
-    let error = rig.try_start(Script::default(), calls, super::rig::options()).err().unwrap();
-    assert_eq!(error.to_string(), "calls_max: must be 1 to 10000, not 10001");
+    for (held_max, most) in [(20_000, 10_000), (8_000, 8_000)] {
+        let options = engine::Options { held_max, ..super::rig::options() };
+        let error = rig.try_start(Script::default(), calls.clone(), options).err().unwrap();
+        assert_eq!(error.to_string(), format!("calls_max: must be 1 to {most}, not 10001"));
+    }
 }

@@ -73,6 +73,7 @@ impl Default for Script {
 }
 
 struct Scripted {
+    name: &'static str,
     seen: Arc<Mutex<Seen>>,
     script: Script,
     guard: Arc<Mutex<Guard>>,
@@ -92,7 +93,7 @@ impl Calls for Scripted {
     type Answer = &'static str;
 
     fn pipeline(&self) -> &str {
-        "calls"
+        self.name
     }
 
     fn guard(&self) -> &Mutex<Guard> {
@@ -143,11 +144,12 @@ impl Calls for Scripted {
 }
 
 pub(crate) struct Rig {
+    pub(crate) name: &'static str,
     pub(crate) seen: Arc<Mutex<Seen>>,
     pub(crate) memory: Arc<Memory>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) guard: Arc<Mutex<Guard>>,
-    clock: Arc<Paused>,
+    pub(crate) clock: Arc<Paused>,
 }
 
 /// A guard that allows all.
@@ -177,6 +179,7 @@ impl Rig {
     pub(crate) fn with(guard: Guard) -> Self {
         let clock = Arc::new(Paused(Instant::now()));
         Self {
+            name: "calls",
             seen: Arc::default(),
             memory: Arc::new(Memory::new(memory::Options::default(), clock.clone())),
             shutdown: CancellationToken::new(),
@@ -195,10 +198,10 @@ impl Rig {
         calls: calls::Options,
         options: Options,
     ) -> Result<Handle, engine::Error> {
-        let (seen, guard) = (Arc::clone(&self.seen), Arc::clone(&self.guard));
+        let (name, seen, guard) = (self.name, Arc::clone(&self.seen), Arc::clone(&self.guard));
         let service = Service {
             buffer: self.memory.clone(),
-            handler: Handling::calls(Scripted { seen, script, guard }, calls),
+            handler: Handling::calls(Scripted { name, seen, script, guard }, calls),
             completions: None,
             clock: self.clock.clone(),
             seed: 7,
