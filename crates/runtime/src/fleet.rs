@@ -233,18 +233,23 @@ impl Fleet {
         members.by_name.iter().map(|(name, member)| (name.clone(), member.life.state())).collect()
     }
 
-    /// The same, with the lanes that each settles with: as other processes are to know it.
+    /// The same, with the lanes or calls that each settles with: as other processes are to know it.
     #[must_use]
     pub fn pipelines(&self) -> Vec<processes::Pipeline> {
         let members = self.members();
         let of = |(name, member): (&Arc<str>, &Member)| {
             let wanted = members.wanted.get(&**name).and_then(|wanted| wanted.lanes);
             let configured = |source: &Source| u32::try_from(source.lanes).unwrap_or(u32::MAX);
-            let lanes = |source| wanted.unwrap_or_else(|| configured(source));
+            let calls = member.source.as_ref().and_then(Source::calls_max);
+            let lanes = |source| match calls {
+                Some(_) => configured(source),
+                None => wanted.unwrap_or_else(|| configured(source)),
+            };
             processes::Pipeline {
                 name: name.to_string(),
                 state: member.life.state().name().to_owned(),
                 lanes: member.source.as_ref().map_or(0, lanes),
+                calls: calls.map_or(0, |calls| u32::try_from(calls).unwrap_or(u32::MAX)),
             }
         };
         members.by_name.iter().map(of).collect()

@@ -39,6 +39,7 @@ pub mod pipeline;
 pub mod presence;
 pub mod reloads;
 pub mod restart;
+pub mod sharing;
 pub mod shown;
 mod state;
 mod turn;

@@ -42,6 +42,13 @@ impl Lines {
         self.store.beside(self.clock.clone())
     }
 
+    /// Whether one process alone can settle into the store: where it is a file, or the first pipeline has a buffer of
+    /// one process. Its claim on the store refuses another process.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.store.shared().is_none() || !self.all.first().is_some_and(Line::is_shared)
+    }
+
     /// What keeps track of moves between buffers.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use buffer::Buffer;
 use engine::{Handle, Handling, LANES_MAX, Meters, Probe, Service, Stats, Work};
+use guard::Guard;
 use model::Event;
 use model::clock::Clock;
 use store::Completions;
@@ -77,12 +78,13 @@ pub struct Source {
     pub buffer: Arc<dyn Buffer>,
     /// What its engines did.
     pub stats: Arc<Stats>,
-    /// How much their lanes have worked.
+    /// How much they have worked.
     pub work: Work,
-    /// Most events that one transaction settles.
+    /// Most events that one transaction settles; 1 of a pipeline of calls.
     pub batch_max: usize,
-    /// How many lanes it is configured to settle with.
+    /// How many lanes it is configured to settle with; 1 of a pipeline of calls.
     pub lanes: usize,
+    handler: Handling,
     probe: Arc<Mutex<Option<Probe>>>,
 }
 
@@ -95,7 +97,7 @@ impl Pipeline {
     pub fn new(buffer: Arc<dyn Buffer>, settling: Settling) -> Result<Self, engine::Error> {
         settling.options.validate()?;
         let name = Arc::from(settling.handler.pipeline());
-        let meters = Meters::new(&name);
+        let meters = settling.handler.meters();
         let engine = Engine { settling, meters, probe: Arc::default() };
         Ok(Self { name, buffer, companions: Vec::new(), engine: Some(engine) })
     }
@@ -123,18 +125,35 @@ impl Pipeline {
     #[must_use]
     pub fn source(&self) -> Option<Source> {
         let engine = self.engine.as_ref()?;
+        let Settling { handler, options, .. } = &engine.settling;
+        let (batch_max, lanes) = match handler.calls_max() {
+            Some(_) => (1, 1),
+            None => (options.batch_max, options.lanes),
+        };
         Some(Source {
             buffer: self.buffer.clone(),
             stats: engine.meters.stats(),
             work: engine.meters.work(),
-            batch_max: engine.settling.options.batch_max,
-            lanes: engine.settling.options.lanes,
+            batch_max,
+            lanes,
+            handler: handler.clone(),
             probe: engine.probe.clone(),
         })
     }
 }
 
 impl Source {
+    /// Calls under way at once, at most; nothing where lanes settle.
+    #[must_use]
+    pub fn calls_max(&self) -> Option<usize> {
+        self.handler.calls_max()
+    }
+
+    /// What bounds its calls.
+    pub(crate) fn guard(&self) -> Option<&Mutex<Guard>> {
+        self.handler.guard()
+    }
+
     /// Resolves when the buffer has nothing ready or leased, and an engine runs that holds nothing. It
     /// looks every 20 ms.
     pub async fn drained(&self) {

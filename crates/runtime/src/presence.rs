@@ -1,21 +1,23 @@
-//! Tells the store that this process lives, and what its pipelines do.
+//! Tells the store that this process lives, and what its pipelines do. Where the rate of calls is of several
+//! processes, it tells the guards of this process what the others do.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Class, Classify};
 use store::Processes;
-use store::processes::{HEARTBEAT_EVERY, Process};
+use store::processes::{HEARTBEAT_EVERY, Heard, Process};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::Fleet;
 use crate::outage::Outage;
+use crate::sharing::Share;
 
 /// How often it is looked whether a pipeline has changed its state. A change is written at once.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How long one heartbeat may take.
+/// How long one heartbeat may take, with the reading of the others' where it is needed.
 const WRITE_MAX: Duration = Duration::from_secs(5);
 /// How long leaving may hold up the end of the process.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
@@ -90,8 +92,13 @@ impl Beating {
 
     async fn write(&mut self, stop: &CancellationToken) {
         self.is_there = true;
-        match timeout(WRITE_MAX, self.processes.heartbeat(&self.me)).await {
-            Ok(Ok(())) => self.outage.is_over(),
+        let (began, shares) = (Instant::now(), Share::all(&self.fleet));
+        shares.iter().for_each(|share| share.announce(&self.me));
+        match timeout(WRITE_MAX, self.exchange(!shares.is_empty())).await {
+            Ok(Ok(heard)) => {
+                self.outage.is_over();
+                shares.iter().for_each(|share| share.heard(&heard, &self.me.id, began));
+            }
             Ok(Err(error)) => {
                 self.outage.begins(&error);
                 if error.class() != Class::Retryable {
@@ -100,5 +107,11 @@ impl Beating {
             }
             Err(late) => self.outage.begins(&late),
         }
+    }
+
+    /// Writes the row of this process, and reads all rows if it is to.
+    async fn exchange(&self, reads: bool) -> Result<Vec<Heard>, store::Error> {
+        self.processes.heartbeat(&self.me).await?;
+        if reads { self.processes.heard().await } else { Ok(Vec::new()) }
     }
 }

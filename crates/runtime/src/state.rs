@@ -70,6 +70,9 @@ impl State {
     pub const NAMES: [&str; 7] =
         ["starting", "ready", "paused", "waiting", "failed", "draining", "stopped"];
 
+    /// The names of those in which a pipeline takes no event.
+    pub(crate) const AT_REST: [&str; 3] = ["paused", "failed", "stopped"];
+
     /// As it is shown in metrics.
     #[must_use]
     pub const fn name(&self) -> &'static str {

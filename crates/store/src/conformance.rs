@@ -62,7 +62,6 @@ macro_rules! conformance_suite {
             pipelines::what_is_wanted_comes_back_as_written,
             processes::a_process_that_fell_silent_is_deleted_by_another,
             processes::a_process_that_left_is_gone,
-            processes::members_of_a_pipeline_are_counted,
             processes::what_a_process_said_last_comes_back,
             processes::what_is_out_of_bounds_of_a_process_is_rejected,
             rulesets::a_ruleset_past_its_bound_is_rejected,

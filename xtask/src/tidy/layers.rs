@@ -33,7 +33,11 @@ const LAYERS: &[Layer] = &[
     Layer { name: "store-postgres", uses: &["model", "store"], tests_use: &["testbed"] },
     Layer { name: "store-sqlite", uses: &["model", "store"], tests_use: &[] },
     Layer { name: "engine", uses: &["model", "buffer", "store", "guard"], tests_use: &[] },
-    Layer { name: "runtime", uses: &["model", "buffer", "store", "engine"], tests_use: &[] },
+    Layer {
+        name: "runtime",
+        uses: &["model", "buffer", "store", "guard", "engine"],
+        tests_use: &[],
+    },
     Layer {
         name: "fraud",
         uses: &["model", "settings", "buffer", "store", "engine"],

@@ -103,7 +103,7 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
             alone(before, &now)
         }
         Verb::Scale { name, lanes } => {
-            let before = known(&name)?;
+            let before = listing.scaled(&name).map_err(Error)?;
             let now = rows.scale(&name, lanes.lanes).await?;
             out::line(format_args!("{name} settles with {} in each process.", lanes_of(&now)))?;
             alone(before, &now)

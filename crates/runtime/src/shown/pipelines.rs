@@ -48,12 +48,27 @@ impl Listing {
         Ok(self.wanted_of(name))
     }
 
+    /// The same, to change its lanes.
+    ///
+    /// # Errors
+    /// As [`Listing::wanted`], or if it makes calls and so has no lanes.
+    pub fn scaled(&self, name: &str) -> Result<Option<&Wanted>, String> {
+        if self.makes_calls(name) {
+            return Err(format!(
+                "cannot scale {name}: it makes calls and has no lanes; set its calls_max in the configuration"
+            ));
+        }
+        self.wanted(name)
+    }
+
     /// A line for each pipeline, and one for each process that runs it.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for name in &self.names {
             let wish = match self.wanted_of(name) {
+                Some(wanted) if wanted.paused && self.makes_calls(name) => paused(wanted),
+                _ if self.makes_calls(name) => "runs, the calls as configured".to_owned(),
                 Some(wanted) if wanted.paused => format!("{}, {}", paused(wanted), lanes(wanted)),
                 Some(wanted) => format!("runs, {}", lanes(wanted)),
                 None => "runs, the lanes as configured".to_owned(),
@@ -77,6 +92,7 @@ impl Listing {
                 "live": heard.is_live(),
                 "state": pipeline.state,
                 "lanes": pipeline.lanes,
+                "calls": pipeline.calls,
                 "heard_ago_ms": millis(heard.ago),
             })
         });
@@ -94,6 +110,10 @@ impl Listing {
 
     fn wanted_of(&self, name: &str) -> Option<&Wanted> {
         self.wanted.iter().find(|wanted| wanted.name == name)
+    }
+
+    fn makes_calls(&self, name: &str) -> bool {
+        self.running(name).any(|(_, pipeline)| pipeline.calls > 0)
     }
 
     /// The processes that run the pipeline.
@@ -120,9 +140,11 @@ pub fn lanes(wanted: &Wanted) -> String {
 
 fn line(heard: &Heard, pipeline: &Pipeline) -> String {
     let ago = millis_whole(millis(heard.ago));
-    let lanes = match pipeline.lanes {
-        0 => "only accepts".to_owned(),
-        lanes => counted(lanes),
+    let lanes = match (pipeline.lanes, pipeline.calls) {
+        (0, _) => "only accepts".to_owned(),
+        (lanes, 0) => counted(lanes),
+        (_, 1) => "1 call at once".to_owned(),
+        (_, calls) => format!("{calls} calls at once"),
     };
     let state = if heard.is_live() { &pipeline.state } else { "silent" };
     format!("{}  {state}  {lanes}  last heartbeat {ago} ago", heard.process.id)

@@ -35,7 +35,12 @@ pub fn json(heard: &[Heard]) -> Value {
     let one = |heard: &Heard| {
         let process = &heard.process;
         let pipelines = process.pipelines.iter().map(|pipeline| {
-            json!({ "name": pipeline.name, "state": pipeline.state, "lanes": pipeline.lanes })
+            json!({
+                "name": pipeline.name,
+                "state": pipeline.state,
+                "lanes": pipeline.lanes,
+                "calls": pipeline.calls,
+            })
         });
         json!({
             "id": process.id,

@@ -205,6 +205,7 @@ async fn a_process_says_what_changes_at_once_and_otherwise_every_five_seconds() 
         name: "table:a".to_owned(),
         state: state.to_owned(),
         lanes,
+        calls: 0,
     };
     assert_eq!(said().last().unwrap().pipelines, [pipeline("ready", 2)]);
     rows.set(vec![row("table:a", true, Some(5))]);

@@ -12,4 +12,5 @@ mod lives;
 mod pausing;
 mod recording;
 mod rig;
+mod sharing;
 mod stepping;

@@ -6,7 +6,7 @@ use model::{Class, Classify};
 
 use super::Subject;
 use crate::processes::{
-    Heard, KEEP_MAX, LIVE_MAX, Members, PIPELINES_BYTES_MAX, Pipeline, Process, TEXT_BYTES_MAX,
+    Heard, KEEP_MAX, LIVE_MAX, PIPELINES_BYTES_MAX, Pipeline, Process, TEXT_BYTES_MAX,
 };
 
 /// How much later the clock of a store is, at most, than what a test has told it.
@@ -17,6 +17,7 @@ fn process(id: &str, pipelines: &[(&str, &str, u32)]) -> Process {
         name: (*name).to_owned(),
         state: (*state).to_owned(),
         lanes: *lanes,
+        calls: 0,
     };
     Process {
         id: id.to_owned(),
@@ -40,7 +41,8 @@ pub async fn what_a_process_said_last_comes_back(subject: &mut dyn Subject) {
     let processes = subject.beside().processes();
     assert_eq!(processes.heard().await, Ok(vec![]));
     let pipelines = [("consumer_batch", "ready", 2), ("table:it's \"x\"", "paused", 0)];
-    let (b, a) = (process("b'\"", &pipelines), process("a", &[]));
+    let (mut b, a) = (process("b'\"", &pipelines), process("a", &[]));
+    b.pipelines[0].calls = 10_000;
     assert_eq!(processes.heartbeat(&b).await, Ok(()));
     assert_eq!(processes.heartbeat(&a).await, Ok(()));
     subject.later(Duration::from_secs(9)).await;
@@ -92,36 +94,6 @@ pub async fn a_process_that_fell_silent_is_deleted_by_another(subject: &mut dyn 
     assert_eq!(processes.heartbeat(&other).await, Ok(()));
     let seen = heard(subject).await;
     assert_eq!(seen.iter().map(|one| one.process.id.as_str()).collect::<Vec<_>>(), ["other"]);
-}
-
-/// The live processes that settle a pipeline are counted, and when the youngest joined is known.
-///
-/// # Panics
-/// If the guarantee does not hold.
-pub async fn members_of_a_pipeline_are_counted(subject: &mut dyn Subject) {
-    let processes = subject.beside().processes();
-    let none = Members { count: 0, youngest: None };
-    assert_eq!(processes.members("p").await, Ok(none));
-    let gone = process("gone", &[("p", "ready", 1)]);
-    assert_eq!(processes.heartbeat(&gone).await, Ok(()));
-    subject.later(Duration::from_secs(10)).await;
-    let old = process("old", &[("p", "ready", 1), ("q", "ready", 1)]);
-    assert_eq!(processes.heartbeat(&old).await, Ok(()));
-    subject.later(Duration::from_secs(10)).await;
-    assert_eq!(processes.heartbeat(&old).await, Ok(()));
-    for (id, name, lanes) in [("young", "p", 4), ("other", "pp", 4), ("offers", "p", 0)] {
-        let joins = process(id, &[(name, "ready", lanes)]);
-        assert_eq!(processes.heartbeat(&joins).await, Ok(()));
-    }
-    let Members { count, youngest } = processes.members("p").await.expect("the store answers");
-    assert!(count == 2 && youngest.expect("the store answers") < SLACK, "{count} {youngest:?}");
-    assert_eq!(processes.leave("young").await, Ok(true));
-    let Members { count, youngest } = processes.members("p").await.expect("the store answers");
-    let ten = Duration::from_secs(10)..Duration::from_secs(10) + SLACK;
-    assert!(
-        count == 1 && ten.contains(&youngest.expect("the store answers")),
-        "{count} {youngest:?}"
-    );
 }
 
 /// Texts have bounds, and what is out of bounds is not written.

@@ -24,24 +24,24 @@ pub struct Load {
     pub pipeline: String,
     /// The buffer's kind, e.g. `journal`.
     pub buffer: String,
-    /// Lanes that settle.
+    /// Lanes that settle; of a pipeline of calls, how many may be under way at once.
     pub lanes: u32,
-    /// Most events of one batch.
+    /// Most events of one batch; 1 of a pipeline of calls.
     pub batch_max: u32,
     /// Events whose effect this process put into the store.
     pub settled: u64,
     /// Events it was done with: settled, there already, or buried.
     pub finished: u64,
-    /// Batches these came in.
+    /// Batches these came in; 0 of a pipeline of calls.
     pub batches: u64,
-    /// Attempts at a batch that failed.
+    /// Attempts at a batch or a call that failed.
     pub failed: u64,
     /// Most events of one second: of those that came in, where the process has the buffer to
     /// itself; of those it was done with, where others take from it too.
     pub peak_per_s: u64,
-    /// How long all lanes together were settling, in milliseconds.
+    /// How long all lanes together were settling, in milliseconds; of calls, the time of all together.
     pub worked_ms: u64,
-    /// How long the busiest lane was.
+    /// How long the busiest lane was; of calls, the time of all divided by `lanes`.
     pub worked_ms_max: u64,
     /// Events in the buffer, ready and leased, at the first look.
     pub backlog_first: u64,

@@ -49,6 +49,8 @@ pub struct Pipeline {
     pub state: String,
     /// How many lanes settle; 0 where the process only offers.
     pub lanes: u32,
+    /// How many calls may be under way where the pipeline calls an outside service; 0 where lanes settle.
+    pub calls: u32,
 }
 
 /// A process, and how old what is known of it is.
@@ -68,16 +70,6 @@ impl Heard {
     pub fn is_live(&self) -> bool {
         self.ago <= LIVE_MAX
     }
-}
-
-/// The live processes that share something, such as the limit of a service that they call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Members {
-    /// How many there are.
-    pub count: u32,
-    /// How long ago the youngest of them joined; `None` when there is none. Processes that divide by `count`
-    /// have all seen it once this is longer than the time between two of their looks.
-    pub youngest: Option<Duration>,
 }
 
 /// Knows which processes run.
@@ -100,23 +92,6 @@ pub trait Processes: Send + Sync + 'static {
     /// # Errors
     /// If they can't be read.
     async fn heard(&self) -> Result<Vec<Heard>, Error>;
-
-    /// The live processes that settle this pipeline.
-    ///
-    /// A process that could not write its own row for [`LIVE_MAX`] must not count itself among them.
-    ///
-    /// # Errors
-    /// If they can't be read.
-    async fn members(&self, pipeline: &str) -> Result<Members, Error> {
-        let settles = |heard: &Heard| {
-            let of_it = |one: &Pipeline| one.name == pipeline && one.lanes > 0;
-            heard.is_live() && heard.process.pipelines.iter().any(of_it)
-        };
-        let heard = self.heard().await?;
-        let joined = heard.iter().filter(|heard| settles(heard)).map(|heard| heard.joined_ago);
-        let count = u32::try_from(joined.clone().count()).unwrap_or(u32::MAX);
-        Ok(Members { count, youngest: joined.min() })
-    }
 }
 
 /// Checks the id of a process, which every family keeps in the same bounds.
@@ -161,10 +136,14 @@ pub fn check(process: &Process) -> Result<(), Error> {
     Ok(())
 }
 
-/// Pipelines as the column keeps them: a line for each, with name, state and lanes between tabs.
+/// Pipelines as the column keeps them: a line for each, with name, state, lanes and, if there are any, calls between
+/// tabs. An older program reads the first three.
 #[must_use]
 pub fn written(pipelines: &[Pipeline]) -> String {
-    let line = |one: &Pipeline| format!("{}\t{}\t{}", one.name, one.state, one.lanes);
+    let line = |one: &Pipeline| {
+        let calls = if one.calls > 0 { format!("\t{}", one.calls) } else { String::new() };
+        format!("{}\t{}\t{}{calls}", one.name, one.state, one.lanes)
+    };
     pipelines.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
@@ -174,7 +153,9 @@ pub fn read(pipelines: &str) -> Vec<Pipeline> {
     let one = |line: &str| {
         let mut parts = line.split('\t');
         let (name, state) = (parts.next()?.to_owned(), parts.next()?.to_owned());
-        Some(Pipeline { name, state, lanes: parts.next()?.parse().ok()? })
+        let lanes = parts.next()?.parse().ok()?;
+        let calls = parts.next().and_then(|calls| calls.parse().ok()).unwrap_or(0);
+        Some(Pipeline { name, state, lanes, calls })
     };
     pipelines.lines().filter_map(one).collect()
 }
