@@ -15,6 +15,10 @@
 //!
 //! Where all batches were alike nothing can be fitted. Then the plain formula is what it can do at least,
 //! and the same with full batches at the cost of those seen is what it can do at most.
+//!
+//! A pipeline of calls has no batches: an event takes the time of its calls, retries included, and as many events as
+//! `calls_max` are worked on at once. So a process can do `calls_max` / that time, and at most as much with
+//! [`CALLS_MAX`] calls. What the called service can do is not known.
 
 use store::Load;
 
@@ -22,6 +26,8 @@ use store::Load;
 const BUSIEST: usize = 10;
 /// How far beyond the largest mean batch that was seen the fit is trusted.
 const REACH: f64 = 2.0;
+/// The largest `calls_max` of a pipeline of calls.
+pub(crate) const CALLS_MAX: u32 = 10_000;
 /// How different batches must be for a fit: the square of their sizes' coefficient of variation, 10%.
 const SPREAD_MIN: f64 = 0.01;
 
@@ -30,25 +36,29 @@ const SPREAD_MIN: f64 = 0.01;
 pub struct Capacity {
     /// At least.
     pub per_s: f64,
-    /// At most; the same where it was measured over batches of several sizes.
+    /// At most; the same where it was measured over batches of several sizes. Of calls: with as many at once as a
+    /// process can have.
     pub at_most_per_s: f64,
     /// Events of a batch in the busiest intervals, on average.
     pub batch: f64,
     /// Events of a full one.
     pub batch_max: u32,
+    /// Calls at once, as configured; nothing where lanes settle.
+    pub calls_max: Option<u32>,
 }
 
 impl Capacity {
     /// Of a process as those of `loads`. `None` where no lane was seen settling undisturbed.
     #[must_use]
     pub fn of(loads: &[Load]) -> Option<Self> {
+        if let Some(calls) = Self::of_calls(loads) {
+            return Some(calls);
+        }
         // An attempt that failed takes time and settles nothing.
         let settles = |load: &&Load| load.finished > 0 && load.batches > 0 && load.worked_ms > 0;
         let usable: Vec<_> = loads.iter().filter(settles).filter(|load| load.failed == 0).collect();
         let latest = usable.last()?;
-        let mut busiest = usable.clone();
-        busiest.sort_by(|a, b| share(b).total_cmp(&share(a)));
-        busiest.truncate(BUSIEST);
+        let busiest = busiest(usable.clone());
         let sum = |of: fn(&Load) -> f64| busiest.iter().map(|load| of(load)).sum::<f64>();
         let (events, batches) = (sum(|load| load.finished as f64), sum(|load| load.batches as f64));
         let worked_s = sum(worked_s);
@@ -73,8 +83,40 @@ impl Capacity {
             at_most_per_s: lanes * lane_max,
             batch,
             batch_max: latest.batch_max,
+            calls_max: None,
         })
     }
+
+    /// Of a process whose pipeline makes calls; nothing of one with batches.
+    fn of_calls(loads: &[Load]) -> Option<Self> {
+        let finished: Vec<_> = loads.iter().filter(|load| load.finished > 0).collect();
+        let calls_max =
+            finished.last().filter(|_| finished.iter().all(|load| makes_calls(load)))?.lanes;
+        let worked = finished.into_iter().filter(|load| load.worked_ms > 0).collect();
+        let busiest = busiest(worked);
+        let worked_s: f64 = busiest.iter().map(|load| worked_s(load)).sum();
+        let events: f64 = busiest.iter().map(|load| load.finished as f64).sum();
+        let slot = (worked_s > 0.0).then(|| events / worked_s)?;
+        Some(Self {
+            per_s: slot * f64::from(calls_max),
+            at_most_per_s: slot * f64::from(CALLS_MAX.max(calls_max)),
+            batch: 1.0,
+            batch_max: 1,
+            calls_max: Some(calls_max),
+        })
+    }
+}
+
+/// Whether a row with finished events is of a pipeline of calls: it counts no batches.
+fn makes_calls(load: &Load) -> bool {
+    load.batch_max == 1 && load.batches == 0
+}
+
+/// Those in which the lanes worked most.
+fn busiest(mut loads: Vec<&Load>) -> Vec<&Load> {
+    loads.sort_by(|a, b| share(b).total_cmp(&share(a)));
+    loads.truncate(BUSIEST);
+    loads
 }
 
 /// How much of the time a lane was at work, on average.
@@ -175,6 +217,22 @@ mod tests {
         loads.extend(vec![idle; 30]);
         loads.push(failed);
         check(&loads, 10_000.0, 100_000.0);
+    }
+
+    /// A minute in which calls took 50 ms each, and 100 could be under way.
+    fn called(finished: u64) -> Load {
+        let worked_ms = finished * 50;
+        let calls = Load { lanes: 100, batch_max: 1, failed: finished / 10, ..load(0) };
+        Load { finished, worked_ms, worked_ms_max: worked_ms / 100, ..calls }
+    }
+
+    #[test]
+    fn calls_are_no_busy_lanes_and_their_failed_attempts_count() {
+        check(&vec![called(6_000); 12], 2_000.0, 200_000.0);
+        let capacity = Capacity::of(&[called(6_000), load(1)]).unwrap();
+        assert_eq!(capacity.calls_max, Some(100));
+        let batches = [called(6_000), costed(60, 1_000)];
+        assert_eq!(Capacity::of(&batches).unwrap().calls_max, None, "it had batches as well");
     }
 
     #[test]

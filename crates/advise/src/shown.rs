@@ -4,7 +4,7 @@ use model::clock::EpochMs;
 use model::units::{grouped, millis_whole};
 use serde_json::{Value, json};
 
-use crate::capacity::Capacity;
+use crate::capacity::{CALLS_MAX, Capacity};
 use crate::cost::{HOURS_A_MONTH, Layout};
 use crate::options::Options;
 use crate::seen::{Minute, Seen};
@@ -85,10 +85,20 @@ impl Report {
         row(&name, format!("{} events/s, by {processes}, at {at:.0}", rate(busiest.per_s())));
         row("busiest second", format!("{} events", grouped(seen.second_max)));
         let (busy, busy_max) = (percent(busiest.busy), percent(busiest.busy_max));
-        row(
-            "lanes",
-            format!("{busy} at work in the busiest {}, one of them {busy_max}", unit(busiest)),
-        );
+        match seen.capacity.and_then(|capacity| capacity.calls_max) {
+            Some(calls_max) => row(
+                "calls",
+                format!(
+                    "{busy} of {} under way in the busiest {}",
+                    grouped(calls_max.into()),
+                    unit(busiest)
+                ),
+            ),
+            None => row(
+                "lanes",
+                format!("{busy} at work in the busiest {}, one of them {busy_max}", unit(busiest)),
+            ),
+        }
         let oldest = millis_whole(seen.oldest_age_ms_max);
         row(
             "backlog",
@@ -155,6 +165,7 @@ impl Report {
                 "utilization": seen.peak_per_s() / capacity.per_s,
                 "batch": capacity.batch,
                 "batch_max": capacity.batch_max,
+                "calls_max": capacity.calls_max,
             })),
             "thresholds": {
                 "load_min_s": options.thresholds.load_min_s,
@@ -206,6 +217,12 @@ fn sentence(seen: &Seen, options: &Options, hours: u64, verdict: Verdict) -> Str
                 Rule::RoomEnough => {
                     format!("One machine with a journal is enough: {brought}, {of_one}; {limit}.")
                 }
+                Rule::MoreCalls => format!(
+                    "One machine with a journal is enough, with a larger calls_max: {brought}, {of_one}; \
+                     {limit}, and with {} calls at once it could do {}.",
+                    grouped(CALLS_MAX.into()),
+                    rate(capacity.at_most_per_s)
+                ),
                 Rule::TooMuchForOne => format!("Redis, with {with}: {brought}, {of_one}; {limit}."),
                 Rule::SeveralProcesses => format!(
                     "Redis, with {with}: advise.processes requires {} that settle, which a journal \
@@ -282,6 +299,11 @@ pub fn next(verdict: Verdict, today: &Layout, buffer: &str, store: &str) -> Vec<
         let url = "postgres://forebay@127.0.0.1/shop?schema=fds";
         lines.push(format!("several processes settle into one PostgreSQL: set store = \"{url}\""));
     }
+    if advice.rule == Rule::MoreCalls {
+        lines.push(
+            "raise calls_max of the pipeline, if the service that it calls can do more".to_owned(),
+        );
+    }
     if advice.machines > today.machines {
         let more = advice.machines - today.machines;
         lines.push(format!("start {more} more: forebay serve --roles worker"));
@@ -296,7 +318,10 @@ pub fn next(verdict: Verdict, today: &Layout, buffer: &str, store: &str) -> Vec<
 
 /// What one process can do, and how that is known.
 fn can_do(capacity: &Capacity) -> String {
-    let Capacity { per_s, at_most_per_s, batch, batch_max } = *capacity;
+    let Capacity { per_s, at_most_per_s, batch, batch_max, calls_max } = *capacity;
+    if let Some(calls_max) = calls_max {
+        return format!("{} events/s ({} calls at once)", rate(per_s), grouped(calls_max.into()));
+    }
     let full = format!(
         "batches of {} events, {} full",
         rate(batch),

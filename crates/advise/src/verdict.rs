@@ -58,6 +58,8 @@ impl Place {
 pub enum Rule {
     /// One process has room for the busiest minute.
     RoomEnough,
+    /// It has with more calls at once.
+    MoreCalls,
     /// It has not.
     TooMuchForOne,
     /// Several processes are required.
@@ -74,6 +76,7 @@ impl Rule {
     pub fn name(self) -> &'static str {
         match self {
             Self::RoomEnough => "room_enough",
+            Self::MoreCalls => "more_calls",
             Self::TooMuchForOne => "too_much_for_one",
             Self::SeveralProcesses => "several_processes",
             Self::SeveralConsumers => "several_consumers",
@@ -113,10 +116,13 @@ pub fn decide(seen: &Seen, thresholds: &Thresholds) -> Verdict {
     }
     let peak = seen.peak_per_s();
     let has_room = |capacity: f64| peak <= thresholds.utilization * capacity;
+    let needed = |per_s| machines(peak, thresholds.utilization * per_s).max(thresholds.processes);
     let advised = |place, rule| {
         let machines = match place {
             Place::Journal => 1,
-            _ => machines(peak, thresholds.utilization * capacity.per_s).max(thresholds.processes),
+            // One process can have more calls at once: that costs no machine.
+            _ if capacity.calls_max.is_some() => needed(capacity.at_most_per_s),
+            _ => needed(capacity.per_s),
         };
         Verdict::Advised(Advice { place, rule, machines })
     };
@@ -128,7 +134,10 @@ pub fn decide(seen: &Seen, thresholds: &Thresholds) -> Verdict {
             return advised(Place::Journal, Rule::RoomEnough);
         }
         if has_room(capacity.at_most_per_s) {
-            return Verdict::Unsure;
+            return match capacity.calls_max {
+                Some(_) => advised(Place::Journal, Rule::MoreCalls),
+                None => Verdict::Unsure,
+            };
         }
     }
     if peak > thresholds.redis_max_per_s as f64 {
@@ -171,7 +180,13 @@ mod tests {
             minutes,
             covered_s: 600.0,
             loaded_s: 600.0,
-            capacity: Some(Capacity { per_s, at_most_per_s, batch: 1.0, batch_max: 1_000 }),
+            capacity: Some(Capacity {
+                per_s,
+                at_most_per_s,
+                batch: 1.0,
+                batch_max: 1_000,
+                calls_max: None,
+            }),
             ..Seen::default()
         }
     }
@@ -219,6 +234,23 @@ mod tests {
         let small = Thresholds { redis_max_per_s: 900, ..reference };
         check(900, 1_000, &small, advised(Place::Redis, Rule::TooMuchForOne, 2));
         check(901, 1_000, &small, advised(Place::Kafka, Rule::TooMuchForOneRedis, 2));
+    }
+
+    #[test]
+    fn calls_that_are_too_few_need_more_at_once_and_no_other_machine() {
+        let reference = Thresholds::default();
+        let decided = |peak, thresholds: &Thresholds| {
+            let mut seen = seen(peak, 1_000.0, 100_000.0);
+            seen.capacity = seen.capacity.map(|known| Capacity { calls_max: Some(100), ..known });
+            decide(&seen, thresholds)
+        };
+        assert_eq!(decided(800, &reference), advised(Place::Journal, Rule::RoomEnough, 1));
+        assert_eq!(decided(801, &reference), advised(Place::Journal, Rule::MoreCalls, 1));
+        assert_eq!(decided(80_000, &reference), advised(Place::Journal, Rule::MoreCalls, 1));
+        let kafka = advised(Place::Kafka, Rule::TooMuchForOneRedis, 2);
+        assert_eq!(decided(80_001, &reference), kafka);
+        let two = Thresholds { processes: 2, ..reference };
+        assert_eq!(decided(5_000, &two), advised(Place::Redis, Rule::SeveralProcesses, 2));
     }
 
     #[test]

@@ -94,6 +94,35 @@ fn a_load_that_does_not_fit_is_told_what_to_change() {
 }
 
 #[test]
+fn a_pipeline_of_calls_is_told_to_call_more_at_once() {
+    let of = report(720, &Options::default(), ONE);
+    // 600 events a second that take 150 ms each are 90 calls at once.
+    let minute = |minute: i64| Load {
+        started_at_ms: NOW_MS - minute * 60_000,
+        lanes: 100,
+        batch_max: 1,
+        finished: 36_000,
+        failed: 400,
+        worked_ms: 36_000 * 150,
+        worked_ms_max: 360 * 150,
+        ..load(0)
+    };
+    let seen = Seen::of(&(1..=12).rev().map(minute).collect::<Vec<_>>());
+    let verdict = decide(&seen, &of.options.thresholds);
+    let next = next(verdict, &ONE, "journal", "sqlite");
+    let text = Report { seen, verdict, next, ..of }.text(false);
+    for line in [
+        "  calls          90% of 100 under way in the busiest minute",
+        "  one process    can do 667 events/s (100 calls at once)",
+        "One machine with a journal is enough, with a larger calls_max: the busiest minute brought 600 events/s, \
+         90% of the 667 that one process can do; the limit is 80%, and with 10,000 calls at once it could do 66,667.",
+        "  raise calls_max of the pipeline, if the service that it calls can do more",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+}
+
+#[test]
 fn every_rule_has_a_sentence() {
     let check = |thresholds: Thresholds, capacity, expect: &str| {
         let options = Options { thresholds, ..Options::default() };
