@@ -138,39 +138,4 @@ mod tests {
         assert!(config.cards_clear);
         assert_eq!(config.store.file(), Some(Path::new("/srv/f/forebay.db")));
     }
-
-    #[test]
-    fn what_does_not_fit_says_who_set_it() {
-        let check = |set: &str, expect: &str| {
-            assert_eq!(resolve(&[set]).unwrap_err().to_string(), expect);
-        };
-        check(
-            "http.bind=localhost",
-            "flag --set: http.bind is no address; write e.g. 127.0.0.1:8080 or [::1]:8080",
-        );
-        check(
-            "fraud.velocity.payments_min=0",
-            "flag --set: fraud.velocity.payments_min is 0; must be 1 to 128",
-        );
-        check(
-            "buffer=mysql://b/t",
-            "flag --set: buffer: mysql: is not built into this version yet; \
-             journal:, redis:, redis-cluster:, kafka:, sqs: and memory: are",
-        );
-    }
-
-    #[test]
-    fn a_spill_is_any_buffer_of_this_machine_that_outlives_its_process() {
-        let redis = "buffer=redis://h?list=q";
-        let config = resolve(&[redis, "spill=journal:{data}/spill"]).unwrap();
-        let spill = config.main().spill.clone().expect("it is configured");
-        assert_eq!((spill.kind(), spill.name().as_str()), ("journal", "./data/spill"));
-        for wrong in ["memory:", "redis://h?list=r", "nonsense:", "journal:x?syncs=os"] {
-            let refused = resolve(&[redis, &format!("spill={wrong}")]).unwrap_err().to_string();
-            let expect = format!("spill is \"{wrong}\"; it must be \"none\" or a journal");
-            assert!(refused.contains(&expect), "{refused}");
-        }
-        let refused = resolve(&["spill=journal:{data}/spill"]).unwrap_err().to_string();
-        assert!(refused.contains("the buffer is on this machine already"), "{refused}");
-    }
 }

@@ -147,27 +147,7 @@ pub trait Running {
 }
 
 /// What was changed in a running process: the names of pipelines.
-#[derive(Debug, Default)]
-pub struct Reloaded {
-    /// They run now.
-    pub added: Vec<String>,
-    /// They were drained, and run no more.
-    pub removed: Vec<String>,
-    /// They were drained, and run again with another configuration.
-    pub changed: Vec<String>,
-    /// What could not be done, and was to be.
-    pub failed: Vec<anyhow::Error>,
-}
-
-impl Reloaded {
-    /// Adds what another domain has changed.
-    pub(crate) fn and(&mut self, other: Self) {
-        self.added.extend(other.added);
-        self.removed.extend(other.removed);
-        self.changed.extend(other.changed);
-        self.failed.extend(other.failed);
-    }
-}
+pub type Reloaded = runtime::listed::Reloaded<anyhow::Error>;
 
 impl Started {
     /// Adds what another domain has begun.

@@ -2,11 +2,11 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 use model::clock::{Clock, System};
-use runtime::{lines, moving};
+use runtime::{lines, listed, moving};
 use store::card::Guard;
 use store::{Claimed, Store, key_file};
 
@@ -42,35 +42,17 @@ pub(crate) async fn store(config: &Config) -> Result<(Claimed, Arc<Guard>)> {
     Ok((store, guard))
 }
 
-/// For how long a server that is out of reach, or what another process has, is tried, and the pause between
-/// two tries.
-pub(crate) const WITHIN: Duration = Duration::from_secs(30);
-const PAUSE: Duration = Duration::from_millis(500);
-
-/// Tries again until `end` while what is needed may come: servers that start together come up in any order,
-/// and a process that is to be replaced ends when it is done.
+/// See [`listed::in_time`].
 ///
 /// # Errors
 /// If it can't be opened by then, or for another reason.
-pub(crate) async fn in_time<T>(
-    end: Instant,
-    mut open: impl AsyncFnMut() -> Result<T>,
-) -> Result<T> {
-    loop {
-        match open().await {
-            Err(error) if may_come(&error) && Instant::now() < end => {
-                let left = end.saturating_duration_since(Instant::now()).as_secs();
-                tracing::warn!("not started yet, trying for {left} s more: {error:#}");
-            }
-            done => return done,
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
+pub(crate) async fn in_time<T>(end: Instant, open: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+    listed::in_time(end, may_come, open).await
 }
 
 /// Whether it may work if it is tried again: a buffer or a store was out of reach, or another process,
 /// which may be about to end, still had a buffer or an address.
-fn may_come(error: &anyhow::Error) -> bool {
+pub(crate) fn may_come(error: &anyhow::Error) -> bool {
     use buffer::Error::{Held, Unavailable};
     error.chain().any(|cause| {
         let buffer = matches!(cause.downcast_ref(), Some(Unavailable(_) | Held(_)));

@@ -62,7 +62,7 @@ impl Reloads {
         for warning in process.unmoved().await {
             tracing::warn!("{warning}");
         }
-        tracing::info!("reloaded the configuration: {}", said(&all));
+        tracing::info!("reloaded the configuration: {}", all.said());
         for error in &all.failed {
             tracing::error!("{error:#}");
         }
@@ -93,11 +93,4 @@ fn others(process: &Process) -> Vec<String> {
     let missing = lines.filter(|name| !runs(name)).map(str::to_owned);
     let running = states.iter().map(|(name, _)| name.to_string());
     missing.chain(running.filter(|name| process.config.line(name).is_none())).collect()
-}
-
-fn said(Reloaded { added, removed, changed, .. }: &Reloaded) -> String {
-    let parts = [("added", added), ("removed", removed), ("changed", changed)];
-    let named = parts.into_iter().filter(|(_, names)| !names.is_empty());
-    let named: Vec<_> = named.map(|(what, names)| format!("{what} {}", names.join(", "))).collect();
-    if named.is_empty() { "no pipeline changed".to_owned() } else { named.join("; ") }
 }

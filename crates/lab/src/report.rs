@@ -138,6 +138,12 @@ impl Report {
         }
     }
 
+    /// Whether the audit found nothing.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.audit.verdict == Verdict::Ok
+    }
+
     /// Writes it as JSON to `path`, in place of what was there.
     ///
     /// # Errors
@@ -245,6 +251,14 @@ mod tests {
             rss_mib_max: Some(81.4),
             ..Report::new(finding, "kill -9").with_outcome(&outcome)
         }
+    }
+
+    #[test]
+    fn a_report_is_good_while_its_audit_found_nothing() {
+        let is_good = |finding| Report::new(finding, "nothing").is_good();
+        assert!(is_good(Finding::default()));
+        assert!(!is_good(Finding { lost: 1, ..Finding::default() }));
+        assert!(!is_good(Finding { double_rows: 1, ..Finding::default() }));
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub mod identity;
 mod life;
 pub mod line;
 pub mod lines;
+pub mod listed;
 mod meters;
 pub mod moving;
 pub mod open_files;
@@ -41,6 +42,7 @@ pub mod reloads;
 pub mod restart;
 pub mod sharing;
 pub mod shown;
+pub mod signals;
 mod state;
 mod turn;
 

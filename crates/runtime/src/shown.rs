@@ -3,6 +3,7 @@
 //! What it deliberately does not do: it prints nothing, and asks only the store, beside the processes that run.
 
 pub mod audit;
+pub mod look;
 pub mod pipelines;
 pub mod processes;
 pub mod shards;

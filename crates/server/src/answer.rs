@@ -104,7 +104,7 @@ impl Refusal {
     }
 
     /// 503: `problem` passes, and what to do is to try again.
-    pub(crate) fn unavailable(problem: &'static str) -> Self {
+    pub(crate) fn unavailable(problem: impl Into<Cow<'static, str>>) -> Self {
         let mut refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, problem);
         refusal.retry_after_s = Some(RETRY_AFTER_S);
         refusal

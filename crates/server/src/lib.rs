@@ -50,6 +50,7 @@ mod ingest;
 pub mod intake;
 mod lines;
 mod meters;
+mod named;
 mod options;
 mod outbound;
 mod probes;

@@ -1,7 +1,6 @@
 //! `/v1/tables`: rows of any table, written behind and read at once.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
@@ -18,6 +17,7 @@ use crate::answer::{self, Refusal};
 use crate::door::{Bad, Door, Reads};
 use crate::ingest::{self, Media};
 use crate::meters::{Answers, Taken};
+use crate::named::{Held, Named};
 use crate::routes::{Routes, not_allowed};
 use crate::shell::Shell;
 
@@ -25,30 +25,21 @@ const PREFIX: &str = "/v1/tables/";
 const STATUSES: [u16; 11] = [200, 202, 400, 403, 404, 405, 408, 413, 415, 429, 503];
 
 /// The tables of this process, by name. Clones share them; they may change while the server runs.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Tables {
-    named: Arc<RwLock<Named>>,
+    named: Named<Table>,
 }
 
-#[derive(Default)]
-struct Named {
-    served: HashMap<String, Arc<Table>>,
-    /// Those that are there again soon when they are not served.
-    expected: HashSet<String>,
+impl Default for Tables {
+    fn default() -> Self {
+        Self { named: Named::new("table") }
+    }
 }
 
 /// One table.
 struct Table {
     door: Door,
     front: Front,
-    /// Cancelled with the last request that uses the table.
-    unused: CancellationToken,
-}
-
-impl Drop for Table {
-    fn drop(&mut self) {
-        self.unused.cancel();
-    }
 }
 
 /// What the handlers use.
@@ -62,20 +53,18 @@ impl Tables {
     /// Takes rows of a table, and answers reads of it, from now on. Takes the place of another table of its
     /// name.
     pub fn add(&self, front: Front) {
-        let (door, unused) = (Door::rows(&front), CancellationToken::new());
-        let table = Table { door, front, unused };
-        let name = table.front.definition().name.clone();
-        self.named_mut().served.insert(name, Arc::new(table));
+        let name = front.definition().name.clone();
+        self.named.add(&name, Table { door: Door::rows(&front), front });
     }
 
     /// Serves a table no more. Returns what is cancelled once no request uses it, if it was there.
     pub fn remove(&self, name: &str) -> Option<CancellationToken> {
-        Some(self.named_mut().served.remove(name)?.unused.clone())
+        self.named.remove(name)
     }
 
     /// Answers 503 for these tables while they are not served, and 404 for all others, from now on.
     pub fn expect(&self, names: impl IntoIterator<Item = String>) {
-        self.named_mut().expected = names.into_iter().collect();
+        self.named.expect(names);
     }
 
     /// The routes of these tables.
@@ -92,23 +81,6 @@ impl Tables {
                 .route("/v1/tables/{name}/{key}", one)
                 .with_state(Arc::new(rows))
         })
-    }
-
-    fn get(&self, name: &str) -> Result<Arc<Table>, Refusal> {
-        let named = self.named.read().unwrap_or_else(PoisonError::into_inner);
-        match named.served.get(name) {
-            Some(table) => Ok(table.clone()),
-            None if named.expected.contains(name) => {
-                Err(Refusal::unavailable("this table is not served just now; try again later"))
-            }
-            None => Err(Refusal::absent(
-                "there is no such table here; [[table]] entries of forebay.toml name them",
-            )),
-        }
-    }
-
-    fn named_mut(&self) -> RwLockWriteGuard<'_, Named> {
-        self.named.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -137,7 +109,7 @@ impl Reads for Front {
 /// `POST /v1/tables/{name}`: one row, or a stream of them.
 async fn rows(State(rows): State<Arc<Rows>>, request: Request<Body>) -> Response<Body> {
     let response = match rows.named(request.uri()) {
-        Ok((table, _)) => ingest::take(&rows.shell, &table.door, request).await,
+        Ok((table, _)) => ingest::take(&rows.shell, &table.value.door, request).await,
         Err(refusal) => refusal.closing().into_response(),
     };
     rows.answers.count(response.status());
@@ -169,7 +141,7 @@ impl Rows {
             return Err(refusal);
         }
         match Media::of(&head.headers).map_err(Refusal::closing)? {
-            Media::One => ingest::one(&self.shell, &table.door, body, Some(key)).await,
+            Media::One => ingest::one(&self.shell, &table.value.door, body, Some(key)).await,
             Media::Lines => {
                 let problem =
                     "one key has one row: send it as application/json, or rows to the table";
@@ -181,12 +153,12 @@ impl Rows {
     async fn read(&self, uri: &Uri) -> Result<Response<Body>, Refusal> {
         let (table, key) = self.named(uri)?;
         let busy = || Refusal::unavailable("the table can't be read now; try again later");
-        let found = timeout(self.shell.options.offer_timeout, table.front.get(key)).await;
+        let found = timeout(self.shell.options.offer_timeout, table.value.front.get(key)).await;
         let found = found.map_err(|_elapsed| busy())?.map_err(|failure| match failure {
             Failure::Key(bad) => Refusal::of_field(StatusCode::BAD_REQUEST, bad.field, bad.problem),
             Failure::Store(error) => {
                 // What the store said may name hosts and paths, which are none of the client's business.
-                tracing::warn!(%error, table = table.front.definition().name, "a row can't be read");
+                tracing::warn!(%error, table = table.value.front.definition().name, "a row can't be read");
                 busy()
             }
         })?;
@@ -195,9 +167,9 @@ impl Rows {
     }
 
     /// The table that a path names, and the key in it, as it is encoded there; empty without one.
-    fn named<'u>(&self, uri: &'u Uri) -> Result<(Arc<Table>, &'u str), Refusal> {
+    fn named<'u>(&self, uri: &'u Uri) -> Result<(Arc<Held<Table>>, &'u str), Refusal> {
         let path = uri.path().strip_prefix(PREFIX).unwrap_or_default();
         let (name, key) = path.split_once('/').unwrap_or((path, ""));
-        Ok((self.tables.get(name)?, key))
+        Ok((self.tables.named.get(name)?, key))
     }
 }

@@ -6,9 +6,6 @@ use store::tables::{Mode, Record, Value};
 use crate::version::Version;
 use crate::{Reject, json, key};
 
-/// The longest name, in bytes.
-pub const NAME_BYTES_MAX: usize = 63;
-
 /// One table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Definition {
@@ -22,16 +19,7 @@ impl Definition {
     /// # Errors
     /// What does not fit together.
     pub fn check(&self) -> Result<(), String> {
-        let first = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        let later = |byte: u8| first(byte) || matches!(byte, b'_' | b'-');
-        let name = self.name.as_bytes();
-        let formed = name.first().is_some_and(|byte| first(*byte));
-        if !formed || !name.iter().all(|byte| later(*byte)) || name.len() > NAME_BYTES_MAX {
-            return Err(format!(
-                "name: must be 1 to {NAME_BYTES_MAX} of a-z, 0-9, _ and -, beginning with a letter \
-                 or a digit"
-            ));
-        }
+        settings::check_name(&self.name)?;
         self.target.check()
     }
 

@@ -30,6 +30,7 @@ mod handler;
 mod json;
 mod key;
 mod known;
+mod listed;
 mod mark;
 mod overlay;
 mod reject;

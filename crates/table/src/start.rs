@@ -1,16 +1,19 @@
 //! What a process does when it begins to serve a table, and what it promises of it.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use buffer::{Class, Classify as _, Location};
 use model::clock::Clock;
+use model::units::grouped;
 use store::tables::Mode;
 use store::{Error, Table};
 use tokio::task::block_in_place;
 use tokio::time::sleep;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::{Definition, Mark};
+use crate::{Definition, Front, Mark};
 
 impl Definition {
     /// One sentence on what is promised of its rows. `survives` is what accepted ones survive, as a noun; `spill` is
@@ -55,18 +58,55 @@ impl Definition {
 }
 
 impl Mark {
-    /// Opens the mark at `path`. After a crash it waits until the clock has passed the mark, which takes a second at
-    /// most, so that stamps do not run ahead of other processes'. Returns as well by how many seconds the clock was
-    /// set back, if it was. Blocks on the disk, so that the runtime needs a second thread.
+    /// Opens the mark at `path` of the table `name`. After a crash it waits until the clock has passed the mark, which
+    /// takes a second at most, so that stamps do not run ahead of other processes'. Returns as well what to say where
+    /// the clock was set back. Blocks on the disk, so that the runtime needs a second thread.
     ///
     /// # Errors
     /// As [`Mark::open`].
-    pub async fn begin(path: &Path, clock: &dyn Clock) -> std::io::Result<(Self, Option<u64>)> {
+    pub async fn begin(
+        path: &Path,
+        clock: &dyn Clock,
+        name: &str,
+    ) -> std::io::Result<(Self, Option<String>)> {
         let mark = block_in_place(|| Self::open(path))?;
         let now_us = clock.now_ms().saturating_mul(1_000);
         sleep(Duration::from_micros(mark.wait_us(now_us))).await;
         let behind_s = mark.found().saturating_sub(now_us) / 1_000_000;
         let is_back = behind_s > 0 && mark.wait_us(now_us) == 0;
-        Ok((mark, is_back.then(|| behind_s.unsigned_abs() + 1)))
+        let said = is_back.then(|| {
+            format!(
+                "Table {name}: THE CLOCK WAS SET BACK by {} s or less. Stamps stay ahead of the clock until it has \
+                 caught up.",
+                grouped(behind_s.unsigned_abs() + 1)
+            )
+        });
+        Ok((mark, said))
+    }
+}
+
+impl Front {
+    /// Reads what `buffers` held before this process started, so that it is read before it is settled, and keeps what
+    /// is known of the table fresh until the guard is dropped. Returns as well what to say of it.
+    pub async fn begin<'a>(
+        &self,
+        buffers: impl Iterator<Item = &'a Arc<dyn Location>>,
+    ) -> (DropGuard, Option<String>) {
+        let name = &self.definition().name;
+        if let Err(error) = self.learn_bounds().await {
+            tracing::warn!(%error, table = name, "cannot read the bounds; HTTP checks none until it can");
+        }
+        // Of a key that has moved, the later rows are in the next one; what was spilled is later, too.
+        let beyond = self.remember_all(buffers).await;
+        let said = (beyond > 0).then(|| {
+            let beyond = grouped(beyond);
+            format!(
+                "Table {name}: {beyond} of the rows in the buffer are read only once they are settled: they are \
+                 more than pending_max."
+            )
+        });
+        let sweeping = CancellationToken::new();
+        tokio::spawn(self.clone().sweep(sweeping.clone()));
+        (sweeping.drop_guard(), said)
     }
 }

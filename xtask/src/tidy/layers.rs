@@ -45,7 +45,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "table",
-        uses: &["model", "settings", "buffer", "store", "engine"],
+        uses: &["model", "settings", "buffer", "store", "engine", "runtime"],
         tests_use: &[],
     },
     Layer { name: "server", uses: &["model", "buffer", "table"], tests_use: &["store"] },

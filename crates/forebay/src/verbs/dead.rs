@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::configured_pipeline;
 use crate::config::{self, Config, Flags};
 use crate::exit::Exit;
-use crate::{configured, domains, open, out, signals};
+use crate::{configured, domains, open, out};
 
 /// How long a step may take to end after a signal.
 const ENDING_MAX: Duration = Duration::from_secs(10);
@@ -80,7 +80,7 @@ pub(crate) async fn run(verb: Verb, flags: &Flags) -> Result<Exit> {
     let config = configured_pipeline(flags)?;
     let names = domains::of(&config, config.main())?.names(&config, config.main())?;
     let name = |letter: &DeadLetter| names(&letter.event);
-    let stop = signals::stop()?;
+    let stop = runtime::signals::stop()?;
     let looking = async { Ok(config.buffer().dead(Box::pin(stop.cancelled())).await?) };
     let letters = until_stopped(&stop, looking).await?;
     let listing = Listing::new(&letters, &name);

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
-use lab::audit::Verdict;
 use lab::demo::{NotOurs, Run, make_anew};
 use lab::generator::Options;
 use lab::pace::Plan;
@@ -18,7 +17,7 @@ use super::generate::{Traffic, rate};
 use crate::config::{Config, Error, Flags};
 use crate::exit::Exit;
 use crate::payments::Payments;
-use crate::{out, registry, signals};
+use crate::{out, registry};
 use model::units::duration;
 
 #[derive(Debug, clap::Args)]
@@ -57,7 +56,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     let config = within(&config.data.join("demo"), config)?;
 
     let telemetry = server::telemetry::install()?;
-    let stop = signals::stop()?;
+    let stop = runtime::signals::stop()?;
     tokio::spawn({
         let (telemetry, stop) = (telemetry.clone(), CancellationToken::new());
         async move { telemetry.upkeep(stop).await }
@@ -89,11 +88,7 @@ pub(super) fn finish(report: &Report, file: Option<&Path>, data: &Path) -> Resul
         Some(file) => out::line(format_args!("\nData in {data}, report in {}.", file.display()))?,
         None => out::line(format_args!("\nData in {data}."))?,
     }
-    Ok(verdict(report))
-}
-
-fn verdict(report: &Report) -> Exit {
-    Exit::done_if(report.audit.verdict == Verdict::Ok)
+    Ok(Exit::done_if(report.is_good()))
 }
 
 /// Whether a report can be written to `path`, found out before the work and not after it.
@@ -129,21 +124,4 @@ fn picture(args: &Args, config: &Config) -> Picture {
     let Traffic { seed, profile, .. } = &args.traffic;
     let title = format!("forebay demo · {profile} · {}/s · seed {seed}", args.tps);
     Picture::new(title, config.buffer().accepted(config.main().events), Some(args.duration))
-}
-
-#[cfg(test)]
-mod tests {
-    use lab::audit::Finding;
-
-    use super::*;
-
-    #[test]
-    fn a_violated_audit_is_trouble() {
-        let check = |finding, expect| {
-            assert_eq!(verdict(&Report::new(finding, "nothing")), expect);
-        };
-        check(Finding::default(), Exit::Done);
-        check(Finding { lost: 1, ..Finding::default() }, Exit::Trouble);
-        check(Finding { double_rows: 1, ..Finding::default() }, Exit::Trouble);
-    }
 }

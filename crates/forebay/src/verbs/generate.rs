@@ -11,7 +11,7 @@ use super::configured;
 use crate::config::{Error, Flags};
 use crate::exit::Exit;
 use crate::target::Target;
-use crate::{open, out, signals};
+use crate::{open, out};
 use lab::progress::Unit;
 use model::units::{duration, grouped};
 
@@ -98,7 +98,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
         source = source.starting(start.as_millisecond());
     }
     let mut make = |due| source.event(due).0;
-    let stop = signals::stop()?;
+    let stop = runtime::signals::stop()?;
     let mut opened = target.open(|| configured(flags)).await?;
     if matches!(target, Target::Output) && args.tps.is_none() {
         pace::unpaced(&plan, &mut make, &mut *opened.sink).await?;

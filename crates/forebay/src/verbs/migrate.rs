@@ -18,7 +18,7 @@ use store::Moves;
 
 use crate::config::{Config, Error, Flags};
 use crate::exit::Exit;
-use crate::{configured, domains, out, registry, signals};
+use crate::{configured, domains, out, registry};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -92,7 +92,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     }
     let ledger = domains::of(&config, line)?.ledger(&config, line)?;
     let waiting = Waiting::new(|line| out::note(line));
-    let (stop, tell) = (signals::stop()?, waiting.clone());
+    let (stop, tell) = (runtime::signals::stop()?, waiting.clone());
     let leader = Leader::new(moves, way, ledger, stop, move |told| tell.tell(told));
     if args.same_buffers {
         leader.rename().await.map_err(|error| usage("--same-buffers", error))?;

@@ -4,15 +4,13 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use anyhow::Result;
-use model::units::grouped;
 use runtime::Line;
-use runtime::shown::{processes, shards};
-use serde_json::{Value, json};
+use runtime::shown::look::Look;
 
 use super::configured_pipeline;
 use crate::config::Flags;
 use crate::exit::Exit;
-use crate::{open, out, signals};
+use crate::{open, out};
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -43,7 +41,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     let config = configured_pipeline(flags)?;
     let buffer = config.buffer();
     let running = open::beside(&*config.store)?.processes();
-    let stop = signals::stop()?;
+    let stop = runtime::signals::stop()?;
     let live = std::io::stdout().is_terminal() && !args.once && !args.json;
     loop {
         let heard = running.heard().await;
@@ -60,29 +58,12 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
             (None, None) => Ok(heard?),
             _ => heard.map_err(|error| error.to_string()),
         };
+        let look = Look { heard, distribution, away };
         if args.json {
-            let mut shown = distribution.as_ref().map_or_else(|| json!({}), shards::json);
-            if let Some((error, events)) = away {
-                (shown["unreachable"], shown["spilled"]) = (error.into(), events.into());
-            }
-            shown["processes"] = heard.map_or(Value::Null, |heard| processes::json(&heard));
-            out::line(shown)?;
+            out::line(look.json())?;
         } else {
-            let mut lines = heard.map_or_else(
-                |error| vec![format!("The live processes cannot be read: {error}")],
-                |heard| processes::lines(&heard),
-            );
-            if let Some((error, events)) = away {
-                let (name, events) = (buffer.name(), grouped(events));
-                lines.push(String::new());
-                lines.push(format!("{name}: unknown, for it cannot be read: {error}"));
-                lines.push(format!("Its spill on this machine holds {events} events."));
-            }
-            if let Some(seen) = distribution {
-                lines.push(String::new());
-                lines.extend(shards::lines(&buffer.name(), &seen));
-            }
-            out::line(format_args!("{}{}", if live { CLEAR } else { "" }, lines.join("\n")))?;
+            let lines = look.lines(&buffer.name()).join("\n");
+            out::line(format_args!("{}{lines}", if live { CLEAR } else { "" }))?;
         }
         if args.once || stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
             return Ok(Exit::Done);
@@ -94,16 +75,4 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
 async fn spilled(line: &Line) -> Option<u64> {
     let depth = line.spill.as_ref()?.depth().await.ok()?;
     Some(depth.ready + depth.leased)
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::Parser;
-
-    #[test]
-    fn its_only_view_needs_no_flag_and_takes_the_one_it_had() {
-        for line in [&["forebay", "monitor"][..], &["forebay", "monitor", "--distribution"]] {
-            assert!(crate::args::Args::try_parse_from(line).is_ok(), "{line:?}");
-        }
-    }
 }

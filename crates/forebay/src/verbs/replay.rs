@@ -16,7 +16,7 @@ use crate::config::{Config, Error, Flags};
 use crate::exit::Exit;
 use crate::payments::{PIPELINE, Payments};
 use crate::target::Target;
-use crate::{open, out, signals};
+use crate::{open, out};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -93,7 +93,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     let named = args.to.clone().unwrap_or_else(|| redacted(&settings.path("buffer")));
     // What a buffer that keeps nothing held when the last run ended is gone: begin again.
     let replay = prepare(&args, &config, named, args.restart || forgets)?;
-    let stop = signals::stop()?;
+    let stop = runtime::signals::stop()?;
     if args.drain {
         return drain(&args, &config, &replay, &stop).await;
     }

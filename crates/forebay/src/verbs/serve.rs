@@ -24,7 +24,7 @@ use crate::domain::{Running, Started};
 use crate::exit::Exit;
 use crate::process::{Part, Process};
 use crate::reload::Reloads;
-use crate::{configured, domains, open, out, signals};
+use crate::{configured, domains, open, out};
 use model::units::grouped;
 
 /// Where a process that takes no events listens unless told otherwise: many of them may share a
@@ -66,7 +66,7 @@ enum Role {
 }
 
 pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
-    let (stop, hangups) = signals::stop_and_hangups()?;
+    let (stop, hangups) = runtime::signals::stop_and_hangups()?;
     flags.bind = args.bind;
     let config = configured(&flags)?;
     configured::distinct(&config).await?;
@@ -79,7 +79,7 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
     let chosen = config.settings.entry("http.bind").origin != Origin::Default;
     let bind = if api || chosen { config.bind } else { ANY_PORT };
     warn_of(bind);
-    let end = Instant::now() + open::WITHIN;
+    let end = Instant::now() + runtime::listed::WITHIN;
     let Some(listener) = in_time(end, &stop, async || listen(bind).await).await? else {
         return unbegun();
     };

@@ -9,7 +9,7 @@ use settings::Error;
 use tokio::net::TcpListener;
 
 use crate::exit::Exit;
-use crate::{open, out, signals};
+use crate::{open, out};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
@@ -51,7 +51,7 @@ pub(crate) struct Http {
 pub(crate) async fn run(verb: Verb) -> Result<Exit> {
     let Verb::Http(Http { behaviour, bind, ledger, member_field, seed }) = verb;
     let behaviour = Behaviour::of_pairs(&behaviour).map_err(Error)?;
-    let stop = signals::stop()?;
+    let stop = runtime::signals::stop()?;
     let listener = TcpListener::bind(bind)
         .await
         .with_context(|| format!("cannot listen on {bind}; choose another with --bind"))?;

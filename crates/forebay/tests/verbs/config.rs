@@ -189,3 +189,62 @@ fn a_right_that_redis_withholds_is_named_at_once_with_the_line_that_gives_it() {
     // A right that is missing does not come by waiting.
     assert!(began.elapsed() < std::time::Duration::from_secs(15), "{:?}", began.elapsed());
 }
+
+#[test]
+fn a_value_that_does_not_fit_is_refused_with_who_set_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let check = |set: &str, expect: &str| {
+        let expect = format!("forebay: flag --set: {expect}");
+        refused(dir.path(), &["config", "show", "--set", set], &expect);
+    };
+    check(
+        "http.bind=localhost",
+        "http.bind is no address; write e.g. 127.0.0.1:8080 or [::1]:8080",
+    );
+    check("fraud.velocity.payments_min=0", "fraud.velocity.payments_min is 0; must be 1 to 128");
+    check(
+        "buffer=mysql://b/t",
+        "buffer: mysql: is not built into this version yet; \
+         journal:, redis:, redis-cluster:, kafka:, sqs: and memory: are",
+    );
+}
+
+#[test]
+fn a_spill_is_a_buffer_of_this_machine_that_outlives_its_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let show = |spill: &str| {
+        let (redis, spill) = ("redis://h?list=q", format!("spill={spill}"));
+        run(dir.path(), &["config", "show", "--buffer", redis, "--set", &spill])
+    };
+    let good = show("journal:{data}/spill");
+    assert!(good.stdout.contains("journal:./data/spill"), "{}", good.stderr);
+    for wrong in ["memory:", "redis://h?list=r", "nonsense:", "journal:x?syncs=os"] {
+        let ran = show(wrong);
+        let expect = format!("spill is \"{wrong}\"; it must be \"none\" or a journal");
+        assert!(ran.code == 2 && ran.stderr.contains(&expect), "{}", ran.stderr);
+    }
+    let ran = run(dir.path(), &["config", "show", "--set", "spill=journal:{data}/spill"]);
+    assert!(ran.stderr.contains("the buffer is on this machine already"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_number_out_of_bounds_is_refused_with_its_option_and_its_bounds() {
+    let dir = tempfile::tempdir().unwrap();
+    for (option, inside, outside, bounds) in [
+        ("--events", ["1000", "10000000"], ["999", "10000001"], "1000..=10000000"),
+        ("--pool", ["1", "1000"], ["0", "70000"], "1..=1000"),
+    ] {
+        for (number, says) in inside
+            .map(|number| (number, "the phases are measured on"))
+            .into_iter()
+            .chain(outside.map(|number| (number, bounds)))
+        {
+            let ran = run(dir.path(), &["bench", "phases", option, number]);
+            assert!(
+                ran.code == 2 && ran.stderr.contains(says),
+                "{option} {number}: {}",
+                ran.stderr
+            );
+        }
+    }
+}

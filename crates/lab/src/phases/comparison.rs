@@ -1,5 +1,9 @@
 //! All phases of one run, side by side, with the machine they ran on.
 
+use std::path::Path;
+
+use anyhow::Context as _;
+
 use super::figures::Figures;
 use super::machine::Machine;
 
@@ -107,6 +111,23 @@ impl Comparison {
         };
         let text = serde_json::to_string_pretty(&document);
         text.expect("text, numbers and maps with text for keys are always JSON") + "\n"
+    }
+
+    /// Writes phases.txt, phases.json and phases.html into `folder`, in place of what was there. Returns the text.
+    ///
+    /// # Errors
+    /// If one can't be written.
+    pub fn write(&self, folder: &Path) -> anyhow::Result<String> {
+        let text = self.text();
+        let (json, html) = (self.json(), self.html());
+        for (name, content) in
+            [("phases.txt", &text), ("phases.json", &json), ("phases.html", &html)]
+        {
+            let path = folder.join(name);
+            std::fs::write(&path, content)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(text)
     }
 
     /// How many times the first phase's rate this one's is; `None` when the first had none.

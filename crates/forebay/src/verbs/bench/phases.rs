@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use buffer::backend::asked;
-use lab::phases::{Comparison, Figures};
+use lab::phases::Figures;
 use lab::ways::{self, Plan};
 use model::units::duration;
 use store::plain::Way;
@@ -14,8 +14,8 @@ use store::plain::Way;
 use super::super::configured;
 use crate::config::{Config, Error, Flags};
 use crate::exit::Exit;
+use crate::out;
 use crate::payments::Payments;
-use crate::{out, signals};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -64,7 +64,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
         batch_max: config.engine.batch_max,
         lanes: config.engine.lanes,
         servers: Plan::servers(&*first, &*buffer).await?,
-        stop: signals::stop()?,
+        stop: runtime::signals::stop()?,
     };
     out::note("1 of 3: one INSERT a payment …");
     let one = Plan::in_scratch(&*first, async || ways::direct(&plan, &*first, Way::OneByOne).await);
@@ -85,7 +85,10 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> Result<Exit> {
     let ours = Plan::in_scratch(&*third, async || buffered(&plan, &own).await).await?;
     let (accepted, problems) = asked(&**config.buffer(), config.main().events).await?;
     let notes = [accepted].into_iter().chain(problems).collect();
-    write(&args, &plan.comparison(first.server(), vec![one, pool, ours], notes)?)?;
+    let comparison = plan.comparison(first.server(), vec![one, pool, ours], notes)?;
+    out::line(comparison.write(&args.out)?.trim_end())?;
+    let dir = args.out.display();
+    out::line(format_args!("\nWritten: {dir}/phases.html, phases.json and phases.txt."))?;
     Ok(Exit::Done)
 }
 
@@ -106,42 +109,4 @@ async fn buffered(plan: &Plan, config: &Config) -> Result<Figures> {
     config.buffer().purge().await.with_context(left_over)?;
     removed?;
     figures
-}
-
-fn write(args: &Args, comparison: &Comparison) -> Result<()> {
-    let (text, json, html) = (comparison.text(), comparison.json(), comparison.html());
-    for (name, content) in [("phases.txt", &text), ("phases.json", &json), ("phases.html", &html)] {
-        let path = args.out.join(name);
-        std::fs::write(&path, content)
-            .with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    out::line(text.trim_end())?;
-    let dir = args.out.display();
-    out::line(format_args!("\nWritten: {dir}/phases.html, phases.json and phases.txt."))?;
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::Parser;
-
-    #[test]
-    fn a_number_out_of_bounds_is_refused_by_the_name_and_the_bounds_of_its_own_option() {
-        let parse = |option: &str, number: &str| {
-            let line = ["forebay", "bench", "phases", option, number];
-            crate::args::Args::try_parse_from(line)
-        };
-        for (option, inside, outside, bounds) in [
-            ("--events", ["1000", "10000000"], ["999", "10000001"], "1000..=10000000"),
-            ("--pool", ["1", "1000"], ["0", "70000"], "1..=1000"),
-        ] {
-            for number in inside {
-                assert!(parse(option, number).is_ok(), "{option} {number}");
-            }
-            for number in outside {
-                let said = parse(option, number).unwrap_err().to_string();
-                assert!(said.contains(option) && said.contains(bounds), "{said}");
-            }
-        }
-    }
 }

@@ -1,13 +1,11 @@
-//! SIGINT, SIGTERM and SIGHUP: the first asks the process to stop, the second makes it. `serve` reads its
-//! configuration again at SIGHUP.
+//! SIGINT, SIGTERM and SIGHUP: the first asks the process to stop, the second makes it. A process that reads its
+//! configuration again does so at SIGHUP.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-
-use crate::out;
 
 /// What a shell reports of a process that SIGINT ended.
 const INTERRUPTED: i32 = 130;
@@ -21,7 +19,7 @@ const SAME_WITHIN: Duration = Duration::from_millis(300);
 ///
 /// # Errors
 /// If the signals can't be watched.
-pub(crate) fn stop() -> io::Result<CancellationToken> {
+pub fn stop() -> io::Result<CancellationToken> {
     // A terminal that is closed asks the process to stop, too.
     let hangups = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
     stop_on(hangups)
@@ -32,7 +30,7 @@ pub(crate) fn stop() -> io::Result<CancellationToken> {
 ///
 /// # Errors
 /// If the signals can't be watched.
-pub(crate) fn stop_and_hangups() -> io::Result<(CancellationToken, Signal)> {
+pub fn stop_and_hangups() -> io::Result<(CancellationToken, Signal)> {
     let hangups = signal(SignalKind::hangup())?;
     Ok((stop_on(None)?, hangups))
 }
@@ -52,7 +50,8 @@ fn stop_on(mut hangups: Option<Signal>) -> io::Result<CancellationToken> {
             }
             let first = *first.get_or_insert_with(Instant::now);
             if stop.is_cancelled() && first.elapsed() > SAME_WITHIN {
-                out::note("forebay: stopped at once by a second signal");
+                let _ =
+                    writeln!(io::stderr().lock(), "forebay: stopped at once by a second signal");
                 std::process::exit(INTERRUPTED);
             }
             stop.cancel();
