@@ -97,7 +97,11 @@ impl Handling {
         meters
     }
 
-    fn validate(&self, options: &Options) -> Result<(), Error> {
+    /// Whether an engine with these options can run it.
+    ///
+    /// # Errors
+    /// [`Error::Option`], which names the first field out of bounds.
+    pub fn validate(&self, options: &Options) -> Result<(), Error> {
         options.validate()?;
         match &self.0 {
             Way::Lanes(_) => Ok(()),

@@ -9,10 +9,10 @@ use settings::{Error, Section};
 
 use crate::config::Config;
 use crate::domain::{Domain, Verb};
-use crate::{payments, write_behind};
+use crate::{payments, webhooks, write_behind};
 
 /// Every domain, in the order in which a process starts them.
-const DOMAINS: &[&dyn Domain] = &[&payments::Domain, &write_behind::Domain];
+const DOMAINS: &[&dyn Domain] = &[&payments::Domain, &write_behind::Domain, &webhooks::Domain];
 
 /// Domains that another program adds.
 static MORE: OnceLock<&[&dyn Domain]> = OnceLock::new();

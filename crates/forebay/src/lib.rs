@@ -25,6 +25,7 @@ mod registry;
 mod reload;
 mod target;
 mod verbs;
+mod webhooks;
 mod write_behind;
 
 pub use config::{Config, keys_of_line, line_of_keys};

@@ -10,7 +10,7 @@ use lab::verdict::Ended;
 use runtime::fleet::OnFailure;
 use runtime::line::Label;
 use runtime::lines::Opened;
-use runtime::moving::{BoxError, Ledger, Settled, Subject};
+use runtime::moving::{BoxError, Evidence, Ledger, Settled, Subject};
 use runtime::pipeline::Settling;
 use runtime::{Entry, Line, Pipeline, Source};
 use settings::{Error, Section};
@@ -111,8 +111,8 @@ impl Ledger for Rows {
         Ok(Settled { rows: counts.total, double: counts.total - counts.distinct, duplicates })
     }
 
-    fn is_exact(&self) -> bool {
-        true
+    fn evidence(&self) -> Evidence {
+        Evidence::Events
     }
 }
 

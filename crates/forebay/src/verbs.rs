@@ -15,6 +15,7 @@ pub(crate) mod replay;
 pub(crate) mod serve;
 pub(crate) mod simulate;
 pub(crate) mod store;
+pub(crate) mod webhook;
 
 use crate::config::{Config, Error, Flags};
 use crate::configured::{looked_at, read};

@@ -104,7 +104,7 @@ impl Client {
         let progress = Progress::begin();
         match timeout(longest, self.attempt(request, &progress)).await {
             Ok(Ok((head, body))) => {
-                let (_, took) = progress.look();
+                let (_, took, _) = progress.look();
                 Ok(Answer { status: head.status, headers: head.headers, body, took })
             }
             Ok(Err((kind, why))) => Err(failure(kind, why, &progress)),
@@ -141,6 +141,7 @@ impl Client {
             (Kind::Connection, chain(&error))
         })?;
         let (head, body) = answer.into_parts();
+        progress.mark_answered(head.status);
         let body = Limited::new(body, self.answer_bytes_max).collect().await;
         let body = body.map_err(|error| {
             if error.is::<http_body_util::LengthLimitError>() {
@@ -157,6 +158,6 @@ impl Client {
 }
 
 fn failure(kind: Kind, why: String, progress: &Progress) -> Failure {
-    let (phase, took) = progress.look();
-    Failure { kind, phase, took, why }
+    let (phase, took, status) = progress.look();
+    Failure { kind, phase, took, status, why }
 }

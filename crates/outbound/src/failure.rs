@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use http::StatusCode;
+
 use crate::{Phase, Took};
 
 /// What went wrong.
@@ -27,6 +29,8 @@ pub struct Failure {
     pub phase: Phase,
     /// How long each phase took.
     pub took: Took,
+    /// The status of an answer whose body is too long or broke off.
+    pub status: Option<StatusCode>,
     pub(crate) why: String,
 }
 

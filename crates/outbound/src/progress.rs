@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 
 /// Bytes of a body that are given out at once: the connection asks for more when it has room.
@@ -51,15 +52,16 @@ struct Marks {
     began: Instant,
     sending: Option<Instant>,
     waiting: Option<Instant>,
+    status: Option<StatusCode>,
 }
 
 impl Progress {
     pub(crate) fn begin() -> Self {
-        let marks = Marks { began: Instant::now(), sending: None, waiting: None };
+        let marks = Marks { began: Instant::now(), sending: None, waiting: None, status: None };
         Self(Arc::new(Mutex::new(marks)))
     }
 
-    pub(crate) fn look(&self) -> (Phase, Took) {
+    pub(crate) fn look(&self) -> (Phase, Took, Option<StatusCode>) {
         let now = Instant::now();
         let marks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let sending = marks.sending.unwrap_or(now);
@@ -74,7 +76,12 @@ impl Progress {
             send: waiting.saturating_duration_since(sending),
             wait: now.saturating_duration_since(waiting),
         };
-        (phase, took)
+        (phase, took, marks.status)
+    }
+
+    /// The head of an answer came.
+    pub(crate) fn mark_answered(&self, status: StatusCode) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).status = Some(status);
     }
 
     /// From here on the service may get the request.

@@ -32,7 +32,7 @@ pub use audit::Audit;
 pub use error::Error;
 pub use following::{Follower, follow};
 pub use leading::{Leader, Told, ended_here, is_through};
-pub use ledger::{BoxError, Ledger, Rows, Settled};
+pub use ledger::{BoxError, Evidence, Ledger, Rows, Settled, Unkept};
 pub use left::{Place, left_behind, place};
 pub use subject::{Parse, Subject};
 pub use way::{Way, shown};

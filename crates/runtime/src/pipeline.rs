@@ -95,7 +95,7 @@ impl Pipeline {
     /// # Errors
     /// [`engine::Error::Option`] when an option is out of bounds.
     pub fn new(buffer: Arc<dyn Buffer>, settling: Settling) -> Result<Self, engine::Error> {
-        settling.options.validate()?;
+        settling.handler.validate(&settling.options)?;
         let name = Arc::from(settling.handler.pipeline());
         let meters = settling.handler.meters();
         let engine = Engine { settling, meters, probe: Arc::default() };

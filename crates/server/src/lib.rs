@@ -6,7 +6,7 @@
 //! | `POST /v1/tables/{name}` | one row of a table, or a stream of them, into its buffer |
 //! | `PUT /v1/tables/{name}/{key}` | one row; the key's columns may be left out of it |
 //! | `GET /v1/tables/{name}/{key}` | the row, at once: out of the buffer, the cache or the store |
-//! | `POST` of any other domain ([`intake`]) | the same as `/v1/events` |
+//! | `POST` of any other domain ([`intake`]) | the same as `/v1/events`, at one path or at one for each name |
 //! | `GET /ping` | `pong`: the process answers |
 //! | `GET /ready` | 200 when it takes events, else 503 with the reasons |
 //! | `GET /metrics` | Prometheus text |

@@ -82,7 +82,7 @@ fn pipeline_of(key: &Key) -> Option<String> {
     key.labels().find_map(|label| match (label.key(), label.value()) {
         ("pipeline", name) => Some(name.to_owned()),
         ("table", name) => Some(format!("table:{name}")),
-        ("buffer", name) if name.starts_with("table:") => Some(name.to_owned()),
+        ("buffer", name) if name.contains(':') => Some(name.to_owned()),
         _ => None,
     })
 }

@@ -18,6 +18,11 @@ impl Item {
         Self { place, list: list.to_owned(), values }
     }
 
+    /// All that it gives.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &Given> {
+        self.values.iter().map(|(_, value)| value)
+    }
+
     /// Refuses a key that is none of `keys`.
     ///
     /// # Errors

@@ -25,6 +25,7 @@ mod service_links;
 mod settings;
 pub mod shown;
 mod value;
+mod variables;
 
 pub use error::Error;
 pub use given::Given;

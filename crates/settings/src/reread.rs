@@ -10,10 +10,12 @@ impl Settings {
         new.entries().filter(is_other).map(|entry| entry.setting.key.clone()).collect()
     }
 
-    /// The same settings, with the lists of `new`.
+    /// The same settings, with the lists of `new` and the variables that these name.
     #[must_use]
     pub fn with_lists_of(&self, new: &Self) -> Self {
-        Self { lists: new.lists.clone(), ..self.clone() }
+        let mut both = Self { lists: new.lists.clone(), ..self.clone() };
+        both.asked.0.extend(new.asked.0.clone());
+        both
     }
 }
 

@@ -59,9 +59,9 @@ pub struct Settings {
     pub(crate) asked: Asked,
 }
 
-/// The environment variables that backends ask for: never shown, and in no file.
+/// The environment variables that backends ask for and that entries name: never shown, and in no file.
 #[derive(Clone, Default)]
-pub(crate) struct Asked(BTreeMap<String, String>);
+pub(crate) struct Asked(pub(crate) BTreeMap<String, String>);
 
 impl fmt::Debug for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -94,7 +94,7 @@ impl Settings {
         Self { program, sections, entries, lists, asked: Asked::default() }
     }
 
-    /// Keeps what backends ask of the environment ([`Settings::variable`]).
+    /// Keeps what backends ask of the environment, and what entries name ([`Settings::variable`]).
     pub fn keep(&mut self, variables: impl IntoIterator<Item = (String, String)>) {
         self.asked.0.extend(variables);
     }

@@ -22,7 +22,10 @@ const PLACES: &[&str] = &["crates/forebay/src", "crates/forebay/src/verbs", "cra
 const MANIFESTS: &[&str] = &["Cargo.toml", "crates/forebay/Cargo.toml", "crates/server/Cargo.toml"];
 /// Other names of a domain, which its files elsewhere may bear.
 const NAMES: &[(&str, &[&str])] =
-    &[("fraud", &["payments"]), ("table", &["tables", "write_behind"])];
+    &[("fraud", &["payments"]), ("table", &["tables", "write_behind"]), ("webhook", &["webhooks"])];
+
+/// What implements a handler of the engine: of batches, or of calls.
+const HANDLERS: &[&str] = &["impl engine::Handler for ", "impl engine::calls::Calls for "];
 
 /// Every file that a further domain of the same kind would have to change, and every one too many.
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
@@ -116,7 +119,8 @@ fn domain(file: &File) -> Option<&str> {
     let masked = rust::mask(&file.text);
     let tests = rust::test_lines(&masked);
     let mut lines = masked.lines().zip(tests);
-    lines.any(|(line, test)| !test && line.contains("impl engine::Handler for ")).then_some(name)
+    let is_handler = |line: &str| HANDLERS.iter().any(|handler| line.contains(handler));
+    lines.any(|(line, test)| !test && is_handler(line)).then_some(name)
 }
 
 /// Whether a file may name any domain.

@@ -50,6 +50,11 @@ const LAYERS: &[Layer] = &[
     },
     Layer { name: "server", uses: &["model", "buffer", "table"], tests_use: &["store"] },
     Layer {
+        name: "webhook",
+        uses: &["model", "settings", "buffer", "engine", "runtime", "guard", "outbound", "server"],
+        tests_use: &["lab"],
+    },
+    Layer {
         name: "lab",
         uses: &["model", "buffer", "store", "engine", "runtime", "fraud"],
         tests_use: &[
@@ -86,6 +91,7 @@ const LAYERS: &[Layer] = &[
             "fraud",
             "table",
             "server",
+            "webhook",
             "lab",
         ],
         tests_use: &["testbed"],

@@ -26,6 +26,8 @@ pub(crate) fn read(
     settings.keep(variables.iter().filter(|(name, _)| registry::asks_for(name)).cloned());
     conventional::apply(&mut settings, &variables)?;
     settings.apply_file(flags.config.as_deref())?;
+    let named = settings.named_variables().into_iter();
+    settings.keep(named.filter_map(|name| std::env::var(&name).ok().map(|value| (name, value))));
     // A backend reads its own variables.
     settings.apply_environment(variables, |name| name == LOG || registry::asks_for(name))?;
     flags.apply(&mut settings)?;

@@ -27,3 +27,4 @@ mod tables_apart;
 mod tables_bounds;
 mod tables_failing;
 mod tables_skipped;
+mod webhooks;

@@ -14,6 +14,9 @@ use crate::pipeline::unused;
 /// How long the requests under way may hold up the removal of their pipeline.
 const REQUESTS_MAX: Duration = Duration::from_secs(5);
 
+/// An entry that does not run, and as it ran before, if it did.
+type Lacking<E> = (Listed<E>, Option<Listed<E>>);
+
 /// All pipelines of a list in this process. They are in its fleet.
 pub struct Pipelines<H: Host, L: List<H>> {
     list: L,
@@ -21,8 +24,8 @@ pub struct Pipelines<H: Host, L: List<H>> {
     said: Vec<String>,
     /// Those that run.
     running: Vec<Listed<L::Entry>>,
-    /// Those that do not run though the file has them, each as it ran before, if it did.
-    lacking: Vec<(Listed<L::Entry>, Option<Listed<L::Entry>>)>,
+    /// Those that do not run though the file has them.
+    lacking: Vec<Lacking<L::Entry>>,
 }
 
 impl<H: Host, L: List<H>> Pipelines<H, L> {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::error::Error;
 use super::leading::{LOOK_EVERY, Leader};
-use super::ledger::Settled;
+use super::ledger::{Evidence, Settled};
 
 /// How long the audit waits for what is counted a little later (duplicates, each ten seconds).
 const AUDIT_MAX: Duration = Duration::from_secs(30);
@@ -24,9 +24,10 @@ pub struct Audit {
     pub accounted: u64,
     /// Rows that are in the store more than once.
     pub double: u64,
-    /// Rows in the store beside those at the start, where they are no count of events
-    /// ([`super::Ledger::is_exact`]).
-    pub more_rows: Option<u64>,
+    /// What the store shows of settled events.
+    pub evidence: Evidence,
+    /// Rows in the store beside those at the start.
+    pub more_rows: u64,
     /// Events in the old buffer and in the new one.
     pub pending: [u64; 2],
     /// The processes that have not ended.
@@ -89,7 +90,8 @@ impl Leader {
     async fn count(&self, start: Start) -> Result<Audit, Error> {
         let offered: u64 = self.heard().await?.offered.iter().sum();
         let seen = self.heard_after(Instant::now()).await?;
-        let is_exact = self.ledger.is_exact();
+        let evidence = self.ledger.evidence();
+        let is_exact = evidence == Evidence::Events;
         let done = if is_exact { 0 } else { self.heard_after(Instant::now()).await?.done };
         let settled = self.settled().await?;
         let since = |now: u64, then: u64| now.saturating_sub(then);
@@ -103,7 +105,8 @@ impl Leader {
         let accounted = finished + seen.pending.iter().sum::<u64>();
         Ok(Audit {
             double: settled.double,
-            more_rows: (!is_exact).then_some(rows),
+            evidence,
+            more_rows: rows,
             pending: seen.pending,
             live: seen.live,
             ..Audit::new(start, offered, seen.empty, accounted)

@@ -28,10 +28,35 @@ pub trait Ledger: Send + Sync {
     /// If it can't be read.
     async fn settled(&self) -> Result<Settled, BoxError>;
 
-    /// Whether each settled event is a row of its own, or counted as settled already. Where it is not, several
-    /// events may have written one row, and others may have written rows: the audit then goes by what the
-    /// processes say they were done with.
-    fn is_exact(&self) -> bool;
+    /// What the store shows of settled events.
+    fn evidence(&self) -> Evidence;
+}
+
+/// What the store shows of the settled events of a pipeline.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Evidence {
+    /// Each one: it is a row of its own, or counted as settled already.
+    #[default]
+    Events,
+    /// Rows, of which several events may have written one, and others may have written some. The audit goes by what
+    /// the processes say they were done with.
+    Rows,
+    /// Nothing: their effect lies elsewhere. The audit goes by what the processes say they were done with.
+    Nothing,
+}
+
+/// A pipeline that keeps nothing in the store.
+pub struct Unkept;
+
+#[async_trait]
+impl Ledger for Unkept {
+    async fn settled(&self) -> Result<Settled, BoxError> {
+        Ok(Settled::default())
+    }
+
+    fn evidence(&self) -> Evidence {
+        Evidence::Nothing
+    }
 }
 
 /// The rows of a table, of which several events may have written one.
@@ -43,7 +68,7 @@ impl Ledger for Rows {
         Ok(Settled { rows: self.0.rows().await?, ..Settled::default() })
     }
 
-    fn is_exact(&self) -> bool {
-        false
+    fn evidence(&self) -> Evidence {
+        Evidence::Rows
     }
 }

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::following::{ABANDONED, LEAVE_MAX, LOOK_EVERY, REPORT_EVERY, follow};
 use super::leading::Leader;
-use super::ledger::{BoxError, Ledger, Settled};
+use super::ledger::{BoxError, Evidence, Ledger, Settled};
 use super::left::left_behind;
 use super::spelled::{identity, payments};
 use super::way::Way;
@@ -314,8 +314,8 @@ impl Ledger for Empty {
         Ok(Settled::default())
     }
 
-    fn is_exact(&self) -> bool {
-        true
+    fn evidence(&self) -> Evidence {
+        Evidence::Events
     }
 }
 

@@ -5,7 +5,7 @@ use model::units::grouped;
 use serde_json::{Value, json};
 use store::moves::{Heard, Step};
 
-use crate::moving::Audit;
+use crate::moving::{Audit, Evidence};
 
 /// How far a move is, and what its audit came to; `None` where nothing has moved yet.
 #[must_use]
@@ -20,21 +20,30 @@ pub fn lines(audited: Option<&(Step, Audit)>) -> Vec<String> {
     lines.push(format!("Held: {old} in the old buffer, {new} in the new."));
     let on_the_way = grouped(audit.accounted.saturating_sub(audit.accepted));
     let (accepted, missing) = (grouped(audit.accepted), grouped(audit.missing()));
-    match audit.more_rows {
-        None => lines.push(format!(
+    match audit.evidence {
+        Evidence::Events => lines.push(format!(
             "Audit: {accepted} accepted since it began; {missing} missing, {} settled twice (counted to \
              within {on_the_way}: what was on its way at the beginning and now, or came from elsewhere).",
             grouped(audit.double)
         )),
         // The rows of a table are no count of events.
-        Some(more) => lines.extend([
+        Evidence::Rows => lines.extend([
             format!(
                 "Audit: {accepted} rows accepted since it began; {missing} missing (counted to within \
                  {on_the_way}). The table has {} more rows than when it began.",
-                grouped(more)
+                grouped(audit.more_rows)
             ),
             "What the processes say they were done with counts: several events may have written one row, and \
              others may have written rows. What a killed process did in its last half second may count as missing."
+                .to_owned(),
+        ]),
+        Evidence::Nothing => lines.extend([
+            format!(
+                "Audit: {accepted} events accepted since it began; {missing} missing (counted to within \
+                 {on_the_way})."
+            ),
+            "What the processes say they were done with counts: the store keeps nothing of these events. What a \
+             killed process did in its last half second may count as missing."
                 .to_owned(),
         ]),
     }
@@ -88,8 +97,8 @@ pub fn json(audited: Option<&(Step, Audit)>) -> Value {
         "missing": audit.missing(),
         "double": audit.double,
     });
-    if let Some(more) = audit.more_rows {
-        shown["more_rows"] = more.into();
+    if audit.evidence == Evidence::Rows {
+        shown["more_rows"] = audit.more_rows.into();
     }
     shown
 }
