@@ -134,6 +134,19 @@ async fn hung_calls_get_no_answer_and_half_of_them_have_their_effect() {
 }
 
 #[tokio::test]
+async fn members_whose_names_begin_so_hang_and_no_others() {
+    let hung_members = "hung".to_owned();
+    let simulated = Simulated::start(Behaviour { hung_members, ..quick() }).await;
+    let longest = Duration::from_millis(300);
+    assert!(simulated.call("hung-1", "k1", longest).await.is_err());
+    assert_eq!(simulated.call("a-hung", "k2", LONGEST).await.unwrap(), 200);
+    let audit = simulated.audit().await;
+    assert_eq!((audit.effects, audit.under_way), (1, 1));
+    simulated.change(json!({ "hung_members": "" })).await;
+    assert_eq!(simulated.call("hung-1", "k1", LONGEST).await.unwrap(), 200);
+}
+
+#[tokio::test]
 async fn beyond_its_capacity_the_latency_grows_and_the_capacity_can_be_changed() {
     let behaviour = Behaviour { latency_ms: 50, capacity: 5, ..Behaviour::default() };
     let simulated = Simulated::start(behaviour).await;

@@ -33,6 +33,8 @@ pub struct Behaviour {
     pub hang_permille: u16,
     /// How long a hung call lasts, in milliseconds.
     pub hang_ms: u64,
+    /// Every call for a member whose name begins with this hangs without effect; none where it is empty.
+    pub hung_members: String,
     /// Calls whose connection is cut after their effect.
     pub cut_permille: u16,
     /// Every call is answered with 503, as that of a service that is away.
@@ -56,6 +58,7 @@ impl Default for Behaviour {
             stored_failure_permille: 0,
             hang_permille: 0,
             hang_ms: 60_000,
+            hung_members: String::new(),
             cut_permille: 0,
             away: false,
             honours_keys: true,
@@ -143,14 +146,17 @@ impl Behaviour {
         ]
     }
 
-    /// Draws what becomes of the next call, and how long it is worked on, in milliseconds.
-    pub(super) fn draw(&self, random: &mut impl Rng) -> (Fate, u64) {
+    /// Draws what becomes of the next call, which is for `member`, and how long it is worked on, in milliseconds.
+    pub(super) fn draw(&self, member: &str, random: &mut impl Rng) -> (Fate, u64) {
         let longer = (u64::from(random.next_u32()) * (self.jitter_ms + 1)) >> 32;
         let mut drawn = (u64::from(random.next_u32()) * 1000) >> 32;
         let coin = random.next_u32() & 1 == 0;
         let latency_ms = self.latency_ms + longer;
         if self.away {
             return (Fate::Away, 0);
+        }
+        if !self.hung_members.is_empty() && member.starts_with(&self.hung_members) {
+            return (Fate::Hang { has_effect: false }, latency_ms);
         }
         let fates = [
             Fate::Refused,
@@ -224,7 +230,7 @@ mod tests {
             ..Behaviour::default()
         };
         let mut random = ChaCha8Rng::seed_from_u64(7);
-        let drawn: Vec<_> = (0..100_000).map(|_| behaviour.draw(&mut random)).collect();
+        let drawn: Vec<_> = (0..100_000).map(|_| behaviour.draw("a", &mut random)).collect();
         let share = |fate: Fate| drawn.iter().filter(|(drawn, _)| *drawn == fate).count();
         let near = |count: usize, expected: usize| count.abs_diff(expected) < expected / 10;
         assert!(near(share(Fate::Refused), 10_000));

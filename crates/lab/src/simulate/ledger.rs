@@ -29,6 +29,7 @@ pub struct Ledger {
     keys: HashMap<String, Key>,
     effects: u64,
     calls: u64,
+    under_way: u64,
     overlaps: u64,
 }
 
@@ -57,6 +58,8 @@ pub struct Audit {
     pub members_twice: u64,
     /// Calls since the service began; a start forgets them.
     pub calls: u64,
+    /// Those of them that have not ended.
+    pub under_way: u64,
     /// Keys that were used since the service began, and before where they had an effect.
     pub keys: u64,
     /// Most calls of one key since the service began.
@@ -101,6 +104,7 @@ impl Ledger {
     /// A call for `member` begins.
     pub(super) fn begin(&mut self, member: &str, key: &str) {
         self.calls += 1;
+        self.under_way += 1;
         let one = self.members.entry(member.to_owned()).or_default();
         self.overlaps += u64::from(one.under_way > 0);
         one.under_way += 1;
@@ -109,6 +113,7 @@ impl Ledger {
 
     /// It has ended, answered or not.
     pub(super) fn end(&mut self, member: &str) {
+        self.under_way = self.under_way.saturating_sub(1);
         if let Some(one) = self.members.get_mut(member) {
             one.under_way = one.under_way.saturating_sub(1);
         }
@@ -166,6 +171,7 @@ impl Ledger {
             members: count(1),
             members_twice: count(2),
             calls: self.calls,
+            under_way: self.under_way,
             keys: self.keys.len() as u64,
             calls_of_a_key_max: self.keys.values().map(|key| key.calls).max().unwrap_or(0),
             overlaps: self.overlaps,
@@ -203,6 +209,7 @@ mod tests {
             (audit.calls, audit.keys, audit.calls_of_a_key_max, audit.overlaps),
             (4, 3, 2, 1)
         );
+        assert_eq!(audit.under_way, 2);
         assert_eq!(audit.twice, ["a"]);
     }
 

@@ -261,7 +261,7 @@ impl Service {
 
     async fn work(&self, member: &str, key: &str) -> Result<Response<Full<Bytes>>, Cut> {
         let behaviour = lock(&self.behaviour).now.clone();
-        let (fate, latency_ms) = behaviour.draw(&mut *lock(&self.random));
+        let (fate, latency_ms) = behaviour.draw(member, &mut *lock(&self.random));
         match fate {
             Fate::Away => return Ok(problem(StatusCode::SERVICE_UNAVAILABLE, "away")),
             Fate::Refused => {
