@@ -550,6 +550,7 @@ impl Buffer for JournalBuffer {
             },
             durable: true,
             shared: false,
+            counts_leases: false,
         }
     }
 

@@ -142,7 +142,7 @@ impl Buffer for KafkaBuffer {
     fn kind(&self) -> Kind {
         let known = self.shared.durable.get();
         let (durable, survives) = known.copied().unwrap_or((false, durability::UNKNOWN));
-        Kind { name: "kafka", survives, durable, shared: true }
+        Kind { name: "kafka", survives, durable, shared: true, counts_leases: false }
     }
 
     fn dead_letters(&self) -> &dyn DeadLetters {

@@ -114,7 +114,7 @@ impl Buffer for RedisBuffer {
     fn kind(&self) -> Kind {
         let known = self.shared.durable.get();
         let (durable, survives) = known.copied().unwrap_or((false, durability::UNKNOWN));
-        Kind { name: "redis", survives, durable, shared: true }
+        Kind { name: "redis", survives, durable, shared: true, counts_leases: true }
     }
 
     fn dead_letters(&self) -> &dyn DeadLetters {

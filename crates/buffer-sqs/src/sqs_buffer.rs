@@ -97,7 +97,7 @@ impl Buffer for SqsBuffer {
     fn kind(&self) -> Kind {
         let shared = &self.shared;
         let (durable, survives) = inspect::kind(&shared.options, shared.opened.get());
-        Kind { name: "sqs", survives, durable, shared: true }
+        Kind { name: "sqs", survives, durable, shared: true, counts_leases: true }
     }
 
     fn dead_letters(&self) -> &dyn DeadLetters {

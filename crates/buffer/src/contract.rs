@@ -19,6 +19,8 @@ pub struct Kind {
     /// Whether several processes may lease from it at once. [`Envelope::term`] then says when what
     /// a process knows of a key may be out of date.
     pub shared: bool,
+    /// Whether [`Envelope::attempt`] counts the leases of all processes, also of those that have ended.
+    pub counts_leases: bool,
 }
 
 /// How much is in a buffer.

@@ -129,6 +129,7 @@ impl Buffer for Memory {
             survives: "nothing: what is held is gone when the process ends",
             durable: false,
             shared: false,
+            counts_leases: false,
         }
     }
 

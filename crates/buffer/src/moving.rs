@@ -400,6 +400,7 @@ impl Buffer for Moving {
             // Where one is a journal, another process goes on with the other alone. What matters is that
             // neither is this process's memory.
             shared: (source.shared || target.shared) && keeps(&source) && keeps(&target),
+            counts_leases: source.counts_leases && target.counts_leases,
         }
     }
 

@@ -153,6 +153,7 @@ impl Service {
                 options
             }
         };
+        meters.quiet.begin(&*clock);
         let progress = Arc::new(Progress::new(handler.pipeline().into()));
         let shared = Arc::new(Shared {
             buffer,

@@ -72,8 +72,16 @@ pub enum State {
 pub struct Pass {
     /// Counts the changes of state: an answer to an earlier state changes nothing.
     era: u64,
-    /// Which probe it is, in an era of probes.
-    probe: u64,
+    /// Which probe it is, if it is one.
+    probe: Option<u64>,
+}
+
+impl Pass {
+    /// Whether the attempt looks whether the service is back.
+    #[must_use]
+    pub fn is_probe(&self) -> bool {
+        self.probe.is_some()
+    }
 }
 
 /// See the module.
@@ -124,6 +132,12 @@ impl Breaker {
         }
     }
 
+    /// Whether the next attempt that may begin is a probe.
+    pub fn is_probing(&mut self, now: Instant) -> bool {
+        self.turn(now);
+        matches!(self.now, Phase::Probing { .. })
+    }
+
     /// Share of the limit that may be used, in thousandths: 1,000, but while the use grows again.
     #[must_use]
     pub fn usable_permille(&self, now: Instant) -> u16 {
@@ -158,11 +172,11 @@ impl Breaker {
     /// Lets an attempt pass. The caller asked [`Breaker::ready`] before, at the same `now`.
     #[must_use = "a pass goes back when its attempt ends"]
     pub fn pass(&mut self, now: Instant) -> Pass {
-        let mut probe = 0;
+        let mut probe = None;
         if let Phase::Probing { next, under_way, .. } = &mut self.now {
-            probe = *next;
+            probe = Some(*next);
+            under_way.push((*next, now + self.options.probe_timeout));
             *next += 1;
-            under_way.push((probe, now + self.options.probe_timeout));
         }
         Pass { era: self.era, probe }
     }
@@ -184,7 +198,7 @@ impl Breaker {
             }
             Phase::Probing { good, under_way, .. } => {
                 let before = under_way.len();
-                under_way.retain(|(probe, _)| *probe != pass.probe);
+                under_way.retain(|(probe, _)| Some(*probe) != pass.probe);
                 if under_way.len() == before {
                     return;
                 }

@@ -59,6 +59,12 @@ impl Budget {
         self.saved = (self.saved + self.earned_a_call).min(self.saved_max);
     }
 
+    /// A retry was answered: it was worth its price, and is paid back. Else a backlog of retries after an outage
+    /// would wait for first attempts that earn them.
+    pub fn answered(&mut self) {
+        self.saved = (self.saved + PARTS).min(self.saved_max);
+    }
+
     /// Whether a retry may begin.
     pub fn ready(&mut self, now: Instant) -> bool {
         self.saved >= PARTS || self.floor.ready(now).is_ok()
@@ -107,6 +113,19 @@ mod tests {
         }
         assert_eq!(retries, 200);
         assert_eq!(budget.denied(), 1 + 800);
+    }
+
+    #[test]
+    fn a_retry_that_is_answered_costs_nothing() {
+        let now = Instant::now();
+        let mut budget = Budget::new(Options::default(), now);
+        while budget.take(now) {}
+        let second = now + Duration::from_secs(1);
+        for _ in 0..1000 {
+            assert!(budget.take(second), "the floor paid for the first");
+            budget.answered();
+        }
+        assert!(budget.take(second) && !budget.take(second));
     }
 
     #[test]

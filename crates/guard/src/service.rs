@@ -39,6 +39,7 @@ pub enum Refusal {
 pub struct Attempt {
     started: Started,
     pass: Pass,
+    is_retry: bool,
 }
 
 /// What a guard shows of itself.
@@ -166,10 +167,18 @@ impl Guard {
             self.budget.called();
         }
         self.rate.take(now).map_err(Refusal::TooSoon)?;
-        Ok(Attempt { started: self.limit.start(now), pass: self.breaker.pass(now) })
+        Ok(Attempt { started: self.limit.start(now), pass: self.breaker.pass(now), is_retry })
     }
 
-    /// An attempt has ended. `retry_after` is what the service asked for, if it did.
+    /// Whether the next attempt that may begin looks whether the service is back. A retry says less of that than
+    /// a first attempt.
+    pub fn is_probing(&mut self, now: Instant) -> bool {
+        self.breaker.is_probing(now)
+    }
+
+    /// An attempt has ended. `retry_after` is what the service asked for, if it did. A retry that fails once more
+    /// says nothing, unless it is a probe: requests that never succeed would look like a service that is away. The
+    /// budget bounds them.
     pub fn finish(
         &mut self,
         attempt: Attempt,
@@ -177,8 +186,19 @@ impl Guard {
         retry_after: Option<Duration>,
         now: Instant,
     ) {
-        self.limit.finish(attempt.started, outcome, now);
-        self.breaker.settle(attempt.pass, outcome, now);
+        let Attempt { started, pass, is_retry } = attempt;
+        let outcome = match outcome {
+            Outcome::Failed | Outcome::TimedOut if is_retry && !pass.is_probe() => {
+                Outcome::Abandoned
+            }
+            Outcome::Good | Outcome::Rejected if is_retry => {
+                self.budget.answered();
+                outcome
+            }
+            outcome => outcome,
+        };
+        self.limit.finish(started, outcome, now);
+        self.breaker.settle(pass, outcome, now);
         if let Some(pause) = retry_after {
             self.rate.retry_after(pause, now);
         }

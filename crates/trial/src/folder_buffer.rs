@@ -158,6 +158,7 @@ impl Buffer for FolderBuffer {
             survives: "nothing that may be relied on: no file is synced, and dead letters have none",
             durable: false,
             shared: false,
+            counts_leases: false,
         }
     }
 

@@ -84,10 +84,17 @@ pub async fn what_was_acked_does_not_come_back(subject: &dyn Subject) {
 pub async fn what_was_leased_comes_back_in_order(subject: &dyn Subject) {
     let buffer = subject.open().await;
     offer(&*buffer, 0..10).await;
-    take(&*buffer, 4).await;
+    let before = names(&take(&*buffer, 4).await);
 
     let buffer = reopen(subject, buffer).await;
-    came(subject, &take(&*buffer, 10).await, 0..10);
+    let leased = take(&*buffer, 10).await;
+    came(subject, &leased, 0..10);
+    if buffer.kind().counts_leases {
+        for (name, envelope) in names(&leased).into_iter().zip(&leased) {
+            let leases = 1 + u32::from(before.contains(&name));
+            assert_eq!(envelope.attempt, leases, "the leases of {name:?}");
+        }
+    }
 }
 
 /// New events go behind old ones, and numbers go on.

@@ -205,11 +205,11 @@ impl<H: Calls> Caller<H> {
         self.begin_recording(now);
         self.ask_at = None;
         while self.schedule.under_way(Step::Call) < self.handler.1.calls_max {
-            let Some((id, attempts)) = self.schedule.first(Step::Call) else { break };
+            let Some((id, attempts)) = self.next_call(now) else { break };
             let begun = self.guard().start(attempts > 0, now.into_std());
             match begun {
                 Ok(attempt) => {
-                    self.schedule.begin(Step::Call, 1);
+                    self.schedule.begin_one(Step::Call, id);
                     let (handler, stats) = (Arc::clone(&self.handler), Arc::clone(&self.stats));
                     self.call(id, attempts + 1, Permit::new(handler, stats, attempt));
                 }
@@ -245,6 +245,14 @@ impl<H: Calls> Caller<H> {
         self.stats.now(under_way, self.schedule.waits());
         let limit = self.guard().limit(now.into_std()) as usize;
         self.shared.load.calls(under_way, limit.min(self.handler.1.calls_max));
+    }
+
+    /// The event that is called next, and how many attempts it had. A probe is a first attempt, if there is one: an
+    /// event that never gets an answer would keep the breaker open.
+    fn next_call(&self, now: Instant) -> Option<(Id, u32)> {
+        let is_probing = self.guard().is_probing(now.into_std());
+        let fresh = if is_probing { self.schedule.first_attempt(Step::Call) } else { None };
+        fresh.map(|id| (id, 0)).or_else(|| self.schedule.first(Step::Call))
     }
 
     fn call(&mut self, id: Id, number: u32, permit: Permit<H>) {
@@ -329,7 +337,8 @@ impl<H: Calls> Caller<H> {
     pub(super) fn quiet_until(&self, id: Id) -> Option<Instant> {
         let (shared, envelope) = (&self.shared, self.schedule.envelope(id));
         let longest = Duration::from_millis(self.handler.1.timeout_ms);
-        shared.quiet.until(&envelope, &shared.buffer.kind(), &*shared.clock, longest)
+        let leased = self.schedule.added(id);
+        shared.quiet.until(&envelope, leased, &shared.buffer.kind(), longest)
     }
 
     pub(super) fn guard(&self) -> MutexGuard<'_, Guard> {

@@ -47,6 +47,8 @@ struct Entry<A> {
     answer: Option<Arc<A>>,
     /// Attempts that were made at the present step.
     attempts: u32,
+    /// When it was added.
+    added: Instant,
     /// When it was surely leased.
     leased: Instant,
 }
@@ -85,8 +87,9 @@ impl<A> Schedule<A> {
             let is_first = key.len() == 1;
             self.by_receipt.insert(envelope.receipt, id);
             let envelope = Arc::new(envelope);
+            let state = State::Behind;
             let entry =
-                Entry { envelope, state: State::Behind, answer: None, attempts: 0, leased: now };
+                Entry { envelope, state, answer: None, attempts: 0, added: now, leased: now };
             self.events.insert(id, entry);
             if is_first {
                 self.make_due(id, Step::Admit);
@@ -124,6 +127,17 @@ impl<A> Schedule<A> {
         begun
     }
 
+    /// Begins this step with this event, which waits for its turn.
+    pub(super) fn begin_one(&mut self, step: Step, id: Id) {
+        let due = &mut self.due[step as usize];
+        match due.front() {
+            Some(first) if *first == id => drop(due.pop_front()),
+            _ => due.retain(|due| *due != id),
+        }
+        self.entry(id).state = State::UnderWay(step);
+        self.under_way[step as usize] += 1;
+    }
+
     /// The step under way is done, and the event takes the next one.
     pub(super) fn follow(&mut self, id: Id, step: Step) {
         self.end_step(id);
@@ -135,6 +149,12 @@ impl<A> Schedule<A> {
     pub(super) fn first(&self, step: Step) -> Option<(Id, u32)> {
         let id = *self.due[step as usize].front()?;
         Some((id, self.events[&id].attempts))
+    }
+
+    /// The first event that waits for its turn at this step and had no attempt.
+    pub(super) fn first_attempt(&self, step: Step) -> Option<Id> {
+        let mut due = self.due[step as usize].iter().copied();
+        due.find(|id| self.events[id].attempts == 0)
     }
 
     /// The event waits for its turn until then, which is no attempt.
@@ -217,6 +237,11 @@ impl<A> Schedule<A> {
 
     pub(super) fn envelope(&self, id: Id) -> Arc<Envelope> {
         Arc::clone(&self.events[&id].envelope)
+    }
+
+    /// When it was added.
+    pub(super) fn added(&self, id: Id) -> Instant {
+        self.events[&id].added
     }
 
     /// Attempts at its present step that were made before.

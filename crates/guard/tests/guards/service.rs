@@ -104,12 +104,34 @@ fn retries_are_bounded_while_everything_fails_a_little() {
         for _ in 0..3 {
             if let Ok(attempt) = guard.start(true, at) {
                 retries += 1;
-                guard.finish(attempt, Outcome::Good, None, at);
+                guard.finish(attempt, Outcome::Failed, None, at);
             }
         }
     }
     // A fifth of the calls, what was saved, and one a second.
     assert!((200..=200 + 100 + 11).contains(&retries), "{retries}");
+}
+
+#[test]
+fn retries_that_never_succeed_do_not_look_like_a_service_that_is_away() {
+    let now = Instant::now();
+    let mut guard = guard(now);
+    let figures = |guard: &Guard, at| (guard.figures(at).breaker, guard.figures(at).limit);
+    // Eleven calls a second, of which ten are retries that time out.
+    for n in 0..6_000_u64 {
+        let at = now + MS * 10 * u32::try_from(n).unwrap();
+        let is_retry = n % 100 != 0;
+        let Ok(attempt) = guard.start(is_retry, at) else { continue };
+        let outcome = if is_retry { Outcome::TimedOut } else { Outcome::Good };
+        guard.finish(attempt, outcome, None, at + MS * 10);
+        assert_eq!(figures(&guard, at), (State::Closed, 50), "call {n}");
+    }
+    // First attempts that time out do.
+    let at = now + Duration::from_secs(120);
+    for attempt in begun(&mut guard, at) {
+        guard.finish(attempt, Outcome::TimedOut, None, at + MS * 10);
+    }
+    assert_eq!(guard.figures(at).breaker, State::Open);
 }
 
 /// A guard whose rate is of several processes, as one of them.

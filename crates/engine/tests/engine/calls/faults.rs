@@ -168,6 +168,69 @@ async fn a_fatal_failure_ends_the_engine_and_gives_everything_back() {
     assert_eq!(rig.leftover().await, 5);
 }
 
+/// What guards a service where nothing else is said, with a limit that does not change.
+fn usual_guard() -> Guard {
+    let guard = guard::Options {
+        pace: Pace::per_second(1_000, 100),
+        limit: LimitOptions { min: 50, max: 50, start: 50 },
+        breaker: BreakerOptions::default(),
+        budget: BudgetOptions::default(),
+    };
+    Guard::new(guard, Instant::now().into_std())
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_an_outage_a_backlog_of_retries_is_done_at_the_rate_of_the_service() {
+    let rig = Rig::with(usual_guard());
+    rig.memory.offer(&events(1_000, 1)).await.unwrap();
+    let began = Instant::now();
+    let away = Duration::from_secs(60);
+    let script =
+        Script {
+            call: Box::new(move |_, _| {
+                if began.elapsed() < away { Reply::failed(10) } else { Reply::good(10) }
+            }),
+            ..Script::default()
+        };
+    // Without a breaker that opens, each event would have had a first attempt by then.
+    let calls = calls::Options { attempts_max: 10_000, ..calls::Options::default() };
+    let handle = rig.start(script, calls);
+    rig.until(|seen| seen.recorded.len() == 1_000).await;
+    assert!(rig.elapsed() < away + Duration::from_secs(45), "{:?}", rig.elapsed());
+    assert_eq!(rig.finish(handle).await.counts.dead, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_always_hang_open_no_breaker_for_those_that_come_later() {
+    let rig = Rig::with(usual_guard());
+    rig.memory.offer(&events(40, 1)).await.unwrap();
+    let hangs = |id: &str| id.starts_with("k0");
+    let script = Script {
+        call: Box::new(move |id, _| if hangs(id) { Reply::hangs() } else { Reply::good(10) }),
+        ..Script::default()
+    };
+    let calls =
+        calls::Options { timeout_ms: 1_000, attempts_max: 10_000, ..calls::Options::default() };
+    let handle = rig.start(script, calls);
+    // 40 hung calls look as if the service were away: the breaker opens once, for up to a minute.
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    for (wave, most_s) in [(0, 75), (1, 5), (2, 5)] {
+        let began = Instant::now();
+        let key = |n: usize| format!("k{}", 1_000 * (wave + 1) + n);
+        let good: Vec<_> = (0..300)
+            .map(|n| model::Event::new(key(n).as_bytes(), key(n).as_bytes(), b"").unwrap())
+            .collect();
+        rig.memory.offer(&good).await.unwrap();
+        rig.until(|seen| seen.recorded.len() == 300 * (wave + 1)).await;
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(most_s), "wave {wave} took {took:?}");
+        tokio::time::sleep(Duration::from_secs(300)).await;
+    }
+    handle.abandon().cancel();
+    handle.join().await.unwrap();
+    assert_eq!(rig.leftover().await, 40);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_service_that_is_away_gets_only_probes_and_then_everything() {
     let guard = guard::Options {

@@ -220,13 +220,16 @@ async fn a_call_that_waits_for_its_guard_is_counted_once_by_reason() {
     rig.finish(handle).await;
     let too_soon = recorded.count("calls_held_back_total too_soon");
     assert!((30..=40).contains(&too_soon), "{too_soon}");
-    // All fail: the breaker opens, and only three retries are saved.
+    // All fail: only three retries are saved, and the first attempts of others open the breaker.
     let (rig, recorded) = (Rig::with(guard(1_000, 100)), Recorded::default());
     rig.memory.offer(&events(19, 1)).await.unwrap();
     let script = Script { call: Box::new(|_, _| Reply::failed(10)), ..Script::default() };
     let handle = start(&rig, &recorded, script, calls);
     sleep(Duration::from_secs(3)).await;
     assert!(recorded.count("calls_held_back_total no_retry") > 0);
+    assert_eq!(recorded.count("calls_held_back_total broken"), 0, "retries alone do not open it");
+    rig.memory.offer(&events(50, 1)[19..]).await.unwrap();
+    sleep(Duration::from_millis(1_900)).await;
     assert!(recorded.count("calls_held_back_total broken") > 0);
     assert_eq!(recorded.gauge("guard_breaker_state"), 3.0);
     assert!(recorded.gauge("engine_busy_share") < 0.01, "a service that is away is no load");
