@@ -80,7 +80,8 @@ impl Shared {
             .iter()
             .map(|shard| (*shard, lasts.next().and_then(|id| Entry::parse(&id))))
             .collect();
-        let changed = self.state().owned(&mine, shards.div_ceil(members), shards / members);
+        let (fair, least) = (shards.div_ceil(members), shards / members);
+        let changed = self.state().owned(&mine, fair, least, Instant::now());
         metrics::gauge!("buffer_redis_members").set(number(members));
         metrics::gauge!("buffer_redis_shards_owned").set(number(mine.len()));
         if back > 0 {
@@ -113,9 +114,11 @@ impl Shared {
         );
     }
 
-    /// Gives back what nobody may ever come back with, and beats.
+    /// Gives back what keeps a shard from being given up, and beats.
     async fn keep_once(&self, claims: &MutexGuard<'_, Claims>) -> Result<(), Failure> {
-        let stuck = self.state().stuck(Instant::now());
+        // A shard that goes to another process is waited for as long as one lease.
+        let drain_max = Duration::from_millis(self.place.options.lease_ms.unsigned_abs());
+        let stuck = self.state().stuck(Instant::now(), drain_max);
         if !stuck.is_empty() {
             self.release_now(&stuck, Duration::ZERO).await?;
         }

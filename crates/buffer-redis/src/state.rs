@@ -45,8 +45,8 @@ struct Lease {
 pub(crate) struct Shard {
     /// Which stretch of owning it this is.
     pub(crate) term: u64,
-    /// Nothing more is leased from it; it is given up when nothing of it is held.
-    pub(crate) draining: bool,
+    /// Since when nothing more is leased from it; it is given up when nothing of it is held.
+    pub(crate) draining: Option<Instant>,
     /// The last entry delivered; `None` before the first, and in lists.
     pub(crate) last: Option<Entry>,
 }
@@ -126,7 +126,7 @@ impl State {
     pub(crate) fn open_shards(&self) -> Vec<u8> {
         self.shards
             .iter()
-            .filter(|(_, shard)| !shard.draining)
+            .filter(|(_, shard)| shard.draining.is_none())
             .filter_map(|(index, _)| u8::try_from(*index).ok())
             .collect()
     }
@@ -135,11 +135,11 @@ impl State {
     /// later events of a key that wait for it, and the shard is given up only when nothing of it is held.
     pub(crate) fn ending_shards(&self) -> Vec<u8> {
         // Each claim asks, and most of the time nothing drains.
-        if !self.shards.values().any(|shard| shard.draining) {
+        if self.shards.values().all(|shard| shard.draining.is_none()) {
             return Vec::new();
         }
         let held: BTreeSet<u16> = self.held.values().map(|held| held.item.shard).collect();
-        let ends = |index: &u16, shard: &Shard| shard.draining && held.contains(index);
+        let ends = |index: &u16, shard: &Shard| shard.draining.is_some() && held.contains(index);
         let ending = self.shards.iter().filter(|(index, shard)| ends(index, shard));
         ending.filter_map(|(index, _)| u8::try_from(*index).ok()).collect()
     }
@@ -151,6 +151,7 @@ impl State {
         mine: &[(u16, Option<Entry>)],
         fair: usize,
         least: usize,
+        now: Instant,
     ) -> bool {
         self.joined = true;
         let before: Vec<(u16, bool)> = self.drains();
@@ -159,17 +160,17 @@ impl State {
             let next_term = &mut self.next_term;
             self.shards.entry(*index).or_insert_with(|| {
                 *next_term += 1;
-                Shard { term: *next_term - 1, draining: false, last: *last }
+                Shard { term: *next_term - 1, draining: None, last: *last }
             });
         }
         self.wanting = self.shards.len() < least;
         let mut surplus = self.shards.len().saturating_sub(fair);
         // Those that drain already go on doing so, then the highest.
         let mut order: Vec<u16> = self.shards.keys().rev().copied().collect();
-        order.sort_by_key(|index| !self.shards[index].draining);
+        order.sort_by_key(|index| self.shards[index].draining.is_none());
         for index in order {
             if let Some(shard) = self.shards.get_mut(&index) {
-                shard.draining = surplus > 0;
+                shard.draining = (surplus > 0).then(|| shard.draining.unwrap_or(now));
                 surplus = surplus.saturating_sub(1);
             }
         }
@@ -177,12 +178,12 @@ impl State {
     }
 
     fn drains(&self) -> Vec<(u16, bool)> {
-        self.shards.iter().map(|(index, shard)| (*index, shard.draining)).collect()
+        self.shards.iter().map(|(index, shard)| (*index, shard.draining.is_some())).collect()
     }
 
     /// Whether the next beat should come soon.
     pub(crate) fn is_unsettled(&self) -> bool {
-        self.wanting || self.shards.values().any(|shard| shard.draining)
+        self.wanting || self.shards.values().any(|shard| shard.draining.is_some())
     }
 
     /// Begins a new term of these shards: they are about to be given up, and may come back.
@@ -198,7 +199,7 @@ impl State {
     /// Draining shards of which nothing is held.
     pub(crate) fn drained(&self) -> Vec<u8> {
         let mut drained = self.shards.clone();
-        drained.retain(|_, shard| shard.draining);
+        drained.retain(|_, shard| shard.draining.is_some());
         if !drained.is_empty() {
             for held in self.held.values() {
                 drained.remove(&held.item.shard);
@@ -207,18 +208,20 @@ impl State {
         drained.keys().filter_map(|index| u8::try_from(*index).ok()).collect()
     }
 
-    /// Receipts of draining shards whose lease has expired: nobody may ever come back with them.
-    pub(crate) fn stuck(&self, now: Instant) -> Vec<Receipt> {
-        if !self.shards.values().any(|shard| shard.draining) {
+    /// What keeps draining shards from being given up: receipts whose lease has expired, for nobody may ever come
+    /// back with them, and all receipts of a shard that has drained for `drain_max`. Some event of it waits for long,
+    /// and no other of its shard is leased meanwhile.
+    pub(crate) fn stuck(&self, now: Instant, drain_max: Duration) -> Vec<Receipt> {
+        let draining = |held: &Held| self.shards.get(&held.item.shard)?.draining;
+        let expired = |held: &Held| self.leases.get(&held.token).is_none_or(|l| l.until < now);
+        let is_stuck = |held: &Held| {
+            draining(held).is_some_and(|since| since + drain_max <= now || expired(held))
+        };
+        if self.shards.values().all(|shard| shard.draining.is_none()) {
             return Vec::new();
         }
-        let expired = |held: &Held| self.leases.get(&held.token).is_none_or(|l| l.until < now);
-        self.held
-            .iter()
-            .filter(|(_, held)| self.shards.get(&held.item.shard).is_some_and(|s| s.draining))
-            .filter(|(_, held)| expired(held))
-            .map(|(seq, held)| Receipt { seq: *seq, epoch: held.epoch })
-            .collect()
+        let stuck = self.held.iter().filter(|(_, held)| is_stuck(held));
+        stuck.map(|(seq, held)| Receipt { seq: *seq, epoch: held.epoch }).collect()
     }
 
     /// Records what a claim took, and makes the envelopes of it, lowest `seq` first.

@@ -127,7 +127,8 @@ impl Shared {
         if self.place.is_stream() {
             let mut streams = vec![(options.name.clone(), "0-0".to_owned())];
             let state = self.state();
-            for (index, shard) in state.shards.iter().filter(|(_, shard)| !shard.draining) {
+            for (index, shard) in state.shards.iter().filter(|(_, shard)| shard.draining.is_none())
+            {
                 let after = shard.last.map_or_else(|| "0-0".to_owned(), |entry| entry.to_string());
                 streams.push((beside(&index.to_string()), after));
             }

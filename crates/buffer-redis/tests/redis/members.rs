@@ -242,6 +242,34 @@ async fn a_shard_of_which_something_is_held_is_not_given_up() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_that_goes_to_another_process_is_waited_for_one_lease_though_its_events_are_held_on()
+ {
+    for stream in [false, true] {
+        let options = Options { lease_ms: 1_500, ..options(&redis().address(), stream, 4) };
+        let first = Arc::new(RedisBuffer::open(options.clone()).await.unwrap());
+        first.offer(&place::events(0..20)).await.unwrap();
+        let held = take(&*first, 20).await;
+        let (keeper, kept) = (Arc::clone(&first), receipts(&held));
+        let keeping = tokio::spawn(async move {
+            loop {
+                keeper.extend(&kept, Duration::from_millis(1_500)).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(300)).await;
+            }
+        });
+        first.offer(&place::events(20..40)).await.unwrap();
+        let second = RedisBuffer::open(options.clone()).await.unwrap();
+        let began = tokio::time::Instant::now();
+        let leased = take(&second, 1).await;
+        assert!(began.elapsed() >= Duration::from_millis(1_000), "{:?}", began.elapsed());
+        until("they share", || owned(&options), |owned| *owned == [2, 2]).await;
+        assert_eq!(leased[0].attempt, 2, "what was held comes before what was not");
+        let lost = first.ack(&receipts(&held)).await.unwrap();
+        assert!((1..20).contains(&lost), "{lost} acked of those that it still has");
+        keeping.abort();
+    }
+}
+
 /// The member that holds all shards.
 async fn only_member(options: &Options) -> String {
     inspect::distribution(options).await.unwrap().members[0].id.clone()
@@ -439,7 +467,8 @@ async fn the_consumers_of_a_process_that_was_struck_off_go_once_nothing_is_pendi
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_given_back_is_leased_again_from_a_shard_that_is_to_be_given_up() {
     for stream in [false, true] {
-        let options = Options { member_ms: 3_000, ..options(&redis().address(), stream, 4) };
+        let options = options(&redis().address(), stream, 4);
+        let options = Options { member_ms: 3_000, lease_ms: 60_000, ..options };
         let first = RedisBuffer::open(options.clone()).await.unwrap();
         first.offer(&batch(0)).await.unwrap();
         first.offer(&batch(1)).await.unwrap();
