@@ -65,7 +65,7 @@ impl engine::Lane for Lane {
     }
 }
 
-fn failure(error: Error) -> Failure {
+pub(crate) fn failure(error: Error) -> Failure {
     match error {
         Error::Unavailable(cause) => Failure::Unavailable(cause),
         Error::Refused(reason) => Failure::Refused(reason),

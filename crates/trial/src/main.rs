@@ -1,9 +1,12 @@
-//! Forebay with one backend and one domain more.
+//! Forebay with one backend and two domains more.
 
 use std::process::ExitCode;
 
 use forebay::Additions;
 
 fn main() -> ExitCode {
-    forebay::main(Additions { buffers: &[&trial::Backend], domains: &[&trial::Tickets] })
+    forebay::main(Additions {
+        buffers: &[&trial::Backend],
+        domains: &[&trial::Tickets, &trial::Vouchers],
+    })
 }

@@ -98,8 +98,11 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "trial",
-        uses: &["model", "settings", "buffer", "store", "engine", "runtime", "server", "forebay"],
-        tests_use: &[],
+        uses: &[
+            "model", "settings", "guard", "outbound", "buffer", "store", "engine", "runtime",
+            "server", "forebay",
+        ],
+        tests_use: &["lab", "testbed"],
     },
     Layer { name: "xtask", uses: &[], tests_use: &[] },
 ];

@@ -1,7 +1,8 @@
-//! The whole program with a backend and a domain that it does not name.
+//! The whole program with a backend and two domains that it does not name.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod backend;
 mod domain;
 mod running;
+mod vouchers;

@@ -15,6 +15,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 pub(crate) fn program(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_trial"));
     command.current_dir(dir).env_clear().args(args);
+    // Any will do, for a server of the test's own.
+    command.env("AWS_ACCESS_KEY_ID", "AKIATEST").env("AWS_SECRET_ACCESS_KEY", "s3cret");
     command
 }
 
@@ -36,7 +38,7 @@ pub(crate) fn json(dir: &Path, args: &[&str]) -> Value {
 }
 
 /// Waits until `look` finds `expect`.
-pub(crate) fn until<T: PartialEq + std::fmt::Debug>(expect: &T, look: impl Fn() -> T) {
+pub(crate) fn until<T: PartialEq + std::fmt::Debug>(expect: &T, mut look: impl FnMut() -> T) {
     let end = Instant::now() + STEP_MAX;
     loop {
         let found = look();
@@ -46,6 +48,22 @@ pub(crate) fn until<T: PartialEq + std::fmt::Debug>(expect: &T, look: impl Fn() 
         assert!(Instant::now() < end, "it is {found:?}, never {expect:?}");
         std::thread::sleep(LOOK_EVERY);
     }
+}
+
+/// The status and the body of an answer; nothing where the server is gone.
+pub(crate) fn asked(address: &str, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(STEP_MAX)).unwrap();
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
+         content-type: application/x-ndjson\r\ncontent-length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
 /// A server that is ended when it is dropped.
@@ -71,18 +89,7 @@ impl Serving {
 
     /// The status and the body of an answer; nothing where the server is gone.
     pub(crate) fn asked(&self, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
-        let mut stream = TcpStream::connect(&self.address).ok()?;
-        stream.set_read_timeout(Some(STEP_MAX)).unwrap();
-        let (address, length) = (&self.address, body.len());
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
-             content-type: application/x-ndjson\r\ncontent-length: {length}\r\n\r\n{body}"
-        );
-        stream.write_all(request.as_bytes()).ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+        asked(&self.address, method, path, body)
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -106,10 +113,24 @@ impl Serving {
         self.child.wait().unwrap();
     }
 
+    /// SIGSTOP: it keeps its leases and connections, and does nothing.
+    pub(crate) fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it run on.
+    pub(crate) fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
     /// Ends the server as an operator does, and waits until it has ended.
     pub(crate) fn stop(mut self) -> i32 {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.signal("-TERM");
         let end = Instant::now() + STEP_MAX;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {

@@ -1,0 +1,87 @@
+//! SIGSTOP beyond the lease while another process takes over, and SIGTERM with a drain that is too short.
+
+use lab::simulate::Behaviour;
+
+use super::rig::{Bounds, Layout, Rig, post};
+use crate::running::{Serving, until};
+
+const VOUCHERS: u64 = 1_500;
+const LATER: u64 = 200;
+
+fn count(serving: &Serving, name: &str) -> u64 {
+    let name = format!("{name}{{pipeline=\"vouchers\"}}");
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small count")]
+    serving.metric(&name).map_or(0, |value| value as u64)
+}
+
+fn a_stopped_process_records_nothing_twice(layout: Layout) {
+    let calls = 500;
+    let behaviour = Behaviour { latency_ms: 1_000, ..Behaviour::default() };
+    let bounds =
+        Bounds { calls_min: calls, calls_max: calls, timeout_ms: 2_000, drain_timeout_ms: 10_000 };
+    let rig = Rig::start(layout, behaviour, &bounds);
+    let stopped = rig.serve();
+    post(&stopped, "m", VOUCHERS);
+    until(&true, || rig.service.audit().under_way >= calls);
+    stopped.pause();
+    let next = rig.serve();
+    // It has to wait until the leases of the other one have ended.
+    until(&(VOUCHERS, VOUCHERS), || rig.rows());
+    stopped.resume();
+    // The answers that it got before it was stopped are recorded already.
+    until(&true, || count(&stopped, "duplicates_total") > 0);
+    post(&stopped, "later", LATER);
+    rig.settle(VOUCHERS + LATER);
+    rig.assert_paid_once(VOUCHERS + LATER);
+    let both = || [&stopped, &next].map(|one| count(one, "processed_tasks_total")).iter().sum();
+    until(&(VOUCHERS + LATER), both);
+    assert_eq!((stopped.stop(), next.stop()), (0, 0));
+}
+
+#[test]
+fn a_process_that_was_stopped_beyond_its_leases_records_nothing_twice_on_redis() {
+    a_stopped_process_records_nothing_twice(Layout::List);
+}
+
+#[test]
+fn a_process_that_was_stopped_beyond_its_leases_records_nothing_twice_on_kafka() {
+    a_stopped_process_records_nothing_twice(Layout::Kafka);
+}
+
+fn an_abandoned_call_is_repeated_only_after_its_time_out(layout: Layout) {
+    let behaviour = Behaviour { latency_ms: 1_000, ..Behaviour::default() };
+    // The drain has time for one call of each slot, and for no more.
+    let bounds =
+        Bounds { calls_min: 100, calls_max: 100, timeout_ms: 1_200, drain_timeout_ms: 1_300 };
+    let rig = Rig::start(layout, behaviour, &bounds);
+    let vouchers = 500;
+    let mut serving = rig.serve();
+    post(&serving, "m", vouchers);
+    for _ in 0..2 {
+        let begun = rig.service.audit().calls;
+        until(&true, || rig.service.audit().calls >= begun + 100);
+        if rig.is_shared() {
+            let next = rig.serve();
+            assert_eq!(serving.stop(), 0);
+            serving = next;
+        } else {
+            assert_eq!(serving.stop(), 0);
+            serving = rig.serve();
+        }
+    }
+    rig.settle(vouchers);
+    let audit = rig.assert_paid_once(vouchers);
+    assert!(audit.calls > vouchers, "no call was abandoned: {audit:?}");
+    assert_eq!(audit.overlaps, 0, "an abandoned call was repeated while it was under way");
+    assert_eq!(serving.stop(), 0);
+}
+
+#[test]
+fn a_drain_that_is_too_short_abandons_calls_until_their_time_out_on_a_journal() {
+    an_abandoned_call_is_repeated_only_after_its_time_out(Layout::Journal);
+}
+
+#[test]
+fn a_drain_that_is_too_short_abandons_calls_until_their_time_out_on_redis() {
+    an_abandoned_call_is_repeated_only_after_its_time_out(Layout::List);
+}
