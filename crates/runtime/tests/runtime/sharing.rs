@@ -40,6 +40,8 @@ struct Row {
 struct Reached {
     rows: Arc<Rows>,
     is_away: Arc<AtomicBool>,
+    /// The process writes its row, and cannot read the others'.
+    is_unreadable: Arc<AtomicBool>,
 }
 
 impl Reached {
@@ -70,6 +72,9 @@ impl Processes for Reached {
 
     async fn heard(&self) -> Result<Vec<Heard>, Error> {
         self.answer()?;
+        if self.is_unreadable.load(Ordering::SeqCst) {
+            return Err(Error::Unavailable("as scripted".to_owned()));
+        }
         let now = Instant::now();
         let rows = self.rows.0.lock().unwrap();
         let heard = |row: &Row| Heard {
@@ -120,6 +125,7 @@ struct Running {
     fleet: Fleet,
     presence: Presence,
     is_away: Arc<AtomicBool>,
+    is_unreadable: Arc<AtomicBool>,
     guard: Arc<Mutex<Guard>>,
 }
 
@@ -163,11 +169,13 @@ impl World {
         let (fleet, _) = fleet();
         let pipeline = Pipeline::new(memory, settling).unwrap();
         fleet.add(Entry::pipeline(pipeline, OnFailure::Restart)).unwrap();
-        let is_away = Arc::<AtomicBool>::default();
-        let reached = Reached { rows: self.rows.clone(), is_away: is_away.clone() };
+        let (is_away, is_unreadable) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let rows = self.rows.clone();
+        let reached =
+            Reached { rows, is_away: is_away.clone(), is_unreadable: is_unreadable.clone() };
         let me = Process { id: id.to_owned(), ..Process::default() };
         let presence = Presence::begin(&fleet, Arc::new(reached), me);
-        Running { fleet, presence, is_away, guard }
+        Running { fleet, presence, is_away, is_unreadable, guard }
     }
 
     /// Calls in the `seconds` from now on.
@@ -222,6 +230,24 @@ async fn the_rate_of_three_processes_that_come_and_go_is_never_exceeded_and_used
     assert_eq!(second.processes(), 0);
     sleep(Duration::from_secs(3)).await;
     assert_eq!([&second, &third].map(Running::processes), [2; 2]);
+    world.assert_rate();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pipeline_whose_pause_was_written_joins_anew_though_the_rows_could_not_be_read() {
+    let world = World::new();
+    let (paused, other) = (world.start("paused").await, world.start("other").await);
+    sleep(Duration::from_secs(31)).await;
+    paused.is_unreadable.store(true, Ordering::SeqCst);
+    paused.fleet.pause(PIPELINE).await.unwrap();
+    // The other one reads it five seconds after it read last; the view before the pause would last for ten.
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(other.processes(), 1, "it has the whole rate");
+    paused.fleet.resume(PIPELINE).unwrap();
+    assert_eq!(paused.processes(), 0, "what it read before the pause holds no more");
+    paused.is_unreadable.store(false, Ordering::SeqCst);
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!([&paused, &other].map(Running::processes), [2; 2]);
     world.assert_rate();
 }
 
