@@ -25,6 +25,7 @@ mod outage;
 mod past;
 mod phases;
 mod process;
+mod rates;
 mod reloaded;
 mod rig;
 mod scaling;

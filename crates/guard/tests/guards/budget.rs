@@ -10,6 +10,8 @@ enum Step {
     Wait(u64),
     Call,
     Retry,
+    /// A retry was answered.
+    Answered,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -17,6 +19,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..5_000_u64).prop_map(Step::Wait),
         6 => Just(Step::Call),
         6 => Just(Step::Retry),
+        1 => Just(Step::Answered),
     ];
     prop::collection::vec(step, 0..300)
 }
@@ -35,7 +38,8 @@ fn options() -> impl Strategy<Value = BudgetOptions> {
 const RETRY: u64 = 1_000_000;
 
 proptest! {
-    /// In any stretch: no more retries than the share of its calls, what was saved, and the floor.
+    /// In any stretch: no more retries than the share of its calls, those that were answered, what was saved, and
+    /// the floor.
     #[test]
     fn no_stretch_of_any_sequence_has_more_retries_than_were_earned(options in options(), steps in steps()) {
         let mut now = Instant::now();
@@ -51,6 +55,10 @@ proptest! {
                 Step::Call => {
                     budget.called();
                     earned = u64::from(options.retries_permille) * RETRY / 1_000;
+                }
+                Step::Answered => {
+                    budget.answered();
+                    earned = RETRY;
                 }
                 Step::Retry => {
                     let is_ready = budget.ready(now);
@@ -85,6 +93,7 @@ proptest! {
             match step {
                 Step::Wait(ms) => now += Duration::from_millis(ms),
                 Step::Call => budget.called(),
+                Step::Answered => budget.answered(),
                 Step::Retry => drop(budget.take(now)),
             }
         }

@@ -12,6 +12,7 @@ use store::{Error, Load, Loads};
 use tokio::time::sleep;
 
 use crate::rig::{Rig, events, fleet};
+use crate::sharing::{PIPELINE, World};
 
 const INTERVAL: Duration = Duration::from_secs(60);
 
@@ -73,4 +74,29 @@ async fn a_pipeline_has_rows_of_its_own_from_when_it_is_added_until_it_is_remove
     history.stop().await;
     assert_eq!(rows.of("payments").len(), before + 1, "the interval under way is kept");
     fleet.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_of_a_pipeline_of_calls_has_the_time_of_its_calls_and_no_batches() {
+    let (world, rows) = (World::new(), Arc::new(Rows::default()));
+    let running = world.start("one").await;
+    let (sources, clock) = (running.fleet.clone(), Rig::new(PIPELINE).clock());
+    let (process, roles) = ("host:1".to_owned(), "worker".to_owned());
+    let book = Book { loads: rows.clone(), clock, process, roles };
+    let options = Options { interval: INTERVAL, keep: Duration::from_secs(3_600) };
+    let history = History::start(move || sources.sources(), book, options);
+    sleep(INTERVAL * 4).await;
+    history.stop().await;
+    let rows = rows.0.lock().unwrap();
+    // 20 calls a second that take 50 ms each: one call at any time.
+    let row = &rows[1];
+    assert_eq!(
+        (row.pipeline.as_str(), row.lanes, row.batch_max, row.batches),
+        (PIPELINE, 100, 1, 0)
+    );
+    assert!((1_190..=1_210).contains(&row.finished), "{row:?}");
+    assert!((59_000..=64_000).contains(&row.worked_ms), "{row:?}");
+    assert!(row.worked_ms_max.abs_diff(row.worked_ms / 100) <= 1, "{row:?}");
+    let said = running.fleet.pipelines();
+    assert_eq!((said[0].lanes, said[0].calls), (1, 100));
 }

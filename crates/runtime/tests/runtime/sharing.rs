@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::rig::{Rig, events, fleet};
 
-const PIPELINE: &str = "webhook:orders";
+pub(crate) const PIPELINE: &str = "webhook:orders";
 /// Of all processes together.
 const TOTAL: Pace = Pace { per_1000_s: 20_000, burst: 6 };
 
@@ -86,7 +86,7 @@ impl Processes for Reached {
     }
 }
 
-/// A service that answers at once, and when each call began.
+/// A service that answers after 50 ms, and when each call began.
 struct Service {
     began: Arc<Mutex<Vec<Instant>>>,
     guard: Arc<Mutex<Guard>>,
@@ -110,6 +110,7 @@ impl Calls for Service {
 
     async fn call(&self, _: &Envelope, _: u32) -> Called<()> {
         self.began.lock().unwrap().push(Instant::now());
+        sleep(Duration::from_millis(50)).await;
         Called { outcome: guard::Outcome::Good, retry_after: None, answer: Some(()) }
     }
 
@@ -121,8 +122,8 @@ impl Calls for Service {
 }
 
 /// One process, with more events than it can call for.
-struct Running {
-    fleet: Fleet,
+pub(crate) struct Running {
+    pub(crate) fleet: Fleet,
     presence: Presence,
     is_away: Arc<AtomicBool>,
     is_unreadable: Arc<AtomicBool>,
@@ -136,17 +137,17 @@ impl Running {
 }
 
 /// All of them, and the calls of all together.
-struct World {
+pub(crate) struct World {
     rows: Arc<Rows>,
     began: Arc<Mutex<Vec<Instant>>>,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { rows: Arc::default(), began: Arc::default() }
     }
 
-    async fn start(&self, id: &str) -> Running {
+    pub(crate) async fn start(&self, id: &str) -> Running {
         let options = guard::Options {
             pace: TOTAL,
             limit: LimitOptions { min: 100, max: 100, start: 100 },
