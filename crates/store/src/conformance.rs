@@ -68,6 +68,7 @@ macro_rules! conformance_suite {
             rulesets::a_ruleset_that_is_used_again_has_its_version_again,
             rulesets::processes_that_begin_at_once_agree_on_versions,
             tables::values_of_every_type_come_back_as_written,
+            tables::many_rows_are_read_in_the_order_of_their_keys,
             tables::a_newer_version_is_never_overwritten_by_an_older_one,
             tables::versions_may_be_moments,
             tables::an_insert_leaves_what_is_there_and_says_how_it_differs,

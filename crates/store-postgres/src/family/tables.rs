@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use futures_util::future::try_join_all;
 use store::tables::{Bound, Mode, Record, Table, Type, Value, Written};
 use store::{Error, Target};
 
@@ -37,6 +38,9 @@ use one::{One, Statements};
 
 /// The schema of a target that names none.
 const SCHEMA: &str = "public";
+
+/// Reads that are sent to the server at once.
+const READS_MAX: usize = 100;
 
 /// Tables of others, in the database of the store.
 pub(crate) struct Tables {
@@ -151,6 +155,33 @@ impl Table for One {
         let found = found.await?;
         session.keep();
         found.map(|row| self.record(&row)).transpose()
+    }
+
+    async fn read_many(&self, keys: Vec<Vec<Value>>) -> Result<Vec<Option<Record>>, Error> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let session = self.database.tables().session(Stage::Read).await?;
+        let mut rows = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(READS_MAX) {
+            let parameters: Vec<Vec<_>> =
+                keys.iter().map(|key| key.iter().map(types::One).collect()).collect();
+            let found = session.bounded(async {
+                let select = session.client().prepare_cached(&self.statements.select).await?;
+                // One after the other on the connection, without a wait in between.
+                let (client, select) = (session.client(), &select);
+                try_join_all(parameters.iter().map(|parameters| async move {
+                    let parameters: Vec<_> = parameters.iter().map(|one| one as _).collect();
+                    client.query_opt(select, &parameters).await
+                }))
+                .await
+            });
+            for row in found.await? {
+                rows.push(row.map(|row| self.record(&row)).transpose()?);
+            }
+        }
+        session.keep();
+        Ok(rows)
     }
 
     async fn problems(&self) -> Result<Vec<String>, Error> {

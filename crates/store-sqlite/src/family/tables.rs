@@ -76,6 +76,17 @@ impl Table for One {
         self.look(move |db, statements| statements.read(db, &key).map_err(reading)).await
     }
 
+    async fn read_many(&self, keys: Vec<Vec<Value>>) -> Result<Vec<Option<Record>>, Error> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.look(move |db, statements| {
+            let rows = keys.iter().map(|key| statements.read(db, key).map_err(reading));
+            rows.collect()
+        })
+        .await
+    }
+
     async fn problems(&self) -> Result<Vec<String>, Error> {
         self.look(|db, statements| {
             look::problems(db, &statements.target).map_err(|error| classify(&error))

@@ -86,6 +86,21 @@ pub async fn values_of_every_type_come_back_as_written(subject: &mut dyn Subject
     assert_eq!(table.read(vec![Value::Bigint(4)]).await, Ok(None));
 }
 
+/// Many rows are read at once, in the order of their keys: a key may be missing, or be there twice.
+///
+/// # Panics
+/// If the guarantee does not hold.
+pub async fn many_rows_are_read_in_the_order_of_their_keys(subject: &mut dyn Subject) {
+    let table = made(subject, &prices("many")).await;
+    let rows = (0..300).map(|n| price(&format!("sku-{n}"), n, 1)).collect();
+    assert_eq!(table.write(rows).await, Ok(vec![Written::Written; 300]));
+    let numbers: Vec<i64> = (0..600).rev().chain([7, 7]).collect();
+    let keys = numbers.iter().map(|n| vec![Value::Text(format!("sku-{n}"))]).collect();
+    let expected = numbers.iter().map(|n| (*n < 300).then(|| price(&format!("sku-{n}"), *n, 1)));
+    assert_eq!(table.read_many(keys).await, Ok(expected.collect()));
+    assert_eq!(table.read_many(Vec::new()).await, Ok(Vec::new()));
+}
+
 /// A greater version takes the row's place; the same one and a smaller one change nothing, and the
 /// answer says so, row by row.
 ///

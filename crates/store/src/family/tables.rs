@@ -58,6 +58,19 @@ pub trait Table: Send + Sync + 'static {
     /// If it can't be read, or holds what its column's type does not.
     async fn read(&self, key: Vec<Value>) -> Result<Option<Record>, Error>;
 
+    /// The rows of `keys`, as [`Table::read`] gives each, in the order of `keys`. Other writes may come in between.
+    /// The default reads one after the other.
+    ///
+    /// # Errors
+    /// As [`Table::read`], for the first key that can't be read.
+    async fn read_many(&self, keys: Vec<Vec<Value>>) -> Result<Vec<Option<Record>>, Error> {
+        let mut rows = Vec::with_capacity(keys.len());
+        for key in keys {
+            rows.push(self.read(key).await?);
+        }
+        Ok(rows)
+    }
+
     /// What keeps rows from being written, one sentence each: a table, a column, a type or a unique
     /// key that is not there. Nothing is changed.
     ///
