@@ -15,7 +15,7 @@ pub struct Options {
     /// Most events settled in one transaction: 1 to 100,000.
     pub batch_max: usize,
     /// How long a lane that has only a few events waits for more, in milliseconds: 0 to
-    /// 60,000.
+    /// 60,000. Answers of calls wait as long for more of them, while further calls are under way.
     pub linger_ms: u64,
     /// Most events held at once (leased, and neither settled nor given back), over all lanes:
     /// `batch_max` to 1,000,000. A lane whose key range is hot, or which is retrying, may fill it.

@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use guard::{Guard, Refusal};
 use model::clock::EpochMs;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::permit::Permit;
@@ -25,6 +25,9 @@ use crate::{Error, Failure};
 
 /// When a shared guard is asked again that allows no further call: a call of another pipeline may have ended.
 const ASK_AGAIN: Duration = Duration::from_millis(5);
+
+/// Tasks that have ended and are taken in before others begin.
+const TAKEN_MAX: usize = 64;
 
 /// A handler of calls whose type of answer is hidden.
 #[async_trait]
@@ -92,6 +95,8 @@ pub(crate) struct Caller<H: Calls> {
     pub(super) ask_at: Option<Instant>,
     /// The call that had to wait for the guard last, and why.
     held_back: Option<(Id, Reason)>,
+    /// When answers are recorded, even if they are few.
+    pub(super) lingers_until: Option<Instant>,
     /// Between two attempts of a call.
     retries: Backoff,
     /// Between two attempts at the store.
@@ -142,6 +147,7 @@ impl<H: Calls> Caller<H> {
             recording: Together::new(batch_max),
             ask_at: None,
             held_back: None,
+            lingers_until: None,
             retries,
             outages,
         }
@@ -179,6 +185,7 @@ impl<H: Calls> Caller<H> {
         let wakes_at = [
             self.schedule.wakes_at(),
             self.ask_at,
+            self.lingers_until,
             self.admitting.paused_until(now),
             self.recording.paused_until(now),
         ];
@@ -188,8 +195,12 @@ impl<H: Calls> Caller<H> {
             biased;
             () = shared.abandon.cancelled() => return Err(Stop::Abandoned),
             Some(ended) = self.tasks.join_next() => {
-                let ended = ended.map_err(|error| Stop::Failed(Error::Broken(error.to_string())))?;
                 self.take_in(ended).await?;
+                // What has ended by now needs no turn of its own.
+                for _ in 1..TAKEN_MAX {
+                    let Some(ended) = self.tasks.try_join_next() else { break };
+                    self.take_in(ended).await?;
+                }
             }
             chunk = self.queue.recv(), if !self.queue_ended => match chunk {
                 Some(chunk) => self.schedule.add(chunk, Instant::now()),
@@ -201,6 +212,7 @@ impl<H: Calls> Caller<H> {
     }
 
     fn begin(&mut self, now: Instant) {
+        self.lingers_until = None;
         self.begin_admission(now);
         self.begin_recording(now);
         self.ask_at = None;
@@ -284,8 +296,8 @@ impl<H: Calls> Caller<H> {
         });
     }
 
-    async fn take_in(&mut self, ended: Ended<H>) -> Result<(), Stop> {
-        match ended {
+    async fn take_in(&mut self, ended: Result<Ended<H>, JoinError>) -> Result<(), Stop> {
+        match ended.map_err(|error| Stop::Failed(Error::Broken(error.to_string())))? {
             Ended::Admitted(ids, admitted, began_ms) => self.admitted(ids, admitted, began_ms),
             Ended::Recorded(ids, recorded, began_ms) => self.recorded(ids, recorded, began_ms),
             Ended::Called { id, permit, called, lost } => {

@@ -57,11 +57,30 @@ impl<H: Calls> Caller<H> {
     }
 
     fn begin_together(&mut self, step: Step, now: Instant) -> Option<Vec<Id>> {
-        let together = self.together(step);
-        let (is_paused, max) = (together.paused_until(now).is_some(), together.now);
-        let is_free =
-            !is_paused && self.schedule.under_way(step) == 0 && self.schedule.is_due(step);
-        is_free.then(|| self.schedule.begin(step, max))
+        let due = self.schedule.due(step);
+        let waited = self.together(step).waited(due, now);
+        let is_free = self.schedule.under_way(step) == 0 && due > 0;
+        let is_paused = self.together(step).paused_until(now).is_some();
+        let max = self.together(step).now;
+        if !is_free || is_paused || (due < max && self.may_wait(step, waited, now)) {
+            return None;
+        }
+        self.together(step).begun();
+        Some(self.schedule.begin(step, max))
+    }
+
+    /// Whether a part of a batch waits until there is more of it: a batch costs the store as much as one event.
+    fn may_wait(&mut self, step: Step, waited: Duration, now: Instant) -> bool {
+        if step == Step::Admit {
+            // Enough are admitted for the next calls.
+            return self.schedule.due(Step::Call) >= self.handler.1.calls_max;
+        }
+        let linger = Duration::from_millis(self.shared.options.linger_ms);
+        let may_wait = waited < linger && self.schedule.under_way(Step::Call) > 0;
+        if may_wait {
+            self.lingers_until = Some(now + (linger - waited));
+        }
+        may_wait
     }
 
     pub(super) fn admitted(

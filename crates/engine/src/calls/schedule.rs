@@ -111,9 +111,9 @@ impl<A> Schedule<A> {
         self.later.len()
     }
 
-    /// Whether an event waits for its turn at this step.
-    pub(super) fn is_due(&self, step: Step) -> bool {
-        !self.due[step as usize].is_empty()
+    /// How many events wait for their turn at this step.
+    pub(super) fn due(&self, step: Step) -> usize {
+        self.due[step as usize].len()
     }
 
     /// Begins this step with up to `max` events, those that wait longest first.
@@ -129,11 +129,7 @@ impl<A> Schedule<A> {
 
     /// Begins this step with this event, which waits for its turn.
     pub(super) fn begin_one(&mut self, step: Step, id: Id) {
-        let due = &mut self.due[step as usize];
-        match due.front() {
-            Some(first) if *first == id => drop(due.pop_front()),
-            _ => due.retain(|due| *due != id),
-        }
+        self.no_longer_due(step, id);
         self.entry(id).state = State::UnderWay(step);
         self.under_way[step as usize] += 1;
     }
@@ -160,7 +156,7 @@ impl<A> Schedule<A> {
     /// The event waits for its turn until then, which is no attempt.
     pub(super) fn postpone(&mut self, id: Id, until: Instant) {
         let State::Due(step) = self.entry(id).state else { return };
-        self.due[step as usize].retain(|due| *due != id);
+        self.no_longer_due(step, id);
         self.entry(id).state = State::Later(step, until);
         self.later.insert((until, id));
     }
@@ -175,8 +171,7 @@ impl<A> Schedule<A> {
     /// The step under way was not done. It is taken again, before those that wait for their first turn.
     pub(super) fn again(&mut self, id: Id) {
         let step = self.end_step(id);
-        self.entry(id).state = State::Due(step);
-        self.due[step as usize].push_front(id);
+        self.make_first(id, step);
     }
 
     /// The event waits, and then takes this step. It keeps its key, and no slot.
@@ -188,13 +183,16 @@ impl<A> Schedule<A> {
         self.later.insert((until, id));
     }
 
-    /// Gives their turn to those that have waited until `now`.
+    /// Gives their turn to those that have waited until `now`. A step that is taken again comes before those of
+    /// other events: else retries would wait for all that is held, and be the last.
     pub(super) fn wake(&mut self, now: Instant) {
         while let Some((until, id)) = self.later.first().copied().filter(|(until, _)| *until <= now)
         {
             self.later.remove(&(until, id));
-            if let State::Later(step, _) = self.entry(id).state {
-                self.make_due(id, step);
+            match (self.entry(id).state, self.entry(id).attempts) {
+                (State::Later(step, _), 0) => self.make_due(id, step),
+                (State::Later(step, _), _) => self.make_first(id, step),
+                _ => {}
             }
         }
     }
@@ -262,11 +260,11 @@ impl<A> Schedule<A> {
 
     /// Those that wait, of which the first of the key is not to be recorded: nothing of them is under way.
     pub(super) fn waiting(&self) -> Vec<(Id, Instant)> {
-        let waits = |(id, entry): (&Id, &Entry<A>)| match entry.state {
-            State::Later(Step::Admit | Step::Call, until) => Some((*id, until)),
+        let waits = |(until, id): &(Instant, Id)| match self.events[id].state {
+            State::Later(Step::Admit | Step::Call, _) => Some((*id, *until)),
             _ => None,
         };
-        self.events.iter().filter_map(waits).collect()
+        self.later.iter().filter_map(waits).collect()
     }
 
     pub(super) fn set_answer(&mut self, id: Id, answer: A) {
@@ -293,6 +291,20 @@ impl<A> Schedule<A> {
         self.due[step as usize].push_back(id);
     }
 
+    fn make_first(&mut self, id: Id, step: Step) {
+        self.entry(id).state = State::Due(step);
+        self.due[step as usize].push_front(id);
+    }
+
+    /// Most often it is the first one.
+    fn no_longer_due(&mut self, step: Step, id: Id) {
+        let due = &mut self.due[step as usize];
+        match due.front() {
+            Some(first) if *first == id => drop(due.pop_front()),
+            _ => due.retain(|due| *due != id),
+        }
+    }
+
     /// Ends the step under way, and returns which it was.
     fn end_step(&mut self, id: Id) -> Step {
         let State::UnderWay(step) = self.entry(id).state else {
@@ -306,7 +318,7 @@ impl<A> Schedule<A> {
         let entry = self.events.remove(&id).expect("an id is used until its event is removed");
         match entry.state {
             State::Behind => {}
-            State::Due(step) => self.due[step as usize].retain(|due| *due != id),
+            State::Due(step) => self.no_longer_due(step, id),
             State::Later(_, until) => drop(self.later.remove(&(until, id))),
             State::UnderWay(step) => self.under_way[step as usize] -= 1,
         }

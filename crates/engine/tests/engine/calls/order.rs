@@ -45,6 +45,30 @@ async fn as_many_calls_are_under_way_as_allowed_and_take_the_time_of_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn answers_that_come_together_are_recorded_in_one_transaction() {
+    let rig = Rig::new();
+    rig.memory.offer(&events(400, 1)).await.unwrap();
+    let records = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = records.clone();
+    let spread = |id: &str| id.bytes().map(u64::from).sum::<u64>() % 4;
+    let script = Script {
+        call: Box::new(move |id, _| Reply::good(50 + spread(id))),
+        record: Box::new(move |ids| {
+            counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            Ok(vec![Outcome::Settled; ids.len()])
+        }),
+        ..Script::default()
+    };
+    let calls = calls::Options { calls_max: 400, ..calls::Options::default() };
+    let handle = rig.start(script, calls);
+    rig.until(|seen| seen.recorded.len() == 400).await;
+    assert!(rig.elapsed() < Duration::from_millis(110), "{:?}", rig.elapsed());
+    let records = records.load(std::sync::atomic::Ordering::SeqCst);
+    assert!(records <= 4, "{records} transactions");
+    rig.finish(handle).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_comes_later_keeps_its_key_and_no_slot() {
     let rig = Rig::new();
     rig.memory.offer(&events(3, 2)).await.unwrap();
