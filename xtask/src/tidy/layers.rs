@@ -68,6 +68,7 @@ const LAYERS: &[Layer] = &[
             "table",
             "server",
             "outbound",
+            "guard",
             "testbed",
         ],
     },

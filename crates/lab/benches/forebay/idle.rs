@@ -29,7 +29,7 @@ const LOOK_EVERY: Duration = Duration::from_micros(250);
 /// How long a row may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A hundredth of a second, in which Linux counts.
-const TICKS_A_SECOND: f64 = 100.0;
+pub(crate) const TICKS_A_SECOND: f64 = 100.0;
 
 pub(crate) fn journal(_: Scale) -> Result<Vec<Row>> {
     let dir = TempDir::new_in(".")?;
@@ -138,7 +138,7 @@ fn watch(processes: &[(&str, u32)]) -> Result<Vec<f64>> {
 }
 
 /// The processor time that a process has used, in ticks.
-fn ticks(process: u32) -> Result<f64> {
+pub(crate) fn ticks(process: u32) -> Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
     let (_, fields) = stat.rsplit_once(')').context("a process has a name")?;
     let fields: Vec<&str> = fields.split_whitespace().collect();

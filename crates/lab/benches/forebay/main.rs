@@ -13,6 +13,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints a table")]
 
 mod buffers;
+mod calls;
 mod events;
 mod http;
 mod idle;
@@ -68,7 +69,7 @@ enum Bench {
     Buffers(fn(Scale) -> anyhow::Result<Vec<Compared>>),
 }
 
-const BENCHES: [(&str, Bench); 19] = [
+const BENCHES: [(&str, Bench); 20] = [
     ("journal-offer", Rows(journal_offer::run)),
     ("journal-single", Rows(journal_single::run)),
     ("journal-lease", Rows(journal_lease::run)),
@@ -81,6 +82,7 @@ const BENCHES: [(&str, Bench); 19] = [
     ("backlog", Rows(process::backlog)),
     ("idle", Rows(idle::journal)),
     ("redis-idle", Rows(idle::redis)),
+    ("calls", Rows(calls::run)),
     ("redis-offer", Rows(scaled::offer)),
     ("redis-pipeline", Rows(scaled::pipeline)),
     ("redis-peer", Rows(scaled::peer)),
@@ -109,6 +111,7 @@ fn main() -> ExitCode {
             "--bench" => {}
             "--quick" => scale = Scale { divisor: 10 },
             "--json" => json = arguments.next(),
+            calls::SIMULATOR => return calls::simulator(arguments),
             ONE_BUFFER => return one_buffer(&arguments.next().unwrap_or_default(), scale),
             name if BENCHES.iter().any(|(known, _)| *known == name) => names.push(argument),
             other => {
