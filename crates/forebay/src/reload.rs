@@ -53,7 +53,9 @@ impl Reloads {
         }
         process.config = config;
         if all.failed.is_empty() {
-            unapplied.extend(others(process));
+            // Their domains change nothing while a process runs.
+            let wanted = process.config.lines.iter().map(|line| &*line.pipeline);
+            unapplied.extend(process.fleet.differing(wanted));
         }
         if !unapplied.is_empty() {
             let keys = unapplied.join(", ");
@@ -82,15 +84,4 @@ impl Reloads {
         }
         Ok(Read { config, unapplied })
     }
-}
-
-/// The pipelines that run though the configuration has them no more, and those that it has and that do not run:
-/// their domains change nothing while a process runs.
-fn others(process: &Process) -> Vec<String> {
-    let states = process.fleet.states();
-    let runs = |name: &str| states.iter().any(|(running, _)| **running == *name);
-    let lines = process.config.lines.iter().map(|line| &*line.pipeline);
-    let missing = lines.filter(|name| !runs(name)).map(str::to_owned);
-    let running = states.iter().map(|(name, _)| name.to_string());
-    missing.chain(running.filter(|name| process.config.line(name).is_none())).collect()
 }

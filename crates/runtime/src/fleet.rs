@@ -226,6 +226,15 @@ impl Fleet {
         end.map_err(|reason| Error::Ended { name: name.into(), reason })
     }
 
+    /// Those of `wanted` that are not here, and those that are here and not wanted.
+    pub fn differing<'a>(&self, wanted: impl Iterator<Item = &'a str>) -> Vec<String> {
+        let members = self.members();
+        let wanted: Vec<_> = wanted.collect();
+        let missing = wanted.iter().filter(|&&name| !members.by_name.contains_key(name));
+        let here = members.by_name.keys().filter(|name| !wanted.contains(&&***name));
+        missing.map(|&name| name.to_owned()).chain(here.map(|name| name.to_string())).collect()
+    }
+
     /// Where in its life each component is, by name.
     #[must_use]
     pub fn states(&self) -> Vec<(Arc<str>, State)> {
@@ -269,6 +278,16 @@ impl Fleet {
             member.buffer.clone().map(|buffer| (name.clone(), buffer))
         };
         members.by_name.iter().filter_map(of).collect()
+    }
+
+    /// The same, by what each buffer is called in metrics: its pipeline, or its backend for the pipelines of `by_kind`.
+    #[must_use]
+    pub fn metered(&self, by_kind: &[String]) -> Vec<(String, Arc<dyn Buffer>)> {
+        let shown = |(name, buffer): (Arc<str>, Arc<dyn Buffer>)| {
+            let is_by_kind = by_kind.iter().any(|one| **one == *name);
+            (if is_by_kind { buffer.kind().name.to_owned() } else { name.to_string() }, buffer)
+        };
+        self.buffers().into_iter().map(shown).collect()
     }
 
     /// What an operator should know: pipelines that failed, with the reason, pipelines that are paused, events

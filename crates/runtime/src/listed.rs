@@ -5,7 +5,7 @@
 //!
 //! Invariants
 //! - A pipeline that cannot be changed runs as before, unless another one has its buffer by now.
-//! - While entries change, no buffer is opened that another pipeline of the list still has.
+//! - While entries change, no buffer is opened that another pipeline still has.
 
 mod in_time;
 mod pipelines;
@@ -109,12 +109,27 @@ pub trait Host {
     fn may_come(error: &Self::Error) -> bool;
 }
 
-/// Another pipeline has the buffer that a pipeline had before.
+/// Another pipeline has the buffer of an entry.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot run {one} as before: {other} has its buffer")]
-pub struct Taken {
-    one: String,
-    other: String,
+pub enum Taken {
+    /// Another entry of the list has it now.
+    #[error("cannot run {one} as before: {other} has its buffer")]
+    Before {
+        /// Which one.
+        one: String,
+        /// Which one has it.
+        other: String,
+    },
+    /// A pipeline of another list has it still: each list changes at its own turn.
+    #[error(
+        "cannot run {one} yet: the pipeline {pipeline} still has its buffer; it is tried again"
+    )]
+    Still {
+        /// Which one.
+        one: String,
+        /// Which one has it.
+        pipeline: String,
+    },
 }
 
 /// A list of a domain, and what its entries share in a process.

@@ -19,6 +19,8 @@ use crate::meters::Taken;
 pub struct Door {
     pub(crate) buffer: Arc<dyn Buffer>,
     pub(crate) taken: Taken,
+    /// The pipeline, for the log; nothing for a door that is the process's own.
+    pipeline: Option<String>,
     reads: Box<dyn Reads>,
     /// The buffer could not be reached when it was last tried: said once in the log, not each time.
     unreachable: AtomicBool,
@@ -31,11 +33,6 @@ pub trait Reads: Send + Sync + 'static {
     /// # Errors
     /// If it is none; names the field.
     fn read(&self, json: &[u8], key: Option<&str>, now_ms: EpochMs) -> Result<Event, Bad>;
-
-    /// The table's name, for the log; nothing for a door that is the process's own.
-    fn table(&self) -> Option<&str> {
-        None
-    }
 
     /// Whether the process is not ready while its buffer takes no more events. Otherwise only this door
     /// refuses.
@@ -62,12 +59,18 @@ impl Door {
     /// Events of `pipeline` into `buffer`, read by `reads`. What is taken is counted by the pipeline.
     #[must_use]
     pub fn of_pipeline(pipeline: &str, buffer: Arc<dyn Buffer>, reads: impl Reads) -> Self {
-        Self::new(buffer, Taken::of("pipeline", pipeline), reads)
+        Self::new(buffer, Taken::of("pipeline", pipeline), Some(pipeline.to_owned()), reads)
     }
 
     /// Events into `buffer`, read by `reads`.
-    pub(crate) fn new(buffer: Arc<dyn Buffer>, taken: Taken, reads: impl Reads) -> Self {
-        Self { buffer, taken, reads: Box::new(reads), unreachable: AtomicBool::new(false) }
+    pub(crate) fn new(
+        buffer: Arc<dyn Buffer>,
+        taken: Taken,
+        pipeline: Option<String>,
+        reads: impl Reads,
+    ) -> Self {
+        let reads = Box::new(reads);
+        Self { buffer, taken, pipeline, reads, unreachable: AtomicBool::new(false) }
     }
 
     /// See [`Reads::read`].
@@ -87,7 +90,7 @@ impl Door {
                 // Loaded before it is stored: the line stays shared among the processors.
                 if self.unreachable.load(Ordering::Relaxed) {
                     self.unreachable.store(false, Ordering::Relaxed);
-                    tracing::info!(table = self.reads.table(), "the buffer takes events again");
+                    tracing::info!(pipeline = self.pipeline, "the buffer takes events again");
                 }
                 Ok(())
             }
@@ -133,12 +136,12 @@ impl Door {
                 !self.unreachable.swap(true, Ordering::Relaxed)
             };
             if newly {
-                tracing::error!(%error, table = self.reads.table(), "no more events are taken");
+                tracing::error!(%error, pipeline = self.pipeline, "no more events are taken");
             }
         } else if !self.unreachable.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 %error,
-                table = self.reads.table(),
+                pipeline = self.pipeline,
                 "events are refused until the buffer can be reached"
             );
         }

@@ -35,14 +35,14 @@ impl Reads for Payments {
 /// Takes payments into `buffer`.
 #[must_use]
 pub fn routes(buffer: Arc<dyn Buffer>) -> Routes {
-    intake::routes(PATH, Door::new(buffer, Taken::payments(), Payments))
+    intake::routes(PATH, Door::new(buffer, Taken::payments(), None, Payments))
 }
 
 /// Answers 202 to every event and does nothing with it: the ceiling that ingest is measured against.
 /// It accepts nothing, so it is never for use.
 #[must_use]
 pub fn without_effect(buffer: Arc<dyn Buffer>) -> Routes {
-    mounted(PATH, Door::new(buffer, Taken::payments(), Payments), post(nothing))
+    mounted(PATH, Door::new(buffer, Taken::payments(), None, Payments), post(nothing))
 }
 
 /// Answers as if it had taken one. See [`without_effect`].

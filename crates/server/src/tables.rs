@@ -87,17 +87,15 @@ impl Tables {
 impl Door {
     /// Rows of a table into its buffer.
     fn rows(front: &Front) -> Self {
-        Self::new(front.buffer(), Taken::of("table", &front.definition().name), front.clone())
+        let name = &front.definition().name;
+        let pipeline = Some(format!("table:{name}"));
+        Self::new(front.buffer(), Taken::of("table", name), pipeline, front.clone())
     }
 }
 
 impl Reads for Front {
     fn read(&self, json: &[u8], key: Option<&str>, _: EpochMs) -> Result<Event, Bad> {
         self.event(json, key).map_err(|reject| Bad { field: reject.field, problem: reject.problem })
-    }
-
-    fn table(&self) -> Option<&str> {
-        Some(&self.definition().name)
     }
 
     /// One table's trouble is not that of the others.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use buffer::{Buffer, Location};
+use buffer::Location;
 use runtime::history::{Book, History};
 use runtime::line::Label;
 use runtime::{Fleet, Presence};
@@ -103,7 +103,10 @@ pub(crate) async fn run(args: Args, mut flags: Flags) -> Result<Exit> {
     // The engine finishes what it holds at the same time, so that both end in time.
     let grace = Duration::from_millis(config.engine.drain_timeout_ms);
     let options = server::Options { grace, ..config.http.clone() };
-    let watched = watched(&process);
+    let by_kind = config.lines.iter().filter(|line| line.label == Label::Kind);
+    let by_kind: Vec<_> = by_kind.map(|line| line.pipeline.clone()).collect();
+    let fleet = process.fleet.clone();
+    let watched = move || fleet.metered(&by_kind);
     let mut service = Service::new(watched, open::clock(), telemetry, readiness.clone(), options);
     if api {
         out::line(format_args!("Listening on http://{address}"))?;
@@ -221,22 +224,6 @@ async fn promised(config: &Config) -> Result<Vec<String>> {
         all.extend(domain.promises(config).await?);
     }
     Ok(all)
-}
-
-/// The buffers whose depth `/metrics` shows, and what they are called there.
-fn watched(
-    process: &Process,
-) -> impl Fn() -> Vec<(String, Arc<dyn Buffer>)> + Send + Sync + 'static {
-    let fleet = process.fleet.clone();
-    let by_kind = process.config.lines.iter().filter(|line| line.label == Label::Kind);
-    let by_kind: Vec<_> = by_kind.map(|line| line.pipeline.clone()).collect();
-    move || {
-        let shown = |(name, buffer): (Arc<str>, Arc<dyn Buffer>)| {
-            let by_kind = by_kind.iter().any(|one| **one == *name);
-            (if by_kind { buffer.kind().name.to_owned() } else { name.to_string() }, buffer)
-        };
-        fleet.buffers().into_iter().map(shown).collect()
-    }
 }
 
 /// What other processes are to know of this one.

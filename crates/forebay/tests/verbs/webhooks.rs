@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use lab::simulate::{self, Behaviour};
 use model::clock::System;
 use rustix::process::Signal;
-use testbed::Redis;
+use testbed::{Postgres, Redis};
 use tokio::net::TcpListener;
 
 use super::running::{Ran, Serving, binary, done, json, ran, run, wait};
-use super::tables::configure;
+use super::tables::{configure, put};
 
 mod receiver;
 
@@ -37,6 +37,15 @@ fn start(dir: &Path) -> Serving {
     let mut command = binary(dir, &["serve", "--bind", "127.0.0.1:0"]);
     command.env("ORDERS_SECRET", SECRET).stdout(Stdio::piped()).stderr(log);
     Serving::of(command.spawn().unwrap())
+}
+
+/// Writes the file, sends SIGHUP, and waits until the reload has `done`, or has `failed`.
+fn reload(serving: &Serving, dir: &Path, text: &str, result: &str) {
+    configure(dir, text);
+    let result = format!("config_reloads_total{{result=\"{result}\"}}");
+    let before = serving.metric(&result).unwrap_or_default();
+    serving.signal(Signal::HUP);
+    serving.until(&result, before + 1.0);
 }
 
 /// Runs a verb with the secret in its environment.
@@ -221,13 +230,7 @@ fn webhooks_come_change_and_go_at_sighup() {
     let (first, second) = (Receiver::start(|_, _| 200), Receiver::start(|_, _| 200));
     configure(dir.path(), "");
     let serving = start(dir.path());
-    let reload = |text: &str, result: &str| {
-        configure(dir.path(), text);
-        let result = format!("config_reloads_total{{result=\"{result}\"}}");
-        let before = serving.metric(&result).unwrap_or_default();
-        serving.signal(Signal::HUP);
-        serving.until(&result, before + 1.0);
-    };
+    let reload = |text: &str, result: &str| reload(&serving, dir.path(), text, result);
     let send = |n| post(&serving, "orders", "application/json", event(n, 0)).0;
     assert_eq!(send(0), 404);
     let orders = webhook("orders", &first.url, "");
@@ -252,6 +255,93 @@ fn webhooks_come_change_and_go_at_sighup() {
     assert_eq!(serving.metric(DELIVERED), None, "its series ended");
     assert_eq!(serving.metric("buffer_size{buffer=\"webhook:orders\"}"), None);
     assert!(serving.terminate().0.success());
+}
+
+/// A list that a table gets in the same reload in which a webhook leaves it: tables change first.
+#[test]
+fn no_row_of_a_table_is_delivered_while_the_webhook_before_still_has_its_buffer() {
+    let redis = Redis::start_with(&[("appendfsync", "always")]).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start(|_, _| 200);
+    let buffer = format!("buffer = \"{}?list=orders\"\ntimeout_ms = 1000\n", redis.url());
+    configure(dir.path(), &webhook("orders", &receiver.url, &buffer));
+    let serving = start(dir.path());
+    assert_eq!(post(&serving, "orders", "application/json", event(0, 0)).0, 202);
+    receiver.until(1);
+    let table = "[[table]]\nname = \"prices\"\ncreate = true\nlinger_ms = 10\nkeys = [\"sku\"]\n\
+                 mode = \"insert\"\ncolumns = { sku = \"text\" }\n";
+    let buffer = buffer.replace("timeout_ms = 1000\n", "");
+    let table = table.replace("keys", &format!("{buffer}keys"));
+    reload(&serving, dir.path(), &(table + &webhook("orders", &receiver.url, SOON)), "failed");
+    let log = std::fs::read_to_string(dir.path().join("serve.log")).unwrap();
+    let says = "cannot run table prices yet: the pipeline webhook:orders still has its buffer";
+    assert!(log.contains(says), "{log}");
+    // It is tried again without another SIGHUP.
+    serving.until("pipeline_state{pipeline=\"table:prices\",state=\"ready\"}", 1.0);
+    assert_eq!(put(&serving, "prices/a", "{\"sku\":\"a\"}"), 202);
+    serving.until("processed_tasks_total{pipeline=\"table:prices\"}", 1.0);
+    assert_eq!(receiver.all().len(), 1);
+    assert!(serving.terminate().0.success());
+}
+
+#[test]
+fn a_process_that_takes_events_alone_needs_no_secret_and_a_worker_delivers_them() {
+    let redis = Redis::start_with(&[("appendfsync", "always")]).unwrap();
+    let postgres = Postgres::start_with(&[("fsync", "off")]).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start(|_, _| 200);
+    let all = format!(
+        "store = \"{}\"\nbuffer = \"{}?list=payments\"\n{}",
+        postgres.url(),
+        redis.url(),
+        webhook(
+            "orders",
+            &receiver.url,
+            &format!("buffer = \"{}?list=orders\"\ntimeout_ms = 1000\n", redis.url())
+        )
+    );
+    configure(dir.path(), &all);
+    done(dir.path(), &["store", "migrate"]);
+    let api = Serving::start_logged(dir.path(), &["--roles", "api"]);
+    post(&api, "orders", "application/x-ndjson", burst(0..50));
+    assert!(receiver.all().is_empty());
+    let worker = ["serve", "--roles", "worker"];
+    let mut worker = binary(dir.path(), &worker);
+    let worker = worker.env("ORDERS_SECRET", SECRET).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut worker = worker.spawn().unwrap();
+    receiver.until(50);
+    assert_delivered_in_order(&receiver, 50);
+    worker.kill().unwrap();
+    worker.wait().unwrap();
+    assert!(api.terminate().0.success());
+}
+
+#[test]
+fn a_webhook_moves_to_another_journal_and_the_count_is_of_what_processes_were_done_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start(|_, _| 200);
+    configure(dir.path(), &webhook("orders", &receiver.url, "next_buffer = \"journal:./more\"\n"));
+    let serving = start(dir.path());
+    post(&serving, "orders", "application/x-ndjson", burst(0..50));
+    let lead = ["buffer", "migrate", "--pipeline", "webhook:orders", "--stages", "100"];
+    let said = done(dir.path(), &lead);
+    assert!(said.contains("events accepted since it began; 0 missing"), "{said}");
+    assert!(said.contains("the store keeps nothing of these events"), "{said}");
+    post(&serving, "orders", "application/x-ndjson", burst(50..100));
+    receiver.until(100);
+    assert_delivered_in_order(&receiver, 100);
+    assert!(serving.terminate().0.success());
+}
+
+#[test]
+fn the_example_is_a_configuration_that_can_be_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/webhooks.toml");
+    let of = ["config", "check", "--set", "http.bind=127.0.0.1:0", "--config", example];
+    let checked = binary(dir.path(), &of).env("ORDERS_WEBHOOK_SECRET", SECRET).output().unwrap();
+    let checked = ran(&checked);
+    assert_eq!(checked.code, 0, "{}", checked.stderr);
+    assert!(checked.stdout.contains("Webhook orders: accepted events"), "{}", checked.stdout);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::{Host, List, Listed, Reloaded, Taken, WITHIN, in_time};
 use crate::fleet::{Entry as Joining, OnFailure};
-use crate::line::{left, share};
+use crate::line::{Line, left, share};
 use crate::lines::{Lines, Opened};
 use crate::pipeline::unused;
 
@@ -83,7 +83,8 @@ impl<H: Host, L: List<H>> Pipelines<H, L> {
             }
             let before = going.iter().find(|before| before.name() == one.name());
             let end = Instant::now() + WITHIN;
-            let added = in_time(end, H::may_come, async || self.add(host, new, one).await).await;
+            let added =
+                in_time(end, H::may_come, async || self.add_beside(host, new, one).await).await;
             match (added, before) {
                 (Ok(()), None) => reloaded.added.push(one.line.pipeline.clone()),
                 (Ok(()), Some(_)) => reloaded.changed.push(one.line.pipeline.clone()),
@@ -112,7 +113,7 @@ impl<H: Host, L: List<H>> Pipelines<H, L> {
     pub async fn retry(&mut self, host: &H, all: &[Listed<L::Entry>]) {
         for (one, before) in std::mem::take(&mut self.lacking) {
             let at = at::<H, L>(&one);
-            let Err(error) = self.add(host, host.config(), &one).await else {
+            let Err(error) = self.add_beside(host, host.config(), &one).await else {
                 tracing::info!("{at} runs");
                 continue;
             };
@@ -178,6 +179,28 @@ impl<H: Host, L: List<H>> Pipelines<H, L> {
         self.run(host, config, &H::lines(config), one).await
     }
 
+    /// The same while pipelines of other lists run, which change at their own turn.
+    ///
+    /// # Errors
+    /// The same, or if one of them has the buffer by the configuration that the host runs with.
+    async fn add_beside(
+        &mut self,
+        host: &H,
+        config: &H::Config,
+        one: &Listed<L::Entry>,
+    ) -> Result<(), H::Error> {
+        let states = host.fleet().states();
+        let own = |line: &Line| self.running.iter().any(|own| own.line.pipeline == line.pipeline);
+        let runs = |line: &Line| states.iter().any(|(name, _)| **name == *line.pipeline);
+        for other in H::lines(host.config()).all.iter().filter(|line| runs(line) && !own(line)) {
+            if share(other, &one.line).await {
+                let (one, pipeline) = (at::<H, L>(one), other.pipeline.clone());
+                return Err(Taken::Still { one, pipeline }.into());
+            }
+        }
+        self.add(host, config, one).await
+    }
+
     /// Starts a pipeline of the process again after a change that failed, also while its buffer is out of reach.
     /// Returns whether it ran `before`. `all` are the entries that are to run.
     ///
@@ -193,7 +216,7 @@ impl<H: Host, L: List<H>> Pipelines<H, L> {
         for other in all.iter().chain(&self.running).filter(|other| other.name() != before.name()) {
             if share(&before.line, &other.line).await {
                 let (one, other) = (at::<H, L>(before), at::<H, L>(other));
-                return Err(Taken { one, other }.into());
+                return Err(Taken::Before { one, other }.into());
             }
         }
         let lines = Lines { is_lazy: true, ..H::lines(host.config()) };
