@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use model::clock::{Clock as _, System};
 use tokio::sync::MutexGuard;
 use tokio::time::Instant;
 
@@ -20,14 +21,15 @@ const SOON: Duration = Duration::from_millis(100);
 type Beaten = (usize, u64, Vec<u16>, Vec<String>);
 
 impl Shared {
-    fn beat_interval(&self) -> Duration {
+    /// Until the next beat: never longer than a third of `member_ms`. Queues that have the same one beat together.
+    fn until_beat(&self) -> Duration {
         let usual = Duration::from_millis(self.place.options.member_ms.unsigned_abs() / 3);
-        if self.state().is_unsettled() { usual.min(SOON) } else { usual }
+        if self.state().is_unsettled() { usual.min(SOON) } else { System.rest(usual) }
     }
 
     /// The process has joined: it is a member for as long as it beats.
     pub(crate) fn begin_beats(&self) {
-        self.beats().at = Some(Instant::now() + self.beat_interval());
+        self.beats().at = Some(Instant::now() + self.until_beat());
         self.place.provider.beats_changed();
     }
 
@@ -191,8 +193,7 @@ impl Kept for Shared {
             }
         }
         // A failed heartbeat is sent again soon, so that other processes wait no longer than `member_ms`.
-        let usual = self.beat_interval();
-        let pause = if unheard { usual.min(SOON) } else { usual };
+        let pause = if unheard { self.until_beat().min(SOON) } else { self.until_beat() };
         let at = self.state().joined.then(|| Instant::now() + pause);
         *self.beats() = Beats { at, under_way: false, unheard };
     }

@@ -29,7 +29,7 @@ pub enum Poll {
     /// Redis rings when something comes (a blocking read that takes nothing). For streams; lists
     /// are polled all the same.
     Blocking,
-    /// By asking every 1 to 10 ms, with one question for all buffers of a process that are idle.
+    /// By asking every 1 to 12 ms, with one question for all buffers of a process that are idle.
     NonBlocking,
 }
 

@@ -15,7 +15,7 @@ use crate::nodes::{Node, Nodes};
 use crate::watch::{Look, Resting, Watches, exists, read};
 
 /// Between two looks. A queue that rests learns of an event after this long and one round trip, at most.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(10);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(12);
 /// Between two questions to a cluster which node holds which slot.
 const NODES_EVERY: Duration = Duration::from_secs(1);
 

@@ -67,6 +67,10 @@ impl Shared {
             if self.is_closed() || max == 0 {
                 return Ok(Vec::new());
             }
+            if self.watch.is_undisturbed() {
+                // After a rest that brought nothing, one claim is enough to rest again.
+                pause = LOOK_EVERY;
+            }
             // A short wait claims at once instead of waiting for the poll.
             let resting = self.watch.rests_until().filter(|_| wait > LOOK_EVERY * 2);
             let until = match resting {
@@ -262,15 +266,38 @@ fn give(claims: &mut MutexGuard<'_, Claims>, max: usize) -> Vec<Envelope> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use buffer::Buffer;
+    use buffer::foreign::Fields;
     use model::Event;
     use testbed::Redis;
-
-    use buffer::foreign::Fields;
 
     use super::*;
     use crate::options::{Options, Server};
     use crate::redis_buffer::RedisBuffer;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn after_a_rest_that_brought_nothing_one_claim_is_enough_to_rest_again() {
+        let redis = Redis::start().unwrap();
+        let fields = Fields::named("id", "key");
+        let options = Options::list(Server::plain(&redis.address()), "l", fields);
+        let shared = Arc::new(Shared::new(options));
+        shared.ensure_open().await.unwrap_or_else(|_| panic!("it can be opened"));
+        let kept = Arc::downgrade(&shared);
+        let _open = shared.place.provider.open(kept, &shared.watch);
+        let claims = async || {
+            let before = shared.state().token();
+            let leased = shared.lease_now(1, Duration::from_millis(100)).await.unwrap();
+            assert!(leased.is_empty());
+            shared.state().token() - before - 1
+        };
+        assert!(claims().await > 2, "it claims until it rests");
+        assert_eq!(claims().await, 0, "it rests, and claims no more");
+        let ended = Instant::now();
+        shared.watch.rest(Look::Keys(vec!["l".to_owned()]), ended, shared.watch.wakes());
+        assert_eq!(claims().await, 1);
+    }
 
     /// As when its packets were held up while another copy was answered: what it took would be
     /// nobody's until its lease expires, and later events of the same keys would go before it.

@@ -146,6 +146,11 @@ impl Watch {
         self.state().as_ref().map(|rest| rest.until).filter(|until| *until > Instant::now())
     }
 
+    /// Whether nothing has woken it since it began to rest, also once the rest has ended.
+    pub(crate) fn is_undisturbed(&self) -> bool {
+        self.state().is_some()
+    }
+
     /// How often it was woken until now.
     pub(crate) fn wakes(&self) -> u64 {
         self.wakes.load(Ordering::Acquire)
@@ -289,8 +294,10 @@ mod tests {
         watch.rest(Look::Nothing, until, wakes);
         assert_eq!(watch.rests_until(), None);
         watch.rest(Look::Nothing, until, watch.wakes());
+        assert!(watch.is_undisturbed());
         assert_eq!(watch.rests_until(), Some(until));
         watch.wake();
+        assert!(!watch.is_undisturbed());
         assert_eq!(watch.rests_until(), None);
     }
 }

@@ -143,7 +143,7 @@ async fn resting_lists_of_a_cluster_are_looked_at_together_on_each_node() {
     tokio::time::sleep(Duration::from_secs(SECONDS)).await;
     let read: Vec<u64> = reads().iter().zip(before).map(|(now, then)| now - then).collect();
     println!("{read:?} reads by the masters in {SECONDS} s");
-    // A look every 10 ms, and a few in which lists ask for the memory. Asked one by one they were 260 to 350.
+    // A look every 12 ms, and a few in which lists ask for the memory. Asked one by one they were 260 to 350.
     let most = 120 * SECONDS;
     assert!(read.iter().all(|reads| (SECONDS..=most).contains(reads)), "{read:?}, at most {most}");
 
