@@ -177,8 +177,14 @@ impl Looked {
     #[must_use]
     pub fn unchecked(&self) -> Option<String> {
         let store = self.store.as_ref().map(|_| "which settles into that store.".to_owned());
-        let buffer = self.buffers.iter().find_map(|one| one.as_ref().err());
         let tables = self.tables.as_ref().map(|why| format!("which could not be used: {why}"));
-        store.or_else(|| buffer.map(|why| format!("whose buffer {why}"))).or(tables)
+        store.or_else(|| self.unchecked_buffer()).or(tables)
+    }
+
+    /// Why a buffer could not be looked at, as a clause.
+    #[must_use]
+    pub fn unchecked_buffer(&self) -> Option<String> {
+        let why = self.buffers.iter().find_map(|one| one.as_ref().err())?;
+        Some(format!("whose buffer {why}"))
     }
 }

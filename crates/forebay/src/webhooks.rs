@@ -53,12 +53,14 @@ impl domain::Domain for Domain {
 
     async fn checked(&self, config: &Config, looked: &[Looked]) -> Result<Vec<String>> {
         let all = listed::all::<Webhooks>(config)?;
-        let said = |(one, looked): (&Listed<Entry>, &Looked)| match looked.unchecked() {
-            // It settles nothing into the store.
-            Some(why) if looked.store.is_none() => {
-                format!("NOT CHECKED: webhook {}, {why}", one.name())
+        // It keeps nothing in the store, which may be out of reach.
+        let said = |(one, looked): (&Listed<Entry>, &Looked)| {
+            let unusable = one.entry.usable(&config.settings).err();
+            let unusable = unusable.map(|error| format!("which could not be used: {error}"));
+            match unusable.or_else(|| looked.unchecked_buffer()) {
+                Some(why) => format!("NOT CHECKED: webhook {}, {why}", one.name()),
+                None => promise(one),
             }
-            _ => promise(one),
         };
         Ok(all.iter().zip(looked).map(said).collect())
     }

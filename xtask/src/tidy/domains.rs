@@ -181,6 +181,16 @@ mod tests {
     }
 
     #[test]
+    fn a_crate_that_settles_by_calls_is_a_domain() {
+        let files = [
+            ("crates/payout/src/handler.rs", "impl engine::calls::Calls for Handler {}\n"),
+            ("crates/runtime/src/fleet.rs", "use payout::Options;\n"),
+        ];
+        let found = found(&files);
+        assert!(found.len() == 1 && found[0].starts_with("crates/runtime/src/fleet.rs:1:"));
+    }
+
+    #[test]
     fn a_second_file_of_a_domain_in_one_place_is_found() {
         let using = "use sale::Options;\n";
         let names = [("crates/forebay/src/verbs/sale.rs", using)];

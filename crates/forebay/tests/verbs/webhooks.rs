@@ -434,6 +434,17 @@ fn what_can_not_be_used_for_a_test_or_a_start_is_unusable_arguments() {
     assert_eq!(checked.code, 1);
     assert!(checked.stdout.contains("NOT CHECKED: webhook orders"), "{}", checked.stdout);
     assert!(checked.stderr.contains(unset), "{}", checked.stderr);
+    // A store that cannot be opened hides nothing of a webhook.
+    std::fs::write(dir.path().join("file"), "in the way").unwrap();
+    let no_store = [&check_config[..], &["--store", "sqlite:file/x.db"]].concat();
+    let checked = run(dir.path(), &no_store).stdout;
+    assert!(checked.contains(&format!("webhook orders, which could not be used: {unset}")));
+    let in_the_way =
+        webhook("orders", "http://127.0.0.1:9/?t=QUERY", "buffer = \"journal:file/b\"\n");
+    configure(dir.path(), &in_the_way);
+    let checked = run_signing(dir.path(), &no_store).stdout;
+    assert!(checked.contains("NOT CHECKED: webhook orders, whose buffer"), "{checked}");
+    configure(dir.path(), &webhook("orders", "http://127.0.0.1:9/?t=QUERY", ""));
     let checked = run_signing(dir.path(), &check_config);
     let says = "Webhook orders: accepted events survive";
     assert!(checked.stdout.contains(says), "{}{}", checked.stdout, checked.stderr);
