@@ -19,7 +19,9 @@ pub struct Options {
     pub linger_ms: u64,
     /// Most events held at once (leased, and neither settled nor given back), over all lanes:
     /// `batch_max` to 1,000,000. A lane whose key range is hot, or which is retrying, may fill it.
-    /// What fills it behind an event that waits alone goes back to the buffer for a while.
+    /// What fills it behind an event that waits alone goes back to the buffer for a while. Where the engine calls,
+    /// events that wait for later and those behind them of their keys stay held: at the bound nothing is leased.
+    /// All are in memory: 64 KiB each at most.
     pub held_max: usize,
     /// How long the buffer's leases last, in milliseconds: 30 to a day. They are extended by as
     /// much, three times as often.
