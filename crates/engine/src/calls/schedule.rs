@@ -171,7 +171,8 @@ impl<A> Schedule<A> {
     /// The step under way was not done. It is taken again, before those that wait for their first turn.
     pub(super) fn again(&mut self, id: Id) {
         let step = self.end_step(id);
-        self.make_first(id, step);
+        self.entry(id).state = State::Due(step);
+        self.due[step as usize].push_front(id);
     }
 
     /// The event waits, and then takes this step. It keeps its key, and no slot.
@@ -183,16 +184,14 @@ impl<A> Schedule<A> {
         self.later.insert((until, id));
     }
 
-    /// Gives their turn to those that have waited until `now`. A step that is taken again comes before those of
-    /// other events: else retries would wait for all that is held, and be the last.
+    /// Gives their turn to those that have waited until `now`, behind those that wait for it already: calls that hang
+    /// once more would take the slots of all others.
     pub(super) fn wake(&mut self, now: Instant) {
         while let Some((until, id)) = self.later.first().copied().filter(|(until, _)| *until <= now)
         {
             self.later.remove(&(until, id));
-            match (self.entry(id).state, self.entry(id).attempts) {
-                (State::Later(step, _), 0) => self.make_due(id, step),
-                (State::Later(step, _), _) => self.make_first(id, step),
-                _ => {}
+            if let State::Later(step, _) = self.entry(id).state {
+                self.make_due(id, step);
             }
         }
     }
@@ -289,11 +288,6 @@ impl<A> Schedule<A> {
     fn make_due(&mut self, id: Id, step: Step) {
         self.entry(id).state = State::Due(step);
         self.due[step as usize].push_back(id);
-    }
-
-    fn make_first(&mut self, id: Id, step: Step) {
-        self.entry(id).state = State::Due(step);
-        self.due[step as usize].push_front(id);
     }
 
     /// Most often it is the first one.
