@@ -48,8 +48,8 @@ Examples:
 Workers on a Redis or a Kafka share its events between them: start as many as you like. A journal, and an
 address, is one process's alone: a second one waits for half a minute and takes over when the first ends.
 The first SIGTERM or Ctrl-C settles what is being worked on and stops (a backlog stays in the buffer for
-the next start), the second stops at once. SIGHUP reads the configuration again: tables that were added,
-removed or changed are, and the log names each other key that needs a restart.")]
+the next start), the second stops at once. SIGHUP reads the configuration again: it adds, removes and changes
+tables and webhooks, and the log names each other key that needs a restart.")]
 pub(crate) struct Args {
     /// Listen here; port 0 takes a free one [default: 127.0.0.1:8080, of a worker alone a free one]
     #[arg(long, value_name = "ADDRESS")]
