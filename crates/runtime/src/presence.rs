@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::fleet::Fleet;
 use crate::outage::Outage;
-use crate::sharing::Share;
+use crate::sharing::{Share, VIEW_MAX};
 
 /// How often it is looked whether a pipeline has changed its state. A change is written at once.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -23,6 +23,11 @@ const WRITE_MAX: Duration = Duration::from_secs(5);
 const LEAVE_MAX: Duration = Duration::from_secs(2);
 /// The pause after an error that an operator has to correct.
 const FATAL_PAUSE: Duration = Duration::from_secs(30);
+
+const _: () = assert!(
+    2 * (HEARTBEAT_EVERY.as_millis() + LOOK_EVERY.as_millis()) < VIEW_MAX.as_millis(),
+    "one failed heartbeat ends no view"
+);
 
 /// Writes heartbeats until it leaves. Dropping it stops nothing.
 #[derive(Debug)]

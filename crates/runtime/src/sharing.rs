@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use guard::{Guard, Options};
-use store::processes::{HEARTBEAT_EVERY, Heard, LIVE_MAX, Process};
+use store::processes::{Heard, LIVE_MAX, Process};
 use tokio::time::Instant;
 
 use crate::fleet::Fleet;
@@ -25,8 +25,9 @@ use crate::lines::Lines;
 use crate::pipeline::Source;
 use crate::state::State;
 
-/// How long a process uses what it read, and waits after it joined: two heartbeats, so that one may fail.
-pub const VIEW_MAX: Duration = Duration::from_secs(2 * HEARTBEAT_EVERY.as_secs());
+/// How long a process uses what it read, and waits after it joined. One heartbeat may fail: two intervals of at most
+/// 5.5 s, and 1 s for the store.
+pub const VIEW_MAX: Duration = Duration::from_secs(12);
 
 const _: () =
     assert!(VIEW_MAX.as_secs() < LIVE_MAX.as_secs(), "a row outlives the view of its process");

@@ -244,16 +244,21 @@ fn the_latency_is_that_of_one_attempt_and_not_of_its_retries() {
     let ms = Duration::from_millis;
     let mut limit = Limit::new(options(10), now);
     let mut at = now;
-    // Each event takes one attempt that is abandoned after 10 s, and one that is answered in 50 ms.
-    for _ in 0..200 {
-        let first = limit.start(at);
-        limit.finish(first, Outcome::Abandoned, at + ms(10_000));
-        at += ms(10_000);
-        let second = limit.start(at);
-        at += ms(50);
-        limit.finish(second, Outcome::Good, at);
+    let mut attempt = |outcome, takes| {
+        let started = limit.start(at);
+        at += takes;
+        limit.finish(started, outcome, at);
+        limit.limit()
+    };
+    for _ in 0..100 {
+        attempt(Outcome::Good, ms(50));
     }
-    assert_eq!(limit.limit(), 10, "no window was slower than another");
+    // Now each event has a first attempt that fails after a second, and a retry that is answered in 50 ms.
+    for event in 0..100 {
+        attempt(Outcome::Failed, ms(1_000));
+        let limit = attempt(Outcome::Good, ms(50));
+        assert_eq!(limit, 10, "no answer of event {event} took longer than one before");
+    }
 }
 
 proptest! {

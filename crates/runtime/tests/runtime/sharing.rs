@@ -1,7 +1,7 @@
 //! A rate of calls over processes that come, go, pause and lose the store.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -42,10 +42,13 @@ struct Reached {
     is_away: Arc<AtomicBool>,
     /// The process writes its row, and cannot read the others'.
     is_unreadable: Arc<AtomicBool>,
+    /// How long the store takes for one answer.
+    latency_ms: Arc<AtomicU64>,
 }
 
 impl Reached {
-    fn answer(&self) -> Result<(), Error> {
+    async fn answer(&self) -> Result<(), Error> {
+        sleep(Duration::from_millis(self.latency_ms.load(Ordering::SeqCst))).await;
         let away = || Error::Unavailable("as scripted".to_owned());
         if self.is_away.load(Ordering::SeqCst) { Err(away()) } else { Ok(()) }
     }
@@ -54,7 +57,7 @@ impl Reached {
 #[async_trait]
 impl Processes for Reached {
     async fn heartbeat(&self, process: &Process) -> Result<(), Error> {
-        self.answer()?;
+        self.answer().await?;
         let now = Instant::now();
         let mut rows = self.rows.0.lock().unwrap();
         rows.retain(|_, row| now - row.heard <= KEEP_MAX);
@@ -66,12 +69,12 @@ impl Processes for Reached {
     }
 
     async fn leave(&self, id: &str) -> Result<bool, Error> {
-        self.answer()?;
+        self.answer().await?;
         Ok(self.rows.0.lock().unwrap().remove(id).is_some())
     }
 
     async fn heard(&self) -> Result<Vec<Heard>, Error> {
-        self.answer()?;
+        self.answer().await?;
         if self.is_unreadable.load(Ordering::SeqCst) {
             return Err(Error::Unavailable("as scripted".to_owned()));
         }
@@ -127,6 +130,7 @@ pub(crate) struct Running {
     presence: Presence,
     is_away: Arc<AtomicBool>,
     is_unreadable: Arc<AtomicBool>,
+    latency_ms: Arc<AtomicU64>,
     guard: Arc<Mutex<Guard>>,
 }
 
@@ -171,12 +175,16 @@ impl World {
         let pipeline = Pipeline::new(memory, settling).unwrap();
         fleet.add(Entry::pipeline(pipeline, OnFailure::Restart)).unwrap();
         let (is_away, is_unreadable) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
-        let rows = self.rows.clone();
-        let reached =
-            Reached { rows, is_away: is_away.clone(), is_unreadable: is_unreadable.clone() };
+        let latency_ms = Arc::<AtomicU64>::default();
+        let reached = Reached {
+            rows: self.rows.clone(),
+            is_away: is_away.clone(),
+            is_unreadable: is_unreadable.clone(),
+            latency_ms: latency_ms.clone(),
+        };
         let me = Process { id: id.to_owned(), ..Process::default() };
         let presence = Presence::begin(&fleet, Arc::new(reached), me);
-        Running { fleet, presence, is_away, is_unreadable, guard }
+        Running { fleet, presence, is_away, is_unreadable, latency_ms, guard }
     }
 
     /// Calls in the `seconds` from now on.
@@ -204,8 +212,8 @@ impl World {
 async fn the_rate_of_three_processes_that_come_and_go_is_never_exceeded_and_used_whole() {
     let world = World::new();
     let first = world.start("first").await;
-    assert_eq!(world.calls_in(9).await, 0, "others may not know of it yet");
-    sleep(Duration::from_secs(10)).await;
+    assert_eq!(world.calls_in(11).await, 0, "others may not know of it yet");
+    sleep(Duration::from_secs(8)).await;
     assert!((199..=201).contains(&world.calls_in(10).await));
     let second = world.start("second").await;
     sleep(Duration::from_secs(7)).await;
@@ -227,7 +235,7 @@ async fn the_rate_of_three_processes_that_come_and_go_is_never_exceeded_and_used
     assert_eq!([&second, &third].map(Running::processes), [0, 1]);
     assert!((199..=201).contains(&world.calls_in(10).await));
     second.fleet.resume(PIPELINE).unwrap();
-    sleep(Duration::from_secs(9)).await;
+    sleep(Duration::from_secs(11)).await;
     assert_eq!(second.processes(), 0);
     sleep(Duration::from_secs(3)).await;
     assert_eq!([&second, &third].map(Running::processes), [2; 2]);
@@ -241,7 +249,7 @@ async fn a_pipeline_whose_pause_was_written_joins_anew_though_the_rows_could_not
     sleep(Duration::from_secs(31)).await;
     paused.is_unreadable.store(true, Ordering::SeqCst);
     paused.fleet.pause(PIPELINE).await.unwrap();
-    // The other one reads it five seconds after it read last; the view before the pause would last for ten.
+    // The other one reads it five seconds after it read last; the view before the pause would last for twelve.
     sleep(Duration::from_secs(5)).await;
     assert_eq!(other.processes(), 1, "it has the whole rate");
     paused.fleet.resume(PIPELINE).unwrap();
@@ -265,7 +273,7 @@ async fn a_process_that_loses_the_store_ends_its_calls_before_the_others_take_it
     assert_eq!(other.processes(), 1, "its row is dropped by now");
     // It is there again, and joins anew.
     lost.is_away.store(false, Ordering::SeqCst);
-    sleep(Duration::from_secs(9)).await;
+    sleep(Duration::from_secs(11)).await;
     assert_eq!(lost.processes(), 0);
     sleep(Duration::from_secs(8)).await;
     assert_eq!([&lost, &other].map(Running::processes), [2; 2]);
@@ -280,4 +288,35 @@ async fn a_process_that_loses_the_store_ends_its_calls_before_the_others_take_it
     sleep(VIEW_MAX + Duration::from_secs(1)).await;
     assert_eq!(world.calls_in(60).await, 0);
     world.assert_rate();
+}
+
+/// A heartbeat fails at once, or only when it has hung as long as it may. The store answers slowly before and after it.
+#[tokio::test(start_paused = true)]
+async fn one_failed_heartbeat_stops_no_call_though_the_store_is_slow() {
+    for (latency_ms, failed_ms) in [(1, 1), (240, 1), (480, 1), (480, 60_000), (240, 60_000)] {
+        let world = World::new();
+        let one = world.start("one").await;
+        one.latency_ms.store(latency_ms, Ordering::SeqCst);
+        sleep(Duration::from_secs(40)).await;
+        let heard = || world.rows.0.lock().unwrap()["one"].heard;
+        let before = heard();
+        while heard() == before {
+            sleep(Duration::from_millis(1)).await;
+        }
+        // By then the rows are read as well.
+        sleep(Duration::from_secs(1)).await;
+        one.is_away.store(true, Ordering::SeqCst);
+        one.latency_ms.store(failed_ms, Ordering::SeqCst);
+        // The next heartbeat begins within 5.5 s of this one and fails; the one after it does not.
+        sleep(Duration::from_secs(5)).await;
+        one.is_away.store(false, Ordering::SeqCst);
+        one.latency_ms.store(latency_ms, Ordering::SeqCst);
+        let end = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < end {
+            let after = heard().elapsed();
+            assert_eq!(one.processes(), 1, "{latency_ms} ms, {failed_ms} ms, {after:?} after it");
+            sleep(Duration::from_millis(10)).await;
+        }
+        world.assert_rate();
+    }
 }
