@@ -15,6 +15,8 @@ const ROOM_PAUSE: Duration = Duration::from_secs(5);
 /// Events on their way to the dead letters.
 pub(crate) struct Burial<'a> {
     left: &'a [(Receipt, String)],
+    /// Whether those that find no room are kept, and tried again.
+    keeps: bool,
     /// Buried at once; fewer while there is little room.
     together: usize,
     failures: u32,
@@ -26,8 +28,16 @@ pub(crate) struct Burial<'a> {
 }
 
 impl<'a> Burial<'a> {
+    /// Those that find no room go back to the buffer: they are bad when they are leased again, too.
     pub(crate) fn of(burials: &'a [(Receipt, String)]) -> Self {
-        Self { left: burials, together: burials.len(), failures: 0, buried: 0, lost: Vec::new() }
+        let (together, lost) = (burials.len(), Vec::new());
+        Self { left: burials, keeps: false, together, failures: 0, buried: 0, lost }
+    }
+
+    /// Those that find no room are kept, each with its key: an event that was called without success may have success
+    /// when it is leased again, after later events of its key.
+    pub(crate) fn kept(burials: &'a [(Receipt, String)]) -> Self {
+        Self { keeps: true, ..Self::of(burials) }
     }
 
     /// Buries what is left. Returns how often it failed if it has to be tried again after a wait: an event must
@@ -58,14 +68,15 @@ impl<'a> Burial<'a> {
                     self.together /= 2;
                     continue;
                 }
-                Err(error @ buffer::Error::Full { .. }) => {
+                Err(error @ buffer::Error::Full { .. }) if !self.keeps => {
                     give_back(shared, lane, self.left, &error).await;
                     self.left = &[];
                     break;
                 }
                 Err(error) => error,
             };
-            if error.class() != Class::Retryable {
+            let is_full = matches!(error, buffer::Error::Full { .. });
+            if !is_full && error.class() != Class::Retryable {
                 return Err(error.into());
             }
             self.failures += 1;

@@ -26,6 +26,12 @@ use crate::{Error, Failure};
 /// When a shared guard is asked again that allows no further call: a call of another pipeline may have ended.
 const ASK_AGAIN: Duration = Duration::from_millis(5);
 
+/// When a buffer is asked again whether this worker has the lease of an event. Until it answers, no call of it begins.
+const LEASE_ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long the sight of a lease counts that another process may end at any time.
+const LEASE_RECENT: Duration = Duration::from_millis(100);
+
 /// Tasks that have ended and are taken in before others begin.
 const TAKEN_MAX: usize = 64;
 
@@ -106,11 +112,19 @@ pub(crate) struct Caller<H: Calls> {
 /// A task that has ended.
 pub(super) enum Ended<H: Calls> {
     Admitted(Vec<Id>, Result<Vec<Admission>, Failure>, EpochMs),
+    /// Whether this worker has the lease of the event, by an answer to what was asked at that moment; nothing if the
+    /// buffer did not answer.
+    Asked {
+        id: Id,
+        held: Option<bool>,
+        at: Instant,
+    },
     Called {
         id: Id,
         permit: Permit<H>,
         called: Called<H::Answer>,
-        lost: bool,
+        /// The service may still act on it.
+        may_run_on: bool,
     },
     Recorded(Vec<Id>, Result<Vec<Outcome>, Failure>, EpochMs),
     /// These are buried, or gone back; another worker decides about the receipts.
@@ -177,7 +191,7 @@ impl<H: Calls> Caller<H> {
         self.schedule.wake(now);
         self.begin(now);
         if self.queue_ended {
-            self.give_back_waiting(now).await?;
+            self.give_back_not_begun().await?;
             if self.schedule.is_empty() && self.tasks.is_empty() {
                 return Ok(false);
             }
@@ -213,15 +227,28 @@ impl<H: Calls> Caller<H> {
 
     fn begin(&mut self, now: Instant) {
         self.lingers_until = None;
-        self.begin_admission(now);
-        self.begin_recording(now);
         self.ask_at = None;
+        self.begin_recording(now);
+        // At a drain no further call begins: it might not end in time, and would be abandoned.
+        if !self.queue_ended {
+            self.begin_admission(now);
+            self.begin_calls(now);
+        }
+        self.show(now);
+    }
+
+    fn begin_calls(&mut self, now: Instant) {
         while self.schedule.under_way(Step::Call) < self.handler.1.calls_max {
             let Some((id, attempts)) = self.next_call(now) else { break };
+            if self.schedule.is_doubtful(id, self.doubtful_after(attempts), now) {
+                self.schedule.begin_call(id);
+                self.ask_for_lease(id, now);
+                continue;
+            }
             let begun = self.guard().start(attempts > 0, now.into_std());
             match begun {
                 Ok(attempt) => {
-                    self.schedule.begin_one(Step::Call, id);
+                    self.schedule.begin_call(id);
                     let (handler, stats) = (Arc::clone(&self.handler), Arc::clone(&self.stats));
                     self.call(id, attempts + 1, Permit::new(handler, stats, attempt));
                 }
@@ -241,7 +268,6 @@ impl<H: Calls> Caller<H> {
                 }
             }
         }
-        self.show(now);
     }
 
     /// Counts that a call has to wait: once for each reason, however often the guard is asked, and each denied retry.
@@ -259,40 +285,52 @@ impl<H: Calls> Caller<H> {
         self.shared.load.calls(under_way, limit.min(self.handler.1.calls_max));
     }
 
-    /// The event that is called next, and how many attempts it had. A probe is a first attempt, if there is one: an
-    /// event that never gets an answer would keep the breaker open.
     fn next_call(&self, now: Instant) -> Option<(Id, u32)> {
-        let is_probing = self.guard().is_probing(now.into_std());
-        let fresh = if is_probing { self.schedule.first_attempt(Step::Call) } else { None };
-        fresh.map(|id| (id, 0)).or_else(|| self.schedule.first(Step::Call))
+        let (is_probe, limit) = {
+            let mut guard = self.guard();
+            (guard.is_probing(now.into_std()), guard.limit(now.into_std()) as usize)
+        };
+        self.schedule.next_call(is_probe, limit.min(self.handler.1.calls_max))
+    }
+
+    /// After how long without a sight of its lease another worker may have an event. Where processes share a buffer
+    /// whose leases are in their memory, a lease may end before its time.
+    fn doubtful_after(&self, attempts: u32) -> Duration {
+        let half_lease = Duration::from_millis(self.shared.options.lease_ms / 2);
+        let kind = self.shared.buffer.kind();
+        match () {
+            () if kind.shared && !kind.counts_leases => LEASE_RECENT.min(half_lease),
+            () if kind.shared && attempts > 0 => LEASE_ASK_AGAIN.min(half_lease),
+            () => half_lease,
+        }
+    }
+
+    fn ask_for_lease(&mut self, id: Id, now: Instant) {
+        let (shared, envelope) = (Arc::clone(&self.shared), self.schedule.envelope(id));
+        self.tasks.spawn(async move {
+            let lease = Duration::from_millis(shared.options.lease_ms);
+            let held = shared.buffer.extend(&[envelope.receipt], lease).await;
+            Ended::Asked { id, held: held.map(|count| count > 0).ok(), at: now }
+        });
     }
 
     fn call(&mut self, id: Id, number: u32, permit: Permit<H>) {
         let handler = Arc::clone(&self.handler);
-        let shared = Arc::clone(&self.shared);
         let envelope = self.schedule.envelope(id);
-        let half_lease = Duration::from_millis(shared.options.lease_ms / 2);
-        let is_doubtful = self.schedule.is_doubtful(id, half_lease, Instant::now());
         let longest = Duration::from_millis(handler.1.timeout_ms);
         self.tasks.spawn(async move {
-            if is_doubtful && is_lost(&shared, &envelope).await {
-                let called =
-                    Called { outcome: guard::Outcome::Abandoned, retry_after: None, answer: None };
-                return Ended::Called { id, permit, called, lost: true };
-            }
             let call = AssertUnwindSafe(handler.0.call(&envelope, number)).catch_unwind();
-            let called = match timeout(longest, call).await {
-                Ok(Ok(called)) => called,
+            let unanswered = |outcome| Called { outcome, retry_after: None, answer: None };
+            let (called, may_run_on) = match timeout(longest, call).await {
+                Ok(Ok(called)) => (called, false),
                 Ok(Err(panic)) => {
                     let said = said(&*panic);
                     tracing::error!(pipeline = handler.0.pipeline(), said, "a call panicked");
-                    Called { outcome: guard::Outcome::Abandoned, retry_after: None, answer: None }
+                    (unanswered(guard::Outcome::Abandoned), true)
                 }
-                Err(_) => {
-                    Called { outcome: guard::Outcome::TimedOut, retry_after: None, answer: None }
-                }
+                Err(_) => (unanswered(guard::Outcome::TimedOut), false),
             };
-            Ended::Called { id, permit, called, lost: false }
+            Ended::Called { id, permit, called, may_run_on }
         });
     }
 
@@ -300,22 +338,31 @@ impl<H: Calls> Caller<H> {
         match ended.map_err(|error| Stop::Failed(Error::Broken(error.to_string())))? {
             Ended::Admitted(ids, admitted, began_ms) => self.admitted(ids, admitted, began_ms),
             Ended::Recorded(ids, recorded, began_ms) => self.recorded(ids, recorded, began_ms),
-            Ended::Called { id, permit, called, lost } => {
+            Ended::Asked { id, .. } if !self.schedule.holds(id) => Ok(()),
+            Ended::Asked { id, held: Some(false), .. } => self.let_go(vec![id]).await,
+            Ended::Asked { id, held: Some(true), at } => {
+                self.schedule.seen(id, at);
+                self.schedule.again(id);
+                Ok(())
+            }
+            Ended::Asked { id, held: None, .. } => {
+                self.schedule.postpone(id, Instant::now() + LEASE_ASK_AGAIN);
+                Ok(())
+            }
+            Ended::Called { id, permit, called, may_run_on } => {
                 let Called { outcome, retry_after, answer } = called;
                 permit.finish(outcome, retry_after);
-                if lost {
-                    return self.let_go(id, Duration::ZERO).await;
+                if self.schedule.holds(id) {
+                    let least = if may_run_on { self.handler.1.timeout_ms } else { 0 };
+                    let least = Duration::from_millis(least).max(retry_after.unwrap_or_default());
+                    self.called(id, least, answer);
                 }
-                if !self.schedule.holds(id) {
-                    return Ok(());
-                }
-                self.called(id, retry_after, answer);
                 Ok(())
             }
             Ended::Finished(ids, finished) => {
                 for receipt in finished.map_err(Stop::Failed)? {
                     if let Some(id) = self.schedule.find(&receipt) {
-                        self.let_go(id, Duration::ZERO).await?;
+                        self.let_go(vec![id]).await?;
                     }
                 }
                 for id in ids {
@@ -329,7 +376,8 @@ impl<H: Calls> Caller<H> {
         }
     }
 
-    fn called(&mut self, id: Id, retry_after: Option<Duration>, answer: Option<H::Answer>) {
+    /// A call has ended. Without an answer, the next one begins after `least` or later.
+    fn called(&mut self, id: Id, least: Duration, answer: Option<H::Answer>) {
         if let Some(answer) = answer {
             self.schedule.set_answer(id, answer);
             return self.schedule.follow(id, Step::Record);
@@ -341,7 +389,7 @@ impl<H: Calls> Caller<H> {
             self.schedule.set_answer(id, answer);
             return self.schedule.follow(id, Step::Record);
         }
-        let wait = self.retries.after(attempts).max(retry_after.unwrap_or_default());
+        let wait = self.retries.after(attempts).max(least);
         self.schedule.later(id, Step::Call, Instant::now() + wait);
     }
 
@@ -356,12 +404,6 @@ impl<H: Calls> Caller<H> {
     pub(super) fn guard(&self) -> MutexGuard<'_, Guard> {
         self.handler.0.guard().lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether another worker has this event by now, as far as the buffer can answer.
-async fn is_lost(shared: &Shared, envelope: &Envelope) -> bool {
-    let lease = Duration::from_millis(shared.options.lease_ms);
-    matches!(shared.buffer.extend(&[envelope.receipt], lease).await, Ok(0))
 }
 
 pub(super) fn said(panic: &(dyn Any + Send)) -> &str {

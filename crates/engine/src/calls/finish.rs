@@ -12,7 +12,7 @@ use super::schedule::{Id, Step};
 use super::{Calls, Outcome};
 use crate::Error;
 use crate::backoff::{Backoff, is_said};
-use crate::burial::{Burial, ack};
+use crate::burial::Burial;
 use crate::shared::Shared;
 
 /// The place of the caller among the lanes: it is the only one.
@@ -58,11 +58,11 @@ impl<H: Calls> Caller<H> {
             return;
         }
         let shared = Arc::clone(&self.shared);
-        let backoff = Backoff::new(&shared.options, began_ms.unsigned_abs());
+        let mut backoff = Backoff::new(&shared.options, began_ms.unsigned_abs());
         self.tasks.spawn(async move {
             let receipts: Vec<Receipt> = done.iter().map(|envelope| envelope.receipt).collect();
-            ack(&shared, LANE, &receipts).await;
-            // Last, for room tells a drain that nothing is left to be counted.
+            ack_all(&shared, &receipts, &mut backoff).await;
+            // The room is freed last: a drain ends when all room is free.
             shared.held[LANE].done(&done);
             shared.room.add_permits(done.len());
             let lost = bury(&shared, &burials, backoff, began_ms).await;
@@ -76,14 +76,28 @@ impl<H: Calls> Caller<H> {
         self.shared.room.add_permits(envelopes.len());
     }
 
-    /// Gives back all events of the key of this one, which another worker decides about, or which wait for later.
-    /// They can be leased again after `delay`.
-    pub(super) async fn let_go(&mut self, id: Id, delay: Duration) -> Result<(), Stop> {
-        let envelopes = self.schedule.remove_key(id);
+    /// Releases all held events of the keys of these: another worker decides about them, or a drain has begun.
+    pub(super) async fn let_go(&mut self, ids: Vec<Id>) -> Result<(), Stop> {
+        let envelopes: Vec<_> =
+            ids.into_iter().flat_map(|id| self.schedule.remove_key(id)).collect();
+        for part in envelopes.chunks(self.shared.options.batch_max) {
+            self.release(part).await?;
+        }
+        Ok(())
+    }
+
+    /// Until it is done, or the engine gives up waiting: then the supervisor gives back what is held.
+    async fn release(&mut self, envelopes: &[Arc<Envelope>]) -> Result<(), Stop> {
         let receipts: Vec<Receipt> = envelopes.iter().map(|envelope| envelope.receipt).collect();
         let shared = Arc::clone(&self.shared);
         let mut failures = 0;
-        while let Err(error) = shared.buffer.release(&receipts, delay).await {
+        loop {
+            let released = tokio::select! {
+                biased;
+                () = shared.abandon.cancelled() => return Err(Stop::Abandoned),
+                released = shared.buffer.release(&receipts, Duration::ZERO) => released,
+            };
+            let Err(error) = released else { break };
             if error.class() != Class::Retryable {
                 return Err(Stop::Failed(error.into()));
             }
@@ -95,21 +109,14 @@ impl<H: Calls> Caller<H> {
                 return Err(Stop::Abandoned);
             }
         }
-        if !delay.is_zero() {
-            shared.leftover.stay_away(delay);
-        }
-        self.done(&envelopes);
+        self.done(envelopes);
         Ok(())
     }
 
-    /// At a drain: what waits for later goes back, with the rest of its wait.
-    pub(super) async fn give_back_waiting(&mut self, now: Instant) -> Result<(), Stop> {
-        for (id, until) in self.schedule.waiting() {
-            if self.schedule.holds(id) {
-                self.let_go(id, until.saturating_duration_since(now)).await?;
-            }
-        }
-        Ok(())
+    /// At a drain: what is not called yet goes back, and can be leased at once.
+    pub(super) async fn give_back_not_begun(&mut self) -> Result<(), Stop> {
+        let ids = self.schedule.not_begun();
+        self.let_go(ids).await
     }
 
     /// At a forced stop: calls under way may still have their effect. Their keys go back after the time that a call
@@ -128,14 +135,41 @@ impl<H: Calls> Caller<H> {
         self.shared.leftover.stay_away(delay);
         let release = self.shared.buffer.release(&receipts, delay);
         let events = receipts.len();
-        match tokio::time::timeout(RELEASE_MAX, release).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(%error, events, "events of abandoned calls stay leased")
-            }
-            Err(_) => tracing::warn!(events, "events of abandoned calls stay leased"),
-        }
+        let problem = match tokio::time::timeout(RELEASE_MAX, release).await {
+            Ok(Ok(_)) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(late) => Some(late.to_string()),
+        };
         self.shared.held[LANE].done(&envelopes);
+        if let Some(problem) = problem {
+            tracing::warn!(
+                events,
+                "cannot release events of abandoned calls: {problem}; they are leased again when their leases end"
+            );
+            // The next engine of this process would lease later events of their keys before that.
+            let lease = Duration::from_millis(self.shared.options.lease_ms);
+            self.shared.leftover.stay_leased(receipts, Instant::now() + lease);
+        }
+    }
+}
+
+/// Until it is done, or the engine gives up waiting: a handler may not know an event that comes twice.
+async fn ack_all(shared: &Shared, receipts: &[Receipt], backoff: &mut Backoff) {
+    let mut failures = 0;
+    while !receipts.is_empty()
+        && let Err(error) = shared.buffer.ack(receipts).await
+    {
+        if error.class() != Class::Retryable {
+            return;
+        }
+        failures += 1;
+        if is_said(failures) {
+            let events = receipts.len();
+            tracing::warn!(events, failures, %error, "cannot ack settled events; trying again");
+        }
+        if !shared.pause(backoff.after(failures)).await {
+            return;
+        }
     }
 }
 
@@ -146,7 +180,7 @@ async fn bury(
     mut backoff: Backoff,
     began_ms: EpochMs,
 ) -> Result<Vec<Receipt>, Error> {
-    let mut burial = Burial::of(burials);
+    let mut burial = Burial::kept(burials);
     while let Some(failures) = burial.attempt(shared, LANE).await? {
         shared.pause(backoff.after(failures)).await;
     }

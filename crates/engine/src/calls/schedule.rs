@@ -59,9 +59,15 @@ pub(super) struct Schedule<A> {
     events: HashMap<Id, Entry<A>>,
     by_receipt: HashMap<Receipt, Id>,
     keys: HashMap<Vec<u8>, VecDeque<Id>>,
+    /// Those that wait for their turn, without calls that had an attempt.
     due: [VecDeque<Id>; 4],
+    /// Calls that are due and had an attempt, in the order in which they became due.
+    retries: VecDeque<Id>,
     later: BTreeSet<(Instant, Id)>,
     under_way: [usize; 4],
+    retries_under_way: usize,
+    /// Whether the call that began last was a retry.
+    retried_last: bool,
 }
 
 impl<A> Schedule<A> {
@@ -72,8 +78,11 @@ impl<A> Schedule<A> {
             by_receipt: HashMap::new(),
             keys: HashMap::new(),
             due: Default::default(),
+            retries: VecDeque::new(),
             later: BTreeSet::new(),
             under_way: [0; 4],
+            retries_under_way: 0,
+            retried_last: false,
         }
     }
 
@@ -111,12 +120,12 @@ impl<A> Schedule<A> {
         self.later.len()
     }
 
-    /// How many events wait for their turn at this step.
+    /// How many events wait for their turn at this step, without retries.
     pub(super) fn due(&self, step: Step) -> usize {
         self.due[step as usize].len()
     }
 
-    /// Begins this step with up to `max` events, those that wait longest first.
+    /// Begins a step of many events together with up to `max` of them, those that wait longest first.
     pub(super) fn begin(&mut self, step: Step, max: usize) -> Vec<Id> {
         let due = &mut self.due[step as usize];
         let begun: Vec<Id> = due.drain(..max.min(due.len())).collect();
@@ -127,11 +136,28 @@ impl<A> Schedule<A> {
         begun
     }
 
-    /// Begins this step with this event, which waits for its turn.
-    pub(super) fn begin_one(&mut self, step: Step, id: Id) {
-        self.no_longer_due(step, id);
-        self.entry(id).state = State::UnderWay(step);
-        self.under_way[step as usize] += 1;
+    /// The call that begins next, and how many attempts it had. Retries and first attempts take turns, and retries
+    /// have half of `most` calls: events that never get an answer leave the other half to all others. Where only one
+    /// kind is due, it has all. A probe is a first attempt, if one is due: an event that never gets an answer would
+    /// keep the breaker open.
+    pub(super) fn next_call(&self, is_probe: bool, most: usize) -> Option<(Id, u32)> {
+        let first = self.due[Step::Call as usize].front().copied();
+        let retry = self.retries.front().copied();
+        let has_its_share = self.retries_under_way >= (most / 2).max(1);
+        let id = match first {
+            Some(first) if is_probe || self.retried_last || has_its_share => first,
+            first => retry.or(first)?,
+        };
+        Some((id, self.events[&id].attempts))
+    }
+
+    /// Begins the call of this event, which waits for its turn.
+    pub(super) fn begin_call(&mut self, id: Id) {
+        self.no_longer_due(Step::Call, id);
+        self.entry(id).state = State::UnderWay(Step::Call);
+        self.under_way[Step::Call as usize] += 1;
+        self.retried_last = self.entry(id).attempts > 0;
+        self.retries_under_way += usize::from(self.retried_last);
     }
 
     /// The step under way is done, and the event takes the next one.
@@ -141,22 +167,16 @@ impl<A> Schedule<A> {
         self.make_due(id, step);
     }
 
-    /// The first event that waits for its turn at this step, and how many attempts it had.
-    pub(super) fn first(&self, step: Step) -> Option<(Id, u32)> {
-        let id = *self.due[step as usize].front()?;
-        Some((id, self.events[&id].attempts))
-    }
-
-    /// The first event that waits for its turn at this step and had no attempt.
-    pub(super) fn first_attempt(&self, step: Step) -> Option<Id> {
-        let mut due = self.due[step as usize].iter().copied();
-        due.find(|id| self.events[id].attempts == 0)
-    }
-
-    /// The event waits for its turn until then, which is no attempt.
+    /// The event waits until then, which is no attempt: it was due, or its step under way was not taken.
     pub(super) fn postpone(&mut self, id: Id, until: Instant) {
-        let State::Due(step) = self.entry(id).state else { return };
-        self.no_longer_due(step, id);
+        let step = match self.entry(id).state {
+            State::Due(step) => {
+                self.no_longer_due(step, id);
+                step
+            }
+            State::UnderWay(_) => self.end_step(id),
+            State::Behind | State::Later(..) => return,
+        };
         self.entry(id).state = State::Later(step, until);
         self.later.insert((until, id));
     }
@@ -172,7 +192,7 @@ impl<A> Schedule<A> {
     pub(super) fn again(&mut self, id: Id) {
         let step = self.end_step(id);
         self.entry(id).state = State::Due(step);
-        self.due[step as usize].push_front(id);
+        self.queue(id, step).push_front(id);
     }
 
     /// The event waits, and then takes this step. It keeps its key, and no slot.
@@ -184,8 +204,7 @@ impl<A> Schedule<A> {
         self.later.insert((until, id));
     }
 
-    /// Gives their turn to those that have waited until `now`, behind those that wait for it already: calls that hang
-    /// once more would take the slots of all others.
+    /// Gives their turn to those that have waited until `now`.
     pub(super) fn wake(&mut self, now: Instant) {
         while let Some((until, id)) = self.later.first().copied().filter(|(until, _)| *until <= now)
         {
@@ -246,24 +265,27 @@ impl<A> Schedule<A> {
         self.events[&id].attempts
     }
 
-    /// Whether the lease of this event was not seen for so long that another worker may have it. It counts as seen
-    /// from now on.
-    pub(super) fn is_doubtful(&mut self, id: Id, after: Duration, now: Instant) -> bool {
-        let entry = self.entry(id);
-        let is_doubtful = now.saturating_duration_since(entry.leased) >= after;
-        if is_doubtful {
-            entry.leased = now;
-        }
-        is_doubtful
+    /// Whether the lease of this event was not seen for so long that another worker may have it.
+    pub(super) fn is_doubtful(&self, id: Id, after: Duration, now: Instant) -> bool {
+        now.saturating_duration_since(self.events[&id].leased) >= after
     }
 
-    /// Those that wait, of which the first of the key is not to be recorded: nothing of them is under way.
-    pub(super) fn waiting(&self) -> Vec<(Id, Instant)> {
-        let waits = |(until, id): &(Instant, Id)| match self.events[id].state {
-            State::Later(Step::Admit | Step::Call, _) => Some((*id, *until)),
-            _ => None,
+    /// The lease of this event was seen at that moment.
+    pub(super) fn seen(&mut self, id: Id, at: Instant) {
+        self.entry(id).leased = at;
+    }
+
+    /// The first event of each key of which nothing is under way and nothing is to be recorded.
+    pub(super) fn not_begun(&self) -> Vec<Id> {
+        let firsts = self.keys.values().filter_map(VecDeque::front);
+        let is_not_begun = |id: &&Id| {
+            use Step::{Admit, Call};
+            let state = self.events[*id].state;
+            matches!(state, State::Due(Admit | Call) | State::Later(Admit | Call, _))
         };
-        self.later.iter().filter_map(waits).collect()
+        let mut ids: Vec<Id> = firsts.filter(is_not_begun).copied().collect();
+        ids.sort_unstable();
+        ids
     }
 
     pub(super) fn set_answer(&mut self, id: Id, answer: A) {
@@ -287,12 +309,17 @@ impl<A> Schedule<A> {
 
     fn make_due(&mut self, id: Id, step: Step) {
         self.entry(id).state = State::Due(step);
-        self.due[step as usize].push_back(id);
+        self.queue(id, step).push_back(id);
+    }
+
+    fn queue(&mut self, id: Id, step: Step) -> &mut VecDeque<Id> {
+        let is_retry = step == Step::Call && self.events[&id].attempts > 0;
+        if is_retry { &mut self.retries } else { &mut self.due[step as usize] }
     }
 
     /// Most often it is the first one.
     fn no_longer_due(&mut self, step: Step, id: Id) {
-        let due = &mut self.due[step as usize];
+        let due = self.queue(id, step);
         match due.front() {
             Some(first) if *first == id => drop(due.pop_front()),
             _ => due.retain(|due| *due != id),
@@ -305,174 +332,24 @@ impl<A> Schedule<A> {
             unreachable!("only a step that is under way ends")
         };
         self.under_way[step as usize] -= 1;
+        if step == Step::Call && self.entry(id).attempts > 0 {
+            self.retries_under_way -= 1;
+        }
         step
     }
 
     fn take(&mut self, id: Id) -> Arc<Envelope> {
-        let entry = self.events.remove(&id).expect("an id is used until its event is removed");
-        match entry.state {
+        match self.entry(id).state {
             State::Behind => {}
             State::Due(step) => self.no_longer_due(step, id),
             State::Later(_, until) => drop(self.later.remove(&(until, id))),
-            State::UnderWay(step) => self.under_way[step as usize] -= 1,
+            State::UnderWay(_) => drop(self.end_step(id)),
         }
+        let entry = self.events.remove(&id).expect("an id is used until its event is removed");
         self.by_receipt.remove(&entry.envelope.receipt);
         entry.envelope
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use model::Event;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn envelopes(keys: &[u8], from: u64) -> Vec<Envelope> {
-        let envelope = |(n, key): (usize, &u8)| {
-            let seq = from + n as u64;
-            let event = Event::new(seq.to_string().as_bytes(), &[*key], b"").unwrap();
-            let receipt = Receipt { seq, epoch: 1 };
-            Envelope { receipt, accepted_at_ms: 0, attempt: 1, term: 0, shard: None, event }
-        };
-        keys.iter().enumerate().map(envelope).collect()
-    }
-
-    #[derive(Debug, Clone)]
-    enum Act {
-        Add(Vec<u8>),
-        Begin(Step, usize),
-        Follow(prop::sample::Index),
-        Again(prop::sample::Index),
-        Later(prop::sample::Index, u64),
-        Postpone(u64),
-        Remove(prop::sample::Index),
-        RemoveKey(prop::sample::Index),
-        Wait(u64),
-    }
-
-    fn acts() -> impl Strategy<Value = Vec<Act>> {
-        let step = prop_oneof![Just(Step::Admit), Just(Step::Call), Just(Step::Record)];
-        let index = any::<prop::sample::Index>;
-        let act = prop_oneof![
-            2 => prop::collection::vec(0..5_u8, 1..8).prop_map(Act::Add),
-            6 => (step, 1..4_usize).prop_map(|(step, max)| Act::Begin(step, max)),
-            6 => index().prop_map(Act::Follow),
-            1 => index().prop_map(Act::Again),
-            1 => (index(), 0..100_u64).prop_map(|(at, ms)| Act::Later(at, ms)),
-            1 => (0..100_u64).prop_map(Act::Postpone),
-            3 => index().prop_map(Act::Remove),
-            1 => index().prop_map(Act::RemoveKey),
-            2 => (0..60_u64).prop_map(Act::Wait),
-        ];
-        prop::collection::vec(act, 0..300)
-    }
-
-    /// A schedule, and what is under way in it.
-    struct Model {
-        schedule: Schedule<()>,
-        under_way: Vec<(Id, Step)>,
-        gone: BTreeMap<u8, Vec<u64>>,
-        added: u64,
-        now: Instant,
-    }
-
-    impl Model {
-        fn act(&mut self, act: Act) {
-            let schedule = &mut self.schedule;
-            match act {
-                Act::Add(keys) => {
-                    schedule.add(envelopes(&keys, self.added), self.now);
-                    self.added += keys.len() as u64;
-                }
-                Act::Begin(step, max) => {
-                    let begun = schedule.begin(step, max);
-                    self.under_way.extend(begun.into_iter().map(|id| (id, step)));
-                }
-                Act::Postpone(ms) => {
-                    if let Some((id, _)) = schedule.first(Step::Call) {
-                        schedule.postpone(id, self.now + Duration::from_millis(ms));
-                    }
-                }
-                Act::Wait(ms) => {
-                    self.now += Duration::from_millis(ms);
-                    schedule.wake(self.now);
-                }
-                Act::Follow(at) => self.end(at, |schedule, id, step| match step {
-                    Step::Admit => schedule.follow(id, Step::Call),
-                    _ => schedule.follow(id, Step::Record),
-                }),
-                Act::Again(at) => self.end(at, |schedule, id, _| schedule.again(id)),
-                Act::Later(at, ms) => {
-                    let until = self.now + Duration::from_millis(ms);
-                    self.end(at, |schedule, id, step| schedule.later(id, step, until));
-                }
-                Act::Remove(at) => {
-                    let mut removed = None;
-                    self.end(at, |schedule, id, _| removed = Some(schedule.remove(id)));
-                    removed.into_iter().for_each(|envelope| self.is_gone(&envelope));
-                }
-                Act::RemoveKey(at) => {
-                    let mut removed = Vec::new();
-                    self.end(at, |schedule, id, _| removed = schedule.remove_key(id));
-                    removed.iter().for_each(|envelope| self.is_gone(envelope));
-                }
-            }
-        }
-
-        fn end(&mut self, at: prop::sample::Index, end: impl FnOnce(&mut Schedule<()>, Id, Step)) {
-            if !self.under_way.is_empty() {
-                let (id, step) = self.under_way.swap_remove(at.index(self.under_way.len()));
-                end(&mut self.schedule, id, step);
-            }
-        }
-
-        fn is_gone(&mut self, envelope: &Envelope) {
-            self.gone.entry(envelope.event.key()[0]).or_default().push(envelope.receipt.seq);
-        }
-    }
-
-    proptest! {
-        /// One step of one event of a key at once, events of a key leave in order, and none is forgotten.
-        #[test]
-        fn whatever_happens_each_key_keeps_its_order_and_no_event_is_forgotten(acts in acts()) {
-            let now = Instant::now();
-            let (schedule, gone) = (Schedule::new(), BTreeMap::new());
-            let mut model = Model { schedule, under_way: Vec::new(), gone, added: 0, now };
-            for act in acts {
-                model.act(act);
-                let mut keys = Vec::new();
-                for (id, step) in &model.under_way {
-                    keys.push(model.schedule.envelope(*id).event.key()[0]);
-                    prop_assert!(model.schedule.under_way(*step) > 0);
-                }
-                let all = keys.len();
-                keys.sort_unstable();
-                keys.dedup();
-                prop_assert_eq!(keys.len(), all, "two events of a key are under way");
-                let under_way = [Step::Admit, Step::Call, Step::Record].map(|step| model.schedule.under_way(step));
-                prop_assert_eq!(under_way.iter().sum::<usize>(), all);
-            }
-            // All that is left can be done: nothing waits for what never comes.
-            let mut turns = 0;
-            while !model.schedule.is_empty() {
-                model.act(Act::Wait(100));
-                for step in [Step::Admit, Step::Call, Step::Record] {
-                    model.act(Act::Begin(step, 100));
-                }
-                while let Some((id, _)) = model.under_way.pop() {
-                    let envelope = model.schedule.remove(id);
-                    model.is_gone(&envelope);
-                }
-                turns += 1;
-                prop_assert!(turns < 3_000, "it stands still");
-            }
-            prop_assert_eq!(model.gone.values().map(Vec::len).sum::<usize>() as u64, model.added);
-            for (key, seqs) in model.gone {
-                prop_assert!(seqs.is_sorted(), "key {key} lost its order: {seqs:?}");
-            }
-        }
-    }
-}
+mod tests;

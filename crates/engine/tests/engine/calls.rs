@@ -2,6 +2,8 @@
 
 mod faults;
 mod figures;
+mod leases;
 mod order;
 mod rig;
 mod stopping;
+mod turns;

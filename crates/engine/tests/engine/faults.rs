@@ -1,85 +1,16 @@
 //! A buffer that fails: what may pass is tried again, and nothing is lost or done twice.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use buffer::memory::Memory;
-use buffer::{Buffer, DeadLetters, Depth, Envelope, Error, Kind, Receipt};
+use buffer::Buffer;
 use engine::{Failure, Options};
-use model::Event;
 
+use crate::faulty::{Faults, Faulty};
 use crate::rig::{Rig, Step, events, one_lane};
-
-/// Fails the first so many calls of a kind, and then works.
-#[derive(Default)]
-struct Faults {
-    lease: AtomicUsize,
-    ack: AtomicUsize,
-    bury: AtomicUsize,
-    corrupt: AtomicUsize,
-}
-
-struct Faulty(Arc<Memory>, Faults);
 
 fn faulty(rig: &Rig, faults: Faults) -> Arc<Faulty> {
     Arc::new(Faulty(rig.memory.clone(), faults))
-}
-
-fn fails(left: &AtomicUsize) -> Result<(), Error> {
-    let one_less = |left: usize| left.checked_sub(1);
-    match left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less) {
-        Ok(_) => Err(Error::Unavailable("as scripted".to_owned())),
-        Err(_) => Ok(()),
-    }
-}
-
-#[async_trait]
-impl Buffer for Faulty {
-    async fn offer(&self, events: &[Event]) -> Result<(), Error> {
-        self.0.offer(events).await
-    }
-
-    async fn lease(&self, max: usize, wait: Duration) -> Result<Vec<Envelope>, Error> {
-        fails(&self.1.lease)?;
-        fails(&self.1.corrupt).map_err(|_| Error::Corrupt("segment 7".to_owned()))?;
-        self.0.lease(max, wait).await
-    }
-
-    async fn ack(&self, receipts: &[Receipt]) -> Result<usize, Error> {
-        fails(&self.1.ack)?;
-        self.0.ack(receipts).await
-    }
-
-    async fn release(&self, receipts: &[Receipt], delay: Duration) -> Result<usize, Error> {
-        self.0.release(receipts, delay).await
-    }
-
-    async fn bury(&self, burials: &[(Receipt, String)]) -> Result<usize, Error> {
-        fails(&self.1.bury)?;
-        self.0.bury(burials).await
-    }
-
-    async fn extend(&self, receipts: &[Receipt], by: Duration) -> Result<usize, Error> {
-        self.0.extend(receipts, by).await
-    }
-
-    async fn depth(&self) -> Result<Depth, Error> {
-        self.0.depth().await
-    }
-
-    fn kind(&self) -> Kind {
-        self.0.kind()
-    }
-
-    fn dead_letters(&self) -> &dyn DeadLetters {
-        self.0.dead_letters()
-    }
-
-    async fn close(&self) -> Result<(), Error> {
-        self.0.close().await
-    }
 }
 
 #[tokio::test(start_paused = true)]

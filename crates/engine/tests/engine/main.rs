@@ -10,6 +10,7 @@ mod calls;
 mod completions;
 mod draining;
 mod faults;
+mod faulty;
 mod leases;
 mod load;
 mod lost;

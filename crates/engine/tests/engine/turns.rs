@@ -1,70 +1,18 @@
 //! One engine after the other in one process: each key stays in order across the change.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use buffer::memory::Memory;
-use buffer::{Buffer, DeadLetters, Depth, Envelope, Error, Kind, Receipt};
 use engine::{Failure, Meters, Options};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::faulty::{Faults, Faulty};
 use crate::rig::{Rig, Step, events, holds, one_lane};
 
 /// On the paused clock.
 const PATIENCE: Duration = Duration::from_secs(600);
-
-/// A buffer that answers, and fails the first so many releases.
-struct CutOff(Arc<Memory>, AtomicUsize);
-
-#[async_trait]
-impl Buffer for CutOff {
-    async fn offer(&self, events: &[model::Event]) -> Result<(), Error> {
-        self.0.offer(events).await
-    }
-
-    async fn lease(&self, max: usize, wait: Duration) -> Result<Vec<Envelope>, Error> {
-        self.0.lease(max, wait).await
-    }
-
-    async fn ack(&self, receipts: &[Receipt]) -> Result<usize, Error> {
-        self.0.ack(receipts).await
-    }
-
-    async fn release(&self, receipts: &[Receipt], delay: Duration) -> Result<usize, Error> {
-        let one_less = |left: usize| left.checked_sub(1);
-        match self.1.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less) {
-            Ok(_) => Err(Error::Unavailable("as scripted".to_owned())),
-            Err(_) => self.0.release(receipts, delay).await,
-        }
-    }
-
-    async fn bury(&self, burials: &[(Receipt, String)]) -> Result<usize, Error> {
-        self.0.bury(burials).await
-    }
-
-    async fn extend(&self, receipts: &[Receipt], by: Duration) -> Result<usize, Error> {
-        self.0.extend(receipts, by).await
-    }
-
-    async fn depth(&self) -> Result<Depth, Error> {
-        self.0.depth().await
-    }
-
-    fn kind(&self) -> Kind {
-        self.0.kind()
-    }
-
-    fn dead_letters(&self) -> &dyn DeadLetters {
-        self.0.dead_letters()
-    }
-
-    async fn close(&self) -> Result<(), Error> {
-        self.0.close().await
-    }
-}
 
 async fn until(what: &str, is: impl Fn() -> bool) {
     let end = Instant::now() + PATIENCE;
@@ -117,7 +65,10 @@ async fn the_next_engine_waits_for_what_the_last_one_gave_back() {
 async fn cut_off_at_its_end(failures: usize) -> Duration {
     let mut rig = Rig::new();
     let meters = Meters::new("test");
-    let buffer = Arc::new(CutOff(rig.memory.clone(), failures.into()));
+    let buffer = Arc::new(Faulty(
+        rig.memory.clone(),
+        Faults { release: failures.into(), ..Faults::default() },
+    ));
     let all = events(2, 10);
     rig.offer(&all[..10]).await;
     let options = Options { lanes: 2, drain_timeout_ms: 0, ..Options::default() };

@@ -28,6 +28,28 @@ async fn a_failed_call_is_called_again_in_its_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_retry_takes_turns_with_events_that_wait_for_their_first_call() {
+    let rig = Rig::new();
+    rig.memory.offer(&events(1000, 1)).await.unwrap();
+    let fails = |id: &str, attempt| id == "k000-0000" && attempt == 1;
+    let script = Script {
+        call: Box::new(
+            move |id, attempt| {
+                if fails(id, attempt) { Reply::failed(50) } else { Reply::good(50) }
+            },
+        ),
+        ..Script::default()
+    };
+    let calls = calls::Options { calls_max: 20, ..calls::Options::default() };
+    let handle = rig.start(script, calls);
+    rig.until(|seen| seen.recorded.contains(&"k000-0000".to_owned())).await;
+    let recorded = rig.seen.lock().unwrap().recorded.len();
+    assert!(recorded < 200, "the retry waited for {recorded} others");
+    rig.finish(handle).await;
+    rig.assert_order(1000, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_the_last_attempt_the_handler_gives_up_and_its_answer_is_recorded() {
     let rig = Rig::new();
     rig.memory.offer(&events(2, 2)).await.unwrap();

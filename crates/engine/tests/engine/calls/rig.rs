@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use buffer::memory::{self, Memory};
 use buffer::{Buffer, Envelope};
 use engine::calls::{self, Admission, Called, Calls, Outcome};
-use engine::{Failure, Handle, Handling, Options, Service, Summary};
+use engine::{Failure, Handle, Handling, Meters, Options, Service, Summary};
 use guard::{BreakerOptions, BudgetOptions, Guard, LimitOptions, Pace};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -147,6 +147,10 @@ pub(crate) struct Rig {
     pub(crate) name: &'static str,
     pub(crate) seen: Arc<Mutex<Seen>>,
     pub(crate) memory: Arc<Memory>,
+    /// What the engine leases from, if not from `memory`.
+    pub(crate) buffer: Option<Arc<dyn Buffer>>,
+    /// What engines that run one after the other share.
+    pub(crate) meters: Option<Meters>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) guard: Arc<Mutex<Guard>>,
     pub(crate) clock: Arc<Paused>,
@@ -177,11 +181,17 @@ impl Rig {
     }
 
     pub(crate) fn with(guard: Guard) -> Self {
+        Self::of(guard, memory::Options::default())
+    }
+
+    pub(crate) fn of(guard: Guard, options: memory::Options) -> Self {
         let clock = Arc::new(Paused(Instant::now()));
         Self {
             name: "calls",
             seen: Arc::default(),
-            memory: Arc::new(Memory::new(memory::Options::default(), clock.clone())),
+            memory: Arc::new(Memory::new(options, clock.clone())),
+            buffer: None,
+            meters: None,
             shutdown: CancellationToken::new(),
             guard: Arc::new(Mutex::new(guard)),
             clock,
@@ -200,14 +210,17 @@ impl Rig {
     ) -> Result<Handle, engine::Error> {
         let (name, seen, guard) = (self.name, Arc::clone(&self.seen), Arc::clone(&self.guard));
         let service = Service {
-            buffer: self.memory.clone(),
+            buffer: self.buffer.clone().unwrap_or_else(|| self.memory.clone()),
             handler: Handling::calls(Scripted { name, seen, script, guard }, calls),
             completions: None,
             clock: self.clock.clone(),
             seed: 7,
             shutdown: self.shutdown.clone(),
         };
-        service.start(options)
+        match &self.meters {
+            Some(meters) => service.start_again(options, meters),
+            None => service.start(options),
+        }
     }
 
     /// Waits until all is done, then stops the engine.
