@@ -35,6 +35,9 @@ pub(crate) use stats::Stats;
 /// Most calls under way at once, in one engine.
 pub const CALLS_MAX: usize = 10_000;
 
+/// The longest time of [`Outcome::Later`].
+pub const LATER_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
+
 /// A domain whose events need an answer of an outside service.
 #[async_trait]
 pub trait Calls: Send + Sync + 'static {

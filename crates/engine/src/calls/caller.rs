@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use buffer::{Envelope, Receipt};
 use futures_util::FutureExt;
-use guard::{Guard, Refusal};
+use guard::{Guard, RETRY_AFTER_MAX, Refusal};
 use model::clock::EpochMs;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
@@ -354,7 +354,8 @@ impl<H: Calls> Caller<H> {
                 permit.finish(outcome, retry_after);
                 if self.schedule.holds(id) {
                     let least = if may_run_on { self.handler.1.timeout_ms } else { 0 };
-                    let least = Duration::from_millis(least).max(retry_after.unwrap_or_default());
+                    let asked = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
+                    let least = Duration::from_millis(least).max(asked);
                     self.called(id, least, answer);
                 }
                 Ok(())

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::caller::{Caller, Ended, Stop};
 use super::schedule::{Id, Step};
-use super::{Calls, Outcome};
+use super::{Calls, LATER_MAX, Outcome};
 use crate::Error;
 use crate::backoff::{Backoff, is_said};
 use crate::burial::Burial;
@@ -29,7 +29,7 @@ impl<H: Calls> Caller<H> {
         for (id, outcome) in outcomes {
             match outcome {
                 Outcome::Later(delay) => {
-                    self.schedule.later(id, Step::Admit, Instant::now() + delay);
+                    self.schedule.later(id, Step::Admit, Instant::now() + delay.min(LATER_MAX));
                 }
                 Outcome::Rejected(reason) => {
                     let receipt = self.schedule.envelope(id).receipt;
