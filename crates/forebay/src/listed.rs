@@ -89,9 +89,7 @@ impl<L: Written> Running for Pipelines<Process, L> {
     }
 
     async fn retry(&mut self, process: &Process) {
-        if let Ok(all) = all::<L>(&process.config) {
-            self.retry(process, &all).await;
-        }
+        self.retry(process).await;
     }
 }
 

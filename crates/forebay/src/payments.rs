@@ -172,7 +172,7 @@ async fn begin(process: &Process) -> Result<Begun> {
     };
     let source = pipeline.source();
     let pipeline = Opened::following(follower, pipeline);
-    process.fleet.add(Entry::pipeline(pipeline, OnFailure::EndProcess))?;
+    process.fleet.add(Entry::pipeline(pipeline, OnFailure::EndProcess).on(line.clone()))?;
     Ok(Begun { buffer, found, source })
 }
 

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::component::Component;
 use crate::life::Life;
+use crate::line::Line;
 use crate::pipeline::{Pipeline, Source};
 use crate::restart;
 use crate::state::{Reason, Remains, State};
@@ -43,20 +44,28 @@ pub struct Entry {
     on_failure: OnFailure,
     source: Option<Source>,
     buffer: Option<Arc<dyn Buffer>>,
+    line: Option<Line>,
 }
 
 impl Entry {
     /// Any component.
     #[must_use]
     pub fn new(component: impl Component, on_failure: OnFailure) -> Self {
-        Self { component: Box::new(component), on_failure, source: None, buffer: None }
+        Self { component: Box::new(component), on_failure, source: None, buffer: None, line: None }
     }
 
     /// A pipeline, with what is known of it from outside.
     #[must_use]
     pub fn pipeline(pipeline: Pipeline, on_failure: OnFailure) -> Self {
         let (source, buffer) = (pipeline.source(), Some(pipeline.buffer().clone()));
-        Self { component: Box::new(pipeline), on_failure, source, buffer }
+        Self { component: Box::new(pipeline), on_failure, source, buffer, line: None }
+    }
+
+    /// The same pipeline, with the buffers that it has. [`Fleet::lines`] returns them while it runs.
+    #[must_use]
+    pub fn on(mut self, line: Line) -> Self {
+        self.line = Some(line);
+        self
     }
 }
 
@@ -112,6 +121,7 @@ struct Member {
     life: Life,
     source: Option<Source>,
     buffer: Option<Arc<dyn Buffer>>,
+    line: Option<Line>,
 }
 
 /// A component that was stopped together with the fleet.
@@ -138,7 +148,7 @@ impl Fleet {
     /// # Errors
     /// [`Error::Taken`] when one of its name runs, [`Error::Stopping`] when the fleet drains.
     pub fn add(&self, entry: Entry) -> Result<(), Error> {
-        let Entry { component, on_failure, source, buffer } = entry;
+        let Entry { component, on_failure, source, buffer, line } = entry;
         let Options { restarts, seed, .. } = self.shared.options;
         let mut members = self.members();
         let name = component.name();
@@ -164,7 +174,7 @@ impl Fleet {
             });
         }
         members.lacking.remove(&name);
-        members.by_name.insert(name, Member { life, source, buffer });
+        members.by_name.insert(name, Member { life, source, buffer, line });
         Ok(())
     }
 
@@ -280,7 +290,13 @@ impl Fleet {
         members.by_name.iter().filter_map(of).collect()
     }
 
-    /// The same, by what each buffer is called in metrics: its pipeline, or its backend for the pipelines of `by_kind`.
+    /// The buffers of each pipeline that runs, as they were configured when it began: a change may have failed since.
+    #[must_use]
+    pub fn lines(&self) -> Vec<Line> {
+        self.members().by_name.values().filter_map(|member| member.line.clone()).collect()
+    }
+
+    /// The buffers, by what each is called in metrics: its pipeline, or its backend for the pipelines of `by_kind`.
     #[must_use]
     pub fn metered(&self, by_kind: &[String]) -> Vec<(String, Arc<dyn Buffer>)> {
         let shown = |(name, buffer): (Arc<str>, Arc<dyn Buffer>)| {

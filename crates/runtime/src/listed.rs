@@ -4,7 +4,7 @@
 //! ([`Host`]). [`Pipelines`] adds, changes and removes pipelines as a new configuration has them.
 //!
 //! Invariants
-//! - A pipeline that cannot be changed runs as before, unless another one has its buffer by now.
+//! - A pipeline that cannot be changed runs as before, unless another one of any list has its buffer, or is to have it.
 //! - While entries change, no buffer is opened that another pipeline still has.
 
 mod in_time;
@@ -112,15 +112,17 @@ pub trait Host {
 /// Another pipeline has the buffer of an entry.
 #[derive(Debug, thiserror::Error)]
 pub enum Taken {
-    /// Another entry of the list has it now.
-    #[error("cannot run {one} as before: {other} has its buffer")]
+    /// Another pipeline has it now, or is to have it.
+    #[error(
+        "cannot run {one} as before: the pipeline {pipeline} has its buffer; give {one} another buffer"
+    )]
     Before {
         /// Which one.
         one: String,
         /// Which one has it.
-        other: String,
+        pipeline: String,
     },
-    /// A pipeline of another list has it still: each list changes at its own turn.
+    /// A pipeline has it still: each list changes at its own turn.
     #[error(
         "cannot run {one} yet: the pipeline {pipeline} still has its buffer; it is tried again"
     )]

@@ -61,7 +61,8 @@ impl Domain for Tickets {
         } else {
             Pipeline::offering(PIPELINE, buffer.clone())
         };
-        fleet.add(Entry::pipeline(Opened::following(follower, pipeline), OnFailure::Restart))?;
+        let pipeline = Opened::following(follower, pipeline);
+        fleet.add(Entry::pipeline(pipeline, OnFailure::Restart).on(line.clone()))?;
         Ok(Started { routes: vec![routes::of(buffer)], said, ..Started::default() })
     }
 

@@ -60,7 +60,8 @@ impl Domain for Vouchers {
         } else {
             Pipeline::offering(PIPELINE, buffer.clone())
         };
-        fleet.add(Entry::pipeline(Opened::following(follower, pipeline), OnFailure::Restart))?;
+        let pipeline = Opened::following(follower, pipeline);
+        fleet.add(Entry::pipeline(pipeline, OnFailure::Restart).on(line.clone()))?;
         let door = Door::of_pipeline(PIPELINE, buffer, Posted);
         let routes = vec![intake::routes("/v1/vouchers", door)];
         Ok(Started { routes, said, ..Started::default() })

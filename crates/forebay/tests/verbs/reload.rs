@@ -260,7 +260,7 @@ fn a_table_is_not_put_back_on_a_buffer_that_another_table_takes_over() {
     assert_eq!(put(&serving, "prices/b", &row("b", 2, 2)), 503);
     let said = log(dir.path());
     assert!(
-        said.contains("cannot run table prices as before: table costs has its buffer"),
+        said.contains("cannot run table prices as before: the pipeline table:costs has its buffer"),
         "{said}"
     );
     until("/ready names it", || ready(&serving).contains("the pipeline table:prices does not run"));

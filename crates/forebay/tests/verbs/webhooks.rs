@@ -284,6 +284,61 @@ fn no_row_of_a_table_is_delivered_while_the_webhook_before_still_has_its_buffer(
     assert!(serving.terminate().0.success());
 }
 
+/// A webhook is to leave its list for a buffer that cannot be opened, and a table is to get the list: in one reload, or
+/// the table in a later one. Until the webhook is off the list, the table does not run; then the table alone has it.
+fn check_list_that_a_failed_change_gives_away(in_one: bool) {
+    let redis = Redis::start_with(&[("appendfsync", "always")]).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start(|_, _| 200);
+    let list = format!("buffer = \"{}?list=orders\"\n", redis.url());
+    configure(
+        dir.path(),
+        &webhook("orders", &receiver.url, &(list.clone() + "timeout_ms = 1000\n")),
+    );
+    let serving = start(dir.path());
+    let send = |n| post(&serving, "orders", "application/json", event(n, 0)).0;
+    assert_eq!(send(0), 202);
+    receiver.until(1);
+    // A file lies where the folder of its journal would be.
+    std::fs::write(dir.path().join("taken"), "").unwrap();
+    let moved = webhook("orders", &receiver.url, "buffer = \"journal:./taken\"\n");
+    if !in_one {
+        reload(&serving, dir.path(), &moved, "failed");
+        assert_eq!(send(1), 202, "it runs as before");
+        receiver.until(2);
+    }
+    let table = format!(
+        "[[table]]\nname = \"prices\"\ncreate = true\nlinger_ms = 10\n{list}keys = [\"sku\"]\n\
+         mode = \"insert\"\ncolumns = {{ sku = \"text\" }}\n"
+    );
+    reload(&serving, dir.path(), &(table + &moved), "failed");
+    serving.until("pipeline_state{pipeline=\"table:prices\",state=\"ready\"}", 1.0);
+    assert_eq!(send(2), 503, "the webhook runs on the list of the table");
+    let log = std::fs::read_to_string(dir.path().join("serve.log")).unwrap();
+    let says = "cannot run webhook orders as before: the pipeline table:prices has its buffer";
+    assert!(log.contains(says), "{log}");
+    assert_eq!(put(&serving, "prices/a", "{\"sku\":\"a\"}"), 202);
+    serving.until("processed_tasks_total{pipeline=\"table:prices\"}", 1.0);
+    // The webhook is tried again without another SIGHUP.
+    std::fs::remove_file(dir.path().join("taken")).unwrap();
+    serving.until("pipeline_state{pipeline=\"webhook:orders\",state=\"ready\"}", 1.0);
+    let before = receiver.all().len();
+    assert_eq!(send(3), 202);
+    receiver.until(before + 1);
+    assert!(receiver.all().iter().all(|one| one.id.starts_with("o-")));
+    assert!(serving.terminate().0.success());
+}
+
+#[test]
+fn a_webhook_that_cannot_change_keeps_no_list_that_a_table_gets_in_the_same_reload() {
+    check_list_that_a_failed_change_gives_away(true);
+}
+
+#[test]
+fn a_webhook_that_could_not_change_keeps_no_list_that_a_table_gets_later() {
+    check_list_that_a_failed_change_gives_away(false);
+}
+
 #[test]
 fn a_process_that_takes_events_alone_needs_no_secret_and_a_worker_delivers_them() {
     let redis = Redis::start_with(&[("appendfsync", "always")]).unwrap();

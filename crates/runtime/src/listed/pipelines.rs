@@ -92,7 +92,7 @@ impl<H: Host, L: List<H>> Pipelines<H, L> {
                     let why = format!("{error:#}");
                     reloaded.failed.push(error);
                     let end = Instant::now() + WITHIN;
-                    let again = async || self.restore(host, all, before).await;
+                    let again = async || self.restore(host, new, before).await;
                     match in_time(end, H::may_come, again).await {
                         Ok(true) => continue,
                         Ok(false) => {}
@@ -109,15 +109,15 @@ impl<H: Host, L: List<H>> Pipelines<H, L> {
         reloaded
     }
 
-    /// Tries once more to add what could not be added. `all` are the entries of the host's configuration.
-    pub async fn retry(&mut self, host: &H, all: &[Listed<L::Entry>]) {
+    /// Tries once more to add what could not be added.
+    pub async fn retry(&mut self, host: &H) {
         for (one, before) in std::mem::take(&mut self.lacking) {
             let at = at::<H, L>(&one);
             let Err(error) = self.add_beside(host, host.config(), &one).await else {
                 tracing::info!("{at} runs");
                 continue;
             };
-            if let Ok(true) = self.restore(host, all, before.as_ref()).await {
+            if let Ok(true) = self.restore(host, host.config(), before.as_ref()).await {
                 tracing::warn!("{at} runs as before; send SIGHUP to change it");
                 continue;
             }
@@ -179,45 +179,37 @@ impl<H: Host, L: List<H>> Pipelines<H, L> {
         self.run(host, config, &H::lines(config), one).await
     }
 
-    /// The same while pipelines of other lists run, which change at their own turn.
+    /// The same while other pipelines run, of which some are still to change.
     ///
     /// # Errors
-    /// The same, or if one of them has the buffer by the configuration that the host runs with.
+    /// The same, or if one of them has the buffer: as it runs, which may not be as any file has it.
     async fn add_beside(
         &mut self,
         host: &H,
         config: &H::Config,
         one: &Listed<L::Entry>,
     ) -> Result<(), H::Error> {
-        let states = host.fleet().states();
-        let own = |line: &Line| self.running.iter().any(|own| own.line.pipeline == line.pipeline);
-        let runs = |line: &Line| states.iter().any(|(name, _)| **name == *line.pipeline);
-        for other in H::lines(host.config()).all.iter().filter(|line| runs(line) && !own(line)) {
-            if share(other, &one.line).await {
-                let (one, pipeline) = (at::<H, L>(one), other.pipeline.clone());
-                return Err(Taken::Still { one, pipeline }.into());
-            }
+        if let Some(pipeline) = user_of(&one.line, &host.fleet().lines()).await {
+            return Err(Taken::Still { one: at::<H, L>(one), pipeline }.into());
         }
         self.add(host, config, one).await
     }
 
     /// Starts a pipeline of the process again after a change that failed, also while its buffer is out of reach.
-    /// Returns whether it ran `before`. `all` are the entries that are to run.
+    /// Returns whether it ran `before`. `new` is what all pipelines are to be.
     ///
     /// # Errors
-    /// If another pipeline has its buffer by now, or it can't be opened.
+    /// If another pipeline has its buffer by now or is to have it, or it can't be opened.
     async fn restore(
         &mut self,
         host: &H,
-        all: &[Listed<L::Entry>],
+        new: &H::Config,
         before: Option<&Listed<L::Entry>>,
     ) -> Result<bool, H::Error> {
         let Some(before) = before else { return Ok(false) };
-        for other in all.iter().chain(&self.running).filter(|other| other.name() != before.name()) {
-            if share(&before.line, &other.line).await {
-                let (one, other) = (at::<H, L>(before), at::<H, L>(other));
-                return Err(Taken::Before { one, other }.into());
-            }
+        let others = [H::lines(new).all, host.fleet().lines()].concat();
+        if let Some(pipeline) = user_of(&before.line, &others).await {
+            return Err(Taken::Before { one: at::<H, L>(before), pipeline }.into());
         }
         let lines = Lines { is_lazy: true, ..H::lines(host.config()) };
         self.run(host, host.config(), &lines, before).await.map(|()| true)
@@ -238,7 +230,8 @@ impl<H: Host, L: List<H>> Pipelines<H, L> {
         let (pipeline, said) = self.list.pipeline(host, config, one, opened.buffer).await?;
         self.said.extend(said);
         let pipeline = Opened::following(opened.follower, pipeline);
-        if let Err(error) = host.fleet().add(Joining::pipeline(pipeline, OnFailure::Restart)) {
+        let joining = Joining::pipeline(pipeline, OnFailure::Restart).on(one.line.clone());
+        if let Err(error) = host.fleet().add(joining) {
             self.list.leave(name);
             return Err(error.into());
         }
@@ -272,6 +265,16 @@ impl<H: Host, L: List<H>> Pipelines<H, L> {
             tracing::warn!("{at}: {said}");
         }
     }
+}
+
+/// The first pipeline of `lines`, other than that of `line`, that uses one of its buffers.
+async fn user_of(line: &Line, lines: &[Line]) -> Option<String> {
+    for other in lines.iter().filter(|other| other.pipeline != line.pipeline) {
+        if share(line, other).await {
+            return Some(other.pipeline.clone());
+        }
+    }
+    None
 }
 
 /// Which entry an error is of.
