@@ -193,8 +193,8 @@ async fn a_fatal_failure_ends_the_engine_and_gives_everything_back() {
 /// What guards a service where nothing else is said, with a limit that does not change.
 fn usual_guard() -> Guard {
     let guard = guard::Options {
-        pace: Pace::per_second(1_000, 100),
-        limit: LimitOptions { min: 50, max: 50, start: 50 },
+        pace: Pace::per_second(100_000, 1_000),
+        limit: LimitOptions { min: 500, max: 500, start: 500 },
         breaker: BreakerOptions::default(),
         budget: BudgetOptions::default(),
     };
@@ -204,7 +204,7 @@ fn usual_guard() -> Guard {
 #[tokio::test(start_paused = true)]
 async fn after_an_outage_a_backlog_of_retries_is_done_at_the_rate_of_the_service() {
     let rig = Rig::with(usual_guard());
-    rig.memory.offer(&events(1_000, 1)).await.unwrap();
+    rig.memory.offer(&events(500, 1)).await.unwrap();
     let began = Instant::now();
     let away = Duration::from_secs(60);
     let script =
@@ -214,10 +214,11 @@ async fn after_an_outage_a_backlog_of_retries_is_done_at_the_rate_of_the_service
             }),
             ..Script::default()
         };
-    // Without a breaker that opens, each event would have had a first attempt by then.
-    let calls = calls::Options { attempts_max: 10_000, ..calls::Options::default() };
+    // All of them are under way when the service fails, and have had their first attempt.
+    let calls =
+        calls::Options { calls_max: 500, attempts_max: 10_000, ..calls::Options::default() };
     let handle = rig.start(script, calls);
-    rig.until(|seen| seen.recorded.len() == 1_000).await;
+    rig.until(|seen| seen.recorded.len() == 500).await;
     assert!(rig.elapsed() < away + Duration::from_secs(45), "{:?}", rig.elapsed());
     assert_eq!(rig.finish(handle).await.counts.dead, 0);
 }

@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use crate::running::{Serving, asked, done, json, until};
 
 /// How long a process may be silent before another one takes its part, and how long leases last, in milliseconds.
-const MEMBER_MS: u64 = 1_500;
+const MEMBER_MS: u64 = 1_000;
 const LEASE_MS: u64 = 3_000;
 
 /// Where the events lie.
