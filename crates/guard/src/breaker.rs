@@ -138,6 +138,12 @@ impl Breaker {
         matches!(self.now, Phase::Probing { .. })
     }
 
+    /// Whether more may pass than probes.
+    pub fn passes_all(&mut self, now: Instant) -> bool {
+        self.turn(now);
+        matches!(self.now, Phase::Closed | Phase::Ramp { .. })
+    }
+
     /// Share of the limit that may be used, in thousandths: 1,000, but while the use grows again.
     #[must_use]
     pub fn usable_permille(&self, now: Instant) -> u16 {

@@ -176,6 +176,11 @@ impl Guard {
         self.breaker.is_probing(now)
     }
 
+    /// Whether the breaker lets more pass than probes.
+    pub fn passes_all(&mut self, now: Instant) -> bool {
+        self.breaker.passes_all(now)
+    }
+
     /// An attempt has ended. `retry_after` is what the service asked for, if it did. A retry that fails once more
     /// says nothing, unless it is a probe: requests that never succeed would look like a service that is away. The
     /// budget bounds them.

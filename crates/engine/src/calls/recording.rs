@@ -72,8 +72,10 @@ impl<H: Calls> Caller<H> {
     /// Whether a part of a batch waits until there is more of it: a batch costs the store as much as one event.
     fn may_wait(&mut self, step: Step, waited: Duration, now: Instant) -> bool {
         if step == Step::Admit {
-            // Enough are admitted for the next calls.
-            return self.schedule.due(Step::Call) >= self.handler.1.calls_max;
+            // Enough are admitted for the next calls. While none but probes pass, they may all be retries, and a
+            // probe is a first attempt.
+            let has_enough = self.schedule.due(Step::Call) >= self.handler.1.calls_max;
+            return has_enough && self.guard().passes_all(now.into_std());
         }
         let linger = Duration::from_millis(self.shared.options.linger_ms);
         let may_wait = waited < linger && self.schedule.under_way(Step::Call) > 0;

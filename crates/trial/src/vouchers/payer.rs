@@ -9,7 +9,6 @@ use buffer::Envelope;
 use bytes::Bytes;
 use engine::calls::{self, Admission, Called, Calls, Outcome};
 use engine::{Failure, Handling};
-use futures_util::future::join_all;
 use guard::{BreakerOptions, BudgetOptions, Guard, LimitOptions, Pace};
 use http::{HeaderMap, Request, StatusCode, Uri, header};
 use outbound::{Client, Kind};
@@ -82,17 +81,24 @@ impl Calls for Payer {
         &self.guard
     }
 
-    /// A table of others is read row by row. A family of the domain's own would read them with one statement.
     async fn admit(&self, batch: &[&Envelope]) -> Result<Vec<Admission>, Failure> {
-        let admissions = batch.iter().map(async |envelope| {
-            let id = match Voucher::read(envelope.event.payload()) {
-                Ok(voucher) => Value::Text(voucher.id),
-                Err(reason) => return Ok(Admission::Done(Outcome::Rejected(reason))),
-            };
-            let row = self.paid.read(vec![id]).await.map_err(failure)?;
-            Ok(row.map_or(Admission::Call, |_| Admission::Done(Outcome::Duplicate)))
-        });
-        join_all(admissions).await.into_iter().collect()
+        let mut admissions = vec![Admission::Call; batch.len()];
+        // Which event of the batch each key is of.
+        let (mut keys, mut at) = (Vec::new(), Vec::new());
+        for (n, envelope) in batch.iter().enumerate() {
+            match Voucher::read(envelope.event.payload()) {
+                Ok(voucher) => {
+                    keys.push(vec![Value::Text(voucher.id)]);
+                    at.push(n);
+                }
+                Err(reason) => admissions[n] = Admission::Done(Outcome::Rejected(reason)),
+            }
+        }
+        let rows = self.paid.read_many(keys).await.map_err(failure)?;
+        for (n, _) in at.into_iter().zip(rows).filter(|(_, row)| row.is_some()) {
+            admissions[n] = Admission::Done(Outcome::Duplicate);
+        }
+        Ok(admissions)
     }
 
     async fn call(&self, event: &Envelope, _: u32) -> Called<Answer> {
