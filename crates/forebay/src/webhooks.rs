@@ -48,7 +48,7 @@ impl domain::Domain for Domain {
     }
 
     async fn promises(&self, config: &Config) -> Result<Vec<String>> {
-        Ok(listed::all::<Webhooks>(config)?.iter().map(promise).collect())
+        Ok(listed::all::<Webhooks>(config)?.iter().map(|one| promise(config, one)).collect())
     }
 
     async fn checked(&self, config: &Config, looked: &[Looked]) -> Result<Vec<String>> {
@@ -59,7 +59,7 @@ impl domain::Domain for Domain {
             let unusable = unusable.map(|error| format!("which could not be used: {error}"));
             match unusable.or_else(|| looked.unchecked_buffer()) {
                 Some(why) => format!("NOT CHECKED: webhook {}, {why}", one.name()),
-                None => promise(one),
+                None => promise(config, one),
             }
         };
         Ok(all.iter().zip(looked).map(said).collect())
@@ -82,8 +82,8 @@ impl domain::Domain for Domain {
     }
 }
 
-fn promise(one: &Listed<Entry>) -> String {
-    one.entry.promise(&one.line.buffer.survives(), one.line.spill.as_deref())
+fn promise(config: &Config, one: &Listed<Entry>) -> String {
+    one.entry.promise(&one.line, &config.lines())
 }
 
 /// What all webhooks of this process share.
@@ -130,12 +130,12 @@ impl List<Process> for Webhooks {
         one: &Listed<Entry>,
         buffer: Arc<dyn Buffer>,
     ) -> Result<(Pipeline, Vec<String>)> {
-        let (name, pipeline) = (one.name(), &one.line.pipeline);
+        let (name, line) = (one.name(), &one.line);
         let running = if process.part.worker {
             let settling = Settling {
                 handler: one.entry.handling(
                     &config.settings,
-                    pipeline,
+                    line,
                     &config.lines(),
                     open::clock(),
                 )?,
@@ -146,13 +146,13 @@ impl List<Process> for Webhooks {
             };
             Pipeline::new(buffer.clone(), settling)?
         } else {
-            Pipeline::offering(pipeline, buffer.clone())
+            Pipeline::offering(&line.pipeline, buffer.clone())
         };
         if !process.part.api {
             return Ok((running, Vec::new()));
         }
         let events = Events::new(one.entry.fields.clone());
-        self.doors.add(name, Door::of_pipeline(pipeline, buffer, events));
+        self.doors.add(name, Door::of_pipeline(&line.pipeline, buffer, events));
         let served = Served { doors: self.doors.clone(), name: name.to_owned() };
         Ok((running.with(served), Vec::new()))
     }

@@ -96,6 +96,12 @@ impl Line {
         self.accepting().all(|buffer| buffer.is_shared())
     }
 
+    /// Whether another process may lease from one of its buffers at the same time.
+    #[must_use]
+    pub fn is_of_several(&self) -> bool {
+        self.accepting().any(|buffer| buffer.is_shared())
+    }
+
     /// Where accepted events are: one buffer, or two while they move from one to the other.
     pub fn accepting(&self) -> impl Iterator<Item = &Arc<dyn Location>> {
         [&self.buffer].into_iter().chain(self.next.as_ref().map(|next| &next.buffer))

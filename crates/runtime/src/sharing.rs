@@ -10,8 +10,9 @@
 //! cannot write and read its row uses nothing.
 //!
 //! A pipeline that is paused, or has failed for good, does not call; its process joins anew when it works again.
-//! Pipelines that call the same service have to share one guard in each process, and to be the same ones in all
-//! processes. The clock of the store must not be set while they call: a row would look silent until its next writing.
+//! A rate is of a guard: two guards of one service have a rate each. Pipelines that share a guard have to be the same
+//! ones in all processes. The clock of the store must not be set while they call: a row would look silent until its
+//! next writing.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use store::processes::{Heard, LIVE_MAX, Process};
 use tokio::time::Instant;
 
 use crate::fleet::Fleet;
+use crate::line::Line;
 use crate::lines::Lines;
 use crate::pipeline::Source;
 use crate::state::State;
@@ -32,12 +34,19 @@ pub const VIEW_MAX: Duration = Duration::from_secs(12);
 const _: () =
     assert!(VIEW_MAX.as_secs() < LIVE_MAX.as_secs(), "a row outlives the view of its process");
 
-/// A guard whose `options.pace` is of all live processes together. Where one process alone can settle into the
-/// store, it has the whole rate at once, and no heartbeat is needed.
+/// A guard for the calls of `line`, whose `options.pace` is of all live processes together. Where no other process
+/// calls, or the store cannot show that, this process has the whole rate at once, and no heartbeat is needed.
 #[must_use]
-pub fn guard(options: Options, lines: &Lines) -> Guard {
+pub fn guard(options: Options, line: &Line, lines: &Lines) -> Guard {
     let now = Instant::now().into_std();
-    if lines.is_alone() { Guard::new(options, now) } else { Guard::sharing(options, VIEW_MAX, now) }
+    let is_whole = !line.is_of_several() || lines.is_alone();
+    if is_whole { Guard::new(options, now) } else { Guard::sharing(options, VIEW_MAX, now) }
+}
+
+/// Whether each process has the whole rate of `line`: several may call, and the store is of one process.
+#[must_use]
+pub fn is_for_each(line: &Line, lines: &Lines) -> bool {
+    line.is_of_several() && lines.store.shared().is_none()
 }
 
 /// A guard of this process whose rate is of several processes, and the pipelines that call with it.

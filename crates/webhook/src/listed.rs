@@ -3,18 +3,21 @@
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use buffer::Location;
 use buffer::foreign::Fields;
 use engine::Handling;
 use guard::Guard;
 use model::clock::Clock;
 use runtime::line::NONE;
-use runtime::{Lines, listed, sharing};
+use runtime::{Line, Lines, listed, sharing};
 use settings::{Error, Settings};
 
 use crate::entry::Entry;
 use crate::handler::Handler;
 use crate::sender::Sender;
+
+/// What is said of a rate that processes cannot share.
+const RATE_FOR_EACH: &str = " rate_per_s holds for each process by itself: the store is of one process; use a \
+                             postgres: store to share the rate.";
 
 impl listed::Entry for Entry {
     fn name(&self) -> &str {
@@ -66,38 +69,41 @@ impl Entry {
         })
     }
 
-    /// What delivers the events of `pipeline`, one of `lines`. A rate is of all live processes together.
+    /// What delivers the events of `line`, one of `lines`. A rate is of all live processes together, where the store
+    /// lets them share it.
     ///
     /// # Errors
     /// As [`Entry::sender`].
     pub fn handling(
         &self,
         settings: &Settings,
-        pipeline: &str,
+        line: &Line,
         lines: &Lines,
         clock: Arc<dyn Clock>,
     ) -> Result<Handling, Error> {
         let sender = self.sender(settings, clock.clone())?;
         let guard = match self.rate_per_s {
             0 => Guard::new(self.guard(), Instant::now()),
-            _ => sharing::guard(self.guard(), lines),
+            _ => sharing::guard(self.guard(), line, lines),
         };
         let guard = Arc::new(Mutex::new(guard));
-        let handler = Handler::new(pipeline.to_owned(), sender, guard, self.give_up(), clock);
+        let handler = Handler::new(line.pipeline.clone(), sender, guard, self.give_up(), clock);
         Ok(Handling::calls(handler, self.calls()))
     }
 
-    /// One sentence on what is promised of its events. `survives` is what accepted ones survive, as a noun; `spill`
-    /// is where they go while the buffer is out of reach.
+    /// What is promised of its events in `line`, one of `lines`.
     #[must_use]
-    pub fn promise(&self, survives: &str, spill: Option<&dyn Location>) -> String {
+    pub fn promise(&self, line: &Line, lines: &Lines) -> String {
         let Self { name, give_up_h, .. } = self;
-        let spill = spill.map_or_else(String::new, |spill| {
+        let spill = line.spill.as_ref().map_or_else(String::new, |spill| {
             format!(" While its buffer is out of reach, events spill into {}.", spill.place())
         });
+        let is_for_each = self.rate_per_s > 0 && sharing::is_for_each(line, lines);
+        let rate = if is_for_each { RATE_FOR_EACH } else { "" };
         format!(
-            "Webhook {name}: accepted events survive {survives}; each is POSTed to {} in order for each key, at \
-             least once, or is a dead letter after {give_up_h} h of failures.{spill}",
+            "Webhook {name}: accepted events survive {}; each is POSTed to {} in order for each key, at least \
+             once, or is a dead letter after {give_up_h} h of failures.{spill}{rate}",
+            line.buffer.survives(),
             self.shown_url()
         )
     }

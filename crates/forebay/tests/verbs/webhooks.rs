@@ -400,6 +400,27 @@ fn the_example_is_a_configuration_that_can_be_used() {
 }
 
 #[test]
+fn a_rate_that_processes_cannot_share_is_named_before_and_at_the_start() {
+    let redis = Redis::start_with(&[("appendfsync", "always")]).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let says = "rate_per_s holds for each process by itself: the store is of one process; use a postgres: store";
+    let check = |buffer: &str, rate: &str, expect: bool| {
+        let lines = format!("{buffer}{rate}timeout_ms = 1000\n");
+        configure(dir.path(), &webhook("orders", "http://127.0.0.1:9/", &lines));
+        let checked = ["config", "check", "--set", "http.bind=127.0.0.1:0"];
+        let checked = run_signing(dir.path(), &checked).stdout;
+        let is_promised = checked.contains("Webhook orders: accepted events survive");
+        assert!(is_promised && checked.contains(says) == expect, "{lines}{checked}");
+    };
+    let list = format!("buffer = \"{}?list=orders\"\n", redis.url());
+    check("", "rate_per_s = 20\n", false);
+    check(&list, "rate_per_s = 0\n", false);
+    check(&list, "rate_per_s = 20\n", true);
+    let (status, printed) = start(dir.path()).terminate();
+    assert!(status.success() && printed.contains(says), "{printed}");
+}
+
+#[test]
 fn a_receiver_with_faults_gets_each_event_and_never_two_of_a_key_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = dir.path().join("ledger");

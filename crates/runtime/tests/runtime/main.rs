@@ -10,6 +10,7 @@ mod failing;
 mod following;
 mod lives;
 mod pausing;
+mod rates;
 mod recording;
 mod rig;
 mod sharing;
