@@ -47,7 +47,7 @@ pub trait Calls: Send + Sync + 'static {
     /// The pipeline's name, in metrics and in `pipeline_completion_log`.
     fn pipeline(&self) -> &str;
 
-    /// What bounds the calls. Pipelines that call the same service share one.
+    /// What bounds the calls. Pipelines that call the same service may share one.
     fn guard(&self) -> &Mutex<Guard>;
 
     /// Says with one read which of these events still need a call, one admission for each, in their order. All

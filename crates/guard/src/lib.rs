@@ -1,15 +1,17 @@
 //! What protects an outside service from our calls, and our calls from its failures.
 //!
 //! ```text
-//!            Breaker      Rate         Limit          Budget          Bulkhead
-//!  call ──►  is it up? ─► how often? ─► how many? ──► a retry? ─────► whose slot? ──► attempt
-//!               ▲                         ▲                                             │
-//!               └──────── outcome ────────┴──────────── outcome and latency ────────────┘
+//!            Breaker      Limit        Rate           Budget
+//!  call ──►  is it up? ─► how many? ─► how often? ──► a retry? ──► attempt
+//!               ▲            ▲             ▲              ▲           │
+//!               └─ outcome ──┴─ latency ───┴─ Retry-After ┴─ answer ──┘
 //! ```
 //!
 //! Each is a state machine of its own over a clock that the caller passes in: nothing here waits, sleeps or
-//! reads a clock. [`Guard`] puts breaker, rate, limit and budget together for one service. [`Bulkhead`] divides
-//! slots between the users of one service. [`Shared`] gives each live process its part of one rate.
+//! reads a clock. [`Guard`] puts breaker, limit, rate and budget together for one service, in this order. A retry
+//! that fails or times out counts neither for the breaker nor for the limit, unless it is a probe. [`Shared`] gives
+//! each live process its part of one rate. [`Bulkhead`] is no part of a guard: it divides the slots of a service that
+//! several pipelines share.
 //!
 //! What it deliberately does not do: no I/O, no locks, no metrics library. The caller owns the lock, and
 //! publishes what `figures` returns.

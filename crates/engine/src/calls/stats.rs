@@ -106,7 +106,7 @@ impl Stats {
         self.held_back[reason as usize].increment(1);
     }
 
-    /// Calls under way, and events that wait for later.
+    /// Calls under way, and events that wait for a set time: for another attempt, or for their first call.
     pub(crate) fn now(&self, under_way: usize, waiting: usize) {
         self.under_way.set(under_way as f64);
         self.waiting.set(waiting as f64);
@@ -193,14 +193,14 @@ fn describe() {
     describe_gauge!(
         "calls_waiting",
         Unit::Count,
-        "Those of them that wait for another attempt; events behind them of the same key are not counted."
+        "Those of them that wait for a set time, for a first call as well, without events behind them."
     );
     describe_gauge!("guard_limit", Unit::Count, "Calls that the adaptive limit allows at once.");
     describe_gauge!("guard_under_way", Unit::Count, "Calls that count against the limit.");
     describe_gauge!(
         "guard_per_second",
         Unit::CountPerSecond,
-        "Calls that this process may begin in a second."
+        "Calls that this process may begin in a second; 1,000,000 where no rate is set."
     );
     describe_gauge!(
         "guard_processes",
