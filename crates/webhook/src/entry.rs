@@ -6,9 +6,8 @@ use std::time::Duration;
 use buffer::foreign::Fields;
 use guard::{BreakerOptions, BudgetOptions, LimitOptions, Pace};
 use http::Uri;
+use notify::{Secret, Signer};
 use settings::{Error, Item, Section, Settings, Shown, Value, check_name};
-
-use crate::sign::{Secret, Signer};
 
 /// The list of the file that the entries are in.
 pub const LIST: &str = "webhook";

@@ -10,11 +10,10 @@ use engine::Failure;
 use engine::calls::{Admission, Called, Outcome};
 use guard::Guard;
 use model::clock::Clock;
+use notify::{Sender, Undelivered};
 
 use crate::entry::ATTEMPTS_MAX;
 use crate::events::unfit;
-use crate::sender::Sender;
-use crate::status::Refused;
 
 /// Delivers the events of a pipeline.
 pub struct Handler {
@@ -49,9 +48,9 @@ impl Handler {
     }
 
     /// Why this failure is the last one, if it is.
-    fn last(&self, envelope: &Envelope, attempt: u32, refused: &Refused) -> Option<String> {
-        let why = &refused.why;
-        if refused.is_final {
+    fn last(&self, envelope: &Envelope, attempt: u32, undelivered: &Undelivered) -> Option<String> {
+        let why = &undelivered.why;
+        if undelivered.is_final {
             return Some(why.clone());
         }
         let age_ms = self.clock.now_ms().saturating_sub(envelope.accepted_at_ms);
@@ -92,9 +91,13 @@ impl engine::calls::Calls for Handler {
                 let answer = Some(Answer::Delivered);
                 Called { outcome: guard::Outcome::Good, retry_after: None, answer }
             }
-            Err(refused) => {
-                let answer = self.last(envelope, attempt, &refused).map(Answer::Undelivered);
-                Called { outcome: refused.outcome, retry_after: refused.retry_after, answer }
+            Err(undelivered) => {
+                let answer = self.last(envelope, attempt, &undelivered).map(Answer::Undelivered);
+                Called {
+                    outcome: undelivered.outcome,
+                    retry_after: undelivered.retry_after,
+                    answer,
+                }
             }
         }
     }
@@ -148,16 +151,17 @@ mod tests {
     #[test]
     fn an_event_is_given_up_at_once_once_it_is_old_or_after_all_attempts() {
         let why = "the receiver answered 500 Internal Server Error".to_owned();
-        let refused = Refused::for_now(guard::Outcome::Failed, why.clone());
-        let check = |after_ms: i64, attempt: u32, refused: &Refused, expect: Option<String>| {
-            let handler = handler(&Manual::at(HOUR_MS + after_ms));
-            assert_eq!(handler.last(&envelope(b"{}"), attempt, refused), expect);
-        };
-        check(2 * HOUR_MS - 1, 9_999, &refused, None);
+        let undelivered = Undelivered::for_now(guard::Outcome::Failed, why.clone());
+        let check =
+            |after_ms: i64, attempt: u32, undelivered: &Undelivered, expect: Option<String>| {
+                let handler = handler(&Manual::at(HOUR_MS + after_ms));
+                assert_eq!(handler.last(&envelope(b"{}"), attempt, undelivered), expect);
+            };
+        check(2 * HOUR_MS - 1, 9_999, &undelivered, None);
         let old = format!("not delivered within 2 h; the last attempt: {why}");
-        check(2 * HOUR_MS, 1, &refused, Some(old));
+        check(2 * HOUR_MS, 1, &undelivered, Some(old));
         let all = format!("not delivered in 10000 attempts; the last one: {why}");
-        check(0, 10_000, &refused, Some(all));
-        check(0, 1, &Refused { is_final: true, ..refused.clone() }, Some(why.clone()));
+        check(0, 10_000, &undelivered, Some(all));
+        check(0, 1, &Undelivered { is_final: true, ..undelivered.clone() }, Some(why.clone()));
     }
 }

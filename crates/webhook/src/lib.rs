@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  POST /v1/webhooks/NAME ─► Events ─► buffer ─► engine ─► Handler ─► Sender ─► the receiver
-//!                                                             │          └ Signer: headers of Standard Webhooks
+//!                                                             │          └ of the crate `notify`, which signs
 //!                                                             └ ack · again later · bury
 //! ```
 //!
@@ -19,15 +19,9 @@ pub mod entry;
 mod events;
 mod handler;
 mod listed;
-mod probe;
-mod sender;
-mod sign;
-mod status;
+mod test_delivery;
 
 pub use entry::Entry;
 pub use events::Events;
 pub use handler::{Answer, Handler};
-pub use probe::Probe;
-pub use sender::{Delivery, Sender};
-pub use sign::{Secret, Signer};
-pub use status::Refused;
+pub use test_delivery::TestDelivery;

@@ -7,13 +7,13 @@ use buffer::foreign::Fields;
 use engine::Handling;
 use guard::Guard;
 use model::clock::Clock;
+use notify::Sender;
 use runtime::line::NONE;
 use runtime::{Line, Lines, listed, sharing};
 use settings::{Error, Settings};
 
 use crate::entry::Entry;
 use crate::handler::Handler;
-use crate::sender::Sender;
 
 /// What is said of a rate that processes cannot share.
 const RATE_FOR_EACH: &str = " rate_per_s holds for each process by itself: the store is of one process; use a \
@@ -65,7 +65,7 @@ impl Entry {
     pub fn sender(&self, settings: &Settings, clock: Arc<dyn Clock>) -> Result<Sender, Error> {
         let (url, signer) = (self.url(settings)?, self.signer(settings)?);
         Sender::new(url, signer, self.calls_max, self.timeout(), clock).map_err(|error| {
-            Error(format!("{}: cannot read the machine's certificates: {error}", self.place))
+            Error(format!("{}: cannot read the machine's certificates: {error}; install ca-certificates", self.place))
         })
     }
 

@@ -24,6 +24,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "store", uses: &["model"], tests_use: &[] },
     Layer { name: "guard", uses: &[], tests_use: &[] },
     Layer { name: "outbound", uses: &[], tests_use: &[] },
+    Layer { name: "notify", uses: &["model", "guard", "outbound"], tests_use: &[] },
     Layer { name: "advise", uses: &["model", "store"], tests_use: &[] },
     Layer { name: "buffer-journal", uses: &["model", "buffer", "journal"], tests_use: &[] },
     Layer { name: "testbed", uses: &[], tests_use: &[] },
@@ -51,8 +52,8 @@ const LAYERS: &[Layer] = &[
     Layer { name: "server", uses: &["model", "buffer", "table"], tests_use: &["store"] },
     Layer {
         name: "webhook",
-        uses: &["model", "settings", "buffer", "engine", "runtime", "guard", "outbound", "server"],
-        tests_use: &["lab"],
+        uses: &["model", "settings", "buffer", "engine", "runtime", "guard", "notify", "server"],
+        tests_use: &[],
     },
     Layer {
         name: "lab",

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use async_trait::async_trait;
 use clap::{ArgMatches, Command, FromArgMatches as _, Subcommand as _};
-use webhook::{Probe, entry};
+use webhook::{TestDelivery, entry};
 
 use crate::config::{Config, Error};
 use crate::exit::Exit;
@@ -59,12 +59,12 @@ async fn test(config: &Config, name: &str, event: Option<&Path>, json: bool) -> 
         return Err(Error(problem).into());
     };
     let given = event.map(read).transpose()?;
-    let event = Probe::event(entry, given.as_deref(), open::clock().now_ms())
+    let event = TestDelivery::event(entry, given.as_deref(), open::clock().now_ms())
         .map_err(|problem| Error(format!("--event: {problem}")))?;
     let sender = entry.sender(&config.settings, open::clock())?;
-    let probe = Probe::send(entry, &sender, &event).await;
-    out::found(json, || probe.json(), || probe.lines())?;
-    Ok(Exit::done_if(probe.is_good()))
+    let tested = TestDelivery::send(entry, &sender, &event).await;
+    out::found(json, || tested.json(), || tested.lines())?;
+    Ok(Exit::done_if(tested.is_good()))
 }
 
 /// The bytes of a file, or of standard input.

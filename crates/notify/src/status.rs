@@ -9,7 +9,7 @@ use model::clock::EpochMs;
 
 /// Why one delivery failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub struct Undelivered {
     /// What it says about the receiver.
     pub outcome: Outcome,
     /// Whether each further delivery of this event would be refused, too.
@@ -20,9 +20,10 @@ pub struct Refused {
     pub why: String,
 }
 
-impl Refused {
+impl Undelivered {
     /// It failed, and the next delivery may not.
-    pub(crate) fn for_now(outcome: Outcome, why: String) -> Self {
+    #[must_use]
+    pub fn for_now(outcome: Outcome, why: String) -> Self {
         Self { outcome, is_final: false, retry_after: None, why }
     }
 }
@@ -36,7 +37,7 @@ pub(crate) fn judge(
     status: StatusCode,
     headers: Option<&HeaderMap>,
     now_ms: EpochMs,
-) -> Result<(), Refused> {
+) -> Result<(), Undelivered> {
     if status.is_success() {
         return Ok(());
     }
@@ -52,7 +53,7 @@ pub(crate) fn judge(
         _ => (Outcome::Rejected, None),
     };
     let (is_final, why) = (outcome == Outcome::Rejected, format!("the receiver answered {status}"));
-    Err(Refused { outcome, is_final, retry_after, why })
+    Err(Undelivered { outcome, is_final, retry_after, why })
 }
 
 /// The pause of `Retry-After`: seconds or a date (RFC 9110, 10.2.3).
@@ -73,7 +74,7 @@ fn pause(value: &HeaderValue, now_ms: EpochMs) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    fn judged(status: u16, retry_after: Option<&'static str>) -> Result<(), Refused> {
+    fn judged(status: u16, retry_after: Option<&'static str>) -> Result<(), Undelivered> {
         let value = retry_after.map(|text| (RETRY_AFTER, HeaderValue::from_static(text)));
         let headers: HeaderMap = value.into_iter().collect();
         // 1994-11-06T08:49:00Z

@@ -4,24 +4,24 @@ use bytes::Bytes;
 use http::StatusCode;
 use model::Event;
 use model::clock::EpochMs;
+use notify::{Delivery, Sender};
 use serde_json::{Value, json};
 
 use crate::entry::Entry;
 use crate::events::Events;
-use crate::sender::{Delivery, Sender};
 
 /// The longest part of an answer that is shown, in characters.
 const ANSWER_CHARS_MAX: usize = 1_000;
 
 /// How the delivery of a test event ended, to be shown.
-pub struct Probe {
+pub struct TestDelivery {
     url: String,
     id: String,
     signed: bool,
     delivery: Delivery,
 }
 
-impl Probe {
+impl TestDelivery {
     /// The test event of a webhook: `json`, or one of our own.
     ///
     /// # Errors
@@ -61,7 +61,7 @@ impl Probe {
             format!("POST {} ({signed}, id {})", self.url, self.id),
             match result {
                 Ok(()) => format!("Delivered: the receiver answered {}.", self.status_said()),
-                Err(refused) => format!("Not delivered: {}.", refused.why),
+                Err(undelivered) => format!("Not delivered: {}.", undelivered.why),
             },
         ];
         lines.extend(self.meaning().map(str::to_owned));
@@ -82,8 +82,8 @@ impl Probe {
             "signed": self.signed,
             "delivered": result.is_ok(),
             "status": status.map(|status| status.as_u16()),
-            "problem": result.as_ref().err().map(|refused| &refused.why),
-            "final": result.as_ref().err().is_some_and(|refused| refused.is_final),
+            "problem": result.as_ref().err().map(|undelivered| &undelivered.why),
+            "final": result.as_ref().err().is_some_and(|undelivered| undelivered.is_final),
             "connect_ms": took.connect.as_secs_f64() * 1000.0,
             "send_ms": took.send.as_secs_f64() * 1000.0,
             "wait_ms": took.wait.as_secs_f64() * 1000.0,
@@ -97,8 +97,8 @@ impl Probe {
 
     /// What would become of an event of the pipeline.
     fn meaning(&self) -> Option<&'static str> {
-        let refused = self.delivery.result.as_ref().err()?;
-        Some(match refused.is_final {
+        let undelivered = self.delivery.result.as_ref().err()?;
+        Some(match undelivered.is_final {
             true => "An event that is answered so becomes a dead letter at once.",
             false => "An event that is answered so is tried again.",
         })

@@ -11,7 +11,7 @@ use model::clock::Clock;
 use outbound::{Client, Kind, Took};
 
 use crate::sign::{Signer, header_id};
-use crate::status::{Refused, judge};
+use crate::status::{Undelivered, judge};
 
 /// What this sender calls itself.
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("forebay/", env!("CARGO_PKG_VERSION")));
@@ -31,7 +31,7 @@ pub struct Sender {
 #[derive(Debug)]
 pub struct Delivery {
     /// Whether the receiver has the event now.
-    pub result: Result<(), Refused>,
+    pub result: Result<(), Undelivered>,
     /// What it answered, if it did.
     pub status: Option<StatusCode>,
     /// What it answered with; empty where the answer was too long.
@@ -83,7 +83,7 @@ impl Sender {
                 let result = match failure.status {
                     // The receiver decided, whatever became of the rest of its answer.
                     Some(status) if failure.kind != Kind::TimedOut => judge(status, None, now_ms),
-                    _ => Err(Refused::for_now(outcome, failure.to_string())),
+                    _ => Err(Undelivered::for_now(outcome, failure.to_string())),
                 };
                 let (status, took) = (failure.status, failure.took);
                 Delivery { result, status, answer: Bytes::new(), took }
