@@ -166,8 +166,8 @@ impl Location for Options {
 
     fn unordered(&self) -> Option<Unordered> {
         let source = Unordered {
-            by: "a topic whose producers put a card into several partitions (mode=source)",
-            remedy: "send each payment with its card as the record's key",
+            by: "a topic whose producers put a key into several partitions (mode=source)",
+            remedy: "send each event with its key as the record's key",
         };
         (self.mode == Mode::Source).then_some(source)
     }

@@ -107,8 +107,7 @@ impl domain::Domain for Domain {
 }
 
 fn promise(table: &Table) -> String {
-    let spill = table.line.spill.as_deref();
-    table.entry.definition.promise(&table.line.buffer.survives(), spill)
+    table.entry.definition.promise(&table.line)
 }
 
 /// What all tables of this process share.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use buffer::Location;
-use buffer::backend::{Unordered, asked};
+use buffer::backend::asked;
 
 /// What the events are called.
 const EVENTS: &str = "payments";
@@ -69,13 +69,8 @@ impl Promise<'_> {
              settle into another one. Use postgres: to have several."
                 .to_owned()
         });
-        let unordered = buffer.unordered().map(|Unordered { by, remedy }| {
-            format!(
-                "NO ORDER: {by} gives out a card's payments in any order and to several workers at once, so \
-                 verdicts may differ from those of one that sees them in order; {remedy} to keep each card's \
-                 order."
-            )
-        });
+        let effect = "verdicts may differ from those of one that sees a card's payments in order";
+        let unordered = buffer.unordered().map(|unordered| unordered.said(effect));
         let lines = spill.into_iter().chain(unordered).chain(alone);
         let settled = match unchecked {
             None => settled(self.store),

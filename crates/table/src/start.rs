@@ -7,6 +7,7 @@ use std::time::Duration;
 use buffer::{Class, Classify as _, Location};
 use model::clock::Clock;
 use model::units::grouped;
+use runtime::Line;
 use store::tables::Mode;
 use store::{Error, Table};
 use tokio::task::block_in_place;
@@ -16,11 +17,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::{Definition, Front, Mark};
 
 impl Definition {
-    /// One sentence on what is promised of its rows. `survives` is what accepted ones survive, as a noun; `spill` is
-    /// where they go while the buffer is out of reach.
+    /// What is promised of its rows, which are in the buffers of `line`.
     #[must_use]
-    pub fn promise(&self, survives: &str, spill: Option<&dyn Location>) -> String {
+    pub fn promise(&self, line: &Line) -> String {
         let Self { name, target } = self;
+        let survives = line.buffer.survives();
         let how = match target.mode {
             Mode::Insert => "the first row of a key stands".to_owned(),
             Mode::Upsert { version, .. } => {
@@ -28,10 +29,18 @@ impl Definition {
                 format!("the greater {version} of a key wins, whatever comes when")
             }
         };
-        let spill = spill.map_or_else(String::new, |spill| {
+        // The greater version wins in any order.
+        let is_first = matches!(target.mode, Mode::Insert);
+        let unordered = line.accepting().find_map(|buffer| buffer.unordered());
+        let unordered = unordered.filter(|_| is_first).map_or_else(String::new, |unordered| {
+            format!(" {}", unordered.said("another row than the first one may stand"))
+        });
+        let spill = line.spill.as_ref().map_or_else(String::new, |spill| {
             format!(" While its buffer is out of reach, rows spill into {}.", spill.place())
         });
-        format!("Table {name}: accepted rows survive {survives}; {how} in {target}.{spill}")
+        format!(
+            "Table {name}: accepted rows survive {survives}; {how} in {target}.{spill}{unordered}"
+        )
     }
 
     /// Looks whether `made` is as it is defined, and makes it where it is missing and `create` says so. Returns

@@ -65,7 +65,10 @@ impl Entry {
     pub fn sender(&self, settings: &Settings, clock: Arc<dyn Clock>) -> Result<Sender, Error> {
         let (url, signer) = (self.url(settings)?, self.signer(settings)?);
         Sender::new(url, signer, self.calls_max, self.timeout(), clock).map_err(|error| {
-            Error(format!("{}: cannot read the machine's certificates: {error}; install ca-certificates", self.place))
+            Error(format!(
+                "{}: cannot read the machine's certificates: {error}; install ca-certificates",
+                self.place
+            ))
         })
     }
 
@@ -95,16 +98,20 @@ impl Entry {
     #[must_use]
     pub fn promise(&self, line: &Line, lines: &Lines) -> String {
         let Self { name, give_up_h, .. } = self;
+        let (survives, url) = (line.buffer.survives(), self.shown_url());
         let spill = line.spill.as_ref().map_or_else(String::new, |spill| {
             format!(" While its buffer is out of reach, events spill into {}.", spill.place())
         });
         let is_for_each = self.rate_per_s > 0 && sharing::is_for_each(line, lines);
         let rate = if is_for_each { RATE_FOR_EACH } else { "" };
+        let unordered = line.accepting().find_map(|buffer| buffer.unordered());
+        let order = if unordered.is_none() { "in order for each key, " } else { "" };
+        let unordered = unordered.map_or_else(String::new, |unordered| {
+            format!(" {}", unordered.said("they may be delivered so"))
+        });
         format!(
-            "Webhook {name}: accepted events survive {}; each is POSTed to {} in order for each key, at least \
-             once, or is a dead letter after {give_up_h} h of failures.{spill}{rate}",
-            line.buffer.survives(),
-            self.shown_url()
+            "Webhook {name}: accepted events survive {survives}; each is POSTed to {url} {order}at least once, or is \
+             a dead letter after {give_up_h} h of failures.{spill}{rate}{unordered}"
         )
     }
 }

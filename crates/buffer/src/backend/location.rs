@@ -264,6 +264,18 @@ pub struct Unordered {
     pub remedy: &'static str,
 }
 
+impl Unordered {
+    /// What is promised of it: one sentence. `effect` is what that may do, as a clause: `they may be delivered so`.
+    #[must_use]
+    pub fn said(&self, effect: &str) -> String {
+        let Self { by, remedy } = self;
+        format!(
+            "NO ORDER: {by} gives out the events of a key in any order and to several workers at once, so \
+             {effect}; {remedy} to keep the order of each key."
+        )
+    }
+}
+
 /// The process of a server, where it runs on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
