@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use lab::simulate::{self, Behaviour};
 use model::clock::System;
-use rustix::process::Signal;
-use testbed::{Postgres, Redis};
+use testbed::{Postgres, Redis, Sqs};
 use tokio::net::TcpListener;
 
 use super::running::{Ran, Serving, binary, done, json, ran, run, wait};
-use super::tables::{configure, put};
+use super::tables::configure;
 
+mod changed;
+mod killed;
 mod receiver;
 
 use receiver::{Receiver, SECRET};
@@ -37,15 +38,6 @@ fn start(dir: &Path) -> Serving {
     let mut command = binary(dir, &["serve", "--bind", "127.0.0.1:0"]);
     command.env("ORDERS_SECRET", SECRET).stdout(Stdio::piped()).stderr(log);
     Serving::of(command.spawn().unwrap())
-}
-
-/// Writes the file, sends SIGHUP, and waits until the reload has `done`, or has `failed`.
-fn reload(serving: &Serving, dir: &Path, text: &str, result: &str) {
-    configure(dir, text);
-    let result = format!("config_reloads_total{{result=\"{result}\"}}");
-    let before = serving.metric(&result).unwrap_or_default();
-    serving.signal(Signal::HUP);
-    serving.until(&result, before + 1.0);
 }
 
 /// Runs a verb with the secret in its environment.
@@ -174,7 +166,7 @@ fn a_refused_event_is_a_dead_letter_with_the_cause_and_a_replay_delivers_it() {
 }
 
 #[test]
-fn a_stop_delivers_what_is_held_and_the_next_start_delivers_the_rest() {
+fn a_stop_ends_what_is_under_way_and_the_next_start_delivers_the_rest() {
     let dir = tempfile::tempdir().unwrap();
     let is_away = Arc::new(AtomicBool::new(true));
     let away = is_away.clone();
@@ -190,7 +182,7 @@ fn a_stop_delivers_what_is_held_and_the_next_start_delivers_the_rest() {
     receiver.until(4);
     let (status, printed) = serving.terminate();
     assert!(status.success(), "{printed}");
-    assert_eq!(receiver.delivered().len(), 90, "{printed}");
+    assert!(receiver.delivered().len() <= 90, "{printed}");
     is_away.store(false, Ordering::Relaxed);
     let serving = start(dir.path());
     receiver.until(100);
@@ -225,118 +217,44 @@ fn a_list_of_another_producer_is_delivered_by_changing_the_url_alone() {
 }
 
 #[test]
-fn webhooks_come_change_and_go_at_sighup() {
+fn a_buffer_without_order_is_named_with_what_to_do() {
+    let sqs = Sqs::start().unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let (first, second) = (Receiver::start(|_, _| 200), Receiver::start(|_, _| 200));
-    configure(dir.path(), "");
-    let serving = start(dir.path());
-    let reload = |text: &str, result: &str| reload(&serving, dir.path(), text, result);
-    let send = |n| post(&serving, "orders", "application/json", event(n, 0)).0;
-    assert_eq!(send(0), 404);
-    let orders = webhook("orders", &first.url, "");
-    reload(&orders, "done");
-    assert_eq!(send(1), 202);
-    first.until(1);
-    // A secret that is not set changes nothing.
-    reload(&orders.replace("ORDERS_SECRET", "NO_SUCH_SECRET"), "failed");
-    let log = || std::fs::read_to_string(dir.path().join("serve.log")).unwrap();
-    let says = "secret: the environment variable NO_SUCH_SECRET is not set; set it";
-    assert!(log().contains(says) && log().contains("nothing was changed"), "{}", log());
-    assert_eq!(send(2), 202);
-    first.until(2);
-    reload(&webhook("orders", &second.url, ""), "done");
-    assert!(log().contains("changed webhook:orders"), "{}", log());
-    assert_eq!(send(3), 202);
-    second.until(1);
-    reload("", "done");
-    assert!(log().contains("removed webhook:orders"), "{}", log());
-    assert_eq!(send(4), 404);
-    assert_eq!((first.all().len(), second.all().len()), (2, 1));
-    assert_eq!(serving.metric(DELIVERED), None, "its series ended");
-    assert_eq!(serving.metric("buffer_size{buffer=\"webhook:orders\"}"), None);
-    assert!(serving.terminate().0.success());
-}
-
-/// A list that a table gets in the same reload in which a webhook leaves it: tables change first.
-#[test]
-fn no_row_of_a_table_is_delivered_while_the_webhook_before_still_has_its_buffer() {
-    let redis = Redis::start_with(&[("appendfsync", "always")]).unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let receiver = Receiver::start(|_, _| 200);
-    let buffer = format!("buffer = \"{}?list=orders\"\ntimeout_ms = 1000\n", redis.url());
-    configure(dir.path(), &webhook("orders", &receiver.url, &buffer));
-    let serving = start(dir.path());
-    assert_eq!(post(&serving, "orders", "application/json", event(0, 0)).0, 202);
-    receiver.until(1);
-    let table = "[[table]]\nname = \"prices\"\ncreate = true\nlinger_ms = 10\nkeys = [\"sku\"]\n\
-                 mode = \"insert\"\ncolumns = { sku = \"text\" }\n";
-    let buffer = buffer.replace("timeout_ms = 1000\n", "");
-    let table = table.replace("keys", &format!("{buffer}keys"));
-    reload(&serving, dir.path(), &(table + &webhook("orders", &receiver.url, SOON)), "failed");
-    let log = std::fs::read_to_string(dir.path().join("serve.log")).unwrap();
-    let says = "cannot run table prices yet: the pipeline webhook:orders still has its buffer";
-    assert!(log.contains(says), "{log}");
-    // It is tried again without another SIGHUP.
-    serving.until("pipeline_state{pipeline=\"table:prices\",state=\"ready\"}", 1.0);
-    assert_eq!(put(&serving, "prices/a", "{\"sku\":\"a\"}"), 202);
-    serving.until("processed_tasks_total{pipeline=\"table:prices\"}", 1.0);
-    assert_eq!(receiver.all().len(), 1);
-    assert!(serving.terminate().0.success());
-}
-
-/// A webhook is to leave its list for a buffer that cannot be opened, and a table is to get the list: in one reload, or
-/// the table in a later one. Until the webhook is off the list, the table does not run; then the table alone has it.
-fn check_list_that_a_failed_change_gives_away(in_one: bool) {
-    let redis = Redis::start_with(&[("appendfsync", "always")]).unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let receiver = Receiver::start(|_, _| 200);
-    let list = format!("buffer = \"{}?list=orders\"\n", redis.url());
-    configure(
-        dir.path(),
-        &webhook("orders", &receiver.url, &(list.clone() + "timeout_ms = 1000\n")),
-    );
-    let serving = start(dir.path());
-    let send = |n| post(&serving, "orders", "application/json", event(n, 0)).0;
-    assert_eq!(send(0), 202);
-    receiver.until(1);
-    // A file lies where the folder of its journal would be.
-    std::fs::write(dir.path().join("taken"), "").unwrap();
-    let moved = webhook("orders", &receiver.url, "buffer = \"journal:./taken\"\n");
-    if !in_one {
-        reload(&serving, dir.path(), &moved, "failed");
-        assert_eq!(send(1), 202, "it runs as before");
-        receiver.until(2);
-    }
-    let table = format!(
-        "[[table]]\nname = \"prices\"\ncreate = true\nlinger_ms = 10\n{list}keys = [\"sku\"]\n\
-         mode = \"insert\"\ncolumns = {{ sku = \"text\" }}\n"
-    );
-    reload(&serving, dir.path(), &(table + &moved), "failed");
-    serving.until("pipeline_state{pipeline=\"table:prices\",state=\"ready\"}", 1.0);
-    assert_eq!(send(2), 503, "the webhook runs on the list of the table");
-    let log = std::fs::read_to_string(dir.path().join("serve.log")).unwrap();
-    let says = "cannot run webhook orders as before: the pipeline table:prices has its buffer";
-    assert!(log.contains(says), "{log}");
-    assert_eq!(put(&serving, "prices/a", "{\"sku\":\"a\"}"), 202);
-    serving.until("processed_tasks_total{pipeline=\"table:prices\"}", 1.0);
-    // The webhook is tried again without another SIGHUP.
-    std::fs::remove_file(dir.path().join("taken")).unwrap();
-    serving.until("pipeline_state{pipeline=\"webhook:orders\",state=\"ready\"}", 1.0);
-    let before = receiver.all().len();
-    assert_eq!(send(3), 202);
-    receiver.until(before + 1);
-    assert!(receiver.all().iter().all(|one| one.id.starts_with("o-")));
-    assert!(serving.terminate().0.success());
-}
-
-#[test]
-fn a_webhook_that_cannot_change_keeps_no_list_that_a_table_gets_in_the_same_reload() {
-    check_list_that_a_failed_change_gives_away(true);
-}
-
-#[test]
-fn a_webhook_that_could_not_change_keeps_no_list_that_a_table_gets_later() {
-    check_list_that_a_failed_change_gives_away(false);
+    let promised = |queue: &str| {
+        let list = |name: &str| {
+            format!("buffer = \"{}/{name}{queue}?region=us-east-1&create=true\"\n", sqs.url())
+        };
+        let table = |name: &str, mode: &str| {
+            format!(
+                "[[table]]\nname = \"{name}\"\ncreate = true\n{}keys = [\"sku\"]\n{mode}\n\
+                 columns = {{ sku = \"text\", version = \"bigint\" }}\n",
+                list(name)
+            )
+        };
+        let webhook = webhook("orders", "http://127.0.0.1:9/", &list("orders"));
+        let upsert = table("costs", "mode = \"upsert\"\nversion = \"version\"");
+        configure(dir.path(), &(webhook + &table("prices", "mode = \"insert\"") + &upsert));
+        let check = ["config", "check", "--set", "http.bind=127.0.0.1:0"];
+        let checked = run_signing(dir.path(), &check);
+        assert_eq!(checked.code, 0, "{}{}", checked.stdout, checked.stderr);
+        checked.stdout
+    };
+    let of = |text: &str, begins: &str| {
+        text.lines()
+            .find(|line| line.contains(begins))
+            .unwrap_or_else(|| panic!("{text}"))
+            .to_owned()
+    };
+    let ordered = promised(".fifo");
+    assert!(of(&ordered, "Webhook orders: ").contains("in order for each key"), "{ordered}");
+    assert!(!ordered.contains("NO ORDER"), "{ordered}");
+    let standard = promised("");
+    let (webhook, remedy) =
+        (of(&standard, "Webhook orders: "), "use a .fifo queue to keep the order of each key");
+    assert!(!webhook.contains("in order for each key"), "{webhook}");
+    assert!(webhook.contains("NO ORDER: a standard queue of SQS") && webhook.contains(remedy));
+    assert!(of(&standard, "Table prices: ").contains("another row than the first one may stand"));
+    assert!(!of(&standard, "Table costs: ").contains("NO ORDER"), "the greater version wins");
 }
 
 #[test]
@@ -421,7 +339,7 @@ fn a_rate_that_processes_cannot_share_is_named_before_and_at_the_start() {
 }
 
 #[test]
-fn a_receiver_with_faults_gets_each_event_and_never_two_of_a_key_at_once() {
+fn a_receiver_with_faults_gets_each_key_in_order_and_never_two_of_a_key_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let ledger = dir.path().join("ledger");
     let behaviour = Behaviour {
@@ -438,19 +356,29 @@ fn a_receiver_with_faults_gets_each_event_and_never_two_of_a_key_at_once() {
     let service = runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let member_field = "customer".to_owned();
-        let options = simulate::Options { behaviour, ledger: Some(ledger), member_field, seed: 7 };
+        let options =
+            simulate::Options { behaviour, ledger: Some(ledger.clone()), member_field, seed: 7 };
         simulate::start(listener, options, Arc::new(System)).unwrap()
     });
     let url = format!("http://{}/hooks", service.address);
     configure(dir.path(), &webhook("orders", &url, SOON));
     let serving = start(dir.path());
-    let events = (0..200).map(|n| format!("{{\"id\":\"o-{n}\",\"customer\":\"c-{n}\"}}\n"));
-    let events = events.collect();
-    post(&serving, "orders", "application/x-ndjson", events);
+    let events = (0..200).map(|n| format!("{{\"id\":\"o-{n}\",\"customer\":\"c-{}\"}}\n", n % 20));
+    post(&serving, "orders", "application/x-ndjson", events.collect());
     serving.until(DELIVERED, 200.0);
     let audit = service.audit();
-    assert_eq!((audit.effects, audit.members, audit.members_twice), (200, 200, 0), "{audit:?}");
+    assert_eq!((audit.effects, audit.members, audit.keys), (200, 20, 200), "{audit:?}");
     assert!(audit.calls > 220 && audit.overlaps == 0, "{audit:?}");
+    // Each line is an event that the receiver acted on, in this order.
+    let mut of_members: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for line in std::fs::read_to_string(ledger).unwrap().lines() {
+        let effect: serde_json::Value = serde_json::from_str(line).unwrap();
+        let text = |key: &str| effect[key].as_str().unwrap().to_owned();
+        of_members.entry(text("member")).or_default().push(text("key")[2..].parse().unwrap());
+    }
+    for (member, numbers) in of_members {
+        assert!(numbers.is_sorted() && numbers.len() == 10, "{member}: {numbers:?}");
+    }
     assert!(serving.terminate().0.success());
 }
 

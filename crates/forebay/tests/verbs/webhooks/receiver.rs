@@ -1,9 +1,10 @@
 //! A receiver of webhooks: it checks each signature, remembers what came, and answers as it is told.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -38,6 +39,14 @@ pub(crate) struct Receiver {
 impl Receiver {
     /// Answers each delivery with the status that `answers` says; it gets the id, and how often that came before.
     pub(crate) fn start(answers: impl Fn(&str, usize) -> u16 + Send + Sync + 'static) -> Self {
+        Self::start_slow(Duration::ZERO, answers)
+    }
+
+    /// The same, with so long between each delivery and its answer.
+    pub(crate) fn start_slow(
+        latency: Duration,
+        answers: impl Fn(&str, usize) -> u16 + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/hooks?t=QUERY", listener.local_addr().unwrap());
         let (seen, answers): (Arc<Mutex<Vec<_>>>, Arc<Answers>) =
@@ -46,7 +55,7 @@ impl Receiver {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (seen, answers) = (seen.clone(), answers.clone());
-                std::thread::spawn(move || serve(stream, &seen, &*answers));
+                std::thread::spawn(move || serve(stream, latency, &seen, &*answers));
             }
         });
         receiver
@@ -63,18 +72,18 @@ impl Receiver {
         good.map(|delivery| delivery.body).collect()
     }
 
-    /// Waits until so many were answered with 200.
+    /// Waits until so many events were answered with 200.
     pub(crate) fn until(&self, count: usize) {
         let end = Instant::now() + PATIENCE;
-        while self.delivered().len() < count {
-            let seen = self.delivered().len();
-            assert!(Instant::now() < end, "{seen} were delivered, never {count}");
-            std::thread::sleep(std::time::Duration::from_millis(20));
+        let events = || self.delivered().into_iter().collect::<BTreeSet<_>>().len();
+        while events() < count {
+            assert!(Instant::now() < end, "{} were delivered, never {count}", events());
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 }
 
-fn serve(stream: TcpStream, seen: &Mutex<Vec<Delivery>>, answers: &Answers) {
+fn serve(stream: TcpStream, latency: Duration, seen: &Mutex<Vec<Delivery>>, answers: &Answers) {
     let mut reader = BufReader::new(stream);
     loop {
         let mut head = Vec::new();
@@ -106,6 +115,7 @@ fn serve(stream: TcpStream, seen: &Mutex<Vec<Delivery>>, answers: &Answers) {
             seen.push(Delivery { id, body, path, is_signed, status });
             status
         };
+        std::thread::sleep(latency);
         let answer = format!("HTTP/1.1 {status} -\r\ncontent-length: 4\r\n\r\nseen");
         if reader.get_mut().write_all(answer.as_bytes()).is_err() {
             return;
