@@ -217,6 +217,12 @@ impl Guard {
         u32::try_from(limit).unwrap_or(u32::MAX)
     }
 
+    /// What the breaker does.
+    #[must_use]
+    pub fn breaker(&self) -> State {
+        self.breaker.state()
+    }
+
     /// What it does now.
     #[must_use]
     pub fn figures(&self, now: Instant) -> Figures {

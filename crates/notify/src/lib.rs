@@ -10,6 +10,7 @@ mod sender;
 mod sign;
 mod status;
 
+pub use outbound::unusable;
 pub use sender::{Delivery, Sender};
 pub use sign::{Secret, Signer};
 pub use status::Undelivered;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pool;
@@ -120,10 +120,8 @@ impl Client {
         request: Request<Bytes>,
         progress: &Progress,
     ) -> Result<(http::response::Parts, Bytes), (Kind, String)> {
-        let has_host = request.uri().host().is_some();
-        if !has_host || !matches!(request.uri().scheme_str(), Some("http" | "https")) {
-            let why = "the address has no host, or another scheme than http and https".to_owned();
-            return Err((Kind::BadRequest, why));
+        if let Some(why) = unusable(request.uri()) {
+            return Err((Kind::BadRequest, why.to_owned()));
         }
         // The semaphore is never closed.
         let _place = self.places.acquire().await;
@@ -160,4 +158,45 @@ impl Client {
 fn failure(kind: Kind, why: String, progress: &Progress) -> Failure {
     let (phase, took, status) = progress.look();
     Failure { kind, phase, took, status, why }
+}
+
+/// Why no request can be sent to this address, as a clause without a part of it.
+#[must_use]
+pub fn unusable(uri: &Uri) -> Option<&'static str> {
+    let (scheme, host) = (uri.scheme_str(), uri.host().unwrap_or_default());
+    if host.is_empty() || !matches!(scheme, Some("http" | "https")) {
+        return Some("the address has no host, or another scheme than http and https");
+    }
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    let behind_user = authority.rsplit('@').next().unwrap_or_default();
+    // A port that cannot be read would be taken for the usual one.
+    let port = behind_user.strip_prefix(host).unwrap_or_default();
+    let is_good = port.is_empty() || uri.port_u16().is_some_and(|port| port > 0);
+    (!is_good).then_some("the port of the address is not 1 to 65535")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_without_a_host_or_with_a_port_that_cannot_be_read_is_unusable() {
+        let check = |uri: &str, is_usable| {
+            let uri: Uri = uri.parse().unwrap();
+            assert_eq!(unusable(&uri).is_none(), is_usable, "{uri}");
+        };
+        for uri in ["http://h", "https://h:1/x", "http://[::1]:65535/x", "http://u:p@h:8080/"] {
+            check(uri, true);
+        }
+        for uri in [
+            "/x",
+            "ftp://h/",
+            "http://h:0/",
+            "http://h:99999/",
+            "http://h:abc/",
+            "http://[::1]:65536/",
+        ] {
+            check(uri, false);
+        }
+    }
 }

@@ -12,6 +12,6 @@ mod client;
 mod failure;
 mod progress;
 
-pub use client::{Answer, Client, Options};
+pub use client::{Answer, Client, Options, unusable};
 pub use failure::{Failure, Kind};
 pub use progress::{Phase, Took};

@@ -296,8 +296,8 @@ fn entry(item: &Item) -> Result<Entry, Error> {
 fn target(url: &str) -> Result<Uri, String> {
     let right = "must be http://HOST/PATH or https://HOST/PATH";
     let url: Uri = url.trim().parse().map_err(|_| right.to_owned())?;
-    if !matches!(url.scheme_str(), Some("http" | "https")) || url.host().is_none_or(str::is_empty) {
-        return Err(right.to_owned());
+    if let Some(why) = notify::unusable(&url) {
+        return Err(format!("{right}; {why}"));
     }
     if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
         return Err(format!("{right}, without a user; sign with secret instead"));
@@ -366,6 +366,7 @@ mod tests {
         check_url("shop.example", "");
         check_url("https:///x?S3CRET", "");
         check_url("https://me:S3CRET@h/x", "without a user");
+        check_url("http://127.0.0.1:99999/S3CRET", "the port of the address is not 1 to 65535");
         let twice = read(&settings(&format!("{GOOD}{GOOD}"))).unwrap_err().to_string();
         assert!(twice.contains("there is a webhook orders already"), "{twice}");
         let text = GOOD.replace("\"orders\"", "\"Orders\"");

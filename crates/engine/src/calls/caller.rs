@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use buffer::{Envelope, Receipt};
 use futures_util::FutureExt;
-use guard::{Guard, RETRY_AFTER_MAX, Refusal};
+use guard::{Guard, RETRY_AFTER_MAX, Refusal, State};
 use model::clock::EpochMs;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
@@ -101,6 +101,8 @@ pub(crate) struct Caller<H: Calls> {
     pub(super) ask_at: Option<Instant>,
     /// The call that had to wait for the guard last, and why.
     held_back: Option<(Id, Reason)>,
+    /// Whether the service failed when it was looked at last.
+    is_broken: bool,
     /// When answers are recorded, even if they are few.
     pub(super) lingers_until: Option<Instant>,
     /// Between two attempts of a call.
@@ -161,6 +163,7 @@ impl<H: Calls> Caller<H> {
             recording: Together::new(batch_max),
             ask_at: None,
             held_back: None,
+            is_broken: false,
             lingers_until: None,
             retries,
             outages,
@@ -278,11 +281,27 @@ impl<H: Calls> Caller<H> {
         }
     }
 
-    fn show(&self, now: Instant) {
+    fn show(&mut self, now: Instant) {
         let under_way = self.schedule.under_way(Step::Call);
         self.stats.now(under_way, self.schedule.waits());
-        let limit = self.guard().limit(now.into_std()) as usize;
+        let (limit, breaker) = {
+            let guard = self.guard();
+            (guard.limit(now.into_std()) as usize, guard.breaker())
+        };
         self.shared.load.calls(under_way, limit.min(self.handler.1.calls_max));
+        let is_broken = matches!(breaker, State::Open | State::Probing);
+        if is_broken != self.is_broken {
+            self.is_broken = is_broken;
+            let pipeline = self.handler.0.pipeline();
+            if is_broken {
+                tracing::warn!(
+                    pipeline,
+                    "the outside service fails; it gets only probes until it answers"
+                );
+            } else {
+                tracing::info!(pipeline, "the outside service answers again");
+            }
+        }
     }
 
     fn next_call(&self, now: Instant) -> Option<(Id, u32)> {

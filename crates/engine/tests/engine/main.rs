@@ -20,4 +20,5 @@ mod refusals;
 mod retrying;
 mod rig;
 mod room;
+mod said;
 mod turns;

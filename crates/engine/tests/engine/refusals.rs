@@ -1,9 +1,8 @@
 //! A store that refuses an event may refuse this row or every row. An event that is refused alone
 //! waits, blocks only its own key, and is buried only where the store takes others.
 
-use std::io::{self, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use buffer::Envelope;
@@ -12,6 +11,7 @@ use model::Event;
 use tokio::time::sleep;
 
 use crate::rig::{Rig, Step, events, holds, id_of, one_lane};
+use crate::said::Said;
 
 fn refuse() -> Step {
     Step::Fail(Failure::Refused("no [SQLSTATE AB123]".to_owned()))
@@ -37,36 +37,10 @@ async fn two_refused_events_are_buried_after_attempts_max_and_a_hundred_others_a
     }
 }
 
-/// What was logged.
-#[derive(Clone, Default)]
-struct Said(Arc<Mutex<Vec<u8>>>);
-
-impl Said {
-    /// The lines that hold `text`.
-    fn lines(&self, text: &str) -> Vec<String> {
-        let bytes = self.0.lock().unwrap().clone();
-        let said = String::from_utf8(bytes).unwrap();
-        said.lines().filter(|line| line.contains(text)).map(str::to_owned).collect()
-    }
-}
-
-impl Write for Said {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// The lines of the log that warn of a refused event with this id.
 async fn warnings_of(id: &str) -> Vec<String> {
     let said = Said::default();
-    let writer = said.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
-    let _until_the_end = tracing::subscriber::set_default(subscriber.finish());
+    let _until_the_end = said.listen();
     let rig = Rig::new();
     rig.offer(&[Event::new(id.as_bytes(), b"", b"{}").unwrap()]).await;
     let granted = Arc::new(AtomicBool::new(false));

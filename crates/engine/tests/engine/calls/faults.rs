@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::rig::{Reply, Rig, Script};
 use crate::rig::events;
+use crate::said::Said;
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_call_is_called_again_in_its_order() {
@@ -275,6 +276,8 @@ async fn a_service_that_is_away_gets_only_probes_and_then_everything() {
             }),
             ..Script::default()
         };
+    let said = Said::default();
+    let _until_the_end = said.listen();
     let calls = calls::Options { attempts_max: 10_000, ..calls::Options::default() };
     let handle = rig.start(script, calls);
     tokio::time::sleep(minute).await;
@@ -283,4 +286,6 @@ async fn a_service_that_is_away_gets_only_probes_and_then_everything() {
     let counts = rig.finish(handle).await.counts;
     assert_eq!((counts.settled, counts.dead), (400, 0));
     rig.assert_order(200, 2);
+    assert_eq!(said.lines("the outside service fails").len(), 1);
+    assert_eq!(said.lines("the outside service answers again").len(), 1);
 }
