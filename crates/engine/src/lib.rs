@@ -31,6 +31,7 @@ pub mod calls;
 mod completion;
 mod dispatcher;
 mod error;
+mod given_back;
 mod handle;
 pub mod handler;
 mod heartbeat;

@@ -4,7 +4,6 @@ mod apart;
 mod attempt;
 mod finish;
 mod gather;
-mod given_back;
 mod let_go;
 mod steps;
 

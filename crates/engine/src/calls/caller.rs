@@ -20,6 +20,7 @@ use super::stats::{Reason, Stats};
 use super::together::Together;
 use super::{Admission, Called, Calls, Options, Outcome};
 use crate::backoff::Backoff;
+use crate::given_back::GivenBack;
 use crate::shared::Shared;
 use crate::{Error, Failure};
 
@@ -94,6 +95,7 @@ pub(crate) struct Caller<H: Calls> {
     queue: mpsc::Receiver<Vec<Envelope>>,
     queue_ended: bool,
     pub(super) schedule: Schedule<H::Answer>,
+    pub(super) given_back: GivenBack,
     pub(super) tasks: JoinSet<Ended<H>>,
     pub(super) admitting: Together,
     pub(super) recording: Together,
@@ -158,6 +160,7 @@ impl<H: Calls> Caller<H> {
             queue,
             queue_ended: false,
             schedule: Schedule::new(),
+            given_back: GivenBack::default(),
             tasks: JoinSet::new(),
             admitting: Together::new(batch_max),
             recording: Together::new(batch_max),
@@ -192,6 +195,7 @@ impl<H: Calls> Caller<H> {
     async fn turn(&mut self) -> Result<bool, Stop> {
         let now = Instant::now();
         self.schedule.wake(now);
+        let _expired = self.given_back.expire(now, |key| self.schedule.has(key));
         self.begin(now);
         if self.queue_ended {
             self.give_back_not_begun().await?;
@@ -201,6 +205,7 @@ impl<H: Calls> Caller<H> {
         }
         let wakes_at = [
             self.schedule.wakes_at(),
+            self.given_back.next_look(),
             self.ask_at,
             self.lingers_until,
             self.admitting.paused_until(now),
@@ -220,12 +225,24 @@ impl<H: Calls> Caller<H> {
                 }
             }
             chunk = self.queue.recv(), if !self.queue_ended => match chunk {
-                Some(chunk) => self.schedule.add(chunk, Instant::now()),
+                Some(chunk) => self.add(chunk).await?,
                 None => self.queue_ended = true,
             },
             () = sleep_until(wakes_at.unwrap_or(now)), if wakes_at.is_some() => {}
         }
         Ok(true)
+    }
+
+    /// Takes what was leased. An event whose key waits for earlier ones that this worker lost goes back behind them.
+    async fn add(&mut self, chunk: Vec<Envelope>) -> Result<(), Stop> {
+        let (next, early): (Vec<_>, Vec<_>) =
+            chunk.into_iter().partition(|envelope| self.given_back.take(envelope));
+        self.schedule.add(next, Instant::now());
+        if early.is_empty() {
+            return Ok(());
+        }
+        let early: Vec<_> = early.into_iter().map(Arc::new).collect();
+        self.release(&early, self.given_back.pause()).await
     }
 
     fn begin(&mut self, now: Instant) {
@@ -358,7 +375,7 @@ impl<H: Calls> Caller<H> {
             Ended::Admitted(ids, admitted, began_ms) => self.admitted(ids, admitted, began_ms),
             Ended::Recorded(ids, recorded, began_ms) => self.recorded(ids, recorded, began_ms),
             Ended::Asked { id, .. } if !self.schedule.holds(id) => Ok(()),
-            Ended::Asked { id, held: Some(false), .. } => self.let_go(vec![id]).await,
+            Ended::Asked { id, held: Some(false), .. } => self.lose(id).await,
             Ended::Asked { id, held: Some(true), at } => {
                 self.schedule.seen(id, at);
                 self.schedule.again(id);
@@ -382,7 +399,7 @@ impl<H: Calls> Caller<H> {
             Ended::Finished(ids, finished) => {
                 for receipt in finished.map_err(Stop::Failed)? {
                     if let Some(id) = self.schedule.find(&receipt) {
-                        self.let_go(vec![id]).await?;
+                        self.lose(id).await?;
                     }
                 }
                 for id in ids {

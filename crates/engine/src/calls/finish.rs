@@ -76,18 +76,20 @@ impl<H: Calls> Caller<H> {
         self.shared.room.add_permits(envelopes.len());
     }
 
-    /// Releases all held events of the keys of these: another worker decides about them, or a drain has begun.
-    pub(super) async fn let_go(&mut self, ids: Vec<Id>) -> Result<(), Stop> {
-        let envelopes: Vec<_> =
-            ids.into_iter().flat_map(|id| self.schedule.remove_key(id)).collect();
-        for part in envelopes.chunks(self.shared.options.batch_max) {
-            self.release(part).await?;
-        }
-        Ok(())
+    /// Another worker decides about this event, or it is leased again here. All held events of its key go back, and
+    /// a later one that is leased before them waits for them.
+    pub(super) async fn lose(&mut self, id: Id) -> Result<(), Stop> {
+        let envelopes = self.schedule.remove_key(id);
+        envelopes.iter().for_each(|envelope| self.given_back.append(envelope));
+        self.release(&envelopes, Duration::ZERO).await
     }
 
     /// Until it is done, or the engine gives up waiting: then the supervisor gives back what is held.
-    async fn release(&mut self, envelopes: &[Arc<Envelope>]) -> Result<(), Stop> {
+    pub(super) async fn release(
+        &mut self,
+        envelopes: &[Arc<Envelope>],
+        delay: Duration,
+    ) -> Result<(), Stop> {
         let receipts: Vec<Receipt> = envelopes.iter().map(|envelope| envelope.receipt).collect();
         let shared = Arc::clone(&self.shared);
         let mut failures = 0;
@@ -95,7 +97,7 @@ impl<H: Calls> Caller<H> {
             let released = tokio::select! {
                 biased;
                 () = shared.abandon.cancelled() => return Err(Stop::Abandoned),
-                released = shared.buffer.release(&receipts, Duration::ZERO) => released,
+                released = shared.buffer.release(&receipts, delay) => released,
             };
             let Err(error) = released else { break };
             if error.class() != Class::Retryable {
@@ -116,7 +118,12 @@ impl<H: Calls> Caller<H> {
     /// At a drain: what is not called yet goes back, and can be leased at once.
     pub(super) async fn give_back_not_begun(&mut self) -> Result<(), Stop> {
         let ids = self.schedule.not_begun();
-        self.let_go(ids).await
+        let envelopes: Vec<_> =
+            ids.into_iter().flat_map(|id| self.schedule.remove_key(id)).collect();
+        for part in envelopes.chunks(self.shared.options.batch_max) {
+            self.release(part, Duration::ZERO).await?;
+        }
+        Ok(())
     }
 
     /// At a forced stop: calls under way may still have their effect. Their keys go back after the time that a call

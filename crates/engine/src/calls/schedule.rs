@@ -247,6 +247,11 @@ impl<A> Schedule<A> {
         self.by_receipt.get(receipt).copied()
     }
 
+    /// Whether an event of this key is held.
+    pub(super) fn has(&self, key: &[u8]) -> bool {
+        self.keys.contains_key(key)
+    }
+
     pub(super) fn holds(&self, id: Id) -> bool {
         self.events.contains_key(&id)
     }

@@ -10,9 +10,9 @@ use std::collections::{HashSet, VecDeque};
 use buffer::Envelope;
 use tokio::time::Instant;
 
-use super::given_back::GivenBack;
 use crate::Options;
 use crate::dispatcher::order_key;
+use crate::given_back::GivenBack;
 
 /// An event that the store refused alone.
 pub(super) struct Suspect {

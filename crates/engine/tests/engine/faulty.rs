@@ -18,6 +18,8 @@ pub(crate) struct Faults {
     pub(crate) bury: AtomicUsize,
     pub(crate) extend: AtomicUsize,
     pub(crate) corrupt: AtomicUsize,
+    /// How long a release takes before it has its effect.
+    pub(crate) release_takes: Duration,
     /// What it says of itself instead.
     pub(crate) kind: Option<Kind>,
 }
@@ -51,6 +53,7 @@ impl Buffer for Faulty {
 
     async fn release(&self, receipts: &[Receipt], delay: Duration) -> Result<usize, Error> {
         fails(&self.1.release)?;
+        tokio::time::sleep(self.1.release_takes).await;
         self.0.release(receipts, delay).await
     }
 

@@ -93,3 +93,34 @@ async fn an_event_without_room_among_the_dead_letters_keeps_its_key_and_no_other
     handle.join().await.unwrap();
     assert_eq!(rig.leftover().await, 2);
 }
+
+/// The worker stood still beyond its leases, leased the same events again, and then noticed.
+#[tokio::test(start_paused = true)]
+async fn an_event_that_is_leased_before_earlier_ones_are_released_waits_for_them() {
+    let mut rig = Rig::new();
+    let faults = Faults { release_takes: Duration::from_secs(1), ..Faults::default() };
+    rig.buffer = Some(Arc::new(Faulty(rig.memory.clone(), faults)));
+    rig.memory.offer(&events(1, 3)).await.unwrap();
+    let script = Script {
+        call: Box::new(|id, attempt| {
+            if id == "k000-0000" && attempt == 1 { Reply::failed(10) } else { Reply::good(10) }
+        }),
+        ..Script::default()
+    };
+    let calls = calls::Options {
+        backoff_min_ms: 60_000,
+        backoff_max_ms: 60_000,
+        ..calls::Options::default()
+    };
+    let handle = rig.start(script, calls);
+    rig.until(|seen| seen.called.len() == 1).await;
+    rig.memory.release(&first_leases(3), Duration::ZERO).await.unwrap();
+    // One after the other, so that some are leased while the others are on their way back.
+    for at in 3..60 {
+        rig.memory.offer(&events(1, at + 1)[at..]).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let counts = rig.finish(handle).await.counts;
+    assert_eq!(counts.settled, 60);
+    rig.assert_order(1, 60);
+}

@@ -1,4 +1,6 @@
-//! Events that went back to the buffer because an earlier event of their key waits alone.
+//! Events that went back to the buffer, and the order of their keys.
+//!
+//! A lane gives events back because an earlier event of their key waits alone; a caller, because it lost a lease.
 //!
 //! Events behind one that waits alone are held. Where they fill all the room there is, nothing else
 //! can be leased, and nothing shows whether the store takes other events. So they are given back for
@@ -31,7 +33,7 @@ const AWAY_MAX: Duration = Duration::from_secs(600);
 const LOOK_EACH: Duration = Duration::from_secs(10);
 
 /// What was given back of each key, and what came behind it.
-pub(super) struct GivenBack {
+pub(crate) struct GivenBack {
     lines: HashMap<Vec<u8>, Line>,
     /// Events in all lines.
     count: usize,
@@ -73,28 +75,28 @@ impl Line {
 }
 
 impl GivenBack {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
 
     /// How many more may be given back.
-    pub(super) fn room(&self) -> usize {
+    pub(crate) fn room(&self) -> usize {
         GIVEN_BACK_MAX.saturating_sub(self.count)
     }
 
     /// How long those stay away that are given back now.
-    pub(super) fn pause(&self) -> Duration {
+    pub(crate) fn pause(&self) -> Duration {
         PAUSE * u32::try_from(1 + self.count / MORE_EACH).expect("their number is bounded")
     }
 
     /// Whether an earlier event of the key has not come again yet.
-    pub(super) fn precedes(&self, envelope: &Envelope) -> bool {
+    pub(crate) fn precedes(&self, envelope: &Envelope) -> bool {
         let line = self.lines.get(order_key(envelope)).filter(|line| line.holds(envelope.term));
         line.is_some_and(|line| !line.is_next(envelope.receipt.seq))
     }
 
     /// Puts `envelope` at the end of its key's line, if it is not in it or before it.
-    pub(super) fn append(&mut self, envelope: &Envelope) {
+    pub(crate) fn append(&mut self, envelope: &Envelope) {
         let term = envelope.term;
         let line =
             self.lines.entry(order_key(envelope).to_vec()).or_insert_with(|| Line::new(term));
@@ -111,7 +113,7 @@ impl GivenBack {
 
     /// Whether `envelope` is the next of its key. Takes it out of the line then; if it is not, it is
     /// in the line afterwards.
-    pub(super) fn take(&mut self, envelope: &Envelope) -> bool {
+    pub(crate) fn take(&mut self, envelope: &Envelope) -> bool {
         let key = order_key(envelope);
         let Some(line) = self.lines.get_mut(key) else { return true };
         if !line.holds(envelope.term) {
@@ -136,7 +138,7 @@ impl GivenBack {
     }
 
     /// The lease of `envelope` was lost while it was tried, before the line of its key. It may come again or not.
-    pub(super) fn lose(&mut self, envelope: &Envelope) {
+    pub(crate) fn lose(&mut self, envelope: &Envelope) {
         let (key, seq) = (order_key(envelope), envelope.receipt.seq);
         let line = self.lines.get_mut(key).filter(|line| line.holds(envelope.term));
         let Some(line) = line else { return };
@@ -152,7 +154,7 @@ impl GivenBack {
     }
 
     /// `envelope` is released: puts it at the end of its key's line, if there is one.
-    pub(super) fn follow(&mut self, envelope: &Envelope) {
+    pub(crate) fn follow(&mut self, envelope: &Envelope) {
         if self.precedes(envelope) {
             self.append(envelope);
         }
@@ -166,14 +168,14 @@ impl GivenBack {
     }
 
     /// When [`GivenBack::expire`] has to look at the lines again; `None` where there is none.
-    pub(super) fn next_look(&self) -> Option<Instant> {
+    pub(crate) fn next_look(&self) -> Option<Instant> {
         (!self.lines.is_empty()).then(|| self.looked_at + LOOK_EACH)
     }
 
     /// Drops the lines whose next event has been away longer than [`AWAY_MAX`], and returns their
     /// keys. Such an event is lost, or another process has its key now. The time does not run while
     /// an earlier event of the key waits here, as `waits` says. Looks once in [`LOOK_EACH`].
-    pub(super) fn expire(&mut self, now: Instant, waits: impl Fn(&[u8]) -> bool) -> Vec<Vec<u8>> {
+    pub(crate) fn expire(&mut self, now: Instant, waits: impl Fn(&[u8]) -> bool) -> Vec<Vec<u8>> {
         if self.lines.is_empty() || now < self.looked_at + LOOK_EACH {
             return Vec::new();
         }
@@ -199,7 +201,7 @@ impl GivenBack {
     }
 
     /// `envelope` was taken, and waits again, before those that are still in the line.
-    pub(super) fn put_first(&mut self, envelope: &Envelope) {
+    pub(crate) fn put_first(&mut self, envelope: &Envelope) {
         if let Some(line) = self.lines.get_mut(order_key(envelope))
             && line.term == envelope.term
             && line.known.insert(envelope.receipt.seq)
