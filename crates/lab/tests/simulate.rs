@@ -26,7 +26,13 @@ impl Simulated {
     }
 
     async fn with(behaviour: Behaviour, ledger: Option<std::path::PathBuf>) -> Self {
-        let options = Options { behaviour, ledger, member_field: "member".to_owned(), seed: 1 };
+        let options = Options {
+            behaviour,
+            ledger,
+            member_field: "member".to_owned(),
+            order_field: None,
+            seed: 1,
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let handle = start(listener, options, Arc::new(model::clock::System)).unwrap();
         let client =

@@ -35,7 +35,7 @@ impl Domain for Vouchers {
         if config.settings.text(keys::URL).is_empty() {
             return Ok(Vec::new());
         }
-        let fields = Fields::named("id", "member");
+        let fields = Fields::named("id", "key");
         let line = line_of_keys(&config.settings, keys::PREFIX, PIPELINE, PIPELINE, &fields)?;
         config.engine_of(&line)?;
         Ok(vec![line])

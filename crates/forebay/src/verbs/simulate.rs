@@ -55,8 +55,11 @@ pub(crate) async fn run(verb: Verb) -> Result<Exit> {
     let listener = TcpListener::bind(bind)
         .await
         .with_context(|| format!("cannot listen on {bind}; choose another with --bind"))?;
-    let service =
-        start(listener, Options { behaviour, ledger, member_field, seed }, open::clock())?;
+    let service = start(
+        listener,
+        Options { behaviour, ledger, member_field, order_field: None, seed },
+        open::clock(),
+    )?;
     out::line(format_args!("listening on http://{}", service.address))?;
     stop.cancelled().await;
     let audit = service.audit();

@@ -41,7 +41,8 @@ impl Sampled {
     fn start(runtime: &Runtime) -> Self {
         let behaviour = Behaviour { latency_ms: 5, ..Behaviour::default() };
         let member_field = "member".to_owned();
-        let options = simulate::Options { behaviour, ledger: None, member_field, seed: 1 };
+        let options =
+            simulate::Options { behaviour, ledger: None, member_field, order_field: None, seed: 1 };
         let service = runtime.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             simulate::start(listener, options, Arc::new(System)).unwrap()

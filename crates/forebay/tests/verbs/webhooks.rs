@@ -356,8 +356,13 @@ fn a_receiver_with_faults_gets_each_key_in_order_and_never_two_of_a_key_at_once(
     let service = runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let member_field = "customer".to_owned();
-        let options =
-            simulate::Options { behaviour, ledger: Some(ledger.clone()), member_field, seed: 7 };
+        let options = simulate::Options {
+            behaviour,
+            ledger: Some(ledger.clone()),
+            member_field,
+            order_field: None,
+            seed: 7,
+        };
         simulate::start(listener, options, Arc::new(System)).unwrap()
     });
     let url = format!("http://{}/hooks", service.address);

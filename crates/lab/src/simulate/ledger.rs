@@ -25,18 +25,15 @@ pub(super) struct Effect {
 #[derive(Debug, Default)]
 pub struct Ledger {
     file: Option<File>,
-    members: HashMap<String, Member>,
+    /// Effects of each member.
+    members: HashMap<String, u64>,
+    /// Calls under way of each order.
+    orders: HashMap<String, u32>,
     keys: HashMap<String, Key>,
     effects: u64,
     calls: u64,
     under_way: u64,
     overlaps: u64,
-}
-
-#[derive(Debug, Default)]
-struct Member {
-    effects: u64,
-    under_way: u32,
 }
 
 #[derive(Debug, Default)]
@@ -64,7 +61,7 @@ pub struct Audit {
     pub keys: u64,
     /// Most calls of one key since the service began.
     pub calls_of_a_key_max: u64,
-    /// Calls for a member that began while another for it was under way.
+    /// Calls that began while another of the same order was under way.
     pub overlaps: u64,
     /// Some members with more than one effect, at most 20.
     pub twice: Vec<String>,
@@ -101,21 +98,21 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// A call for `member` begins.
-    pub(super) fn begin(&mut self, member: &str, key: &str) {
+    /// A call begins. Those of one `order` should come one after the other.
+    pub(super) fn begin(&mut self, order: &str, key: &str) {
         self.calls += 1;
         self.under_way += 1;
-        let one = self.members.entry(member.to_owned()).or_default();
-        self.overlaps += u64::from(one.under_way > 0);
-        one.under_way += 1;
+        let one = self.orders.entry(order.to_owned()).or_default();
+        self.overlaps += u64::from(*one > 0);
+        *one += 1;
         self.keys.entry(key.to_owned()).or_default().calls += 1;
     }
 
     /// It has ended, answered or not.
-    pub(super) fn end(&mut self, member: &str) {
+    pub(super) fn end(&mut self, order: &str) {
         self.under_way = self.under_way.saturating_sub(1);
-        if let Some(one) = self.members.get_mut(member) {
-            one.under_way = one.under_way.saturating_sub(1);
+        if let Some(one) = self.orders.get_mut(order) {
+            *one = one.saturating_sub(1);
         }
     }
 
@@ -153,16 +150,16 @@ impl Ledger {
 
     fn add(&mut self, effect: Effect) {
         self.effects += 1;
-        self.members.entry(effect.member).or_default().effects += 1;
+        *self.members.entry(effect.member).or_default() += 1;
         self.keys.entry(effect.key).or_default().effect_ms = Some(effect.at_ms);
     }
 
     /// What was done so far.
     #[must_use]
     pub fn audit(&self) -> Audit {
-        let with = |least| move |member: &&Member| member.effects >= least;
-        let count = |least| self.members.values().filter(with(least)).count() as u64;
-        let twice = self.members.iter().filter(|(_, member)| member.effects > 1);
+        let count =
+            |least| self.members.values().filter(|effects| **effects >= least).count() as u64;
+        let twice = self.members.iter().filter(|(_, effects)| **effects > 1);
         let mut twice: Vec<_> = twice.map(|(name, _)| name.clone()).collect();
         twice.sort();
         twice.truncate(NAMED_MAX);

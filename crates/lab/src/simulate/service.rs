@@ -39,6 +39,8 @@ pub struct Options {
     pub ledger: Option<PathBuf>,
     /// The field of a call's JSON object that names the member.
     pub member_field: String,
+    /// The field whose calls should come one after the other; the member's without one.
+    pub order_field: Option<String>,
     /// What its draws begin with.
     pub seed: u64,
 }
@@ -81,6 +83,7 @@ pub fn start(
         places: Semaphore::new(options.behaviour.capacity as usize),
         random: Mutex::new(ChaCha8Rng::seed_from_u64(options.seed)),
         behaviour: Mutex::new(Behaving { now: options.behaviour, owed: 0 }),
+        order_field: options.order_field.unwrap_or_else(|| options.member_field.clone()),
         member_field: options.member_field,
         clock,
     });
@@ -98,6 +101,7 @@ struct Service {
     behaviour: Mutex<Behaving>,
     random: Mutex<ChaCha8Rng>,
     member_field: String,
+    order_field: String,
     clock: Arc<dyn Clock>,
 }
 
@@ -235,25 +239,27 @@ impl Service {
                 return Ok(problem(StatusCode::BAD_REQUEST, &format!("no JSON: {error}")));
             }
         };
-        let field = &self.member_field;
-        let member = match object.get(field) {
-            Some(Value::String(member)) => member.clone(),
-            Some(Value::Number(member)) => member.to_string(),
-            _ => {
-                let what = format!("{field}: must be a string or a number that names the member");
-                return Ok(problem(StatusCode::BAD_REQUEST, &what));
-            }
+        let (member_field, order_field) = (&self.member_field, &self.order_field);
+        let Some(member) = name(&object, member_field) else {
+            let what =
+                format!("{member_field}: must be a string or a number that names the member");
+            return Ok(problem(StatusCode::BAD_REQUEST, &what));
         };
-        if member.len() > NAME_BYTES_MAX || key.len() > NAME_BYTES_MAX {
-            let what = format!("{field} and the key: must be {NAME_BYTES_MAX} bytes at most");
+        let Some(order) = name(&object, order_field) else {
+            let what = format!("{order_field}: must be a string or a number that names the order");
+            return Ok(problem(StatusCode::BAD_REQUEST, &what));
+        };
+        if [&member, &order, &key].iter().any(|name| name.len() > NAME_BYTES_MAX) {
+            let what =
+                format!("{member_field} and the key: must be {NAME_BYTES_MAX} bytes at most");
             return Ok(problem(StatusCode::BAD_REQUEST, &what));
         }
         // A task of its own: what a client has given up still runs here.
         let service = Arc::clone(self);
         let work = tokio::spawn(async move {
-            lock(&service.ledger).begin(&member, &key);
+            lock(&service.ledger).begin(&order, &key);
             let answer = service.work(&member, &key).await;
-            lock(&service.ledger).end(&member);
+            lock(&service.ledger).end(&order);
             answer
         });
         work.await.unwrap_or(Err(Cut))
@@ -355,6 +361,14 @@ impl Drop for Place<'_> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn name(object: &Value, field: &str) -> Option<String> {
+    match object.get(field)? {
+        Value::String(name) => Some(name.clone()),
+        Value::Number(name) => Some(name.to_string()),
+        _ => None,
+    }
 }
 
 fn problem(status: StatusCode, what: &str) -> Response<Full<Bytes>> {

@@ -7,12 +7,13 @@ use server::{Bad, Reads};
 use store::Target;
 use store::tables::{Column, Mode, Name, Record, Type, Value};
 
-/// `{"id":"v1","member":"ann","amount":3}`.
+/// `{"id":"v1","member":"ann","key":"a","amount":3}`. Those of one key are paid in order.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Voucher {
     pub(super) id: String,
     member: String,
+    key: String,
     amount: i64,
 }
 
@@ -44,7 +45,7 @@ pub(super) fn target() -> Target {
     }
 }
 
-/// Makes events of what is posted. One member's vouchers are paid in order.
+/// Makes events of what is posted.
 pub(super) struct Posted;
 
 impl Reads for Posted {
@@ -52,7 +53,7 @@ impl Reads for Posted {
         let bad = |problem: String| Bad { field: "voucher".into(), problem };
         // What serde says repeats values.
         let voucher = Voucher::read(json).map_err(|_| bad("must be a voucher".to_owned()))?;
-        Event::new(voucher.id.as_bytes(), voucher.member.as_bytes(), json)
+        Event::new(voucher.id.as_bytes(), voucher.key.as_bytes(), json)
             .map_err(|error| bad(error.to_string()))
     }
 

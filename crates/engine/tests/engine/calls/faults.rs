@@ -257,6 +257,17 @@ async fn calls_that_always_hang_open_no_breaker_for_those_that_come_later() {
     assert_eq!(rig.leftover().await, 150);
 }
 
+/// How often a breaker that opened at once has probed by then, if all probes failed.
+fn rounds_of_probes(options: &BreakerOptions, by: Duration) -> usize {
+    let open = |round: u32| options.open.saturating_mul(1 << round).min(options.open_max);
+    let mut probes_at = Duration::ZERO;
+    let ends = (0..).map(|round| {
+        probes_at += open(round);
+        probes_at
+    });
+    ends.take_while(|at| *at < by).count()
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_service_that_is_away_gets_only_probes_and_then_everything() {
     let guard = guard::Options {
@@ -280,9 +291,15 @@ async fn a_service_that_is_away_gets_only_probes_and_then_everything() {
     let _until_the_end = said.listen();
     let calls = calls::Options { attempts_max: 10_000, ..calls::Options::default() };
     let handle = rig.start(script, calls);
-    tokio::time::sleep(minute).await;
-    let away = rig.seen.lock().unwrap().called.len();
-    assert!((20..120).contains(&away), "{away} calls while it was away");
+    // All that began at once have failed, and the breaker is open.
+    let opened = Duration::from_secs(1);
+    tokio::time::sleep(opened).await;
+    let before = rig.seen.lock().unwrap().called.len();
+    tokio::time::sleep(minute - opened).await;
+    let probes = rig.seen.lock().unwrap().called.len() - before;
+    let rounds = rounds_of_probes(&BreakerOptions::default(), minute);
+    let most = rounds * BreakerOptions::default().probes as usize;
+    assert!((rounds..=most).contains(&probes), "{probes} calls in {rounds} rounds of probes");
     let counts = rig.finish(handle).await.counts;
     assert_eq!((counts.settled, counts.dead), (400, 0));
     rig.assert_order(200, 2);

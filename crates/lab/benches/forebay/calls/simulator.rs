@@ -27,7 +27,13 @@ pub(super) fn serve(arguments: impl Iterator<Item = String>) -> Result<Infallibl
     let ledger = arguments.next().map(PathBuf::from);
     let behaviour =
         Behaviour::of_pairs(&arguments.collect::<Vec<_>>()).map_err(anyhow::Error::msg)?;
-    let options = Options { behaviour, ledger, member_field: "member".to_owned(), seed: 1 };
+    let options = Options {
+        behaviour,
+        ledger,
+        member_field: "member".to_owned(),
+        order_field: None,
+        seed: 1,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;

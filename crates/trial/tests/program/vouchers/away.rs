@@ -1,13 +1,13 @@
 //! A service that is away: it answers 503, refuses connections, or accepts them and says nothing.
 
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lab::simulate::Behaviour;
 use testbed::{Fault, Proxy};
 
 use super::rig::{Bounds, Layout, Paying, Rig, post};
-use crate::running::until;
+use crate::running::{Serving, until};
 
 const VOUCHERS: u64 = 1_000;
 const CALLS_MAX: u64 = 50;
@@ -15,9 +15,27 @@ const CALLS_MAX: u64 = 50;
 const OPENED: Duration = Duration::from_secs(3);
 const AWAY: Duration = Duration::from_secs(10);
 /// Three probes each time that the breaker has been open for 2 s, and once more at either end.
-const PROBES_MAX: u64 = 15;
-/// The ramp takes 10 s from a tenth of the limit to all of it.
-const RAMP_BEGINS: Duration = Duration::from_secs(2);
+const PROBES_MAX: f64 = 15.0;
+/// What `guard_breaker_state` shows while the use grows again.
+const RAMP: f64 = 1.0;
+const HALF: f64 = CALLS_MAX as f64 / 2.0;
+/// One figure may be this much newer than the other.
+const STEP: f64 = 5.0;
+
+/// Calls that have ended without an answer of the service.
+fn unanswered(serving: &Serving) -> f64 {
+    let ended = |outcome| format!("calls_total{{pipeline=\"vouchers\",outcome=\"{outcome}\"}}");
+    ["failed", "timed_out"].iter().filter_map(|outcome| serving.metric(&ended(outcome))).sum()
+}
+
+/// The state of the breaker, the limit, and calls under way, as the guard shows them.
+fn guard(serving: &Serving) -> [f64; 3] {
+    let (_, text) = serving.get("/metrics");
+    ["breaker_state", "limit", "under_way"].map(|name| {
+        let name = format!("guard_{name}{{pipeline=\"vouchers\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&name)).unwrap().parse().unwrap()
+    })
+}
 
 #[test]
 fn a_service_that_is_away_gets_only_probes_and_is_used_again_little_by_little() {
@@ -41,27 +59,36 @@ fn a_service_that_is_away_gets_only_probes_and_is_used_again_little_by_little() 
     sleep(OPENED);
     let opened = rig.service.audit().calls;
     sleep(AWAY - OPENED);
-    let probes = rig.service.audit().calls - opened;
-    assert!((1..=PROBES_MAX).contains(&probes), "{probes} calls while the breaker was open");
-    for fault in [Fault::Refuse, Fault::HalfOpen] {
+    let away = (rig.service.audit().calls - opened) as f64;
+    let [refused, silent] = [Fault::Refuse, Fault::HalfOpen].map(|fault| {
+        let before = unanswered(&serving);
         proxy.set(fault);
         sleep(OPENED);
-    }
+        let probes = unanswered(&serving) - before;
+        until(&true, || unanswered(&serving) > before);
+        probes
+    });
+    let probes = [away, refused, silent];
+    assert!(
+        away >= 1.0 && probes.iter().all(|probes| *probes <= PROBES_MAX),
+        "calls while the breaker was open: {probes:?}"
+    );
     assert_eq!(rig.rows().0, CALLS_MAX);
 
     rig.service.change("{\"away\":false}");
     proxy.set(Fault::None);
-    until(&true, || rig.rows().0 > CALLS_MAX);
-    let began = Instant::now();
-    let (mut early, mut late) = (0, 0);
+    until(&true, || guard(&serving)[0] == RAMP);
+    let mut limits = Vec::new();
     until(&true, || {
-        let under_way = rig.service.audit().under_way;
-        let most = if began.elapsed() < RAMP_BEGINS { &mut early } else { &mut late };
-        *most = under_way.max(*most);
-        rig.rows().0 == CALLS_MAX + VOUCHERS
+        let [state, limit, under_way] = guard(&serving);
+        if state == RAMP && limits.last() != Some(&limit) {
+            limits.push(limit);
+        }
+        assert!(limit > HALF || under_way <= limit + STEP, "{under_way} calls, {limit} allowed");
+        limit > HALF
     });
-    assert!(early <= CALLS_MAX / 2 && late > CALLS_MAX / 2, "at first {early}, then {late}");
+    assert!(limits[0] <= HALF && limits.is_sorted(), "the limits were {limits:?}");
     rig.settle(CALLS_MAX + VOUCHERS);
-    rig.assert_paid_once(CALLS_MAX + VOUCHERS);
+    rig.assert_paid_one_by_one(CALLS_MAX + VOUCHERS);
     assert_eq!(serving.stop(), 0);
 }

@@ -1,5 +1,6 @@
 //! A service that pays, a buffer's server, a store, and processes between them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use lab::simulate::{Audit, Behaviour, Handle, Options, start};
@@ -61,26 +62,46 @@ impl Medium {
     }
 }
 
+/// Vouchers of each key. Each has a member of its own, `m3.0` the first of the key `m3`.
+pub(crate) const OF_A_KEY: u64 = 3;
+
 /// A service that keeps a ledger by member.
 pub(crate) struct Paying {
     handle: Handle,
+    ledger: TempDir,
     _runtime: Runtime,
 }
 
 impl Paying {
     pub(crate) fn start(behaviour: Behaviour) -> Self {
         let runtime = Runtime::new().unwrap();
-        let options =
-            Options { behaviour, ledger: None, member_field: "member".to_owned(), seed: 1 };
+        let ledger = tempfile::tempdir().unwrap();
+        let options = Options {
+            behaviour,
+            ledger: Some(ledger.path().join("ledger")),
+            member_field: "member".to_owned(),
+            order_field: Some("key".to_owned()),
+            seed: 1,
+        };
         let listen = tokio::net::TcpListener::bind("127.0.0.1:0");
         let handle = runtime
             .block_on(async { start(listen.await?, options, Arc::new(model::clock::System)) })
             .unwrap();
-        Self { handle, _runtime: runtime }
+        Self { handle, ledger, _runtime: runtime }
     }
 
     pub(crate) fn audit(&self) -> Audit {
         self.handle.audit()
+    }
+
+    /// The members that it paid, in its order.
+    fn paid(&self) -> Vec<String> {
+        let lines = std::fs::read_to_string(self.ledger.path().join("ledger")).unwrap();
+        let member = |line: &str| {
+            let effect: serde_json::Value = serde_json::from_str(line).unwrap();
+            effect["member"].as_str().unwrap().to_owned()
+        };
+        lines.lines().map(member).collect()
     }
 
     /// Changes these fields of its behaviour.
@@ -186,7 +207,16 @@ impl Rig {
         assert_eq!(stat()["dead"], 0);
     }
 
-    /// Asserts that the service paid each member once, under one id.
+    /// Asserts that the service paid each member once, under one id, and those of a key in order, one after the
+    /// other.
+    pub(crate) fn assert_paid_one_by_one(&self, members: u64) -> Audit {
+        let audit = self.assert_paid_once(members);
+        assert_eq!(audit.overlaps, 0, "two calls of a key were under way at once: {audit:?}");
+        audit
+    }
+
+    /// The same where the service goes on with calls that have timed out, which the next ones overlap. A standard
+    /// queue of SQS keeps no order.
     pub(crate) fn assert_paid_once(&self, members: u64) -> Audit {
         let audit = self.service.audit();
         assert_eq!(
@@ -195,14 +225,28 @@ impl Rig {
             "{audit:?}"
         );
         assert_eq!(audit.keys, members, "a call was repeated under another id: {audit:?}");
+        if self.layout == Layout::Sqs {
+            return audit;
+        }
+        let mut next: HashMap<String, u64> = HashMap::new();
+        for member in self.service.paid() {
+            let (key, nth) = member.split_once('.').unwrap();
+            let next = next.entry(key.to_owned()).or_default();
+            assert_eq!(nth, next.to_string(), "the key {key} was paid out of order");
+            *next += 1;
+        }
         audit
     }
 }
 
-/// Offers a voucher for each of `count` members, whose names begin with `name`.
+/// Offers so many vouchers, whose keys and members begin with `name`.
 pub(crate) fn post(serving: &Serving, name: &str, count: u64) {
-    let voucher =
-        |n: u64| format!("{{\"id\":\"{name}v{n}\",\"member\":\"{name}{n}\",\"amount\":1}}\n");
+    let voucher = |n: u64| {
+        let (of, nth) = (n / OF_A_KEY, n % OF_A_KEY);
+        format!(
+            "{{\"id\":\"{name}v{n}\",\"member\":\"{name}{of}.{nth}\",\"key\":\"{name}{of}\",\"amount\":1}}\n"
+        )
+    };
     let lines: String = (0..count).map(voucher).collect();
     let (status, answer) = serving.asked("POST", "/v1/vouchers", &lines).expect("it answers");
     assert_eq!(status, 202, "{answer}");
