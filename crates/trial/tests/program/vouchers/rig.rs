@@ -45,7 +45,7 @@ impl Medium {
     fn buffer(&self, layout: Layout, name: &str) -> Option<String> {
         let times = format!("member_ms={MEMBER_MS}&lease_ms={LEASE_MS}");
         match self {
-            Self::Folder => None,
+            Self::Folder => Some(format!("journal:{{data}}/{name}?lease_ms={LEASE_MS}")),
             Self::Redis(redis) if layout == Layout::Stream => {
                 Some(format!("{}/0?stream={name}&group=fds&shards=16&{times}", redis.url()))
             }

@@ -93,7 +93,7 @@ fn a_drain_ends_its_calls_and_begins_no_other_on_redis() {
 const STOPPED: Duration = Duration::from_secs(4);
 
 #[test]
-fn the_only_process_of_a_journal_goes_on_after_it_was_stopped_beyond_the_time_out_of_its_calls() {
+fn the_only_process_of_a_journal_goes_on_after_it_was_stopped_beyond_its_leases() {
     let behaviour = Behaviour { latency_ms: 1_000, ..Behaviour::default() };
     let bounds =
         Bounds { calls_min: CALLS, calls_max: CALLS, timeout_ms: 2_000, drain_timeout_ms: 10_000 };
