@@ -28,14 +28,14 @@ pub(crate) struct Burial<'a> {
 }
 
 impl<'a> Burial<'a> {
-    /// Those that find no room go back to the buffer: they are bad when they are leased again, too.
+    /// Events that find no room go back to the buffer, and are rejected again when they are leased again.
     pub(crate) fn of(burials: &'a [(Receipt, String)]) -> Self {
         let (together, lost) = (burials.len(), Vec::new());
         Self { left: burials, keeps: false, together, failures: 0, buried: 0, lost }
     }
 
-    /// Those that find no room are kept, each with its key: an event that was called without success may have success
-    /// when it is leased again, after later events of its key.
+    /// Events that find no room are kept, each with its key. A later call of such an event may succeed: after a release
+    /// it could have its effect behind later events of its key.
     pub(crate) fn kept(burials: &'a [(Receipt, String)]) -> Self {
         Self { keeps: true, ..Self::of(burials) }
     }
@@ -82,7 +82,7 @@ impl<'a> Burial<'a> {
             self.failures += 1;
             if is_said(self.failures) {
                 let events = self.left.len();
-                tracing::warn!(lane, events, %error, "events could not be buried; the lane waits");
+                tracing::warn!(lane, events, %error, "cannot bury events; trying again. Where the dead letters are full, replay or drop some");
             }
             return Ok(Some(self.failures));
         }

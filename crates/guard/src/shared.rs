@@ -1,13 +1,11 @@
 //! One rate for several processes: each live one uses an equal part.
 //!
-//! Each process writes a row and reads the rows of all once every heartbeat. What it read is good for one
-//! heartbeat from the moment when the reading began. One that joins waits for a heartbeat after its row was
-//! written: by then every view without it has ended. So the parts in use never add up to more than the rate.
-//! A process that cannot read uses nothing.
+//! Each process writes a row and reads the rows of all processes. A reading is valid for `heartbeat`, from the moment
+//! when it began. A process that joins waits as long after its row was written: by then every reading without this row
+//! has ended. So the parts in use never add up to more than the rate. A process that cannot read uses nothing.
 //!
-//! A row must be dropped later than one heartbeat after its last writing, and clocks must run at the same speed;
-//! they need not show the same time. The heartbeat is an upper bound: a process that writes and reads more often has
-//! no gap between two readings.
+//! A row must be dropped later than `heartbeat` after its last writing. Clocks must run at the same speed; they need not
+//! show the same time. A process that writes and reads more often than once a `heartbeat` has no gap between readings.
 //!
 //! A rate below one call in 1,000 seconds for each process is no call: parts are whole numbers.
 

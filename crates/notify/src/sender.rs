@@ -36,7 +36,7 @@ pub struct Delivery {
     pub status: Option<StatusCode>,
     /// What it answered with; empty where the answer was too long.
     pub answer: Bytes,
-    /// How long each phase took, as far as it came.
+    /// How long each phase took that the delivery reached.
     pub took: Took,
 }
 

@@ -28,8 +28,8 @@ impl Undelivered {
     }
 }
 
-/// Judges an answer at `now_ms`. A redirect is not followed: it would send the event, and what proves its origin, to
-/// an address that nobody configured.
+/// Judges an answer at `now_ms`. A redirect is not followed: it would send the event and its signature to an address
+/// that is not in the configuration.
 ///
 /// # Errors
 /// If the event is not delivered.

@@ -1,4 +1,4 @@
-//! Events that are POSTed to a URL of somebody else, in the order of each key.
+//! Events that are POSTed to the URL of a receiver, in order for each key.
 //!
 //! ```text
 //!  POST /v1/webhooks/NAME ─► Events ─► buffer ─► engine ─► Handler ─► Sender ─► the receiver

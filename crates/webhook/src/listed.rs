@@ -15,7 +15,7 @@ use settings::{Error, Settings};
 use crate::entry::Entry;
 use crate::handler::Handler;
 
-/// What is said of a rate that processes cannot share.
+/// The sentence about a rate that processes cannot share.
 const RATE_FOR_EACH: &str = " rate_per_s holds for each process by itself: the store is of one process; use a \
                              postgres: store to share the rate.";
 

@@ -1,4 +1,4 @@
-//! Trying again while what is needed may come.
+//! Retries, until a deadline, of a start that failed for a cause that may pass.
 
 use std::fmt::Display;
 use std::time::{Duration, Instant};

@@ -191,7 +191,7 @@ async fn a_fatal_failure_ends_the_engine_and_gives_everything_back() {
     assert_eq!(rig.leftover().await, 5);
 }
 
-/// What guards a service where nothing else is said, with a limit that does not change.
+/// The default guard of a service, but with a fixed limit.
 fn usual_guard() -> Guard {
     let guard = guard::Options {
         pace: Pace::per_second(100_000, 1_000),

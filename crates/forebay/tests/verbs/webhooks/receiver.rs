@@ -1,4 +1,4 @@
-//! A receiver of webhooks: it checks each signature, remembers what came, and answers as it is told.
+//! A receiver of webhooks: it checks each signature, records each delivery, and answers as the test sets it.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -16,7 +16,7 @@ use super::super::running::PATIENCE;
 /// The secret of all tests.
 pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// One delivery, as it came.
+/// One recorded delivery.
 #[derive(Debug, Clone)]
 pub(crate) struct Delivery {
     pub(crate) id: String,

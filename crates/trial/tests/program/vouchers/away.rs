@@ -16,7 +16,7 @@ const OPENED: Duration = Duration::from_secs(3);
 const AWAY: Duration = Duration::from_secs(10);
 /// Three probes each time that the breaker has been open for 2 s, and once more at either end.
 const PROBES_MAX: f64 = 15.0;
-/// What `guard_breaker_state` shows while the use grows again.
+/// `guard_breaker_state` of a ramp; a breaker that probes or is open shows more.
 const RAMP: f64 = 1.0;
 const HALF: f64 = CALLS_MAX as f64 / 2.0;
 /// One figure may be this much newer than the other.
@@ -66,6 +66,8 @@ fn a_service_that_is_away_gets_only_probes_and_is_used_again_little_by_little() 
         sleep(OPENED);
         let probes = unanswered(&serving) - before;
         until(&true, || unanswered(&serving) > before);
+        let [state, ..] = guard(&serving);
+        assert!(state > RAMP, "{fault:?}: the breaker lets calls pass: {state}");
         probes
     });
     let probes = [away, refused, silent];
