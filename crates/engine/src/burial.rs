@@ -82,7 +82,12 @@ impl<'a> Burial<'a> {
             self.failures += 1;
             if is_said(self.failures) {
                 let events = self.left.len();
-                tracing::warn!(lane, events, %error, "cannot bury events; trying again. Where the dead letters are full, replay or drop some");
+                tracing::warn!(
+                    lane,
+                    events,
+                    %error,
+                    "cannot bury events; trying again (if the dead letters are full, drop some)"
+                );
             }
             return Ok(Some(self.failures));
         }

@@ -4,8 +4,9 @@
 //! when it began. A process that joins waits as long after its row was written: by then every reading without this row
 //! has ended. So the parts in use never add up to more than the rate. A process that cannot read uses nothing.
 //!
-//! A row must be dropped later than `heartbeat` after its last writing. Clocks must run at the same speed; they need not
-//! show the same time. A process that writes and reads more often than once a `heartbeat` has no gap between readings.
+//! A row must be dropped later than `heartbeat` after its last writing. Clocks must run at the same speed; they need
+//! not show the same time. A process that writes and reads more often than once a `heartbeat` has no gap between
+//! readings.
 //!
 //! A rate below one call in 1,000 seconds for each process is no call: parts are whole numbers.
 

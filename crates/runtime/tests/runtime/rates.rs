@@ -107,8 +107,8 @@ fn line(name: &str, is_shared: bool) -> Line {
     Line::new(Subject::led_by_name(name, parse), buffer, "events")
 }
 
-/// Asserts whether the guard of the pipeline `own` shares its rate, and whether each process has the whole rate although
-/// several run the pipeline.
+/// Asserts whether the guard of the pipeline `own` shares its rate, and whether each process has the whole rate
+/// although several run the pipeline.
 fn check(store: bool, first: bool, own: &Line, shares: bool, is_for_each: bool) {
     let lines = Lines {
         all: vec![line("first", first), own.clone()],

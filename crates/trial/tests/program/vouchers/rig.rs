@@ -215,8 +215,8 @@ impl Rig {
         audit
     }
 
-    /// The same without order and overlaps: a service that hangs works on calls that have timed out, and a standard queue
-    /// of SQS keeps no order.
+    /// The same without order and overlaps: a service that hangs works on calls that have timed out, and a standard
+    /// queue of SQS keeps no order.
     pub(crate) fn assert_paid_once(&self, members: u64) -> Audit {
         let audit = self.service.audit();
         assert_eq!(
